@@ -1,0 +1,21 @@
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, none is shown
+
+import pytest
+import torch
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all-families", action="store_true", help="convert a model of every timm family"
+    )
+
+
+@pytest.fixture(autouse=True)
+def reproducible():
+    """Every test starts from the same seed, on one thread, and leaves the defaults alone."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    yield
+    assert torch.get_default_dtype() is torch.float32, "the test changed the default dtype"

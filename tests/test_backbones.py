@@ -1,0 +1,268 @@
+"""Ready-made backbones: stacking is exact, pretrained outputs survive, parameters are counted."""
+
+import copy
+
+import pytest
+import torch
+from settings import DEVICE
+from torch import nn
+
+import tssbn
+from tssbn.norm import TaskSpecificNorm
+
+torchvision = pytest.importorskip("torchvision")
+timm = pytest.importorskip("timm")
+
+TASKS = ("seg", "depth", "normal")
+
+
+class SegNet(nn.Module):
+    """A small encoder-decoder that unpools where it pooled."""
+
+    def __init__(self, widths=(8, 16)):
+        super().__init__()
+        pairs = list(zip((3, *widths[:-1]), widths, strict=True))
+        self.down = nn.ModuleList(self._block(a, b) for a, b in pairs)
+        self.up = nn.ModuleList(self._block(b, max(a, 8)) for a, b in reversed(pairs))
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.unpool = nn.MaxUnpool2d(2)
+
+    @staticmethod
+    def _block(a, b):
+        return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
+
+    def forward(self, x):
+        places = []
+        for block in self.down:
+            x, indices = self.pool(block(x))
+            places.append(indices)
+        for block, indices in zip(self.up, reversed(places), strict=True):
+            x = block(self.unpool(x, indices))
+        return x
+
+
+def bert():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+
+    class Text(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = transformers.BertModel(config, add_pooling_layer=False)
+
+        def forward(self, ids):
+            return self.encoder(input_ids=ids).last_hidden_state
+
+    return Text()
+
+
+BACKBONES = {
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), 32, "bn1"),
+    "resnet50": (lambda: torchvision.models.resnet50(num_classes=7), 64, "bn1"),
+    "convnext_tiny": (lambda: _still(torchvision.models.convnext_tiny(num_classes=7)), 64,
+                      "features.0.1"),
+    "swin_t": (lambda: _still(torchvision.models.swin_t(num_classes=7)), 64, "features.0.2"),
+    "vit_small": (lambda: timm.create_model("vit_small_patch16_224", num_classes=7, img_size=64),
+                  64, "blocks.0"),
+    "segnet": (SegNet, 32, "down.0.1"),
+}  # fmt: skip
+
+
+def _still(model):
+    """Switch off stochastic depth, which draws other numbers in every pass."""
+    for module in model.modules():
+        if isinstance(module, torchvision.ops.StochasticDepth):
+            module.p = 0.0
+    return model
+
+
+def converted(name, dtype, norm="sigmoid"):
+    build, size, _ = BACKBONES[name]
+    trunk = tssbn.task_specific(build().to(DEVICE, dtype), TASKS, norm, affine="auto")
+    for module in trunk.modules():
+        if isinstance(module, TaskSpecificNorm):
+            nn.init.normal_(module.gamma)
+    net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
+    return net, torch.randn(2, 3, size, size, device=DEVICE, dtype=dtype)
+
+
+def difference(one, other):
+    """Largest difference, relative to the largest value."""
+    pairs = zip(one, other, strict=True)
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stacked_equals_separate_passes(name):
+    net, x = converted(name, torch.float64)
+    separate = copy.deepcopy(net)
+    stacked = list(net(x).values())
+    each = [separate(x, tasks=(task,))[task] for task in TASKS]
+    assert difference(stacked, each) <= 1e-12
+    for one, other in zip(net.state_dict().values(), separate.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    sum(y.square().mean() for y in stacked).backward()
+    sum(y.square().mean() for y in each).backward()
+    mine = [p.grad for p in net.trunk.parameters() if p.grad is not None]
+    theirs = [p.grad for p in separate.trunk.parameters() if p.grad is not None]
+    scale = max(grad.abs().max() for grad in theirs)
+    assert max((a - b).abs().max() for a, b in zip(mine, theirs, strict=True)) <= 1e-10 * scale
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stacked_equals_separate_passes_in_single_precision(name, record_property):
+    net, x = converted(name, torch.float32)
+    net.eval()
+    each = [net(x, tasks=(task,))[task] for task in TASKS]
+    figure = difference(net(x).values(), each)
+    record_property("float32", figure)
+    assert figure <= 1e-4
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_shared_stem(name):
+    net, x = converted(name, torch.float64)
+    net.eval()
+    full = list(net(x).values())
+    assert net.share_stem(x) == BACKBONES[name][2]
+    assert difference(net(x).values(), full) <= 1e-12
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("norm", ["sigmoid", "plain"])
+def test_a_trained_networks_outputs_survive_the_conversion(name, norm):
+    """Scales of both signs, biases and statistics as after a long training, drawn at random."""
+    build, size, _ = BACKBONES[name]
+    model = build().to(DEVICE)
+    for module in model.modules():
+        if tssbn.is_norm(module):
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias, std=0.2)
+            for statistic, start in ("running_mean", nn.init.normal_), ("running_var", _spread):
+                if getattr(module, statistic, None) is not None:
+                    start(getattr(module, statistic))
+    model.eval()
+    x = torch.randn(2, 3, size, size, device=DEVICE)
+    expected = model(x)
+    net = tssbn.MultiTask(
+        tssbn.task_specific(model, TASKS, norm), {task: nn.Identity() for task in TASKS}
+    )
+    assert difference(net(x).values(), [expected] * 3) <= 1e-5
+
+
+def _spread(variance):
+    nn.init.uniform_(variance, 0.5, 2.0)
+
+
+def test_a_language_model():
+    net = tssbn.MultiTask(
+        tssbn.task_specific(bert().double(), TASKS), {task: nn.Identity() for task in TASKS}
+    )
+    for module in net.modules():
+        if isinstance(module, TaskSpecificNorm):
+            nn.init.normal_(module.gamma)
+    ids = torch.randint(50, (2, 6))
+    each = [net(ids, tasks=(task,))[task] for task in TASKS]
+    assert difference(net(ids).values(), each) <= 1e-12
+    assert net.share_stem(ids) == "encoder.embeddings.LayerNorm"
+    assert difference(net(ids).values(), each) <= 1e-12
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def resnet50_trunk():
+    model = torchvision.models.resnet50()
+    model.fc = nn.Identity()
+    return model
+
+
+def test_parameters_of_resnet50():
+    """The backbone without its classifier, and the paper's difference for T = 3: 26,560 channels.
+
+    DeepLabV3 on Cityscapes has 71,892,062 parameters with hard sharing, 71,918,622 with TSσBN and
+    71,998,302 with TSBN; only the trunk differs.
+    """
+    channels = 26_560
+    shared = count(resnet50_trunk())
+    assert shared == 23_508_032
+    with torch.device("meta"):
+        sigmoid = count(tssbn.task_specific(resnet50_trunk(), TASKS))
+        plain = count(tssbn.task_specific(resnet50_trunk(), TASKS, norm="plain"))
+    assert sigmoid - shared == 71_918_622 - 71_892_062 == channels
+    assert plain - shared == 71_998_302 - 71_892_062 == 4 * channels
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5, 40])
+def test_parameters_grow_by_a_gate_for_each_task_and_channel(tasks):
+    with torch.device("meta"):
+        trunk = tssbn.task_specific(resnet50_trunk(), [f"task{t}" for t in range(tasks)])
+    assert count(trunk) == 23_508_032 + (tasks - 2) * 26_560
+
+
+def test_inventory_of_norm_layers():
+    """Gated channels of two transformers: 25 layers of 384, and Swin-T's 29 with its last norm."""
+    for model, layers, channels in (
+        (timm.create_model("vit_small_patch16_224"), 25, 9_600),
+        (torchvision.models.swin_t(), 29, 11_616 + 768),
+    ):
+        found = tssbn.gates.importance(tssbn.task_specific(model, ("only",)))
+        assert len(found.layers) == layers and found.values.shape == (1, channels)
+
+
+# -- one model of each timm family ----------------------------------------------------------------
+
+SAMPLE = (
+    "byobnet", "convnext", "csatv2", "edgenext", "efficientnet", "gemma4_vit", "levit",
+    "mobilenetv5", "regnet", "resnetv2", "swin_transformer", "tresnet", "vision_transformer",
+)  # fmt: skip
+WITHOUT_NORMS = {"nfnet", "vgg"}
+LARGE = ("large", "huge", "giant", "gigantic", "xl", "base")
+
+
+def families():
+    """Family -> its models, the ones with small-sounding names first."""
+    found = {}
+    for name in timm.list_models():
+        module = timm.models.model_entrypoint(name).__module__
+        found.setdefault(module.rpartition(".")[2], []).append(name)
+    size = lambda name: (sum(word in name for word in LARGE), len(name))  # noqa: E731
+    return {family: sorted(names, key=size) for family, names in found.items()}
+
+
+def pytest_generate_tests(metafunc):
+    if "family" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--all-families")
+        metafunc.parametrize("family", sorted(families()) if every else SAMPLE)
+
+
+def test_timm_family(family):
+    """Shapes only, on the meta device: converts, stacks, and back-propagates to every gate."""
+    for name in families()[family]:
+        try:
+            with torch.device("meta"):
+                model = timm.create_model(name, num_classes=0)
+            break
+        except (RuntimeError, NotImplementedError, TypeError):
+            continue  # not every model can be built without memory
+    size = model.pretrained_cfg.get("input_size", (3, 224, 224))
+    if family in WITHOUT_NORMS:
+        with pytest.raises(ValueError, match="no normalisation layer"):
+            tssbn.task_specific(model, ("a", "b"))
+        return
+    tssbn.task_specific(model, ("a", "b"))
+    with tssbn.select(model, ("a", "b")):
+        features = model(torch.rand(2, *size, device="meta"))
+    assert features.shape[0] == 4
+    features.sum().backward()
+    layers = [module for module in model.modules() if isinstance(module, TaskSpecificNorm)]
+    assert layers and all(layer.gamma.shape[0] == 2 for layer in layers)
+    assert any(layer.gamma.grad is not None for layer in layers)
+    assert not any(
+        type(module).__name__ == "GlobalResponseNorm" and isinstance(module, TaskSpecificNorm)
+        for module in model.modules()
+    )

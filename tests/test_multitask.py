@@ -1,0 +1,475 @@
+"""The multi-task network."""
+
+import copy
+import pickle
+import socket
+import threading
+
+import pytest
+import torch
+import torch._dynamo.testing
+import torch.multiprocessing as mp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from settings import DEVICE, DTYPE
+from torch import nn
+
+import tssbn
+
+TASKS = ("seg", "depth", "normal")
+exact = DTYPE is torch.float64
+tolerance = {"rtol": 1e-10, "atol": 1e-12} if exact else {"rtol": 1e-4, "atol": 1e-5}
+
+
+class Residual(nn.Module):
+    """A pre-norm block: the stream goes around the norm."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.mix(self.norm(x))
+
+
+def conv_trunk():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
+    )
+
+
+def token_trunk():
+    return nn.Sequential(nn.Flatten(2), nn.Linear(36, 8), Residual(8), Residual(8), nn.LayerNorm(8))
+
+
+def network(tasks=TASKS, trunk=conv_trunk, norm="sigmoid", **options):
+    trunk = trunk().to(DEVICE, DTYPE)
+    if norm != "shared":
+        trunk = tssbn.task_specific(trunk, tasks, norm)
+    heads = {task: nn.Sequential(nn.Flatten(), nn.LazyLinear(2)) for task in tasks}
+    net = tssbn.MultiTask(trunk, heads, **options).to(DEVICE, DTYPE)
+    net(images())  # shapes of the lazy heads
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return net
+
+
+def images(count=3):
+    return torch.randn(count, 3, 6, 6, device=DEVICE, dtype=DTYPE)
+
+
+def assert_same(one, other):
+    assert list(one) == list(other)
+    for task in one:
+        torch.testing.assert_close(one[task], other[task], **tolerance)
+
+
+def separately(net, x, tasks=TASKS):
+    return {task: net(x, tasks=(task,))[task] for task in tasks}
+
+
+@pytest.mark.parametrize("trunk", [conv_trunk, token_trunk])
+@pytest.mark.parametrize("norm", ["sigmoid", "plain"])
+def test_one_call_is_a_pass_for_each_task(trunk, norm):
+    net = network(trunk=trunk, norm=norm)
+    x = images()
+    assert_same(net(x), separately(net, x))
+
+
+def test_hard_sharing_is_a_trunk_that_was_not_converted():
+    net = network(norm="shared")
+    x = images()
+    y = net(x)
+    assert list(y) == list(TASKS) == list(net.tasks)
+    for task in TASKS:
+        torch.testing.assert_close(y[task], net.heads[task](net.trunk(x)), **tolerance)
+    assert list(net(x, tasks=("normal",))) == ["normal"]
+    with pytest.raises(ValueError, match="everything is shared already"):
+        net.share_stem(x)
+
+
+def test_a_subset_comes_in_the_networks_order():
+    net = network().eval()
+    x = images()
+    every = net(x)
+    for tasks in ("depth",), ("normal", "seg"), ["depth", "normal"]:
+        y = net(x, tasks=tasks)
+        assert list(y) == [task for task in TASKS if task in tasks]
+        assert_same(y, {task: every[task] for task in y})
+
+
+@pytest.mark.parametrize("features", [list, tuple, dict])
+def test_features_may_be_a_tree(features):
+    class Taps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.end = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            taps = {"low": self.stem(x), "high": self.end(x.relu())}
+            return taps if features is dict else features(taps.values())
+
+    class Sum(nn.Module):
+        def forward(self, taps):
+            assert isinstance(taps, features)
+            return sum(taps.values() if features is dict else taps)
+
+    trunk = tssbn.task_specific(Taps().to(DEVICE, DTYPE), TASKS)
+    nn.init.normal_(trunk.stem.gamma)
+    net = tssbn.MultiTask(trunk, {task: Sum() for task in TASKS})
+    x = images()
+    assert_same(net(x), separately(net, x))
+
+
+def test_several_inputs_are_stacked_together():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, pair):
+            return self.norm(pair["left"]) - self.norm(pair["right"]) * pair["weight"]
+
+    net = tssbn.MultiTask(
+        tssbn.task_specific(Pair().to(DEVICE, DTYPE), TASKS), {t: nn.Identity() for t in TASKS}
+    )
+    nn.init.normal_(net.trunk.norm.gamma)
+    x = {"left": images(), "right": images(), "weight": torch.tensor(0.5)}
+    assert_same(net.eval()(x), separately(net, x))
+
+
+def test_a_trunk_that_loses_the_batch_is_an_error():
+    trunk = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(0, 1))
+    heads = {task: nn.Identity() for task in TASKS}
+    net = tssbn.MultiTask(tssbn.task_specific(trunk, TASKS), heads)
+    with pytest.raises(RuntimeError, match="27 rows, not images x tasks = 3 x 3"):
+        net(torch.rand(3, 3, 4, 4))
+
+
+def test_errors_of_the_constructor_and_of_tasks():
+    trunk = tssbn.task_specific(conv_trunk(), TASKS)
+    heads = {task: nn.Identity() for task in TASKS}
+    with pytest.raises(ValueError, match=r"heads are for \['seg'\], the trunk for \['seg', 'depth'"):
+        tssbn.MultiTask(trunk, {"seg": nn.Identity()})
+    with pytest.raises(ValueError, match="tasks is empty"):
+        tssbn.MultiTask(conv_trunk(), {})
+    with pytest.raises(ValueError, match="tasks_per_pass=0 must be at least 1"):
+        tssbn.MultiTask(trunk, heads, tasks_per_pass=0)
+    with pytest.raises(ValueError, match="converted in parts"):
+        part = tssbn.task_specific(nn.BatchNorm2d(5), TASKS)
+        tssbn.MultiTask(nn.Sequential(tssbn.task_specific(conv_trunk(), TASKS), part), heads)
+    for net in tssbn.MultiTask(trunk, heads), tssbn.MultiTask(conv_trunk(), heads):
+        with pytest.raises(ValueError, match=r"unknown tasks \['edges'\].*'depth', 'normal'\]"):
+            net(torch.rand(2, 3, 6, 6), tasks=("edges",))
+        with pytest.raises(ValueError, match="tasks='seg' is one string"):
+            net(torch.rand(2, 3, 6, 6), tasks="seg")
+
+
+def test_heads_in_another_order_keep_the_trunks_order():
+    net = tssbn.MultiTask(
+        tssbn.task_specific(conv_trunk(), TASKS), {task: nn.Identity() for task in TASKS[::-1]}
+    )
+    assert net.tasks == TASKS and list(net(torch.rand(2, 3, 6, 6))) == list(TASKS)
+
+
+def test_sequence_first_modules_run_one_task_a_pass():
+    """Rows that are not images cannot be told apart, so stacking is refused, not attempted."""
+
+    class SequenceFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attend = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)
+
+        def forward(self, x):
+            return self.attend(x.transpose(0, 1)).transpose(0, 1)
+
+    heads = {task: nn.Identity() for task in TASKS}
+    net = tssbn.MultiTask(tssbn.task_specific(SequenceFirst(), TASKS), heads)
+    for layer in (net.trunk.attend.norm1, net.trunk.attend.norm2):
+        nn.init.normal_(layer.gamma)
+    x = torch.rand(3, 5, 8)
+    with pytest.raises(ValueError, match=r"'attend.*batch_first=False.*tasks_per_pass=1"):
+        net(x)
+    net.tasks_per_pass = 1
+    assert_same(net(x), separately(net, x))
+
+
+# -- chunks ---------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=15)
+@given(size=st.integers(1, 5), norm=st.sampled_from(["sigmoid", "plain", "statistics"]))
+def test_gradients_of_chunks_add_up(size, norm):
+    net = network(norm=norm)
+    chunked = copy.deepcopy(net)
+    chunked.tasks_per_pass = size
+    x = images()
+    sum(y.square().sum() for y in net(x).values()).backward()
+    for tasks in chunked.chunks():
+        assert len(tasks) <= size
+        sum(y.square().sum() for y in chunked(x, tasks).values()).backward()
+    for one, other in zip(net.parameters(), chunked.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, **tolerance)
+    for one, other in zip(net.buffers(), chunked.buffers(), strict=True):
+        torch.testing.assert_close(one, other, **tolerance)
+    assert_same(net.eval()(x), chunked.eval()(x))
+
+
+# -- the shared stem ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("trunk", "stem"), [(conv_trunk, "1"), (token_trunk, "2")])
+@pytest.mark.parametrize("norm", ["sigmoid", "plain", "statistics", "affine"])
+def test_shared_stem_is_exact(trunk, stem, norm):
+    if norm == "statistics" and trunk is token_trunk:
+        norm = "plain"
+    net = network(trunk=trunk, norm=norm)
+    full, x = copy.deepcopy(net), images()
+    assert net.share_stem(images()) == stem
+    rows = []
+    watch = net.trunk[0].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
+    modes = [module.training for module in net.modules()]
+    for _ in range(2):
+        one, other = net(x), full(x)
+        assert_same(one, other)
+    assert rows == [3, 3]  # the stem saw every image once
+    assert modes == [module.training for module in full.modules()]
+    sum(y.square().sum() for y in one.values()).backward()
+    sum(y.square().sum() for y in other.values()).backward()
+    for a, b in zip(net.parameters(), full.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+    for a, b in zip(net.buffers(), full.buffers(), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+    assert_same(net(x, tasks=("depth",)), full(x, tasks=("depth",)))
+    watch.remove()
+    for twin in pickle.loads(pickle.dumps(net.eval())), copy.deepcopy(net):
+        twin.trunk[0].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
+        assert_same(twin(x), net(x))
+        assert rows.pop() == 3
+
+
+def test_shared_stem_goes_out_to_where_parallel_branches_part():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.one(x) + self.two(x.relu())
+
+    net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 3, 1), Branches()))
+    assert net.share_stem(images()) == "1"
+
+
+def test_shared_stem_falls_back_to_the_whole_trunk():
+    net = network(trunk=lambda: Residual(6))
+    assert net.share_stem(images()) == ""
+
+
+def test_windows_before_the_first_norm_are_not_mistaken_for_a_stem():
+    """Parting inside the windows would fit in shape and mix the tasks where they meet again."""
+
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(6)
+
+        def forward(self, x):
+            windows = self.norm(x.unflatten(2, (3, 2)).movedim(2, 1).flatten(0, 1))
+            return windows.unflatten(0, (-1, 3)).movedim(1, 2).flatten(2, 3)
+
+    net = network(trunk=Windows)
+    assert net.share_stem(images()) == ""
+    x = images()
+    assert_same(net(x), separately(net, x))
+
+
+def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
+    net = network()
+    with pytest.raises(ValueError, match="example has one image"):
+        net.share_stem(images(1))
+
+    class Mixes(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x - x.mean(dim=0))
+
+    net = network(trunk=lambda: Mixes(nn.BatchNorm2d(3), nn.ReLU(), Mixes(nn.BatchNorm2d(3))))
+    with pytest.raises(ValueError, match="mixes rows of a batch, so run it with tasks_per_pass=1"):
+        net.share_stem(images())
+
+
+# -- a new task -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["sigmoid", "plain", "statistics", "affine"])
+@pytest.mark.parametrize("like", [None, "depth"])
+def test_add_task(norm, like):
+    net = network(norm=norm)
+    net(images())
+    net.eval()
+    x = images()
+    before = net(x)
+    net.add_task("edges", copy.deepcopy(net.heads["depth"]), like=like)
+    after = net(x)
+    assert list(after) == [*TASKS, "edges"] == list(net.tasks)
+    assert all(torch.equal(after[task], before[task]) for task in TASKS)
+    if like:
+        torch.testing.assert_close(after["edges"], before["depth"], **tolerance)
+    elif norm == "sigmoid":
+        assert (tssbn.gates.importance(net).values[3] == 0.5).all()
+    sum(y.sum() for y in net.train()(x).values()).backward()
+    restored = network((*TASKS, "edges"), norm=norm)
+    restored.load_state_dict(net.state_dict())
+    assert_same(restored.eval()(x), net.eval()(x))
+
+
+def test_add_task_to_a_preserving_network_starts_from_the_mean_bias():
+    trunk = nn.Sequential(nn.BatchNorm2d(3))
+    nn.init.normal_(trunk[0].bias)
+    trunk = tssbn.task_specific(trunk.to(DEVICE, DTYPE), ("a", "b"))
+    net = tssbn.MultiTask(trunk, {"a": nn.Identity(), "b": nn.Identity()})
+    nn.init.normal_(trunk[0].beta)
+    net.add_task("c", nn.Identity())
+    torch.testing.assert_close(trunk[0].beta[2], trunk[0].beta[:2].mean(0))
+
+
+def test_add_task_errors():
+    net = network()
+    with pytest.raises(ValueError, match=r"names \['seg'\] more than once"):
+        net.add_task("seg", nn.Identity())
+    with pytest.raises(ValueError, match=r"unknown tasks \['edges'\]"):
+        net.add_task("edges", nn.Identity(), like="edges")
+    shared = network(norm="shared")
+    shared.add_task("edges", nn.Identity())
+    assert shared.tasks == (*TASKS, "edges")
+
+
+# -- with the rest of PyTorch ---------------------------------------------------------------------
+
+
+def test_state_dict_refuses_other_tasks():
+    net, other = network(("a", "b")), network(("b", "a"))
+    with pytest.raises(ValueError, match=r"of tasks \['b', 'a'\], this network has \['a', 'b'\]"):
+        net.load_state_dict(other.state_dict())
+    # Tensors only, so that torch.load(weights_only=True) and safetensors take it.
+    assert all(isinstance(value, torch.Tensor) for value in net.state_dict().values())
+
+
+def test_autocast():
+    net = network().float()
+    x = images().float()
+    with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
+        y = net(x)
+        each = separately(net, x)
+    for task in TASKS:
+        assert y[task].dtype is torch.bfloat16
+        torch.testing.assert_close(y[task], each[task], rtol=2e-2, atol=2e-2)
+    sum(v.float().sum() for v in y.values()).backward()
+    assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in net.parameters())
+
+
+@pytest.mark.parametrize("trunk", [conv_trunk, token_trunk])
+@pytest.mark.parametrize("stem", [False, True])
+def test_compiles_to_one_graph_without_recompiling(trunk, stem):
+    torch._dynamo.reset()
+    net = network(trunk=trunk)
+    if stem:
+        net.share_stem(images())
+    eager = copy.deepcopy(net)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    for _ in range(3):
+        x = images()
+        one, other = compiled(x), eager(x)
+        assert_same(one, other)
+    assert counter.frame_count == 1
+    sum(y.square().sum() for y in one.values()).backward()
+    sum(y.square().sum() for y in other.values()).backward()
+    for a, b in zip(net.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+    for a, b in zip(net.buffers(), eager.buffers(), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+    for _ in range(2):
+        compiled(x, tasks=("depth",))
+    assert counter.frame_count == 2  # one more graph for another set of tasks
+    torch._dynamo.reset()
+
+
+def test_threads_run_different_tasks_of_one_network():
+    net = network().eval()
+    x = images()
+    expected = separately(net, x)
+    got = {}
+
+    def work(task):
+        for _ in range(20):
+            got[task] = net(x, tasks=(task,))[task]
+
+    threads = [threading.Thread(target=work, args=(task,)) for task in TASKS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(got[task], expected[task]) for task in TASKS)
+
+
+def test_checkpointing_inside_the_trunk_is_refused():
+    """Its recomputation runs outside the pass; another task's gates would be a silent error."""
+
+    class Checkpointed(nn.Sequential):
+        def forward(self, x):
+            return torch.utils.checkpoint.checkpoint(super().forward, x, use_reentrant=False)
+
+    net = network(trunk=lambda: Checkpointed(*conv_trunk()))
+    with pytest.raises(RuntimeError, match="Activation checkpointing"):
+        sum(y.sum() for y in net(images().requires_grad_()).values()).backward()
+
+
+def _distributed(rank, port, weights, batch, queue):
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    net = _ddp_network()
+    net.load_state_dict(weights)
+    ddp = nn.parallel.DistributedDataParallel(net, find_unused_parameters=True)
+    x = batch.chunk(2)[rank]
+    for tasks in (TASKS, ("depth",), TASKS):  # also a subset, also a second step
+        net.zero_grad()
+        sum(y.square().mean() for y in ddp(x, tasks).values()).backward()
+    if rank == 0:
+        queue.put({name: p.grad.numpy() for name, p in net.named_parameters()})
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def _ddp_network():
+    trunk = tssbn.task_specific(conv_trunk().double(), TASKS)
+    return tssbn.MultiTask(trunk, {task: nn.Flatten() for task in TASKS})
+
+
+def test_distributed_data_parallel():
+    """Two gloo processes: gradients are the mean of those of the two halves of the batch."""
+    net = _ddp_network()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    batch = torch.randn(6, 3, 6, 6, dtype=torch.float64)
+    context = mp.get_context("spawn")
+    queue = context.Queue()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    weights = net.state_dict()
+    workers = [
+        context.Process(target=_distributed, args=(rank, port, weights, batch, queue))
+        for rank in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    got = queue.get(timeout=120)
+    for worker in workers:
+        worker.join(timeout=60)
+        assert worker.exitcode == 0
+    sum(y.square().mean() for half in batch.chunk(2) for y in net(half).values()).backward()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(torch.from_numpy(got[name]), parameter.grad / 2)

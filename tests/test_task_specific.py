@@ -1,0 +1,306 @@
+"""The task-specific layers: stacking, statistics and who sees what."""
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from settings import DEVICE, DTYPE
+from torch import nn
+
+import tssbn
+from tssbn.selection import selections
+
+HOSTS = {
+    "batch": lambda c: nn.BatchNorm2d(c),
+    "batch-cumulative": lambda c: nn.BatchNorm2d(c, momentum=None),
+    "batch-untracked": lambda c: nn.BatchNorm2d(c, track_running_stats=False),
+    "batch-not-affine": lambda c: nn.BatchNorm2d(c, affine=False),
+    "instance": lambda c: nn.InstanceNorm2d(c, track_running_stats=True),
+    "group": lambda c: nn.GroupNorm(1, c),
+    "layer": lambda c: nn.LayerNorm((c, 3, 2)),
+}
+NORMS = ("sigmoid", "plain", "statistics", "affine")
+exact = DTYPE is torch.float64
+tolerance = {"rtol": 1e-10, "atol": 1e-12} if exact else {"rtol": 1e-4, "atol": 1e-5}
+
+
+def make(host, tasks, channels=4, norm="sigmoid", **options):
+    layer = tssbn.task_specific(HOSTS[host](channels).to(DEVICE, DTYPE), tasks, norm, **options)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    return layer
+
+
+def images(*shape):
+    return torch.randn(*shape, device=DEVICE, dtype=DTYPE)
+
+
+def run(layer, x, tasks):
+    with tssbn.select(layer, tasks):
+        return layer(x)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    host=st.sampled_from(sorted(HOSTS)),
+    count=st.integers(1, 4),
+    batch=st.integers(1, 3),
+    training=st.booleans(),
+    data=st.data(),
+)
+def test_stacked_equals_separate(host, count, batch, training, data):
+    """Outputs, statistics and gradients, for any layer and any subset of the tasks."""
+    tasks = tuple("abcd"[:count])
+    subset = tuple(data.draw(st.lists(st.sampled_from(tasks), min_size=1, unique=True)))
+    subset = tuple(task for task in tasks if task in subset)
+    stacked = make(host, tasks).train(training)
+    separate = make(host, tasks).train(training)
+    separate.load_state_dict(stacked.state_dict())
+    x, upstream = images(batch, 4, 3, 2), images(batch, len(subset), 4, 3, 2)
+    for _ in range(2):
+        y = run(stacked, x, subset).unflatten(0, (batch, len(subset)))
+        each = torch.stack([run(separate, x, task) for task in subset], dim=1)
+        torch.testing.assert_close(y, each, **tolerance)
+    (y * upstream).sum().backward()
+    (each * upstream).sum().backward()
+    torch.testing.assert_close(stacked.gamma.grad, separate.gamma.grad, **tolerance)
+    for name, value in stacked.state_dict().items():
+        torch.testing.assert_close(value, separate.state_dict()[name], **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("host", "norm"),
+    [(h, n) for h in HOSTS for n in NORMS if n != "statistics" or "batch" in h],
+)
+def test_one_task_is_the_ordinary_layer(host, norm):
+    plain = HOSTS[host](4).to(DEVICE, DTYPE)
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter)
+    ours = HOSTS[host](4).to(DEVICE, DTYPE)
+    ours.load_state_dict(plain.state_dict())
+    ours = tssbn.task_specific(ours, ("only",), norm)
+    has_affine = next(plain.parameters(), None) is not None
+    half = 0.5 if norm == "sigmoid" and not has_affine else 1.0  # nothing there to preserve
+    for mode in (True, True, False):
+        x = images(5, 4, 3, 2) * 2 + 1
+        expected = plain.train(mode)(x)
+        torch.testing.assert_close(run(ours.train(mode), x, "only"), half * expected, **tolerance)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_permuting_the_tasks_permutes_the_outputs(host):
+    ours, other = make(host, ("a", "b", "c")), make(host, ("c", "a", "b"))
+    with torch.no_grad():
+        other.gamma.copy_(ours.gamma[[2, 0, 1]])
+    x = images(2, 4, 3, 2)
+    ours, other = (run(layer, x, ("a", "b", "c")).unflatten(0, (2, 3)) for layer in (ours, other))
+    torch.testing.assert_close(other, ours[:, [2, 0, 1]], **tolerance)
+
+
+def test_rows_are_image_major():
+    """Row b·T + t is image b with the gates of task t."""
+    layer = make("batch", ("a", "b", "c"), affine="paper").eval()
+    x = images(2, 4, 3, 2)
+    y = run(layer, x, ("a", "b", "c"))
+    for b in range(2):
+        for t in range(3):
+            gate = torch.sigmoid(layer.gamma[t]).reshape(4, 1, 1)
+            torch.testing.assert_close(y[3 * b + t], gate * x[b] / (1 + 1e-5) ** 0.5, **tolerance)
+
+
+def test_statistics_are_each_tasks_own():
+    """Tasks that see different activations keep different statistics, those of a lone BatchNorm."""
+    net = nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).to(DEVICE, DTYPE)
+    net = tssbn.task_specific(net, ("a", "b"), affine="paper")
+    with torch.no_grad():
+        net[0].gamma.copy_(torch.tensor([[3.0] * 4, [-3.0] * 4]))
+    x = images(8, 4, 3, 2)
+    run(net, x, ("a", "b"))
+    first, second = (net[i].state_dict()["running_var"] for i in (0, 2))
+    assert torch.equal(first[0], first[1])  # the first layer sees the same input for every task
+    for t in range(2):
+        alone = nn.BatchNorm2d(4).to(DEVICE, DTYPE)
+        alone(net[1](torch.sigmoid(net[0].gamma[t, 0]) * nn.BatchNorm2d(4).to(DEVICE, DTYPE)(x)))
+        torch.testing.assert_close(second[t], alone.running_var, **tolerance)
+    assert not torch.allclose(second[0], second[1])
+
+
+def test_a_subset_leaves_the_other_tasks_alone():
+    layer = make("batch", ("a", "b", "c"))
+    before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    run(layer, images(4, 4, 3, 2), ("a", "c"))
+    for name, buffer in layer.named_buffers():
+        assert torch.equal(buffer[1], before[name][1])
+        assert not torch.equal(buffer[0], before[name][0])
+
+
+def test_one_tasks_nan_stays_its_own_and_is_noticed():
+    """A broken gate poisons neither the rows nor the statistics of the others; gates report it."""
+    net = nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).to(DEVICE, DTYPE)
+    net = tssbn.task_specific(net, ("a", "b"))
+    with torch.no_grad():
+        net[0].gamma[0, 1] = torch.nan
+    y = run(net, images(3, 4, 3, 2), ("a", "b")).unflatten(0, (3, 2))
+    assert y[:, 0].isnan().any() and y[:, 1].isfinite().all()
+    means = net[2].state_dict()["running_mean"]
+    assert means[0].isnan().any() and means[1].isfinite().all()
+    with pytest.raises(ValueError, match=r"layer '0' has gates that are not numbers.*\['a'\]"):
+        tssbn.gates.importance(net)
+
+
+def test_windows_of_an_image_keep_their_task():
+    """A layer that sees k parts of every image still finds their task."""
+
+    class Windows(nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            self.norm = norm
+
+        def forward(self, x):  # (N, 8, C) -> (4N, 2, C) and back
+            windows = self.norm(x.unflatten(1, (4, 2)).flatten(0, 1))
+            return windows.unflatten(0, (-1, 4)).flatten(1, 2)
+
+    for norm in nn.LayerNorm(6), nn.BatchNorm1d(2):
+        net = tssbn.task_specific(Windows(norm).to(DEVICE, DTYPE), ("a", "b", "c"))
+        nn.init.normal_(net.norm.gamma)
+        x = images(2, 8, 6)
+        stacked = run(net, x, ("a", "b", "c")).unflatten(0, (2, 3))
+        for t, task in enumerate("abc"):
+            torch.testing.assert_close(run(net, x, task), stacked[:, t], **tolerance)
+
+
+def test_channels_last_gives_the_same():
+    layer = make("batch", ("a", "b"))
+    x = images(3, 4, 3, 2)
+    expected = run(layer, x, ("a", "b"))
+    got = run(layer, x.to(memory_format=torch.channels_last), ("a", "b"))
+    torch.testing.assert_close(got, expected, **tolerance)
+
+
+def test_stacking_makes_no_copy():
+    """The stacked view of a contiguous tensor shares its memory with it."""
+    seen = []
+
+    class Spy(nn.BatchNorm2d):
+        def forward(self, x):
+            seen.append(x.data_ptr())
+            return super().forward(x)
+
+    class Remember(nn.Module):
+        def forward(self, x):
+            seen.append(x.data_ptr())
+            return x
+
+    net = tssbn.task_specific(nn.Sequential(Remember(), Spy(4)).to(DEVICE, DTYPE), ("a", "b"))
+    run(net, images(3, 4, 3, 2), ("a", "b"))
+    assert seen[0] == seen[1]
+
+
+def test_shared_statistics_are_those_of_all_rows():
+    """norm="affine": one mean and variance over the rows of all tasks."""
+    layer = make("batch", ("a", "b"), norm="affine")
+    x = images(5, 4, 3, 2) * 3 + 1
+    y = run(layer, x, ("a", "b")).unflatten(0, (5, 2))
+    plain = nn.BatchNorm2d(4).to(DEVICE, DTYPE)
+    normalised = plain(x.repeat_interleave(2, 0))[::2]  # every image stands there twice
+    assert layer.running_mean.shape == (4,)
+    torch.testing.assert_close(layer.running_var, plain.running_var, **tolerance)
+    for t in range(2):
+        expected = normalised * layer.gamma[t, :, None, None] + layer.beta[t, :, None, None]
+        torch.testing.assert_close(y[:, t], expected, **tolerance)
+
+
+def test_statistics_only_shares_the_affine_part():
+    plain = nn.BatchNorm2d(4).to(DEVICE, DTYPE)
+    weight = plain.weight
+    layer = tssbn.task_specific(plain, ("a", "b"), norm="statistics")
+    assert dict(layer.named_parameters()).keys() == {"weight", "bias"}
+    assert layer._parameters["weight"] is weight
+    assert layer.state_dict()["running_mean"].shape == (2, 4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_gradients_are_right(norm):
+    layer = make("batch", ("a", "b"), channels=2, norm=norm).double()
+    x = torch.randn(2, 2, 3, 2, device=DEVICE, dtype=torch.float64, requires_grad=True)
+    names, values = zip(*layer.named_parameters(), strict=True)
+
+    def output(x, *values):
+        with tssbn.select(layer, ("a", "b")):
+            return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(output, (x, *values))
+
+
+def test_two_forwards_before_one_backward():
+    layer = make("batch", ("a", "b", "c"))
+    x = images(3, 4, 3, 2).requires_grad_()
+    sum(run(layer, x, t).square().sum() for t in (("a", "b", "c"), ("a", "c"), "b")).backward()
+    assert x.grad.isfinite().all()
+
+
+def test_running_outside_a_pass_is_an_error():
+    layer = make("batch", ("a", "b"))
+    with pytest.raises(RuntimeError, match=r"no task is selected.*select\(trunk, 'a'\)"):
+        layer(images(2, 4, 3, 2))
+
+
+def test_calling_a_part_of_the_trunk_with_several_tasks_is_an_error():
+    net = nn.Sequential(nn.Identity(), HOSTS["batch"](4)).to(DEVICE, DTYPE)
+    net = tssbn.task_specific(net, ("a", "b"))
+    x = images(3, 4, 3, 2)
+    with tssbn.select(net, "a"):
+        assert net[1](x).shape == x.shape  # one task needs no stacking
+    with tssbn.select(net, ("a", "b")), pytest.raises(RuntimeError, match="3 rows reached"):
+        net[1](x)
+
+
+def test_a_single_value_per_channel_is_an_error():
+    """Two tasks of one 1x1 image are two rows, yet each has nothing to average over."""
+    layer = make("batch", ("a", "b"))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        run(layer, images(1, 4, 1, 1), ("a", "b"))
+
+
+def test_unknown_and_repeated_tasks():
+    layer = make("batch", ("a", "b"))
+    with pytest.raises(ValueError, match=r"unknown tasks \['c'\].*\['a', 'b'\]"):
+        run(layer, images(2, 4, 3, 2), ("a", "c"))
+    with pytest.raises(ValueError, match=r"names \['a'\] more than once"):
+        run(layer, images(2, 4, 3, 2), ("a", "a"))
+    with pytest.raises(ValueError, match="no task-specific layer"), tssbn.select(nn.ReLU(), "a"):
+        pass
+
+
+def test_contexts_nest_and_networks_do_not_meet():
+    one, two = make("batch", ("a", "b")), make("batch", ("b", "a"))
+    x = images(3, 4, 3, 2)
+    alone = run(one.eval(), x, "b")
+    with tssbn.select(one, "b"), tssbn.select(two, "a"):
+        with tssbn.select(one, ("a", "b")):
+            assert one(x).shape[0] == 6
+        assert torch.equal(one(x), alone)
+    assert len({id(s) for layer in (one, two) for s in selections(layer)}) == 2
+
+
+def test_threads_do_not_meet():
+    """Both threads are inside their pass while either runs."""
+    layer = make("batch", ("a", "b")).eval()
+    x = images(3, 4, 3, 2)
+    expected = {task: run(layer, x, task) for task in "ab"}
+    barrier, got = threading.Barrier(2, timeout=20), {}
+
+    def work(task):
+        with tssbn.select(layer, task):
+            barrier.wait()
+            got[task] = layer(x)
+            barrier.wait()
+
+    threads = [threading.Thread(target=work, args=(task,)) for task in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(got[task], expected[task]) for task in "ab")

@@ -1,0 +1,46 @@
+"""Multi-task networks from any backbone, by task-specific sigmoid normalisation.
+
+The reference implementation of TSσBN (Suteu & Serban, arXiv 2512.20420). Convert a trunk with
+`task_specific`, put heads on it with `MultiTask`, train with the groups of `param_groups`, and read
+the gates with `tssbn.gates`.
+"""
+
+from tssbn import gates, gradients, pruning
+from tssbn.convert import is_norm, sigmoid, task_specific
+from tssbn.multitask import MultiTask
+from tssbn.norm import (
+    SigmoidBatchNorm1d,
+    SigmoidBatchNorm2d,
+    SigmoidBatchNorm3d,
+    SigmoidGroupNorm,
+    SigmoidInstanceNorm1d,
+    SigmoidInstanceNorm2d,
+    SigmoidInstanceNorm3d,
+    SigmoidLayerNorm,
+    SigmoidRMSNorm,
+)
+from tssbn.optim import param_groups
+from tssbn.selection import select
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MultiTask",
+    "SigmoidBatchNorm1d",
+    "SigmoidBatchNorm2d",
+    "SigmoidBatchNorm3d",
+    "SigmoidGroupNorm",
+    "SigmoidInstanceNorm1d",
+    "SigmoidInstanceNorm2d",
+    "SigmoidInstanceNorm3d",
+    "SigmoidLayerNorm",
+    "SigmoidRMSNorm",
+    "gates",
+    "gradients",
+    "is_norm",
+    "param_groups",
+    "pruning",
+    "select",
+    "sigmoid",
+    "task_specific",
+]

@@ -1,0 +1,232 @@
+"""The multi-task network: one shared trunk, one head for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
+
+from tssbn.norm import TaskSpecificNorm
+from tssbn.selection import check_tasks, selections
+
+__all__ = ["MultiTask"]
+
+
+class MultiTask(nn.Module):
+    """A shared trunk and a head for each task; the output is a dict from task to prediction.
+
+    On a trunk converted by `tssbn.task_specific` each task makes its own pass, with its own gates
+    and statistics; the passes are stacked into one. On any other trunk the heads read the same
+    features, which is hard parameter sharing (HPS). (Suteu & Serban, arXiv 2512.20420, section 3.)
+
+    Args:
+        trunk: Maps a batch to features with the batch in dimension 0: a tensor, or a tree (tuple,
+            list, dict) of them.
+        heads: A module for each task, called with that task's features.
+        tasks_per_pass: How many tasks to stack; all by default. Activations of one pass live
+            together, so a smaller number needs less memory (see `chunks`), and 1 is right even for
+            trunks that mix rows.
+
+    Raises:
+        ValueError: If the heads are not those of the trunk's tasks, or `tasks_per_pass` < 1.
+
+    Example:
+        >>> import torch, tssbn
+        >>> from torch import nn
+        >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> heads = {"seg": nn.Conv2d(8, 13, 1), "depth": nn.Conv2d(8, 1, 1)}
+        >>> net = tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads)
+        >>> {task: tuple(y.shape) for task, y in net(torch.rand(2, 3, 6, 6)).items()}
+        {'seg': (2, 13, 4, 4), 'depth': (2, 1, 4, 4)}
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        heads: Mapping[str, nn.Module],
+        tasks_per_pass: int | None = None,
+    ):
+        super().__init__()
+        names = check_tasks(heads)
+        found = selections(trunk)
+        if len(found) > 1:
+            raise ValueError("the trunk was converted in parts: convert it in one call")
+        if found and set(names) != set(found[0].names):
+            raise ValueError(f"heads are for {list(names)}, the trunk for {list(found[0].names)}")
+        if tasks_per_pass is not None and tasks_per_pass < 1:
+            raise ValueError(f"tasks_per_pass={tasks_per_pass} must be at least 1, or None for all")
+        self.trunk = trunk
+        self.heads = nn.ModuleDict(heads)
+        self.tasks_per_pass = tasks_per_pass
+        self._selection = found[0] if found else None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The task names, in the order of the rows of γ."""
+        return self._selection.names if self._selection else tuple(self.heads)
+
+    def chunks(self, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, ...]]:
+        """The tasks in groups of `tasks_per_pass`, in the network's order.
+
+        A backward pass for each group frees its activations before the next; the gradients add up
+        to those of a single backward.
+
+        Example:
+            >>> import torch, tssbn
+            >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(3), ("a", "b", "c"))
+            >>> heads = {task: torch.nn.Linear(3, 1) for task in ("a", "b", "c")}
+            >>> net = tssbn.MultiTask(trunk, heads, tasks_per_pass=2)
+            >>> for tasks in net.chunks():
+            ...     outputs = net(torch.rand(4, 3), tasks)
+            ...     sum(y.square().mean() for y in outputs.values()).backward()
+            ...     print(list(outputs))
+            ['a', 'b']
+            ['c']
+        """
+        names = self._ordered(tasks)
+        size = self.tasks_per_pass or len(names)
+        for first in range(0, len(names), size):
+            yield names[first : first + size]
+
+    def forward(self, x: Any, tasks: Iterable[str] | None = None) -> dict[str, Any]:
+        """Predictions of the named tasks, all by default.
+
+        Args:
+            x: The trunk's input: a tensor (B, ...), or a tree of tensors with the batch first.
+            tasks: Which tasks to run; the others cost nothing, and their statistics stay.
+
+        Raises:
+            ValueError: If a task is unknown, named twice, or none is named.
+        """
+        if self._selection is None:
+            features = self.trunk(x)
+            return {task: self.heads[task](features) for task in self._ordered(tasks)}
+        outputs = {}
+        for names in self.chunks(tasks):
+            with self._selection.running(self._selection.indices(names)):
+                features = self.trunk(x)
+                for position, task in enumerate(names):
+                    outputs[task] = self.heads[task](self._selection.task_rows(features, position))
+        return outputs
+
+    def add_task(self, name: str, head: nn.Module, like: str | None = None) -> None:
+        """Add a task to a trained network, after the others; build a new optimiser afterwards.
+
+        The layers of the other tasks stay as they are, to the bit.
+
+        Args:
+            name: A new task name.
+            head: Its head.
+            like: A task whose gates and statistics it starts from. By default its gates start half
+                open (σBN) or from the mean over tasks (plain), its biases and statistics from the
+                mean over tasks.
+
+        Raises:
+            ValueError: If `name` is taken or no name, or `like` is unknown.
+        """
+        check_tasks((*self.tasks, name))
+        if self._selection is not None:
+            row = None if like is None else self._selection.indices(like)[0]
+            for layer in self._layers().values():
+                layer.add_row(row)
+            self._selection.names = (*self._selection.names, name)
+        self.heads[name] = head
+
+    def share_stem(self, example: Any) -> str:
+        """Run what comes before the first task-specific layer once instead of once a task.
+
+        Up to there all tasks see the same activations. How far "there" reaches is not guessed: the
+        candidates are the first task-specific layer that runs and the modules around it, innermost
+        first, and the first one that gives the output of full passes, with gates drawn at random,
+        is taken. (A residual stream around the first norm of a transformer thus ends at its block.)
+
+        Args:
+            example: An input of at least two images.
+
+        Returns:
+            The name of the module in front of which the tasks part, "" for the whole trunk.
+
+        Raises:
+            ValueError: If the trunk is not task-specific, `example` has fewer than two images, or
+                even full passes differ when stacked (a trunk that mixes rows: run it with
+                ``tasks_per_pass=1``).
+        """
+        selection = self._selection
+        if selection is None:
+            raise ValueError("the trunk has no task-specific layer: everything is shared already")
+        if any(leaf.shape[0] < 2 for leaf in tree_leaves(example) if isinstance(leaf, Tensor)):
+            raise ValueError("example has one image: two or more are needed to tell rows apart")
+        layers = self._layers()
+        state = {
+            f"{name}.{key}": torch.rand_like(value) + 0.5
+            for name, layer in layers.items()
+            for key, value in (*layer._parameters.items(), *layer._buffers.items())
+            if value is not None and key in layer._owned and value.is_floating_point()
+        }
+        order: list[str] = []
+        hooks = [
+            layer.register_forward_hook(lambda *_, name=name: order.append(name))
+            for name, layer in layers.items()
+        ]
+
+        def features(*tasks: int) -> list[Tensor]:
+            with selection.running(tasks):
+                out = functional_call(self.trunk, state, (example,))
+            return [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+
+        everything = range(len(self.tasks))
+        modes = {module: module.training for module in self.trunk.modules()}
+        self.trunk.eval()
+        try:
+            with torch.no_grad():
+                selection.expand_at(self.trunk, self.trunk)
+                each = zip(*(features(task) for task in everything), strict=True)
+                full = [torch.stack(rows, dim=1).flatten(0, 1) for rows in each]
+                for name in (*_outwards(order[0]), ""):
+                    selection.expand_at(self.trunk.get_submodule(name), self.trunk)
+                    try:
+                        if _agree(features(*everything), full):
+                            return name
+                    except (RuntimeError, ValueError):
+                        continue  # rows did not fit: something bypasses this module
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for module, training in modes.items():
+                module.training = training
+        raise ValueError(
+            f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it mixes "
+            "rows of a batch, so run it with tasks_per_pass=1"
+        )
+
+    def _ordered(self, tasks: Iterable[str] | None) -> tuple[str, ...]:
+        if tasks is None:
+            return self.tasks
+        names = check_tasks(tasks)
+        unknown = [name for name in names if name not in self.tasks]
+        if unknown:
+            raise ValueError(f"unknown tasks {unknown}: this network has {list(self.tasks)}")
+        return tuple(task for task in self.tasks if task in names)
+
+    def _layers(self) -> dict[str, nn.Module]:
+        modules = self.trunk.named_modules()
+        return {name: module for name, module in modules if isinstance(module, TaskSpecificNorm)}
+
+
+def _outwards(name: str) -> list[str]:
+    """"a.b.c" -> "a.b.c", "a.b", "a"."""
+    parts = name.split(".") if name else []
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _agree(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Equal up to rounding, measured against the largest value."""
+    return len(some) == len(others) and all(
+        one.shape == other.shape
+        and (one - other).abs().max() <= torch.finfo(one.dtype).eps ** 0.5 * other.abs().max()
+        for one, other in zip(some, others, strict=True)
+    )

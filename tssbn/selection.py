@@ -1,0 +1,240 @@
+"""Which tasks a network runs now, and how their rows are stacked.
+
+A pass that runs T tasks on B images holds B·T rows, image by image: row ``b * T + t`` is image b as
+task t sees it. The task-specific layers of one network share one `TaskSelection`, which knows the
+tasks of the pass under way. It lives in the network, not in a global, and keeps one state a thread,
+so that two networks, nested calls and threads do not meet.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+
+def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
+    """Return the task names as a tuple, or say what is wrong with them."""
+    if isinstance(tasks, str):
+        raise ValueError(f"tasks={tasks!r} is one string: pass a sequence of names, ({tasks!r},)")
+    names = tuple(tasks)
+    if not names:
+        raise ValueError("tasks is empty: name at least one task")
+    for name in names:
+        if not isinstance(name, str) or not name or "." in name or "\n" in name:
+            raise ValueError(f"task name {name!r} is not a non-empty string without '.' or newline")
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"tasks names {twice} more than once")
+    return names
+
+
+class _Now(threading.local):
+    """The pass under way in this thread; by default there is none."""
+
+    tasks: tuple[int, ...] = ()
+    images: int | None = None
+
+
+class TaskSelection:
+    """The tasks of one network, and those that run now.
+
+    Made by `tssbn.task_specific` and shared by the layers that it converts; users meet it through
+    `tssbn.select` and `tssbn.MultiTask`.
+    """
+
+    def __init__(self, names: tuple[str, ...]):
+        self.names = names
+        self.batch_second: str | None = None  # a module whose rows are not images
+        self._now = _Now()
+
+    # -- what runs now ----------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """Indices of the tasks that run now, ascending; an error outside a pass."""
+        if not self._now.tasks:
+            raise RuntimeError(
+                "no task is selected: call the network through tssbn.MultiTask, or run the trunk "
+                f"inside `with tssbn.select(trunk, {self.names[0]!r}):`. (Activation "
+                "checkpointing inside the trunk recomputes outside the pass and ends here too.)"
+            )
+        return self._now.tasks
+
+    @property
+    def images(self) -> int | None:
+        """B, the rows at the point where they were last expanded; None before it."""
+        return self._now.images
+
+    @property
+    def rows(self) -> slice:
+        """The running tasks as a slice of a (T, C) tensor; they are neighbours where it is read."""
+        return slice(self.tasks[0], self.tasks[-1] + 1)
+
+    def indices(self, tasks: str | Iterable[str]) -> tuple[int, ...]:
+        """Ascending indices of the named tasks."""
+        names = check_tasks((tasks,) if isinstance(tasks, str) else tasks)
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise ValueError(f"unknown tasks {unknown}: this network has {list(self.names)}")
+        return tuple(sorted(self.names.index(name) for name in names))
+
+    def running(self, tasks: tuple[int, ...], images: int | None = None) -> _Pass:
+        """A context in which these tasks run."""
+        return _Pass(self._now, tasks, images)
+
+    # -- rows -------------------------------------------------------------------------------------
+
+    def expand(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """Forward pre-hook of the entry: repeat every image once for each running task."""
+        tasks = len(self.tasks)
+        found: list[Tensor] = []
+        tree_map(lambda v: found.append(v) if _has_rows(v) else None, (args, kwargs))
+        if not found:
+            raise ValueError(f"{type(module).__name__} was called without a tensor to stack")
+        images = self._now.images = found[0].shape[0]
+        if tasks == 1:
+            return None
+        if self.batch_second is not None:
+            raise ValueError(
+                f"module {self.batch_second!r} has batch_first=False, so rows are not images and "
+                "tasks cannot be stacked: run one task a pass (tasks_per_pass=1)"
+            )
+
+        def repeat(v: Any) -> Any:
+            if not _has_rows(v) or v.shape[0] != images:
+                return v
+            return v.unsqueeze(1).expand(-1, tasks, *v.shape[1:]).flatten(0, 1)
+
+        return tree_map(repeat, (args, kwargs))
+
+    def shape(self, rows: int) -> tuple[int, int, int]:
+        """(B, T, k) of so many stacked rows; k > 1 where a layer sees parts of an image."""
+        tasks, images = len(self.tasks), self.images
+        if tasks == 1:
+            return rows, 1, 1
+        if images is None or rows % (images * tasks):
+            raise RuntimeError(
+                f"{rows} rows reached a task-specific layer, not a multiple of images x tasks = "
+                f"{images} x {tasks}: call the converted module itself, which stacks the tasks, "
+                "not a part of it"
+            )
+        return images, tasks, rows // (images * tasks)
+
+    def task_of_rows(self, rows: int) -> Tensor:
+        """Index of the task that each of so many stacked rows belongs to."""
+        images, _, parts = self.shape(rows)
+        return torch.tensor(self.tasks).repeat_interleave(parts).repeat(images)
+
+    def task_rows(self, features: Any, position: int) -> Any:
+        """The rows of one running task out of the trunk's output (a tensor or a tree of them)."""
+        tasks, images = len(self.tasks), self.images
+
+        def pick(v: Any) -> Any:
+            if not _has_rows(v):
+                return v
+            if v.shape[0] != images * tasks:
+                raise RuntimeError(
+                    f"the trunk returned a tensor of {v.shape[0]} rows, not images x tasks = "
+                    f"{images} x {tasks}: its output must keep the batch in dimension 0"
+                )
+            return v.unflatten(0, (images, tasks))[:, position]
+
+        return features if tasks == 1 else tree_map(pick, features)
+
+    def expand_at(self, module: nn.Module, network: nn.Module) -> None:
+        """Make `module`, a part of `network`, the one point where rows are expanded."""
+        for part in network.modules():
+            hooks = part._forward_pre_hooks
+            for key in [key for key, hook in hooks.items() if hook == self.expand]:
+                del hooks[key], part._forward_pre_hooks_with_kwargs[key]
+        module.register_forward_pre_hook(self.expand, with_kwargs=True)
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def save_names(self, module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
+        """State-dict hook: rows of γ mean nothing without the names, so they travel along."""
+        state[prefix + "tasks"] = torch.tensor(list("\n".join(self.names).encode()))
+
+    def check_names(self, module: nn.Module, state: dict, prefix: str, *_: Any) -> None:
+        """Load hook: refuse the state of other tasks before anything is copied."""
+        saved = state.pop(prefix + "tasks", None)
+        if saved is not None:
+            names = tuple(bytes(saved.tolist()).decode().split("\n"))
+            if names != self.names:
+                raise ValueError(
+                    f"the state_dict is of tasks {list(names)}, this network has "
+                    f"{list(self.names)} (names and order must agree)"
+                )
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key != "_now"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._now = _Now()
+
+
+class _Pass:
+    """Set the running tasks, and put back what ran before."""
+
+    def __init__(self, now: _Now, tasks: tuple[int, ...], images: int | None):
+        self.now, self.tasks, self.images = now, tasks, images
+
+    def __enter__(self) -> None:
+        self.before = self.now.tasks, self.now.images
+        self.now.tasks, self.now.images = self.tasks, self.images
+
+    def __exit__(self, *_: object) -> None:
+        self.now.tasks, self.now.images = self.before
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0
+
+
+def selections(model: nn.Module) -> list[TaskSelection]:
+    """The distinct task selections of the layers in `model`, in the order met."""
+    found = (getattr(module, "selection", None) for module in model.modules())
+    return list(dict.fromkeys(s for s in found if isinstance(s, TaskSelection)))
+
+
+@contextmanager
+def select(model: nn.Module, tasks: str | Iterable[str]) -> Iterator[None]:
+    """Choose the tasks for which a converted trunk runs, for as long as the context lasts.
+
+    With several tasks the trunk returns B·T rows, image by image: row ``b * T + t`` is image b for
+    the t-th of the chosen tasks, in the network's order. Contexts nest; each thread has its own.
+
+    Args:
+        model: A module converted by `tssbn.task_specific`, or one that contains it.
+        tasks: One task name, or several.
+
+    Raises:
+        ValueError: If `model` has no task-specific layer or a task is unknown.
+
+    Example:
+        >>> import torch, tssbn
+        >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(3), ("seg", "depth"))
+        >>> with tssbn.select(trunk, "depth"):
+        ...     trunk(torch.rand(4, 3)).shape
+        torch.Size([4, 3])
+        >>> with tssbn.select(trunk, ("seg", "depth")):
+        ...     trunk(torch.rand(4, 3)).shape
+        torch.Size([8, 3])
+    """
+    found = selections(model)
+    if not found:
+        raise ValueError(
+            f"{type(model).__name__} has no task-specific layer: convert it with "
+            "tssbn.task_specific first"
+        )
+    with ExitStack() as passes:
+        for selection in found:
+            passes.enter_context(selection.running(selection.indices(tasks)))
+        yield
