@@ -150,7 +150,7 @@ def test_a_trunk_that_loses_the_batch_is_an_error():
 def test_errors_of_the_constructor_and_of_tasks():
     trunk = tssbn.task_specific(conv_trunk(), TASKS)
     heads = {task: nn.Identity() for task in TASKS}
-    with pytest.raises(ValueError, match=r"heads are for \['seg'\], the trunk for \['seg', 'depth'"):
+    with pytest.raises(ValueError, match=r"heads are for \['seg'\], the trunk for \['seg',"):
         tssbn.MultiTask(trunk, {"seg": nn.Identity()})
     with pytest.raises(ValueError, match="tasks is empty"):
         tssbn.MultiTask(conv_trunk(), {})

@@ -304,3 +304,26 @@ def test_threads_do_not_meet():
     for thread in threads:
         thread.join()
     assert all(torch.equal(got[task], expected[task]) for task in "ab")
+
+
+def test_reset_starts_every_task_afresh():
+    layer = make("batch", ("a", "b"))
+    run(layer, images(3, 4, 3, 2) + 1, ("a", "b"))
+    layer.reset_running_stats()
+    assert layer.state_dict()["num_batches_tracked"].tolist() == [0, 0]
+    assert (layer.state_dict()["running_mean"] == 0).all() and (layer.gamma != 0).all()
+    layer.reset_parameters()
+    assert (layer.gamma == 0).all()
+    plain = make("batch", ("a", "b"), norm="plain")
+    plain.reset_parameters()
+    assert (plain.gamma == 1).all() and (plain.beta == 0).all()
+
+
+def test_repr_names_the_tasks():
+    assert "tasks=['a', 'b']" in repr(make("batch", ("a", "b")))
+
+
+def test_a_call_without_a_tensor():
+    layer = make("batch", ("a", "b"))
+    with tssbn.select(layer, "a"), pytest.raises(ValueError, match="without a tensor to stack"):
+        layer([])
