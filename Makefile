@@ -1,0 +1,36 @@
+# `make` lists the commands. Those that need it make .venv first and install the package into it;
+# the install is done again only when pyproject.toml has changed.
+#   PYTHON=python3.12 make book    chooses the interpreter that .venv is made from
+# Without make (Windows, or your own environment): the same commands stand in README.md.
+
+INSTALLED := .venv/.installed
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help book site test install clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: $(INSTALLED) ## Execute every chapter and build the site
+	$(PY) tools/book.py execute
+	$(PY) tools/book.py build
+
+site: $(INSTALLED) ## Build the site from the committed outputs
+	$(PY) tools/book.py build
+
+test: $(INSTALLED) ## Lint, unit tests, every notebook against its stored outputs, strict site
+	$(PY) -m ruff check
+	$(PY) -m pytest -W error
+	$(PY) -m pytest --nbval book/
+	$(PY) tools/book.py build
+
+install: $(INSTALLED) ## Make .venv and install the package with everything it can use
+
+$(INSTALLED): pyproject.toml tools/install.sh
+	@sh tools/install.sh
+	@touch $@
+
+clean: ## Remove what was built (.venv stays; delete it by hand)
+	rm -rf _build build dist .pytest_cache .hypothesis .ruff_cache .coverage
+	find tssbn tests tools book -name __pycache__ -prune -exec rm -rf {} +

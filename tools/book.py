@@ -1,0 +1,140 @@
+"""The book's everyday commands; they run the same on every system.
+
+    python tools/book.py execute [NAME ...]   run chapters afresh and store their outputs
+    python tools/book.py sync [NAME ...]      carry edits of the .py files into the notebooks
+    python tools/book.py build                build the site from the stored outputs, strictly
+    python tools/book.py alone [NAME ...]     run each notebook in an empty folder, as Colab does
+
+NAME is a chapter such as 01_sigmoid_bn; without one, all chapters are meant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+
+
+def chapters(names: list[str]) -> list[Path]:
+    """The .py files of the named chapters, or of all."""
+    known = {path.stem: path for path in sorted(BOOK.glob("[0-9][0-9]_*.py"))}
+    if not known:
+        sys.exit("There are no chapters (book/NN_name.py).")
+    names = [Path(name).stem for name in names]
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"No such chapter: {', '.join(unknown)}. There are: {', '.join(known)}.")
+    return [known[name] for name in names or known]
+
+
+def merged(chapter: Path):
+    """The notebook with the text of the .py file and, where a cell is unchanged, its outputs."""
+    import jupytext
+    from jupytext.combine import combine_inputs_with_outputs
+
+    notebook = jupytext.read(chapter)
+    stored = chapter.with_suffix(".ipynb")
+    if stored.exists():
+        notebook = combine_inputs_with_outputs(notebook, jupytext.read(stored), fmt="py:percent")
+    # The same source always gives the same file: no note of how the source was written, and ids by
+    # position instead of drawn ones.
+    notebook.metadata["jupytext"].pop("text_representation", None)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:03d}"
+    return notebook
+
+
+def write(notebook, path: Path) -> None:
+    """Write in one step, so that an interruption leaves the old file whole."""
+    import nbformat
+
+    draft = path.with_suffix(".new")
+    draft.write_bytes((nbformat.writes(notebook) + "\n").encode("utf-8"))
+    draft.replace(path)
+
+
+def run(notebook, folder: Path) -> None:
+    """Execute in place, with a kernel of this very Python, or stop and show the failing cell."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    # No folder of installed kernels is searched: what is left is the kernel of this Python.
+    kernel = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
+    )
+    client = NotebookClient(
+        notebook,
+        km=kernel,
+        timeout=600,
+        record_timing=False,  # times of day would make two executions differ
+        extra_arguments=["--log-level=ERROR"],  # no word about how it talks to its kernel
+        resources={"metadata": {"path": str(folder)}},
+    )
+    try:
+        client.execute(cleanup_kc=True)  # or the kernel, being handed in, would live on
+    except (CellExecutionError, DeadKernelError) as error:
+        sys.exit(f"failed; the stored notebook is left as it was.\n\n{error}")
+    except AssertionError:  # so nbclient ends when Ctrl-C has taken its kernel away
+        sys.exit("interrupted; the stored notebook is left as it was.")
+
+
+def sync(names: list[str]) -> None:
+    for chapter in chapters(names):
+        write(merged(chapter), chapter.with_suffix(".ipynb"))
+
+
+def execute(names: list[str]) -> None:
+    todo = chapters(names)
+    for number, chapter in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {chapter.stem} ... ", end="", flush=True)
+        start = time.perf_counter()
+        notebook = merged(chapter)
+        run(notebook, BOOK)
+        write(notebook, chapter.with_suffix(".ipynb"))
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def alone(names: list[str]) -> None:
+    import nbformat
+
+    for chapter in chapters(names):
+        print(f"{chapter.stem} ... ", end="", flush=True)
+        notebook = nbformat.read(chapter.with_suffix(".ipynb"), as_version=4)
+        with tempfile.TemporaryDirectory() as folder:
+            run(notebook, Path(folder))
+        print("ran", flush=True)
+
+
+def build() -> None:
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    # -n: every reference must exist; -W: a warning is an error; -q: print nothing but those.
+    options = ["build", str(ROOT), "-n", "-W", "--keep-going", "-q"]
+    done = subprocess.run([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.stdout)
+    print(f"The book is at {(ROOT / '_build/html/index.html').as_uri()}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (execute, sync, alone):
+        commands.add_parser(command.__name__).add_argument("names", nargs="*", metavar="NAME")
+    commands.add_parser("build")
+    options = vars(parser.parse_args())
+    {"execute": execute, "sync": sync, "alone": alone, "build": build}[options.pop("command")](
+        **options
+    )
+
+
+if __name__ == "__main__":
+    main()
