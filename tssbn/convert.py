@@ -42,6 +42,11 @@ def is_norm(module: nn.Module) -> bool:
     the name of its class and a 1-d ``weight`` of its own (timm's RmsNorm, torchvision's
     FrozenBatchNorm2d, a language model's LlamaRMSNorm, yours). GlobalResponseNorm is not: its
     weight scales a residual.
+
+    Example:
+        >>> import torch, tssbn
+        >>> [tssbn.is_norm(m) for m in (torch.nn.LayerNorm(4), torch.nn.Linear(4, 4))]
+        [True, False]
     """
     name = type(module).__name__
     if name in _NOT_NORMS:
