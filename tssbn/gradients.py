@@ -1,0 +1,154 @@
+"""Gradients of the tasks at shared parameters: the rows, their angles, a penalty on the angles.
+
+Suteu and Guo, "Regularizing Deep Multi-Task Networks using Orthogonal Gradients",
+arXiv 1912.06844.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["cosines", "orthogonality", "task_gradients"]
+
+
+def task_gradients(
+    losses: Mapping[str, Tensor] | Sequence[Tensor],
+    parameters: Tensor | Iterable[Tensor],
+    create_graph: bool = False,
+) -> Tensor:
+    """Gradient of each task's loss with respect to shared parameters, one row per task.
+
+    Row t is g_t = ∂L_t/∂θ (arXiv 1912.06844, section 3), flattened in the order of ``parameters``.
+    Parameters that a loss does not reach contribute zeros. The graph is kept, so that the losses
+    can still be used for the training step; ``.grad`` is not touched.
+
+    Args:
+        losses: one scalar per task; the rows follow their order.
+        parameters: the shared parameters θ, or one of them.
+        create_graph: make the result differentiable, for a penalty on the gradients.
+
+    Shape:
+        - Output: (T, P) for T tasks and P shared numbers.
+
+    Raises:
+        ValueError: there is no loss or no parameter, a loss is not a scalar or has no graph, a
+            parameter does not require a gradient, or no loss depends on any of the parameters.
+
+    Example:
+        >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+        >>> task_gradients({"sum": w.sum(), "square": w.square().sum()}, w)
+        tensor([[1., 1.],
+                [2., 4.]])
+    """
+    named = dict(losses) if isinstance(losses, Mapping) else dict(enumerate(losses))
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not named:
+        raise ValueError("losses is empty: give one scalar loss per task")
+    if not parameters:
+        raise ValueError("parameters is empty: give the parameters that the tasks share")
+    for task, loss in named.items():
+        if loss.numel() != 1:
+            raise ValueError(
+                f"losses[{task!r}] has shape {tuple(loss.shape)}: reduce it to a scalar first"
+            )
+        if not loss.requires_grad:
+            raise ValueError(
+                f"losses[{task!r}] has no graph: compute it with gradients enabled and undetached"
+            )
+    for i, parameter in enumerate(parameters):
+        if not parameter.requires_grad:
+            raise ValueError(f"parameters[{i}] does not require a gradient: unfreeze or drop it")
+
+    gradients = [
+        torch.autograd.grad(
+            loss, parameters, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+        for loss in named.values()
+    ]
+    if all(g is None for row in gradients for g in row):
+        raise ValueError("none of the losses depends on the parameters: are they of another model?")
+    return torch.stack(
+        [
+            torch.cat(
+                [
+                    (torch.zeros_like(p) if g is None else g).flatten()
+                    for p, g in zip(parameters, row, strict=True)
+                ]
+            )
+            for row in gradients
+        ]
+    )
+
+
+def cosines(gradients: Tensor) -> Tensor:
+    """Cosine similarity between the rows of a matrix, such as that of :func:`task_gradients`.
+
+    cos(g_i, g_j) = g_i·g_j / (‖g_i‖ ‖g_j‖). A row of zeros has no direction: its cosines are 0,
+    also the one with itself. Rows are scaled to unit maximum before they are squared, so that tiny
+    or huge gradients keep their angle. A NaN stays a NaN.
+
+    Shape:
+        - gradients: (T, P)
+        - Output: (T, T), symmetric, in [-1, 1]
+
+    Raises:
+        ValueError: ``gradients`` is not a matrix.
+
+    Example:
+        >>> cosines(torch.tensor([[1.0, 0.0], [0.0, 3.0], [-2.0, 0.0]]))
+        tensor([[ 1.,  0., -1.],
+                [ 0.,  1.,  0.],
+                [-1.,  0.,  1.]])
+    """
+    if gradients.dim() != 2:
+        raise ValueError(
+            f"gradients has shape {tuple(gradients.shape)}: one row per task is needed, (T, P)"
+        )
+    largest = gradients.detach().abs().amax(dim=1, keepdim=True)
+    scaled = gradients / torch.where(largest > 0, largest, 1)
+    unit = F.normalize(scaled, dim=1, eps=0.5)  # the norms are 0 or at least 1: eps only guards 0
+    return unit @ unit.T
+
+
+def orthogonality(
+    losses: Mapping[str, Tensor] | Sequence[Tensor], parameters: Tensor | Iterable[Tensor]
+) -> Tensor:
+    """CosReg: how far the gradients of T tasks are from being orthogonal, from 0 to 1.
+
+    With the unit gradients ĝ_t as columns of Ĝ (arXiv 1912.06844, equations 4 and 5)
+
+        R = ‖ĜᵀĜ - I‖²_F / (T (T - 1)),
+
+    the mean squared cosine over the pairs of tasks; cos²(g_1, g_2) for two. Agreement and conflict
+    are penalised alike. A task whose gradient is zero counts as orthogonal to all others.
+
+    Add ``alpha * orthogonality(...)`` to the sum of the losses and call ``backward``: the gradients
+    are part of the graph and are differentiated again. That costs T more backward passes and a
+    second derivative through everything behind the ``parameters``, which is why the paper takes
+    the last shared layer alone.
+
+    Args:
+        losses: one scalar per task, at least two. Their scales do not matter.
+        parameters: the shared parameters, usually ``[last_shared_layer.weight]``.
+
+    Shape:
+        - Output: ()
+
+    Raises:
+        ValueError: fewer than two losses, or anything that :func:`task_gradients` refuses.
+
+    Example:
+        >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+        >>> penalty = orthogonality([w[0], w[0] + w[1]], w)  # gradients (1, 0) and (1, 1)
+        >>> round(penalty.item(), 4)  # cos² of 45 degrees
+        0.5
+    """
+    tasks = len(losses)
+    if tasks < 2:
+        raise ValueError(f"losses holds {tasks} task(s): an angle needs at least two")
+    cosine = cosines(task_gradients(losses, parameters, create_graph=True))
+    # ĜᵀĜ - I; the diagonal is removed as it is, since a zero gradient has 0 and not 1 there.
+    off_diagonal = cosine - cosine.diag().diag()
+    return off_diagonal.square().sum() / (tasks * (tasks - 1))

@@ -1,0 +1,1 @@
+"""Networks of the papers; import each by name: ``from tssbn.networks.cifar import ResNet56``."""
