@@ -214,9 +214,13 @@ def test_inventory_of_norm_layers():
         assert len(found.layers) == layers and found.values.shape == (1, channels)
 
 
-# -- one model of each timm family ----------------------------------------------------------------
+# -- one model of each family, shapes only --------------------------------------------------------
 
-SAMPLE = (
+TORCHVISION = (
+    "densenet121", "efficientnet_b0", "googlenet", "maxvit_t", "mnasnet0_5", "mobilenet_v3_small",
+    "mobilenet_v2", "shufflenet_v2_x0_5", "swin_v2_t", "vgg11_bn", "vit_b_16",
+)  # fmt: skip
+TIMM = (
     "byobnet", "convnext", "csatv2", "edgenext", "efficientnet", "gemma4_vit", "levit",
     "mobilenetv5", "regnet", "resnetv2", "swin_transformer", "tresnet", "vision_transformer",
 )  # fmt: skip
@@ -237,11 +241,35 @@ def families():
 def pytest_generate_tests(metafunc):
     if "family" in metafunc.fixturenames:
         every = metafunc.config.getoption("--all-families")
-        metafunc.parametrize("family", sorted(families()) if every else SAMPLE)
+        metafunc.parametrize("family", sorted(families()) if every else TIMM)
+
+
+def check_family(model, size):
+    """Converts, stacks, and back-propagates to the gates, without memory for the numbers."""
+    tssbn.task_specific(model, ("a", "b"))
+    with tssbn.select(model, ("a", "b")):
+        features = model(torch.rand(2, *size, device="meta"))
+    features = getattr(features, "logits", features)  # GoogLeNet has auxiliary outputs beside
+    assert features.shape[0] == 4
+    features.sum().backward()
+    layers = [module for module in model.modules() if isinstance(module, TaskSpecificNorm)]
+    assert all(layer.gamma.shape[0] == 2 for layer in layers)
+    assert any(layer.gamma.grad is not None for layer in layers)
+    others = [module for module in model.modules() if not isinstance(module, TaskSpecificNorm)]
+    assert not any(tssbn.is_norm(module) for module in others)
+    names = {type(layer).__name__ for layer in layers}
+    assert not any("GlobalResponseNorm" in name for name in names)
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision_family(name):
+    options = {"init_weights": False} if name == "googlenet" else {}
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name, **options)
+    check_family(model, (3, 224, 224))
 
 
 def test_timm_family(family):
-    """Shapes only, on the meta device: converts, stacks, and back-propagates to every gate."""
     for name in families()[family]:
         try:
             with torch.device("meta"):
@@ -249,20 +277,8 @@ def test_timm_family(family):
             break
         except (RuntimeError, NotImplementedError, TypeError):
             continue  # not every model can be built without memory
-    size = model.pretrained_cfg.get("input_size", (3, 224, 224))
     if family in WITHOUT_NORMS:
         with pytest.raises(ValueError, match="no normalisation layer"):
             tssbn.task_specific(model, ("a", "b"))
-        return
-    tssbn.task_specific(model, ("a", "b"))
-    with tssbn.select(model, ("a", "b")):
-        features = model(torch.rand(2, *size, device="meta"))
-    assert features.shape[0] == 4
-    features.sum().backward()
-    layers = [module for module in model.modules() if isinstance(module, TaskSpecificNorm)]
-    assert layers and all(layer.gamma.shape[0] == 2 for layer in layers)
-    assert any(layer.gamma.grad is not None for layer in layers)
-    assert not any(
-        type(module).__name__ == "GlobalResponseNorm" and isinstance(module, TaskSpecificNorm)
-        for module in model.modules()
-    )
+    else:
+        check_family(model, model.pretrained_cfg.get("input_size", (3, 224, 224)))

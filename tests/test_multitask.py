@@ -369,6 +369,7 @@ def test_autocast():
     assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in net.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("trunk", [conv_trunk, token_trunk])
 @pytest.mark.parametrize("stem", [False, True])
 def test_compiles_to_one_graph_without_recompiling(trunk, stem):
