@@ -112,6 +112,15 @@ def test_copies_pickles_and_loads():
     assert set(layer.state_dict()) == {"gamma", *statistics}
 
 
+class Own(tssbn.SigmoidBatchNorm1d):
+    """A reader's subclass."""
+
+
+def test_subclasses_copy_and_pickle():
+    layer = Own(3)
+    assert type(pickle.loads(pickle.dumps(layer))) is type(copy.deepcopy(layer)) is Own
+
+
 def test_sigmoid_converts_a_whole_model_in_place():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.GroupNorm(2, 4)))
     assert tssbn.sigmoid(net) is net

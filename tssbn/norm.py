@@ -35,16 +35,11 @@ __all__ = [
 
 
 class _Converted:
-    """A host layer whose affine part was replaced; knows how to be copied and pickled."""
+    """A host layer whose affine part was replaced."""
 
     gamma: Tensor
     beta: Tensor | None  # what an affine mode keeps of the host's bias
     scale: Tensor | None  # what an affine mode keeps of the host's weight, never trained
-
-    def __reduce_ex__(self, protocol: int) -> tuple:
-        # The class of a converted layer may be made at run time: name its two parents instead.
-        mixin, host = type(self).__bases__
-        return _blank, (mixin, host), self.__dict__
 
 
 class SigmoidNorm(_Converted):
@@ -58,9 +53,10 @@ class SigmoidNorm(_Converted):
     """
 
     def __init__(self, *args, **kwargs):
-        affine = isinstance(self, (nn.LayerNorm, nn.RMSNorm))
-        kwargs["elementwise_affine" if affine else "affine"] = True
-        super().__init__(*args, **kwargs)
+        affine = "affine"
+        if isinstance(self, (nn.LayerNorm, nn.RMSNorm)):
+            affine = "elementwise_affine"
+        super().__init__(*args, **{**kwargs, affine: True})
         weight = self._parameters.pop("weight")
         self._parameters.pop("bias", None)
         self.gamma = nn.Parameter(torch.zeros_like(weight))
@@ -134,6 +130,7 @@ class TaskSpecificNorm(_Converted):
     """
 
     selection: TaskSelection
+    _owned = ("gamma", "beta", "running_mean", "running_var", "num_batches_tracked")
 
     def add_row(self, like: int | None) -> None:
         """Make room for one more task, like the task of that row or, if None, like none of them."""
@@ -152,8 +149,6 @@ class TaskSpecificNorm(_Converted):
             if isinstance(value, nn.Parameter):
                 grown = nn.Parameter(grown, requires_grad=value.requires_grad)
             kind[name] = grown
-
-    _owned = ("gamma", "beta", "running_mean", "running_var", "num_batches_tracked")
 
     def reset_parameters(self) -> None:
         """Start values of a fresh network, for every task."""
@@ -261,6 +256,8 @@ class SharedStatisticsNorm(TaskSpecificNorm):
     one running mean and one variance. The other half of the ablation.
     """
 
+    _owned = ("gamma", "beta")
+
     @property
     def weight(self) -> None:
         """None, so that the host only normalises; an error outside a pass, as in every layer."""
@@ -276,8 +273,6 @@ class SharedStatisticsNorm(TaskSpecificNorm):
         shape = (-1, x.shape[1], *[1] * (x.ndim - 2))
         return normalised * self.gamma[task].reshape(shape) + self.beta[task].reshape(shape)
 
-    _owned = ("gamma", "beta")
-
 
 def converted_class(mixin: type, host: type) -> type:
     """The class of a `host` layer with `mixin`: the named one above, or one made now."""
@@ -285,7 +280,13 @@ def converted_class(mixin: type, host: type) -> type:
         if known.__bases__ == (mixin, host):
             return known
     name = mixin.__name__.removesuffix("Norm") + host.__name__
-    return type(name, (mixin, host), {"__doc__": mixin.__doc__, "__module__": __name__})
+    body = {"__doc__": mixin.__doc__, "__module__": __name__, "__reduce_ex__": _reduce}
+    return type(name, (mixin, host), body)
+
+
+def _reduce(layer: nn.Module, protocol: int) -> tuple:
+    """Copy and pickle a layer of a class made at run time by the names of its two parents."""
+    return _blank, type(layer).__bases__, layer.__dict__
 
 
 def _blank(mixin: type, host: type) -> nn.Module:
