@@ -1,0 +1,304 @@
+"""Channels that make themselves superfluous, and how to take them out.
+
+While training, a penalty on the scales of the norm layers decides which channels matter:
+`receding` for σBN (Suteu and Guo, arXiv 2204.06404), `l1` for ordinary BatchNorm (Network Slimming,
+Liu et al., ICCV 2017). Afterwards `keep` marks the channels above a quantile, `silence` switches
+the others off, and `remove` cuts them out of the network.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
+
+__all__ = ["cost", "keep", "l1", "receding", "remove", "silence"]
+
+CLOSED = -1000.0  # σ(CLOSED) is 0 in every dtype, yet the penalty stays finite, as with -inf not
+
+
+def receding(model: nn.Module, shift: float = 0.0) -> Tensor:
+    """Receding neuron importances: the sum over all gates of p·(1 - ln p), with p = σ(γ + shift).
+
+    Added to the loss with a small weight. Its slope along γ is -p(1 - p)·ln p: open gates feel
+    nothing, half-closed ones are pushed shut, 0.2603 at most, where γ = -1.177 - shift. A positive
+    shift spares all but the gates that are already small. (Official code of arXiv 2204.06404.)
+
+    Args:
+        model: a network with sigmoid gates; those of task-specific layers count each.
+        shift: b, added to every γ; the paper's code uses 3 for VGG-16 and 0 for ResNet-56.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: the model has no sigmoid gates.
+
+    Example:
+        >>> import tssbn
+        >>> receding(tssbn.SigmoidBatchNorm2d(10)).item() / 10  # p = 0.5
+        0.8465...
+    """
+    layers = [m for m in model.modules() if isinstance(m, SigmoidNorm | TaskSigmoidNorm)]
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no sigmoid gates: see tssbn.sigmoid")
+    z = torch.cat([layer.gamma.flatten() for layer in layers]) + shift
+    return (z.sigmoid() * (1 - F.logsigmoid(z))).sum()
+
+
+def l1(model: nn.Module) -> Tensor:
+    """Network Slimming: the sum of |γ| over the channels of all ordinary BatchNorm layers.
+
+    Args:
+        model: a network with affine BatchNorm layers; sigmoid gates are left out.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: the model has no such layer.
+
+    Example:
+        >>> l1(nn.BatchNorm2d(10)).item()
+        10.0
+    """
+    scales = [layer.weight for layer in _prunable(model).values() if not _gated(layer)]
+    if not scales:
+        raise ValueError(f"{type(model).__name__} has no affine BatchNorm layer")
+    return torch.cat(scales).abs().sum()
+
+
+def keep(
+    model: nn.Module,
+    fraction: float,
+    scope: str = "global",
+    minimum: int = 3,
+    layers: Iterable[str] | None = None,
+) -> dict[str, Tensor]:
+    """Mark the channels that survive when the weakest ``fraction`` of them goes.
+
+    A channel scores σ(γ) in a σBN layer and |γ| in an ordinary one. It stays if its score is
+    strictly above the ``fraction`` quantile; of every layer the best ``minimum`` stay anyhow.
+
+    Args:
+        fraction: share of channels to drop, in [0, 1); 0 keeps all.
+        scope: ``"global"``: one quantile over the pooled scores of all layers. ``"local"``: one
+            for each layer, so that all lose the same share.
+        minimum: channels that a layer never goes below.
+        layers: names of the norm layers to choose from; all of them by default. Leave out those
+            that feed a sum of branches: a channel can only go from all branches at once.
+
+    Returns:
+        For each layer its name and a boolean (C,) mask, True where the channel stays.
+
+    Raises:
+        ValueError: bad argument, unknown layer, or a model without prunable layers.
+
+    Example:
+        >>> layer = nn.BatchNorm2d(5)
+        >>> layer.weight.data = torch.tensor([0.1, -0.9, 0.5, 0.2, 0.8])
+        >>> keep(nn.Sequential(layer), 0.5, minimum=1)
+        {'0': tensor([False,  True, False, False,  True])}
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction must be in [0, 1), got {fraction}")
+    if scope not in ("global", "local"):
+        raise ValueError(f'scope must be "global" or "local", got {scope!r}')
+    if minimum < 1:
+        raise ValueError(f"minimum must be at least 1, got {minimum}")
+    found = _prunable(model)
+    if layers is not None:
+        found = {name: _named(found, name) for name in layers}
+    if not found:
+        raise ValueError("no prunable layer: neither σBN nor affine BatchNorm, or layers is empty")
+
+    scores = {name: _score(layer) for name, layer in found.items()}
+    pooled = torch.cat(list(scores.values()))
+    masks = {}
+    for name, score in scores.items():
+        threshold = (pooled if scope == "global" else score).quantile(fraction)
+        masks[name] = score > threshold if fraction else torch.ones_like(score, dtype=torch.bool)
+        masks[name][score.topk(min(minimum, len(score))).indices] = True
+    return masks
+
+
+def silence(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of the model whose unmarked channels are switched off: their norm layer puts out 0.
+
+    The same function as `remove` yields, in the old size; quick enough for pruning curves.
+
+    Args:
+        masks: boolean (C,) masks by layer name, as from `keep`.
+
+    Raises:
+        ValueError: unknown layer, or a mask of another size, or one that keeps nothing.
+
+    Example:
+        >>> net = nn.Sequential(nn.BatchNorm1d(2))
+        >>> off = silence(net, {"0": torch.tensor([True, False])})
+        >>> off.eval()(torch.ones(1, 2)).round().tolist()
+        [[1.0, 0.0]]
+    """
+    _check(model, masks)
+    model = copy.deepcopy(model)
+    for name, mask in masks.items():
+        layer = model.get_submodule(name)
+        gated = _gated(layer)
+        scale, bias = (layer.gamma, layer.beta) if gated else (layer.weight, layer.bias)
+        with torch.no_grad():
+            scale[~mask] = CLOSED if gated else 0.0
+            if bias is not None:
+                bias[~mask] = 0.0
+    return model
+
+
+def remove(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn.Module:
+    """A smaller copy of the model, without the unmarked channels; needs torch-pruning.
+
+    Norm layers, the convolutions before them and whatever reads them next lose those channels.
+    The result computes what `silence` computes, which is checked on the example. Its parameters are
+    new: make a new optimiser for fine-tuning.
+
+    Args:
+        model: a network that puts out one tensor.
+        masks: boolean (C,) masks by layer name, as from `keep`.
+        example: an input batch of the size that the network will see.
+
+    Raises:
+        ValueError: as `silence`; or a layer whose channels are tied to another norm layer's by a
+            sum of branches; or the small network computes something else, as where an activation
+            does not map 0 to 0.
+        ImportError: torch-pruning is not installed.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+        >>> remove(net, keep(net, 0.5), torch.rand(2, 4))[3]  # all scores tie: the minimum stays
+        Linear(in_features=3, out_features=2, bias=True)
+    """
+    try:
+        with warnings.catch_warnings():  # its progress bars ask notebooks for ipywidgets
+            warnings.simplefilter("ignore")
+            import torch_pruning as tp
+    except ImportError as error:
+        raise ImportError('removal needs torch-pruning: pip install "tssbn[train]"') from error
+
+    class GatePruner(tp.BasePruningFunc):
+        """What a σBN layer holds for each channel: γ, statistics, and what an affine mode keeps."""
+
+        def prune_out_channels(self, layer, idxs):
+            stays = torch.ones(layer.num_features, dtype=torch.bool)
+            stays[idxs] = False
+            for name, value in [*layer.named_parameters(), *layer.named_buffers()]:
+                if value.ndim:
+                    rest = value.detach()[stays.to(value.device)]
+                    is_parameter = isinstance(value, nn.Parameter)
+                    setattr(layer, name, nn.Parameter(rest) if is_parameter else rest)
+            layer.num_features -= len(idxs)
+            return layer
+
+        prune_in_channels = prune_out_channels
+
+        def get_out_channels(self, layer):
+            return layer.num_features
+
+        get_in_channels = get_out_channels
+
+    expected = _outputs(silence(model, masks), example)
+    small = copy.deepcopy(model).requires_grad_(True)  # the graph is read off autograd
+    gated = {type(part) for part in small.modules() if _gated(part)}
+    with torch.enable_grad():
+        graph = tp.DependencyGraph().build_dependency(
+            small, (example,), customized_pruners={kind: GatePruner() for kind in gated}
+        )
+    for name, mask in masks.items():
+        layer = small.get_submodule(name)
+        prune = graph.get_pruner_of_module(layer).prune_out_channels
+        if not mask.all():
+            group = graph.get_pruning_group(layer, prune, (~mask).nonzero().flatten().tolist())
+            touched = {dep.target.module for dep, _ in group}
+            tied = [
+                n for n, m in small.named_modules() if m in touched and isinstance(m, _BatchNorm)
+            ]
+            if tied != [name]:
+                raise ValueError(
+                    f"the channels of {name!r} can only go together, since {tied} feed one sum: "
+                    "leave these layers out, see the argument layers of keep"
+                )
+            group.prune()
+    for part, original in zip(small.modules(), model.modules(), strict=True):
+        part.training = original.training  # tracing switched to eval mode
+    for part, original in zip(small.parameters(), model.parameters(), strict=True):
+        part.requires_grad_(original.requires_grad)
+    difference = (_outputs(small, example) - expected).abs().max()
+    if not difference <= 1e-3 * expected.abs().max():
+        raise ValueError(
+            f"the smaller network is off by {difference:.2g} on the example: a removed channel "
+            "still matters, as where the activation after its norm layer does not map 0 to 0"
+        )
+    return small
+
+
+def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:
+    """Parameters of the model, and multiply-accumulates of its convolutions and linear layers.
+
+    Args:
+        example: an input batch; the second figure is for all of it.
+
+    Example:
+        >>> cost(nn.Conv2d(3, 8, 3, bias=False), torch.rand(1, 3, 10, 10))  # 8*3*9 at 8x8 places
+        (216, 13824)
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        _outputs(model, example)
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+
+
+def _gated(layer: nn.Module) -> bool:
+    return isinstance(layer, SigmoidNorm)
+
+
+def _prunable(model: nn.Module) -> dict[str, nn.Module]:
+    """The σBN and affine BatchNorm layers by name."""
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        and not isinstance(layer, TaskSpecificNorm)
+        and layer.weight is not None
+    }
+
+
+def _named(found: Mapping[str, nn.Module], name: str) -> nn.Module:
+    if name not in found:
+        raise ValueError(f"no prunable layer {name!r}: the model has {list(found)}")
+    return found[name]
+
+
+def _score(layer: nn.Module) -> Tensor:
+    return (layer.gamma.sigmoid() if _gated(layer) else layer.weight.abs()).detach()
+
+
+def _check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    found = _prunable(model)
+    for name, mask in masks.items():
+        channels = _named(found, name).num_features
+        if mask.dtype != torch.bool or mask.shape != (channels,):
+            raise ValueError(
+                f"the mask of {name!r} must be boolean of shape ({channels},), "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        if not mask.any():
+            raise ValueError(f"the mask of {name!r} keeps no channel")
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, example: Tensor) -> Tensor:
+    """The model's output in eval mode, on a copy so that no state changes."""
+    return copy.deepcopy(model).eval()(example)
