@@ -73,6 +73,7 @@ def run(notebook, folder: Path) -> None:
         notebook,
         km=kernel,
         timeout=600,
+        coalesce_streams=True,  # one output, however slowly a cell prints
         record_timing=False,  # times of day would make two executions differ
         extra_arguments=["--log-level=ERROR"],  # no word about how it talks to its kernel
         resources={"metadata": {"path": str(folder)}},

@@ -165,7 +165,8 @@ def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
     Args:
         matrix: The importance matrix, (T, F).
         tau: The share of the filter's importance that a task must hold; at least 0.5, so that no
-            two tasks own a filter.
+            two tasks own a filter. With two tasks 0.5 gives every filter to somebody; there 0.75
+            asks for a gate three times as wide as the other's.
 
     Raises:
         ValueError: If `tau` is outside [0.5, 1).

@@ -20,23 +20,25 @@ def task_gradients(
 ) -> Tensor:
     """Gradient of each task's loss with respect to shared parameters, one row per task.
 
-    Row t is g_t = ∂L_t/∂θ (arXiv 1912.06844, section 3), flattened in the order of ``parameters``.
+    Row t is g_t = ∂L_t/∂θ (arXiv 1912.06844, section 3), flattened in the order of `parameters`.
     Parameters that a loss does not reach contribute zeros. The graph is kept, so that the losses
-    can still be used for the training step; ``.grad`` is not touched.
+    can still be used for the training step; `.grad` is not touched.
 
     Args:
-        losses: one scalar per task; the rows follow their order.
-        parameters: the shared parameters θ, or one of them.
-        create_graph: make the result differentiable, for a penalty on the gradients.
+        losses: One scalar for each task; the rows follow their order.
+        parameters: The shared parameters θ, or one of them.
+        create_graph: Make the result differentiable, for a penalty on the gradients.
 
     Shape:
         - Output: (T, P) for T tasks and P shared numbers.
 
     Raises:
-        ValueError: there is no loss or no parameter, a loss is not a scalar or has no graph, a
+        ValueError: If there is no loss or no parameter, a loss is not a scalar or has no graph, a
             parameter does not require a gradient, or no loss depends on any of the parameters.
 
     Example:
+        >>> import torch
+        >>> from tssbn.gradients import task_gradients
         >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
         >>> task_gradients({"sum": w.sum(), "square": w.square().sum()}, w)
         tensor([[1., 1.],
@@ -83,7 +85,7 @@ def task_gradients(
 
 
 def cosines(gradients: Tensor) -> Tensor:
-    """Cosine similarity between the rows of a matrix, such as that of :func:`task_gradients`.
+    """Cosine similarity between the rows of a matrix, such as that of `task_gradients`.
 
     cos(g_i, g_j) = g_i·g_j / (‖g_i‖ ‖g_j‖). A row of zeros has no direction: its cosines are 0,
     also the one with itself. Rows are scaled to unit maximum before they are squared, so that tiny
@@ -94,9 +96,11 @@ def cosines(gradients: Tensor) -> Tensor:
         - Output: (T, T), symmetric, in [-1, 1]
 
     Raises:
-        ValueError: ``gradients`` is not a matrix.
+        ValueError: If `gradients` is not a matrix.
 
     Example:
+        >>> import torch
+        >>> from tssbn.gradients import cosines
         >>> cosines(torch.tensor([[1.0, 0.0], [0.0, 3.0], [-2.0, 0.0]]))
         tensor([[ 1.,  0., -1.],
                 [ 0.,  1.,  0.],
@@ -124,22 +128,24 @@ def orthogonality(
     the mean squared cosine over the pairs of tasks; cos²(g_1, g_2) for two. Agreement and conflict
     are penalised alike. A task whose gradient is zero counts as orthogonal to all others.
 
-    Add ``alpha * orthogonality(...)`` to the sum of the losses and call ``backward``: the gradients
+    Add `alpha * orthogonality(...)` to the sum of the losses and call `backward`: the gradients
     are part of the graph and are differentiated again. That costs T more backward passes and a
-    second derivative through everything behind the ``parameters``, which is why the paper takes
+    second derivative through everything behind the `parameters`, which is why the paper takes
     the last shared layer alone.
 
     Args:
-        losses: one scalar per task, at least two. Their scales do not matter.
-        parameters: the shared parameters, usually ``[last_shared_layer.weight]``.
+        losses: One scalar for each task, at least two. Their scales do not matter.
+        parameters: The shared parameters, usually `last_shared_layer.weight`.
 
     Shape:
         - Output: ()
 
     Raises:
-        ValueError: fewer than two losses, or anything that :func:`task_gradients` refuses.
+        ValueError: If there are fewer than two losses, or where `task_gradients` refuses.
 
     Example:
+        >>> import torch
+        >>> from tssbn.gradients import orthogonality
         >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
         >>> penalty = orthogonality([w[0], w[0] + w[1]], w)  # gradients (1, 0) and (1, 1)
         >>> round(penalty.item(), 4)  # cos² of 45 degrees
