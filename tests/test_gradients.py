@@ -4,20 +4,20 @@ import math
 
 import pytest
 import torch
+from settings import DEVICE
 from torch import nn
 
 from tssbn.gradients import cosines, orthogonality, task_gradients
+
+EXACT = {"dtype": torch.float64, "device": DEVICE}
 
 
 @pytest.fixture
 def net():
     """A shared layer and one head per task, smooth, so that second derivatives exist everywhere."""
-    generator = torch.Generator().manual_seed(0)
-    shared = nn.Linear(4, 3).double()
-    heads = nn.ModuleDict({t: nn.Linear(3, 1).double() for t in ("left", "right", "both")})
-    for p in [*shared.parameters(), *heads.parameters()]:
-        p.data = torch.rand(p.shape, generator=generator, dtype=torch.float64) - 0.5
-    x = torch.rand(5, 4, generator=generator, dtype=torch.float64)
+    shared = nn.Linear(4, 3, **EXACT)
+    heads = nn.ModuleDict({t: nn.Linear(3, 1, **EXACT) for t in ("left", "right", "both")})
+    x = torch.rand(5, 4, **EXACT)
 
     def losses(weight=None):
         h = torch.nn.functional.linear(x, shared.weight if weight is None else weight, shared.bias)
@@ -27,10 +27,10 @@ def net():
 
 
 def test_exact_gradients_in_the_order_given():
-    a = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64, requires_grad=True)
-    b = torch.tensor([5.0], dtype=torch.float64, requires_grad=True)
+    a = torch.tensor([[1.0, 2.0], [3.0, 4.0]], **EXACT, requires_grad=True)
+    b = torch.tensor([5.0], **EXACT, requires_grad=True)
     losses = {"z": a.square().sum() + 3 * b.sum(), "a": (a[0] * b).sum()}
-    expected = torch.tensor([[2, 4, 6, 8, 3], [5, 5, 0, 0, 3]], dtype=torch.float64)
+    expected = torch.tensor([[2, 4, 6, 8, 3], [5, 5, 0, 0, 3]], **EXACT)
     assert torch.equal(task_gradients(losses, [a, b]), expected)
     assert torch.equal(task_gradients(list(losses.values()), iter([a, b])), expected)
     assert torch.equal(task_gradients(losses, [b, a]), expected[:, [4, 0, 1, 2, 3]])
@@ -61,23 +61,23 @@ def test_the_graph_is_kept_only_on_request(net):
 
 
 def test_exact_cosines():
-    g = torch.tensor([[3.0, 4.0], [4.0, 3.0], [-6.0, -8.0]], dtype=torch.float64)
-    expected = torch.tensor([[1, 0.96, -1], [0.96, 1, -0.96], [-1, -0.96, 1]], dtype=torch.float64)
+    g = torch.tensor([[3.0, 4.0], [4.0, 3.0], [-6.0, -8.0]], **EXACT)
+    expected = torch.tensor([[1, 0.96, -1], [0.96, 1, -0.96], [-1, -0.96, 1]], **EXACT)
     torch.testing.assert_close(cosines(g), expected, rtol=1e-15, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("scale", ["tiny", "huge"])
 def test_the_angle_survives_gradients_whose_squares_do_not(dtype, scale):
-    g = torch.tensor([[3.0, 4.0], [4.0, 3.0]], dtype=dtype)
+    g = torch.tensor([[3.0, 4.0], [4.0, 3.0]], dtype=dtype, device=DEVICE)
     factor = torch.finfo(dtype).tiny if scale == "tiny" else torch.finfo(dtype).max / 8
     torch.testing.assert_close(cosines(g * factor), cosines(g))
 
 
 def test_zero_gradients_have_no_direction_and_nan_stays():
-    g = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    g = torch.tensor([[0.0, 0.0], [1.0, 0.0]], **EXACT, requires_grad=True)
     cosine = cosines(g)
-    assert torch.equal(cosine, torch.diag(torch.tensor([0.0, 1.0], dtype=torch.float64)))
+    assert torch.equal(cosine, torch.diag(torch.tensor([0.0, 1.0], **EXACT)))
     (slope,) = torch.autograd.grad(cosine.sum(), g)
     assert slope.isfinite().all()
     assert cosines(torch.tensor([[math.nan, 1.0], [1.0, 1.0]]))[0, 1].isnan()
@@ -86,20 +86,20 @@ def test_zero_gradients_have_no_direction_and_nan_stays():
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 4, math.pi / 2, 2.0, math.pi])
 def test_two_tasks_are_cos_squared(angle):
-    w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    w = torch.zeros(2, **EXACT, requires_grad=True)
     losses = [2 * w[0], 7 * (math.cos(angle) * w[0] + math.sin(angle) * w[1])]
     assert orthogonality(losses, w).item() == pytest.approx(math.cos(angle) ** 2, abs=1e-15)
 
 
 def test_three_tasks_by_hand():
     # Gradients (1, 0), (1, 1) and (0, 1): cosines √½, 0 and √½; two of three pairs count ½.
-    w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    w = torch.zeros(2, **EXACT, requires_grad=True)
     assert orthogonality([w[0], w[0] + w[1], w[1]], w).item() == pytest.approx(1 / 3, abs=1e-15)
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 7])
 def test_from_orthogonal_to_parallel_is_from_zero_to_one(tasks):
-    w = torch.zeros(7, dtype=torch.float64, requires_grad=True)
+    w = torch.zeros(7, **EXACT, requires_grad=True)
     assert orthogonality([w[t] for t in range(tasks)], w).item() == 0
     same = [(-1) ** t * (t + 1) * w.sum() for t in range(tasks)]  # both signs, many lengths
     assert orthogonality(same, w).item() == pytest.approx(1, abs=1e-14)
@@ -109,7 +109,7 @@ def test_it_is_the_frobenius_form_of_the_paper(net):
     shared, _, losses = net
     value = orthogonality(losses(), shared.parameters())
     columns = nn.functional.normalize(task_gradients(losses(), shared.parameters()), dim=1).T
-    frobenius = torch.linalg.matrix_norm(columns.T @ columns - torch.eye(3), "fro") ** 2
+    frobenius = torch.linalg.matrix_norm(columns.T @ columns - torch.eye(3, **EXACT), "fro") ** 2
     assert 0.01 < value < 0.99  # nothing degenerate is compared
     torch.testing.assert_close(value, frobenius / 6, rtol=1e-12, atol=0)
 
@@ -143,7 +143,7 @@ def test_descending_the_penalty_makes_the_gradients_orthogonal(net):
 
 
 def test_a_zero_gradient_counts_as_orthogonal_and_has_a_finite_slope():
-    w = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    w = torch.tensor([1.0, 2.0], **EXACT, requires_grad=True)
     losses = {"dead": (0 * w).sum(), "a": w.square().sum(), "b": w.pow(3).sum()}
     value = orthogonality(losses, w)
     pair = orthogonality({t: losses[t] for t in ("a", "b")}, w)
@@ -159,7 +159,7 @@ def test_nan_is_not_hidden():
     assert orthogonality([w.sum(), math.nan * w.sum()], w).isnan()
 
 
-W = torch.ones(2, requires_grad=True)
+W = torch.ones(2, device=DEVICE, requires_grad=True)
 
 
 @pytest.mark.parametrize(

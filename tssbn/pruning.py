@@ -52,7 +52,7 @@ def receding(model: nn.Module, shift: float = 0.0) -> Tensor:
 
 
 def l1(model: nn.Module) -> Tensor:
-    """Network Slimming: the sum of |γ| over the channels of all ordinary BatchNorm layers.
+    """Network Slimming: the sum of ``|γ|`` over the channels of all ordinary BatchNorm layers.
 
     Args:
         model: a network with affine BatchNorm layers; sigmoid gates are left out.
@@ -82,7 +82,7 @@ def keep(
 ) -> dict[str, Tensor]:
     """Mark the channels that survive when the weakest ``fraction`` of them goes.
 
-    A channel scores σ(γ) in a σBN layer and |γ| in an ordinary one. It stays if its score is
+    A channel scores σ(γ) in a σBN layer and ``|γ|`` in an ordinary one. It stays if its score is
     strictly above the ``fraction`` quantile; of every layer the best ``minimum`` stay anyhow.
 
     Args:
