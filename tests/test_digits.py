@@ -9,6 +9,8 @@ import torch
 
 from tssbn.data import digits
 
+pytest.importorskip("sklearn")  # the digits ship inside it
+
 SHA256 = {
     ("train", True): "b5609e9286d59361",
     ("val", True): "b4a1edcff7de0a4e",
