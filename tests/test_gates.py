@@ -43,6 +43,18 @@ def test_importance_does_not_see_the_frozen_scale():
     assert (importance(tssbn.task_specific(layer, ("a",))).values == 0.5).all()
 
 
+def test_importance_is_that_of_the_trunk():
+    """Single-task gates in the heads are not rows of tasks."""
+    trunk = tssbn.task_specific(nn.BatchNorm2d(4), ("a", "b"))
+    heads = {task: tssbn.sigmoid(nn.BatchNorm2d(6)) for task in ("a", "b")}
+    assert importance(tssbn.MultiTask(trunk, heads)).values.shape == (2, 4)
+    both = nn.Sequential(trunk, tssbn.task_specific(nn.BatchNorm2d(4), ("a", "b")))
+    with pytest.raises(ValueError, match="holds 2 converted trunks"):
+        importance(both)
+    with pytest.raises(ValueError, match=r"pass importance\(net\), not the BatchNorm2d"):
+        capacity(nn.BatchNorm2d(4))
+
+
 def test_importance_of_a_single_task_network():
     net = tssbn.sigmoid(nn.Sequential(nn.BatchNorm1d(3), nn.LayerNorm((2, 3))))
     found = importance(net)

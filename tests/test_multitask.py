@@ -43,12 +43,14 @@ def token_trunk():
     return nn.Sequential(nn.Flatten(2), nn.Linear(36, 8), Residual(8), Residual(8), nn.LayerNorm(8))
 
 
-def network(tasks=TASKS, trunk=conv_trunk, norm="sigmoid", **options):
+def network(tasks=TASKS, trunk=conv_trunk, norm="sigmoid", checked=False, **options):
     trunk = trunk().to(DEVICE, DTYPE)
     if norm != "shared":
         trunk = tssbn.task_specific(trunk, tasks, norm)
     heads = {task: nn.Sequential(nn.Flatten(), nn.LazyLinear(2)) for task in tasks}
     net = tssbn.MultiTask(trunk, heads, **options).to(DEVICE, DTYPE)
+    if checked:
+        net.check(images())
     net(images())  # shapes of the lazy heads
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.5)
@@ -279,10 +281,96 @@ def test_windows_before_the_first_norm_are_not_mistaken_for_a_stem():
             windows = self.norm(x.unflatten(2, (3, 2)).movedim(2, 1).flatten(0, 1))
             return windows.unflatten(0, (-1, 3)).movedim(1, 2).flatten(2, 3)
 
-    net = network(trunk=Windows)
+    net = network(trunk=Windows, checked=True)
     assert net.share_stem(images()) == ""
     x = images()
     assert_same(net(x), separately(net, x))
+
+
+def test_share_stem_takes_any_leaf():
+    """Masks, indices and scalars beside the features, and a module that insists on its shapes."""
+
+    class Outputs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            y = self.norm(x)
+            assert y.shape == x.shape
+            return y, y > 0, y.flatten(1).argmax(1), torch.zeros(())
+
+    trunk = tssbn.task_specific(Outputs().to(DEVICE, DTYPE), TASKS)
+    net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
+    nn.init.normal_(trunk.norm.gamma)
+    x = images()
+    before = net.eval()(x)
+    assert net.share_stem(x) == ""
+    after = net(x)
+    assert all(torch.equal(after[t][i], before[t][i]) for t in TASKS for i in range(3))
+
+
+def test_parts_of_an_image_run_stacked_only_after_the_check():
+    class Frames(nn.Module):  # (N, F, C) -> each frame by itself -> (N, C)
+        def __init__(self, frames_first):
+            super().__init__()
+            self.norm, self.frames_first = nn.BatchNorm1d(6), frames_first
+
+        def forward(self, x):
+            x = x.flatten(2)[..., :6]
+            if self.frames_first:
+                x = x.transpose(0, 1)
+            y = self.norm(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            return y.mean(0 if self.frames_first else 1)
+
+    def build(frames_first):
+        trunk = tssbn.task_specific(Frames(frames_first).to(DEVICE, DTYPE), TASKS)
+        nn.init.normal_(trunk.norm.gamma)
+        return tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
+
+    x = images()
+    good, bad = build(False), build(True)
+    for net in good, bad:
+        with pytest.raises(RuntimeError, match=r"27 rows .*, 3 for each image and task.*check"):
+            net(x)
+    good.check(x)
+    assert_same(good(x), separately(good, x))
+    with pytest.raises(ValueError, match="mixes rows of a batch"):
+        bad.check(x)
+    with pytest.raises(RuntimeError, match="3 for each image and task"):
+        bad(x)
+    bad.tasks_per_pass = 1
+    assert_same(bad(x), separately(bad, x))
+
+
+def test_inputs_of_different_length_are_refused():
+    class Pair(nn.Sequential):
+        def forward(self, pair):
+            return super().forward(pair[0]), super().forward(pair[1])
+
+    net = tssbn.MultiTask(
+        tssbn.task_specific(Pair(nn.BatchNorm2d(3)).to(DEVICE, DTYPE), TASKS),
+        {task: nn.Identity() for task in TASKS},
+    )
+    with pytest.raises(ValueError, match="inputs of 3 and 6 rows cannot be stacked"):
+        net((images(3), images(6)))
+    assert len(net((images(3), images(6)), ("seg",))["seg"][1]) == 6
+
+
+def test_a_trunk_whose_output_holds_no_tensor_is_refused():
+    class Box:
+        def __init__(self, value):
+            self.value = value
+
+    class Boxed(nn.Sequential):
+        def forward(self, x):
+            return Box(super().forward(x))
+
+    trunk = tssbn.task_specific(Boxed(nn.BatchNorm2d(3)).to(DEVICE, DTYPE), TASKS)
+    net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
+    for tasks in None, ("seg",):
+        with pytest.raises(ValueError, match="Box in which no tensor is found"):
+            net(images(), tasks)
 
 
 def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
@@ -338,9 +426,18 @@ def test_add_task_errors():
     net = network()
     with pytest.raises(ValueError, match=r"names \['seg'\] more than once"):
         net.add_task("seg", nn.Identity())
-    with pytest.raises(ValueError, match=r"unknown tasks \['edges'\]"):
+    with pytest.raises(ValueError, match="like='edges' is unknown"):
         net.add_task("edges", nn.Identity(), like="edges")
+    before = net.state_dict()
+    with pytest.raises(TypeError, match="is not a Module subclass"):
+        net.add_task("edges", "no module")
+    with pytest.raises(ValueError, match="'type' is a word of torch"):
+        net.add_task("type", nn.Identity())
+    assert net.tasks == TASKS and list(net.heads) == list(TASKS)
+    assert all(value.shape == before[name].shape for name, value in net.state_dict().items())
     shared = network(norm="shared")
+    with pytest.raises(ValueError, match="like='nonsense' is unknown"):
+        shared.add_task("edges", nn.Identity(), like="nonsense")
     shared.add_task("edges", nn.Identity())
     assert shared.tasks == (*TASKS, "edges")
 
@@ -395,6 +492,51 @@ def test_compiles_to_one_graph_without_recompiling(trunk, stem):
         compiled(x, tasks=("depth",))
     assert counter.frame_count == 2  # one more graph for another set of tasks
     torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
+def test_compiles_before_it_ever_ran_and_for_any_batch():
+    """A fresh network, in the main thread and in another, with batches of changing size."""
+    torch._dynamo.reset()
+    net = tssbn.MultiTask(
+        tssbn.task_specific(conv_trunk().to(DEVICE, DTYPE), TASKS),
+        {task: nn.Identity() for task in TASKS},
+    ).eval()
+    eager = copy.deepcopy(net)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    got = {}
+
+    def work():
+        for count in (2, 2, 5, 3):
+            x = images(count)
+            got[count] = x, compiled(x)
+
+    for _ in range(2):
+        work()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    for x, y in got.values():
+        assert_same(y, eager(x))
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_pytorchs_transformer_runs_in_inference_mode(whole):
+    """Its fast path reads the weights of its norms by itself, so it must not be taken."""
+    trunk = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    if whole:
+        trunk = nn.TransformerEncoder(trunk, 2, enable_nested_tensor=False)
+    trunk = tssbn.task_specific(trunk.to(DEVICE, DTYPE), TASKS)
+    for name, parameter in trunk.named_parameters():
+        if name.endswith("gamma"):
+            nn.init.normal_(parameter)
+    net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS}).eval()
+    x = torch.rand(3, 5, 8, device=DEVICE, dtype=DTYPE)
+    expected = net(x)
+    with torch.no_grad():
+        assert_same(net(x), expected)
+        assert_same(separately(net, x), expected)
 
 
 def test_threads_run_different_tasks_of_one_network():

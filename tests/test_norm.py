@@ -88,6 +88,13 @@ def test_gradients_are_right(sigma, host, args, shape):
     assert torch.autograd.gradcheck(output, (x, gamma))
 
 
+def test_a_sigma_layer_without_gate_is_refused():
+    with pytest.raises(ValueError, match="affine=False leaves a σ layer without its gate"):
+        tssbn.SigmoidBatchNorm1d(3, affine=False)
+    with pytest.raises(ValueError, match="elementwise_affine=False"):
+        tssbn.SigmoidLayerNorm(3, elementwise_affine=False)
+
+
 def test_gate_stays_in_the_open_interval():
     layer = tssbn.SigmoidBatchNorm1d(3, dtype=torch.float64)
     with torch.no_grad():

@@ -29,6 +29,21 @@ def test_gates_learn_a_hundred_times_faster_and_never_decay():
     assert tssbn.param_groups(net(), lr=0.1, multiplier=3)[1]["lr"] == pytest.approx(0.3)
 
 
+def test_the_optimisers_own_weight_decay_is_left_to_it():
+    groups = tssbn.param_groups(net(), lr=0.1)
+    shared, gates = torch.optim.AdamW(groups, weight_decay=0.05).param_groups
+    assert (shared["weight_decay"], gates["weight_decay"]) == (0.05, 0.0)
+
+
+def test_frozen_gates_are_refused():
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).requires_grad_(False)
+    trunk = tssbn.task_specific(trunk, ("a", "b"))
+    with pytest.raises(ValueError, match="no gate is trained: the norm layers were frozen"):
+        tssbn.param_groups(trunk, lr=0.1)
+    trunk[1].requires_grad_(True)
+    assert tssbn.param_groups(trunk, lr=0.1)[1]["params"][0].requires_grad
+
+
 def test_one_step_of_plain_sgd():
     """With a gradient of one, a gate moves by 100 lr and a filter by lr."""
     model = net()

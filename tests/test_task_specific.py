@@ -166,17 +166,23 @@ def test_windows_of_an_image_keep_their_task():
         net = tssbn.task_specific(Windows(norm).to(DEVICE, DTYPE), ("a", "b", "c"))
         nn.init.normal_(net.norm.gamma)
         x = images(2, 8, 6)
+        tssbn.MultiTask(net, {task: nn.Identity() for task in "abc"}).check(images(2, 8, 6))
         stacked = run(net, x, ("a", "b", "c")).unflatten(0, (2, 3))
         for t, task in enumerate("abc"):
             torch.testing.assert_close(run(net, x, task), stacked[:, t], **tolerance)
 
 
 def test_channels_last_gives_the_same():
-    layer = make("batch", ("a", "b"))
+    net = nn.Sequential(nn.Conv2d(4, 4, 1), HOSTS["batch"](4)).to(DEVICE, DTYPE)
+    net = tssbn.task_specific(net, ("a", "b"))
+    nn.init.normal_(net[1].gamma)
     x = images(3, 4, 3, 2)
-    expected = run(layer, x, ("a", "b"))
-    got = run(layer, x.to(memory_format=torch.channels_last), ("a", "b"))
+    expected = run(net, x, ("a", "b"))
+    seen = []
+    net[0].register_forward_hook(lambda module, args, y: seen.append(y.is_contiguous()))
+    got = run(net.to(memory_format=torch.channels_last), x, ("a", "b"))
     torch.testing.assert_close(got, expected, **tolerance)
+    assert seen == [False]  # the layer did meet that layout
 
 
 def test_stacking_makes_no_copy():
@@ -283,6 +289,54 @@ def test_contexts_nest_and_networks_do_not_meet():
             assert one(x).shape[0] == 6
         assert torch.equal(one(x), alone)
     assert len({id(s) for layer in (one, two) for s in selections(layer)}) == 2
+
+
+def test_passes_that_end_out_of_order_are_noticed():
+    """Two coroutines that wait inside their passes would run each other's tasks."""
+    (selection,) = selections(make("batch", ("a", "b")))
+    one, two = selection.running((0,)), selection.running((1,))
+    one.__enter__()
+    two.__enter__()
+    with pytest.raises(RuntimeError, match="passes ended out of order"):
+        one.__exit__(None, None, None)
+
+
+def test_hosts_that_mix_channels_run_task_by_task():
+    class Halves(nn.BatchNorm2d):
+        def forward(self, x):
+            return nn.functional.glu(super().forward(x), dim=1)
+
+    layer = tssbn.task_specific(Halves(4).to(DEVICE, DTYPE), ("a", "b"))
+    nn.init.normal_(layer.gamma)
+    x = images(3, 4, 3, 2)
+    y = run(layer, x, ("a", "b")).unflatten(0, (3, 2))
+    for t, task in enumerate("ab"):
+        torch.testing.assert_close(run(layer, x, task), y[:, t], **tolerance)
+
+
+def test_fused_layers_of_timm():
+    timm = pytest.importorskip("timm")
+    fused = timm.layers.BatchNormAct2d
+    for act in nn.SiLU, lambda inplace=False: nn.PReLU(4), lambda inplace=False: nn.GLU(1):
+        layer = tssbn.task_specific(fused(4, act_layer=act).to(DEVICE, DTYPE), ("a", "b"))
+        nn.init.normal_(layer.gamma)
+        x = images(3, 4, 3, 2)
+        y = run(layer, x, ("a", "b")).unflatten(0, (3, 2))
+        for t, task in enumerate("ab"):
+            torch.testing.assert_close(run(layer, x, task), y[:, t], **tolerance)
+
+
+def test_an_empty_batch_in_evaluation():
+    for host in "batch", "group", "layer":
+        assert run(make(host, ("a", "b")).eval(), images(0, 4, 3, 2), ("a", "b")).shape[0] == 0
+
+
+def test_shared_statistics_of_an_instance_norm_and_under_autocast():
+    layer = make("instance", ("a", "b"), norm="affine")
+    assert layer.running_mean.shape == (4,)
+    layer = make("batch", ("a", "b"), norm="affine").float()
+    with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
+        assert run(layer, images(3, 4, 3, 2).bfloat16(), ("a", "b")).dtype is torch.bfloat16
 
 
 def test_threads_do_not_meet():

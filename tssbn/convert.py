@@ -9,9 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.fx import GraphModule
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.parameter import is_lazy
 
+from tssbn.multitask import MultiTask
 from tssbn.norm import (
     SharedStatisticsNorm,
     SigmoidNorm,
@@ -33,6 +35,9 @@ WIDEST = 0.99  # the largest gate that `logit` starts from: σ never reaches 1
 _TORCH_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 # They have "Norm" in the name and a 1-d weight that scales a residual, not a normalised input.
 _NOT_NORMS = {"GlobalResponseNorm"}
+_CHANNELS_APART = {_BatchNorm.__module__, "timm.layers.norm_act"}
+_MIX = (nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftmax)
+_OURS = ("gamma", "beta", "scale", "selection")
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -78,6 +83,7 @@ def sigmoid(
     starts = {name: _start(name, at, SigmoidNorm, affine, model) for name, at in layers.items()}
     for name, layer in layers.items():
         _convert(layer, SigmoidNorm, starts[name], tasks=None)
+    _leave_fast_path(model)
     return model
 
 
@@ -146,11 +152,19 @@ def task_specific(
     for name, mixin in mixins.items():
         _convert(layers[name], mixin, starts[name], len(names))
         layers[name].selection = selection
+    _leave_fast_path(model)
     selection.expand_at(model, model)
     # A partial, not the method itself: PyTorch marks the hook with an attribute.
     model.register_state_dict_post_hook(partial(TaskSelection.save_names, selection))
     model.register_load_state_dict_pre_hook(selection.check_names)
     return model
+
+
+def _leave_fast_path(model: nn.Module) -> None:
+    """PyTorch's transformer layer has an inference path that reads its norms' weights by itself."""
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # the condition that it checks
 
 
 def _check_option(argument: str, value: str, known: tuple[str, ...]) -> None:
@@ -162,6 +176,12 @@ def _norm_layers(
     model: nn.Module, where: Callable[[str, nn.Module], bool] | None
 ) -> dict[str, nn.Module]:
     """The layers to convert by name, each once."""
+    if isinstance(model, MultiTask):
+        raise ValueError("convert the trunk first, then build the MultiTask from it and the heads")
+    if isinstance(model, GraphModule):
+        raise ValueError(
+            "a GraphModule loses its hooks when it is copied: convert torch.nn.Sequential(model)"
+        )
     for name, module in model.named_modules():
         if isinstance(module, (SigmoidNorm, TaskSpecificNorm)):
             raise ValueError(
@@ -172,6 +192,8 @@ def _norm_layers(
     if not found:
         raise ValueError(f"{type(model).__name__} has no normalisation layer to convert")
     if where is not None:
+        if not callable(where):
+            raise ValueError(f"where={where!r} must be a function of name and layer")
         kept = {name: layer for name, layer in found.items() if where(name, layer)}
         if not kept:
             raise ValueError(f"where={where!r} chose none of the norm layers {list(found)}")
@@ -182,7 +204,18 @@ def _norm_layers(
                 f"layer {name!r} is a {type(layer).__name__} without a shape yet: run the model "
                 "once on an example first"
             )
+        if taken := [ours for ours in _OURS if hasattr(layer, ours)]:
+            raise ValueError(
+                f"layer {name!r}, a {type(layer).__name__}, has attributes {taken} of its own that "
+                "conversion would replace; use where= to leave it out"
+            )
         _check_scales(name, layer)
+    owners: dict[int, str] = {}
+    for name, layer in found.items():
+        parameters = layer._parameters.values()
+        for parameter in (p for p in parameters if p is not None):
+            if (other := owners.setdefault(id(parameter), name)) != name:
+                raise ValueError(f"layers {other!r} and {name!r} share a parameter: untie them")
     return found
 
 
@@ -190,11 +223,12 @@ def _mixin(name: str, layer: nn.Module, norm: str) -> type | None:
     """Which mixin gives this layer what `norm` asks for; None leaves it as it is."""
     if norm == "sigmoid":
         return TaskSigmoidNorm
-    if norm == "plain" or (norm == "affine" and not isinstance(layer, _BatchNorm)):
+    statistics = isinstance(layer, _BatchNorm) or layer._buffers.get("running_mean") is not None
+    if norm == "plain" or (norm == "affine" and not statistics):
         return TaskAffineNorm
     if norm == "statistics":
-        return TaskStatisticsNorm if isinstance(layer, _BatchNorm) else None
-    if type(layer).__module__ != nn.BatchNorm2d.__module__:
+        return TaskStatisticsNorm if statistics else None
+    if not type(layer).__module__.startswith("torch.nn.modules."):
         raise ValueError(
             f"norm='affine' cannot express layer {name!r}, a {type(layer).__name__}, which does "
             "more than normalise; use where= to leave it out"
@@ -257,11 +291,11 @@ def _is_fresh(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the layer is as made: weight 1 (or 0, as residual branches start) and bias 0."""
     if weight.is_meta:
         return True
-    if not isinstance(getattr(layer, "weight", None), Tensor):  # its statistics may be trained
-        count = layer._buffers.get("num_batches_tracked")
-        return count is None or count.item() == 0
-    constant = bool((weight == 1).all() or (weight == 0).all())
-    return constant and (bias is None or not bias.any())
+    if bias is not None and bias.any():
+        return False
+    count = layer._buffers.get("num_batches_tracked")  # an affine part may stay while they learn
+    tracked = count is not None and count.item() > 0
+    return bool((weight == 0).all()) or (bool((weight == 1).all()) and not tracked)
 
 
 def _check_scales(name: str, layer: nn.Module) -> None:
@@ -299,10 +333,9 @@ def _convert(layer: nn.Module, mixin: type, start: _Start, tasks: int | None) ->
         for name in "weight", "bias":
             layer._parameters.pop(name, None)
             layer._buffers.pop(name, None)
-        trained = weight.requires_grad if isinstance(weight, nn.Parameter) else True
-        layer.gamma = nn.Parameter(rows(start.gamma), requires_grad=trained)
+        layer.gamma = nn.Parameter(rows(start.gamma), requires_grad=_trained(weight))
         if start.beta is not None:
-            layer.beta = nn.Parameter(rows(start.beta), requires_grad=trained)
+            layer.beta = nn.Parameter(rows(start.beta), requires_grad=_trained(bias))
         elif isinstance(layer, _TORCH_NORMS) or bias is None:
             layer.register_parameter("beta", None)
         else:  # a foreign forward may add its bias without asking
@@ -316,4 +349,24 @@ def _convert(layer: nn.Module, mixin: type, start: _Start, tasks: int | None) ->
             statistic = layer._buffers.get(name)
             if statistic is not None:
                 layer._buffers[name] = rows(statistic)
+        layer.channels_apart = _channels_apart(layer)
     layer.__class__ = converted_class(mixin, type(layer))
+
+
+def _trained(parameter: Tensor | None) -> bool:
+    """Frozen parameters stay frozen; what was a buffer, or not there, is free to learn."""
+    return parameter.requires_grad if isinstance(parameter, nn.Parameter) else True
+
+
+def _channels_apart(layer: nn.Module) -> bool:
+    """Whether the layer treats each channel of dimension 1 by itself, however many there are.
+
+    True of PyTorch's BatchNorm and of timm's, which goes on with an activation; any other subclass
+    may mix channels afterwards.
+    """
+    known = type(layer).forward.__module__ in _CHANNELS_APART
+    mixes = any(
+        isinstance(child, _MIX) or next(child.parameters(), None) is not None
+        for child in layer.children()
+    )
+    return isinstance(layer, _BatchNorm) and known and not mixes

@@ -70,7 +70,7 @@ class CapacitySplit(NamedTuple):
 
 
 def importance(model: nn.Module) -> Importance:
-    """The importance matrix of a network with σ layers, a single row if they are single-task.
+    """The importance matrix of a network: of its TSσBN layers, or a single row of its σBN layers.
 
     Raises:
         ValueError: If there are no σ layers, or a gate is not a number (a diverged run).
@@ -82,18 +82,14 @@ def importance(model: nn.Module) -> Importance:
         tensor([[0.5000, 0.5000, 0.5000, 0.5000],
                 [0.5000, 0.5000, 0.5000, 0.5000]], dtype=torch.float64)
     """
-    layers = {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, (SigmoidNorm, TaskSigmoidNorm))
-    }
+    found = selections(model)
+    if len(found) > 1:
+        raise ValueError(f"{type(model).__name__} holds {len(found)} converted trunks: pass one")
+    kind = TaskSigmoidNorm if found else SigmoidNorm
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kind)}
     if not layers:
         raise ValueError(f"{type(model).__name__} has no σ layers, so no importances")
-    if any(isinstance(layer, TaskSigmoidNorm) for layer in layers.values()):
-        (selection,) = selections(model)
-        tasks = selection.names
-    else:
-        tasks = ("",)
+    tasks = found[0].names if found else ("",)
     rows = {}
     for name, layer in layers.items():
         gamma = layer.gamma.detach().double().cpu().reshape(len(tasks), -1)
@@ -185,6 +181,8 @@ def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
 
 def _matrix(matrix: Any) -> Tensor:
     """As a finite (T, F) tensor in float64."""
+    if isinstance(matrix, nn.Module):
+        raise ValueError(f"pass importance(net), not the {type(matrix).__name__} itself")
     values = matrix.values if isinstance(matrix, Importance) else matrix
     values = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
     if values.ndim != 2 or 0 in values.shape:

@@ -25,7 +25,7 @@ class MultiTask(nn.Module):
 
     Args:
         trunk: Maps a batch to features with the batch in dimension 0: a tensor, or a tree (tuple,
-            list, dict) of them.
+            list, dict) of them. It is called with one argument; wrap one that takes several.
         heads: A module for each task, called with that task's features.
         tasks_per_pass: How many tasks to stack; all by default. Activations of one pass live
             together, so a smaller number needs less memory (see `chunks`), and 1 is right even for
@@ -73,7 +73,8 @@ class MultiTask(nn.Module):
         """The tasks in groups of `tasks_per_pass`, in the network's order.
 
         A backward pass for each group frees its activations before the next; the gradients add up
-        to those of a single backward.
+        to those of a single backward. (Not with BatchNorm layers whose batch statistics all tasks
+        of a pass share: those of ``norm="affine"``, or left out of the conversion.)
 
         Example:
             >>> import torch, tssbn
@@ -88,7 +89,7 @@ class MultiTask(nn.Module):
             ['c']
         """
         names = self._ordered(tasks)
-        size = self.tasks_per_pass or len(names)
+        size = len(names) if self.tasks_per_pass is None else self.tasks_per_pass
         for first in range(0, len(names), size):
             yield names[first : first + size]
 
@@ -96,7 +97,8 @@ class MultiTask(nn.Module):
         """Predictions of the named tasks, all by default.
 
         Args:
-            x: The trunk's input: a tensor (B, ...), or a tree of tensors with the batch first.
+            x: The trunk's input: a tensor (B, ...), or a tree of tensors with the batch first, one
+                row an image in each; scalars are passed on as they are.
             tasks: Which tasks to run; the others cost nothing, and their statistics stay.
 
         Raises:
@@ -129,12 +131,41 @@ class MultiTask(nn.Module):
             ValueError: If `name` is taken or no name, or `like` is unknown.
         """
         check_tasks((*self.tasks, name))
+        if like is not None and like not in self.tasks:
+            raise ValueError(f"like={like!r} is unknown: this network has {list(self.tasks)}")
+        self.heads[name] = head
         if self._selection is not None:
-            row = None if like is None else self._selection.indices(like)[0]
+            row = None if like is None else self.tasks.index(like)
             for layer in self._layers().values():
                 layer.add_row(row)
             self._selection.names = (*self._selection.names, name)
-        self.heads[name] = head
+
+    def check(self, example: Any) -> None:
+        """Compare a stacked pass with separate ones, for trunks that are out of the ordinary.
+
+        Stacking takes for granted that rows of a batch do not meet. Layers that see an image in
+        several parts (windows, frames) run stacked only after this check.
+
+        Args:
+            example: An input of at least two images.
+
+        Raises:
+            ValueError: If the passes differ (run the trunk with ``tasks_per_pass=1`` then), the
+                trunk is not task-specific, or `example` has fewer than two images.
+
+        Example:
+            >>> import torch, tssbn
+            >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(3), ("a", "b"))
+            >>> net = tssbn.MultiTask(trunk, {"a": torch.nn.ReLU(), "b": torch.nn.ReLU()})
+            >>> net.check(torch.rand(4, 3))
+        """
+        with _Trial(self, example) as trial:
+            if not trial.fits():
+                raise ValueError(
+                    f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
+                    "mixes rows of a batch, so run it with tasks_per_pass=1"
+                )
+        self._selection.checked = True
 
     def share_stem(self, example: Any) -> str:
         """Run what comes before the first task-specific layer once instead of once a task.
@@ -151,57 +182,16 @@ class MultiTask(nn.Module):
             The name of the module in front of which the tasks part, "" for the whole trunk.
 
         Raises:
-            ValueError: If the trunk is not task-specific, `example` has fewer than two images, or
-                even full passes differ when stacked (a trunk that mixes rows: run it with
-                ``tasks_per_pass=1``).
+            ValueError: As `check`, which it begins with.
         """
-        selection = self._selection
-        if selection is None:
-            raise ValueError("the trunk has no task-specific layer: everything is shared already")
-        if any(leaf.shape[0] < 2 for leaf in tree_leaves(example) if isinstance(leaf, Tensor)):
-            raise ValueError("example has one image: two or more are needed to tell rows apart")
-        layers = self._layers()
-        state = {
-            f"{name}.{key}": torch.rand_like(value) + 0.5
-            for name, layer in layers.items()
-            for key, value in (*layer._parameters.items(), *layer._buffers.items())
-            if value is not None and key in layer._owned and value.is_floating_point()
-        }
-        order: list[str] = []
-        hooks = [
-            layer.register_forward_hook(lambda *_, name=name: order.append(name))
-            for name, layer in layers.items()
-        ]
-
-        def features(*tasks: int) -> list[Tensor]:
-            with selection.running(tasks):
-                out = functional_call(self.trunk, state, (example,))
-            return [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-
-        everything = range(len(self.tasks))
-        modes = {module: module.training for module in self.trunk.modules()}
-        self.trunk.eval()
-        try:
-            with torch.no_grad():
-                selection.expand_at(self.trunk, self.trunk)
-                each = zip(*(features(task) for task in everything), strict=True)
-                full = [torch.stack(rows, dim=1).flatten(0, 1) for rows in each]
-                for name in (*_outwards(order[0]), ""):
-                    selection.expand_at(self.trunk.get_submodule(name), self.trunk)
-                    try:
-                        if _agree(features(*everything), full):
-                            return name
-                    except (RuntimeError, ValueError):
-                        continue  # rows did not fit: something bypasses this module
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for module, training in modes.items():
-                module.training = training
-        raise ValueError(
-            f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it mixes "
-            "rows of a batch, so run it with tasks_per_pass=1"
-        )
+        self.check(example)
+        with _Trial(self, example) as trial:
+            for name in _outwards(trial.first_layer):
+                self._selection.expand_at(self.trunk.get_submodule(name), self.trunk)
+                if trial.fits():
+                    return name
+            self._selection.expand_at(self.trunk, self.trunk)
+            return ""
 
     def _ordered(self, tasks: Iterable[str] | None) -> tuple[str, ...]:
         if tasks is None:
@@ -217,16 +207,79 @@ class MultiTask(nn.Module):
         return {name: module for name, module in modules if isinstance(module, TaskSpecificNorm)}
 
 
+class _Trial:
+    """Run a trunk in eval mode, with gates and statistics drawn at random for each task."""
+
+    def __init__(self, net: MultiTask, example: Any):
+        if net._selection is None:
+            raise ValueError("the trunk has no task-specific layer: everything is shared already")
+        if any(leaf.ndim and leaf.shape[0] < 2 for leaf in _tensors(example)):
+            raise ValueError("example has one image: two or more are needed to tell rows apart")
+        self.trunk, self.example, self.selection = net.trunk, example, net._selection
+        self.layers = net._layers()
+        self.state = {
+            f"{name}.{key}": torch.rand_like(value) + 0.5
+            for name, layer in self.layers.items()
+            for key, value in (*layer._parameters.items(), *layer._buffers.items())
+            if value is not None and key in layer._owned and value.is_floating_point()
+        }
+
+    def __enter__(self) -> _Trial:
+        self.modes = {module: module.training for module in self.trunk.modules()}
+        self.checked, self.selection.checked = self.selection.checked, True
+        self.trunk.eval()
+        order: list[str] = []
+        hooks = [
+            layer.register_forward_hook(lambda *_, name=name: order.append(name))
+            for name, layer in self.layers.items()
+        ]
+        try:
+            each = zip(*(self.run(task) for task in range(len(self.selection.names))), strict=True)
+            self.expected = [torch.stack(leaves, 1).flatten(0, 1) for leaves in each]
+        except BaseException:
+            self.__exit__()
+            raise
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.first_layer = order[0]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.selection.checked = self.checked
+        for module, training in self.modes.items():
+            module.training = training
+
+    @torch.no_grad()
+    def run(self, *tasks: int) -> list[Tensor]:
+        with self.selection.running(tasks):
+            out = functional_call(self.trunk, self.state, (self.example,))
+        return [leaf for leaf in _tensors(out) if leaf.ndim]
+
+    def fits(self) -> bool:
+        """Whether all tasks stacked, as they are expanded now, give what separate passes gave."""
+        try:
+            stacked = self.run(*range(len(self.selection.names)))
+        except Exception:  # whatever it is, rows did not fit
+            return False
+        pairs = zip(stacked, self.expected, strict=True)
+        return bool(stacked) and all(_agree(one, other) for one, other in pairs)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
 def _outwards(name: str) -> list[str]:
     """"a.b.c" -> "a.b.c", "a.b", "a"."""
     parts = name.split(".") if name else []
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
-def _agree(some: list[Tensor], others: list[Tensor]) -> bool:
-    """Equal up to rounding, measured against the largest value."""
-    return len(some) == len(others) and all(
-        one.shape == other.shape
-        and (one - other).abs().max() <= torch.finfo(one.dtype).eps ** 0.5 * other.abs().max()
-        for one, other in zip(some, others, strict=True)
-    )
+def _agree(one: Tensor, other: Tensor) -> bool:
+    """Equal, or for floating-point values equal up to rounding measured against the largest."""
+    if one.shape != other.shape:
+        return False
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    return bool((one - other).abs().max() <= torch.finfo(one.dtype).eps ** 0.5 * other.abs().max())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn.selection import TaskSelection
 
@@ -41,6 +40,14 @@ class _Converted:
     beta: Tensor | None  # what an affine mode keeps of the host's bias
     scale: Tensor | None  # what an affine mode keeps of the host's weight, never trained
 
+    def _load_from_state_dict(self, state: dict, prefix: str, *args) -> None:
+        # The checkpoint of a pretrained network also holds what its affine mode kept.
+        if self.scale is None and prefix + "scale" in state:
+            self.scale = torch.empty_like(state[prefix + "scale"], device=self.gamma.device)
+        if self.beta is None and prefix + "beta" in state:
+            self.beta = nn.Parameter(torch.empty_like(self.gamma))
+        super()._load_from_state_dict(state, prefix, *args)
+
 
 class SigmoidNorm(_Converted):
     """A normalisation layer gated by the logistic function: ``y = σ(γ)·x̂``.
@@ -49,13 +56,16 @@ class SigmoidNorm(_Converted):
     there is no bias. Every gate starts half open, γ = 0. (Suteu & Serban, arXiv 2512.20420, eq. 2;
     introduced for pruning in arXiv 2204.06404.)
 
-    Shape: as the host's. ``gamma`` has the shape of the host's ``weight``.
+    Shape: as the host's. ``gamma`` has the shape of the host's ``weight``, which is now computed
+    each time it is read: set ``gamma``, setting ``weight`` has no effect.
     """
 
     def __init__(self, *args, **kwargs):
         affine = "affine"
         if isinstance(self, (nn.LayerNorm, nn.RMSNorm)):
             affine = "elementwise_affine"
+        if not kwargs.get(affine, True):
+            raise ValueError(f"{affine}=False leaves a σ layer without its gate")
         super().__init__(*args, **{**kwargs, affine: True})
         weight = self._parameters.pop("weight")
         self._parameters.pop("bias", None)
@@ -165,13 +175,17 @@ class TaskSpecificNorm(_Converted):
 class _OwnStatistics(TaskSpecificNorm):
     """Rows are normalised with the statistics of their own task, all tasks in one call."""
 
+    channels_apart: bool  # the host treats each channel by itself, however many there are
+
     def forward(self, x: Tensor) -> Tensor:
         tasks = self.selection.tasks
         if len(tasks) == 1:
             return super().forward(x)
         images, count, parts = self.selection.shape(x.shape[0])
         x = x.unflatten(0, (images, count, parts)).transpose(1, 2)  # (B, k, T, C, ...)
-        if self._channels_apart and tasks[-1] - tasks[0] == count - 1:
+        # momentum=None averages over a count of batches, which may differ between tasks.
+        one_call = self.channels_apart and self.momentum is not None
+        if one_call and tasks[-1] - tasks[0] == count - 1:
             y = super().forward(x.flatten(2, 3).flatten(0, 1))  # (B·k, T·C, ...), a view if k = 1
             y = y.unflatten(1, (count, -1)).unflatten(0, (images, parts))
         else:
@@ -181,12 +195,6 @@ class _OwnStatistics(TaskSpecificNorm):
                     each.append(super().forward(rows.flatten(0, 1)))
             y = torch.stack(each, dim=1).unflatten(0, (images, parts))
         return y.transpose(1, 2).flatten(0, 2)
-
-    @property
-    def _channels_apart(self) -> bool:
-        """Whether the host treats each channel of dimension 1 by itself, whatever their number."""
-        # momentum=None averages over a count of batches, which may differ between tasks.
-        return isinstance(self, _BatchNorm) and self.momentum is not None
 
     def _now(self, rows: Tensor | None) -> Tensor | None:
         """(T, C) -> (t·C,): the rows of the t tasks that run now, end to end; a view."""
@@ -269,9 +277,10 @@ class SharedStatisticsNorm(TaskSpecificNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         normalised = super().forward(x)
-        task = self.selection.task_of_rows(x.shape[0]).to(x.device)  # t of every row
+        task = self.selection.task_of_rows(x)
         shape = (-1, x.shape[1], *[1] * (x.ndim - 2))
-        return normalised * self.gamma[task].reshape(shape) + self.beta[task].reshape(shape)
+        gamma, beta = (v[task].reshape(shape).to(x.dtype) for v in (self.gamma, self.beta))
+        return normalised * gamma + beta
 
 
 def converted_class(mixin: type, host: type) -> type:

@@ -10,7 +10,7 @@ __all__ = ["param_groups"]
 
 
 def param_groups(
-    model: nn.Module, lr: float, multiplier: float = 100.0, weight_decay: float = 0.0
+    model: nn.Module, lr: float, multiplier: float = 100.0, weight_decay: float | None = None
 ) -> list[dict]:
     """Two parameter groups for any optimiser: the gates at ``multiplier * lr``, and the rest.
 
@@ -22,10 +22,11 @@ def param_groups(
         model: A network with converted layers.
         lr: The base learning rate.
         multiplier: How many times faster the gates learn.
-        weight_decay: For the parameters that are no gates.
+        weight_decay: For the parameters that are no gates; by default the optimiser's own.
 
     Raises:
-        ValueError: If `model` has no gates, or `lr` or `multiplier` is not positive.
+        ValueError: If `model` has no gates, none that is trained, or `lr` or `multiplier` is not
+            positive.
 
     Example:
         >>> import torch, tssbn
@@ -49,9 +50,17 @@ def param_groups(
             f"{type(model).__name__} has no gates: convert it with tssbn.sigmoid or "
             "tssbn.task_specific before building the optimiser"
         )
+    if not any(gate.requires_grad for gate in gates):
+        raise ValueError(
+            "no gate is trained: the norm layers were frozen before the conversion, and stay so; "
+            "freeze afterwards, or call requires_grad_(True) on the converted layers"
+        )
     taken = {id(gate) for gate in gates}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
+    shared = {"name": "shared", "params": rest, "lr": lr}
+    if weight_decay is not None:
+        shared["weight_decay"] = weight_decay
     return [
-        {"name": "shared", "params": rest, "lr": lr, "weight_decay": weight_decay},
+        shared,
         {"name": "gates", "params": gates, "lr": multiplier * lr, "weight_decay": 0.0},
     ]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 
 def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
@@ -28,6 +28,8 @@ def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not name or "." in name or "\n" in name:
             raise ValueError(f"task name {name!r} is not a non-empty string without '.' or newline")
+        if hasattr(nn.ModuleDict, name) or name == "training":
+            raise ValueError(f"task name {name!r} is a word of torch.nn.ModuleDict; choose another")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"tasks names {twice} more than once")
@@ -35,10 +37,11 @@ def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
 
 
 class _Now(threading.local):
-    """The pass under way in this thread; by default there is none."""
+    """The pass under way in this thread; at first there is none."""
 
-    tasks: tuple[int, ...] = ()
-    images: int | None = None
+    def __init__(self):  # runs once in each thread; class attributes would upset torch.compile
+        self.tasks: tuple[int, ...] = ()
+        self.images: int | None = None
 
 
 class TaskSelection:
@@ -51,6 +54,7 @@ class TaskSelection:
     def __init__(self, names: tuple[str, ...]):
         self.names = names
         self.batch_second: str | None = None  # a module whose rows are not images
+        self.checked = False  # stacked passes were compared with separate ones
         self._now = _Now()
 
     # -- what runs now ----------------------------------------------------------------------------
@@ -62,7 +66,9 @@ class TaskSelection:
             raise RuntimeError(
                 "no task is selected: call the network through tssbn.MultiTask, or run the trunk "
                 f"inside `with tssbn.select(trunk, {self.names[0]!r}):`. (Activation "
-                "checkpointing inside the trunk recomputes outside the pass and ends here too.)"
+                "checkpointing inside the trunk recomputes outside the pass and ends here too, and "
+                "so do tools that read a layer's weight, such as convert_sync_batchnorm: use them "
+                "before the conversion.)"
             )
         return self._now.tasks
 
@@ -91,7 +97,10 @@ class TaskSelection:
     # -- rows -------------------------------------------------------------------------------------
 
     def expand(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        """Forward pre-hook of the entry: repeat every image once for each running task."""
+        """Forward pre-hook of the entry: repeat every image once for each running task.
+
+        All tensors but scalars must have the images in dimension 0.
+        """
         tasks = len(self.tasks)
         found: list[Tensor] = []
         tree_map(lambda v: found.append(v) if _has_rows(v) else None, (args, kwargs))
@@ -107,8 +116,13 @@ class TaskSelection:
             )
 
         def repeat(v: Any) -> Any:
-            if not _has_rows(v) or v.shape[0] != images:
+            if not _has_rows(v):
                 return v
+            if v.shape[0] != images:
+                raise ValueError(
+                    f"inputs of {images} and {v.shape[0]} rows cannot be stacked: every tensor "
+                    "needs one row an image (or run one task a pass, tasks_per_pass=1)"
+                )
             return v.unsqueeze(1).expand(-1, tasks, *v.shape[1:]).flatten(0, 1)
 
         return tree_map(repeat, (args, kwargs))
@@ -118,18 +132,27 @@ class TaskSelection:
         tasks, images = len(self.tasks), self.images
         if tasks == 1:
             return rows, 1, 1
+        if rows == 0:
+            return 0, tasks, 1
         if images is None or rows % (images * tasks):
             raise RuntimeError(
                 f"{rows} rows reached a task-specific layer, not a multiple of images x tasks = "
                 f"{images} x {tasks}: call the converted module itself, which stacks the tasks, "
                 "not a part of it"
             )
-        return images, tasks, rows // (images * tasks)
+        parts = rows // (images * tasks)
+        if parts > 1 and not self.checked:
+            raise RuntimeError(
+                f"{rows} rows reached a task-specific layer, {parts} for each image and task: are "
+                "they parts of one image, or in another order? Call check(example) of "
+                "tssbn.MultiTask once, which tells, or run one task a pass (tasks_per_pass=1)"
+            )
+        return images, tasks, parts
 
-    def task_of_rows(self, rows: int) -> Tensor:
-        """Index of the task that each of so many stacked rows belongs to."""
-        images, _, parts = self.shape(rows)
-        return torch.tensor(self.tasks).repeat_interleave(parts).repeat(images)
+    def task_of_rows(self, x: Tensor) -> Tensor:
+        """Index of the task that each stacked row of `x` belongs to."""
+        images, _, parts = self.shape(x.shape[0])
+        return torch.tensor(self.tasks, device=x.device).repeat_interleave(parts).repeat(images)
 
     def task_rows(self, features: Any, position: int) -> Any:
         """The rows of one running task out of the trunk's output (a tensor or a tree of them)."""
@@ -143,8 +166,13 @@ class TaskSelection:
                     f"the trunk returned a tensor of {v.shape[0]} rows, not images x tasks = "
                     f"{images} x {tasks}: its output must keep the batch in dimension 0"
                 )
-            return v.unflatten(0, (images, tasks))[:, position]
+            return v.unflatten(0, (images, tasks))[:, position].contiguous()
 
+        if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(features)):
+            raise ValueError(
+                f"the trunk returned a {type(features).__name__} in which no tensor is found: "
+                "return a tensor, or a tuple, list or dict of them"
+            )
         return features if tasks == 1 else tree_map(pick, features)
 
     def expand_at(self, module: nn.Module, network: nn.Module) -> None:
@@ -159,11 +187,11 @@ class TaskSelection:
 
     def save_names(self, module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
         """State-dict hook: rows of γ mean nothing without the names, so they travel along."""
-        state[prefix + "tasks"] = torch.tensor(list("\n".join(self.names).encode()))
+        state[prefix + "task_names"] = torch.tensor(list("\n".join(self.names).encode()))
 
     def check_names(self, module: nn.Module, state: dict, prefix: str, *_: Any) -> None:
         """Load hook: refuse the state of other tasks before anything is copied."""
-        saved = state.pop(prefix + "tasks", None)
+        saved = state.pop(prefix + "task_names", None)
         if saved is not None:
             names = tuple(bytes(saved.tolist()).decode().split("\n"))
             if names != self.names:
@@ -191,6 +219,8 @@ class _Pass:
         self.now.tasks, self.now.images = self.tasks, self.images
 
     def __exit__(self, *_: object) -> None:
+        if self.now.tasks != self.tasks:
+            raise RuntimeError("passes ended out of order: coroutines must not wait inside a pass")
         self.now.tasks, self.now.images = self.before
 
 
@@ -210,6 +240,8 @@ def select(model: nn.Module, tasks: str | Iterable[str]) -> Iterator[None]:
 
     With several tasks the trunk returns B·T rows, image by image: row ``b * T + t`` is image b for
     the t-th of the chosen tasks, in the network's order. Contexts nest; each thread has its own.
+    The tasks must not change between a forward pass and its backward pass if the trunk uses
+    activation checkpointing, which runs layers again.
 
     Args:
         model: A module converted by `tssbn.task_specific`, or one that contains it.
