@@ -258,8 +258,8 @@ for ax in (left, right):
 plt.show()
 
 # %% [markdown]
-# The shift moves the active zone: the pull is largest at $\gamma \approx -1.18
-# - b$. With $b = 0$ a gate that is a quarter open is pushed hardest. A larger
+# The shift moves the active zone: the pull is largest at
+# $\gamma \approx -1.18 - b$. With $b = 0$ a gate that is a quarter open is pushed hardest. A larger
 # $b$ spares all but gates that are small already. (The paper's code takes
 # $b = 3$ for VGG-16 and $b = 0$ for ResNet-56; we take $b = 1$.)
 #
@@ -268,7 +268,7 @@ plt.show()
 # How strong should a penalty be? Its effect adds up over the steps of
 # training, and we make 360 where the paper makes 125,000; so $\lambda$ must be
 # larger here by a factor of hundreds. We try three strengths for each
-# penalty, a factor of two apart, with three seeds each. Everything tried is
+# penalty, a factor of two apart, with three seeds each. All of these are
 # shown.
 
 # %%
@@ -327,9 +327,9 @@ for method, scale in survivors.items():
 
 # %% [markdown]
 # Both penalties shut most channels. The difference is in the others. Under L1
-# they trail off without a gap: between "gone" and "needed" lies a long tail,
-# and a threshold must fall somewhere inside it. Under RNI the gates that stay
-# are wide open, since nothing pulls at them there.
+# a tail of small scales lies beside the shut ones, and even the largest have
+# been pulled down. Under RNI there is no tail: the gates that stay are wide
+# open, since nothing pulls at them there.
 #
 # ## How far can one cut go?
 #
@@ -376,8 +376,8 @@ shut = [(scales([net]) < 0.01).double().mean().item()
 lost = [accuracy(net) - accuracy(cut(net, share))
         for net, share in zip(chosen["RNI"], shut, strict=True)]
 print("More than 80% of the gates are below 0.01:", min(shut) > 0.8)
-print("Without all of these, 10 points or more are lost:",
-      sum(lost) / len(lost) > 0.1)
+print("Without all of these, 30 points or more are lost:",
+      sum(lost) / len(lost) > 0.3)
 
 # %% [markdown]
 # Some gates that look shut still pass on what a later layer needs. That layer
@@ -385,7 +385,7 @@ print("Without all of these, 10 points or more are lost:",
 # through small gates only is small, but not lost. Small is not the same as
 # smallest.
 #
-# And was L1 just given the wrong strength? Here is everything:
+# And was L1 just given the wrong strength? Here are all six:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The same curves for three strengths of each penalty. L1: a stronger penalty holds a little longer until, at the strongest, the whole network is near guessing. RNI: a stronger penalty holds longer, and the strongest costs the whole network some accuracy."}}
 _, axes = plt.subplots(1, 2, sharey=True)
@@ -539,6 +539,9 @@ print("90% gone and retrained: RNI not behind by more than 2 points:",
 # - RNI has one knob more, the shift, and we looked at a few values of it on
 #   the validation images before settling on $b = 1$. Exercise 2 shows what a
 #   bad one does.
+# - Each method has its own recipe, as in the paper's code: gates start from a
+#   normal distribution and learn ten times faster, scales start at one half
+#   and learn like the rest. Part of the difference may come from there.
 # - A small gate is not always an unimportant one, as seen above. The gates
 #   compare channels that are read together; they are no absolute measure.
 #
@@ -602,8 +605,8 @@ print("90% gone and retrained: RNI not behind by more than 2 points:",
 # - A scale means something only if training makes it mean something. Without
 #   a penalty, cutting by scale ruins the network.
 # - RNI pulls at weak gates and leaves open ones alone, so gates end up shut or
-#   open, and the shut ones can go in one cut. L1 pulls at all scales and
-#   leaves no gap to cut in.
+#   open, and most channels can go in one cut: most, not all that look shut. L1
+#   pulls at all scales and leaves a tail of small ones.
 # - Retraining makes up for much of a bad choice. The gate is worth most where
 #   one wants to *read* it, and that is what the next chapters do: one gate for
 #   each channel *and each task*.
