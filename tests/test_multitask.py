@@ -287,6 +287,29 @@ def test_windows_before_the_first_norm_are_not_mistaken_for_a_stem():
     assert_same(net(x), separately(net, x))
 
 
+def test_a_failing_check_leaves_the_network_as_it_was():
+    class Falls(nn.Sequential):
+        def forward(self, x):
+            if not self.training:
+                raise ArithmeticError("not in evaluation")
+            return super().forward(x)
+
+    net = network(trunk=lambda: Falls(nn.BatchNorm2d(3)))
+    with pytest.raises(ArithmeticError):
+        net.check(images())
+    assert all(module.training for module in net.modules())
+    assert len(net(images())) == 3
+
+    class Shrinks(nn.Sequential):  # as many rows as there are images, whatever comes in
+        def forward(self, x):
+            return super().forward(x)[:3]
+
+    net.trunk = Shrinks(nn.BatchNorm2d(3)).to(DEVICE, DTYPE)
+    net = tssbn.MultiTask(tssbn.task_specific(net.trunk, TASKS), dict(net.heads))
+    with pytest.raises(ValueError, match="mixes rows"):
+        net.check(images())
+
+
 def test_share_stem_takes_any_leaf():
     """Masks, indices and scalars beside the features, and a module that insists on its shapes."""
 
