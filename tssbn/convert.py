@@ -106,23 +106,29 @@ def task_specific(
     Args:
         model: The shared trunk, without the tasks' heads.
         tasks: Distinct task names; their order is the order of the rows of γ.
-        norm: What a task owns in each layer.
-            ``"sigmoid"``: TSσBN, a gate and statistics, ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420,
-            eq. 3).
-            ``"plain"``: TSBN, an ordinary layer, ``y = γ_t·x̂_t + β_t``.
-            ``"statistics"``: only the running statistics. ``"affine"``: only γ_t and β_t. Both are
-            ablations, and leave layers without running statistics unchanged or plain.
-        affine: How ``norm="sigmoid"`` treats the scale w and bias b that the layer had.
-            ``"paper"``: dropped; every gate starts half open.
-            ``"preserve"``: ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w frozen, γ_t = 0 and β_t = b, so
-            the output is that of the model given. ``"logit"``: the same start with one s for the
-            layer and the gates carrying the channels' differences; needs w > 0.
-            ``"auto"``: ``"paper"`` for layers as freshly made, ``"preserve"`` for all others.
+        norm: What a task owns in each layer:
+
+            - ``"sigmoid"``: TSσBN, a gate and statistics, ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420,
+              eq. 3).
+            - ``"plain"``: TSBN, an ordinary layer, ``y = γ_t·x̂_t + β_t``.
+            - ``"statistics"``: only the statistics; an ablation. Layers without running statistics
+              stay unchanged.
+            - ``"affine"``: only γ_t and β_t, statistics shared; an ablation. Layers without
+              running statistics become plain.
+        affine: How ``norm="sigmoid"`` treats the scale w and bias b that the layer had:
+
+            - ``"paper"``: dropped; every gate starts half open.
+            - ``"preserve"``: ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w frozen, γ_t = 0 and β_t = b, so
+              the output is that of the model given.
+            - ``"logit"``: the same start, with one s for the layer and the gates carrying the
+              channels' differences; needs w > 0.
+            - ``"auto"``: ``"paper"`` for layers as freshly made, ``"preserve"`` for all others.
         where: ``where(name, layer)`` says which norm layers to convert; all by default.
 
     Raises:
-        ValueError: On bad names or options, a model without norm layers, one already converted, a
-            lazy layer, or a layer that the mode cannot express.
+        ValueError: On bad names or options, a model without norm layers or already converted, a
+            layer that is lazy, shares a parameter with another, or cannot be gated or expressed in
+            the mode. Nothing is changed then.
 
     Example:
         >>> import torch, tssbn
