@@ -42,6 +42,12 @@ def run(layer, x, tasks):
         return layer(x)
 
 
+def assert_stacked_is_separate(layer, x):
+    y = run(layer, x, ("a", "b")).unflatten(0, (len(x), 2))
+    for t, task in enumerate("ab"):
+        torch.testing.assert_close(run(layer, x, task), y[:, t], **tolerance)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     host=st.sampled_from(sorted(HOSTS)),
@@ -308,10 +314,7 @@ def test_hosts_that_mix_channels_run_task_by_task():
 
     layer = tssbn.task_specific(Halves(4).to(DEVICE, DTYPE), ("a", "b"))
     nn.init.normal_(layer.gamma)
-    x = images(3, 4, 3, 2)
-    y = run(layer, x, ("a", "b")).unflatten(0, (3, 2))
-    for t, task in enumerate("ab"):
-        torch.testing.assert_close(run(layer, x, task), y[:, t], **tolerance)
+    assert_stacked_is_separate(layer, images(3, 4, 3, 2))
 
 
 def test_fused_layers_of_timm():
@@ -320,10 +323,7 @@ def test_fused_layers_of_timm():
     for act in nn.SiLU, lambda inplace=False: nn.PReLU(4), lambda inplace=False: nn.GLU(1):
         layer = tssbn.task_specific(fused(4, act_layer=act).to(DEVICE, DTYPE), ("a", "b"))
         nn.init.normal_(layer.gamma)
-        x = images(3, 4, 3, 2)
-        y = run(layer, x, ("a", "b")).unflatten(0, (3, 2))
-        for t, task in enumerate("ab"):
-            torch.testing.assert_close(run(layer, x, task), y[:, t], **tolerance)
+        assert_stacked_is_separate(layer, images(3, 4, 3, 2))
 
 
 def test_an_empty_batch_in_evaluation():

@@ -267,10 +267,10 @@ def _weight(layer: nn.Module, model: nn.Module) -> Tensor:
 
 def _start(name: str, layer: nn.Module, mixin: type, affine: str, model: nn.Module) -> _Start:
     """Start values (γ, β, s) for one layer, from its weight and bias; changes nothing."""
-    weight = _weight(layer, model).detach()
-    bias = layer.bias.detach() if isinstance(getattr(layer, "bias", None), Tensor) else None
     if mixin is TaskStatisticsNorm:
         return _Start()
+    weight = _weight(layer, model).detach()
+    bias = layer.bias.detach() if isinstance(getattr(layer, "bias", None), Tensor) else None
     if mixin in (TaskAffineNorm, SharedStatisticsNorm):
         return _Start(weight, torch.zeros_like(weight) if bias is None else bias)
     if affine == "auto":

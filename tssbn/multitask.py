@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves
 
 from tssbn.norm import TaskSpecificNorm
-from tssbn.selection import check_tasks, selections
+from tssbn.selection import check_tasks, choose_tasks, selections, tensors
 
 __all__ = ["MultiTask"]
 
@@ -109,7 +108,7 @@ class MultiTask(nn.Module):
             return {task: self.heads[task](features) for task in self._ordered(tasks)}
         outputs = {}
         for names in self.chunks(tasks):
-            with self._selection.running(self._selection.indices(names)):
+            with self._selection.running(tuple(self.tasks.index(name) for name in names)):
                 features = self.trunk(x)
                 for position, task in enumerate(names):
                     outputs[task] = self.heads[task](self._selection.task_rows(features, position))
@@ -160,11 +159,7 @@ class MultiTask(nn.Module):
             >>> net.check(torch.rand(4, 3))
         """
         with _Trial(self, example) as trial:
-            if not trial.fits():
-                raise ValueError(
-                    f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
-                    "mixes rows of a batch, so run it with tasks_per_pass=1"
-                )
+            trial.insist()
         self._selection.checked = True
 
     def share_stem(self, example: Any) -> str:
@@ -182,25 +177,21 @@ class MultiTask(nn.Module):
             The name of the module in front of which the tasks part, "" for the whole trunk.
 
         Raises:
-            ValueError: As `check`, which it begins with.
+            ValueError: As `check`, whose comparison it begins with.
         """
-        self.check(example)
         with _Trial(self, example) as trial:
-            for name in _outwards(trial.first_layer):
+            trial.insist()
+            for name in (*_outwards(trial.first_layer), ""):
                 self._selection.expand_at(self.trunk.get_submodule(name), self.trunk)
                 if trial.fits():
-                    return name
-            self._selection.expand_at(self.trunk, self.trunk)
-            return ""
+                    break
+        self._selection.checked = True
+        return name
 
     def _ordered(self, tasks: Iterable[str] | None) -> tuple[str, ...]:
         if tasks is None:
             return self.tasks
-        names = check_tasks(tasks)
-        unknown = [name for name in names if name not in self.tasks]
-        if unknown:
-            raise ValueError(f"unknown tasks {unknown}: this network has {list(self.tasks)}")
-        return tuple(task for task in self.tasks if task in names)
+        return choose_tasks(tasks, self.tasks)
 
     def _layers(self) -> dict[str, nn.Module]:
         modules = self.trunk.named_modules()
@@ -213,7 +204,7 @@ class _Trial:
     def __init__(self, net: MultiTask, example: Any):
         if net._selection is None:
             raise ValueError("the trunk has no task-specific layer: everything is shared already")
-        if any(leaf.ndim and leaf.shape[0] < 2 for leaf in _tensors(example)):
+        if any(leaf.ndim and leaf.shape[0] < 2 for leaf in tensors(example)):
             raise ValueError("example has one image: two or more are needed to tell rows apart")
         self.trunk, self.example, self.selection = net.trunk, example, net._selection
         self.layers = net._layers()
@@ -254,7 +245,15 @@ class _Trial:
     def run(self, *tasks: int) -> list[Tensor]:
         with self.selection.running(tasks):
             out = functional_call(self.trunk, self.state, (self.example,))
-        return [leaf for leaf in _tensors(out) if leaf.ndim]
+        return [leaf for leaf in tensors(out) if leaf.ndim]
+
+    def insist(self) -> None:
+        """Raise if stacking does not give what separate passes gave."""
+        if not self.fits():
+            raise ValueError(
+                f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
+                "mixes rows of a batch, so run it with tasks_per_pass=1"
+            )
 
     def fits(self) -> bool:
         """Whether all tasks stacked, as they are expanded now, give what separate passes gave."""
@@ -264,10 +263,6 @@ class _Trial:
             return False
         pairs = zip(stacked, self.expected, strict=True)
         return bool(stacked) and all(_agree(one, other) for one, other in pairs)
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _outwards(name: str) -> list[str]:

@@ -36,6 +36,20 @@ def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
+def choose_tasks(tasks: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the named tasks in the order in which the network knows them."""
+    names = check_tasks(tasks)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"unknown tasks {unknown}: this network has {list(known)}")
+    return tuple(name for name in known if name in names)
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """The tensors in a tree of tuples, lists and dicts."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
 class _Now(threading.local):
     """The pass under way in this thread; at first there is none."""
 
@@ -84,11 +98,8 @@ class TaskSelection:
 
     def indices(self, tasks: str | Iterable[str]) -> tuple[int, ...]:
         """Ascending indices of the named tasks."""
-        names = check_tasks((tasks,) if isinstance(tasks, str) else tasks)
-        unknown = [name for name in names if name not in self.names]
-        if unknown:
-            raise ValueError(f"unknown tasks {unknown}: this network has {list(self.names)}")
-        return tuple(sorted(self.names.index(name) for name in names))
+        chosen = choose_tasks((tasks,) if isinstance(tasks, str) else tasks, self.names)
+        return tuple(self.names.index(name) for name in chosen)
 
     def running(self, tasks: tuple[int, ...], images: int | None = None) -> _Pass:
         """A context in which these tasks run."""
@@ -102,8 +113,7 @@ class TaskSelection:
         All tensors but scalars must have the images in dimension 0.
         """
         tasks = len(self.tasks)
-        found: list[Tensor] = []
-        tree_map(lambda v: found.append(v) if _has_rows(v) else None, (args, kwargs))
+        found = [v for v in tensors((args, kwargs)) if v.ndim]
         if not found:
             raise ValueError(f"{type(module).__name__} was called without a tensor to stack")
         images = self._now.images = found[0].shape[0]
@@ -168,7 +178,7 @@ class TaskSelection:
                 )
             return v.unflatten(0, (images, tasks))[:, position].contiguous()
 
-        if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(features)):
+        if not tensors(features):
             raise ValueError(
                 f"the trunk returned a {type(features).__name__} in which no tensor is found: "
                 "return a tensor, or a tuple, list or dict of them"
