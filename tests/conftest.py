@@ -12,6 +12,14 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Made data of a test run is made in that run, and leaves nothing at home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TSSBN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def reproducible():
     """Every test starts from the same seed, on one thread, and leaves the defaults alone."""

@@ -1,0 +1,134 @@
+"""A stored data set gives the samples of the one that it was read from, bit for bit."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import Dataset
+
+from tssbn.data.stored import Stored
+from tssbn.data.target import Target
+
+TARGETS = {
+    "segmentation": Target("classes", ("bed", "wall"), ignore=-1),
+    "depth": Target("depth", ignore=0),
+    "normal": Target("normal", ignore=0),
+    "Smiling": Target("attribute"),
+}
+
+
+class Listed(Dataset):
+    targets = TARGETS
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, i):
+        return self.samples[i]
+
+
+def sample(seed, image=None, depth=None):
+    g = torch.Generator().manual_seed(seed)
+    return {
+        "image": torch.randint(256, (3, 4, 6), generator=g) / 255 if image is None else image,
+        "segmentation": torch.randint(-1, 2, (4, 6), generator=g),
+        "depth": torch.rand(1, 4, 6, generator=g) if depth is None else depth,
+        "normal": torch.nn.functional.normalize(torch.rand(3, 4, 6, generator=g), dim=0),
+        "Smiling": torch.randint(2, (), generator=g),
+    }
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        a[k].dtype == b[k].dtype and torch.equal(a[k], b[k]) for k in a
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_equal_those_of_the_source(workers):
+    source = Listed([sample(seed) for seed in range(5)])
+    stored = Stored.read(source, workers)
+    assert len(stored) == 5
+    assert all(same(stored[i], source[i]) for i in range(5))
+    assert same(stored[-1], source[4])
+
+
+def test_the_smallest_exact_types_are_taken():
+    half = torch.full((1, 4, 6), 2.5)
+    stored = Stored.read(Listed([sample(0, depth=half), sample(1, depth=2 * half)]))
+    types = {name: value.dtype for name, value in stored.tensors.items()}
+    assert types == {
+        "image": torch.uint8,
+        "segmentation": torch.int8,
+        "depth": torch.float16,
+        "normal": torch.float32,
+        "Smiling": torch.int8,
+    }
+
+
+def test_a_later_sample_that_needs_more_widens_what_is_there():
+    """0.1 is no k/255 and no 16-bit float; k/255 is no 16-bit float either."""
+    exact = torch.full((3, 4, 6), 51 / 255)
+    source = Listed([sample(0, image=exact), sample(1, image=torch.full((3, 4, 6), 0.1))])
+    stored = Stored.read(source)
+    assert stored.tensors["image"].dtype is torch.float32
+    assert same(stored[0], source[0]) and same(stored[1], source[1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_any_depth_survives(values):
+    source = Listed([sample(i, depth=torch.full((1, 4, 6), v)) for i, v in enumerate(values)])
+    stored = Stored.read(source)
+    assert all(same(stored[i], source[i]) for i in range(len(values)))
+
+
+def test_every_level_of_an_8_bit_image_survives():
+    image = (torch.arange(256).view(1, 16, 16).float() / 255).expand(3, 16, 16)
+    source = Listed([{"image": image}])
+    source.targets = {}
+    stored = Stored.read(source)
+    assert stored.tensors["image"].dtype is torch.uint8
+    assert torch.equal(stored[0]["image"], image)
+
+
+def test_a_batch_is_the_samples_stacked():
+    source = Listed([sample(seed) for seed in range(6)])
+    stored = Stored.read(source)
+    for index in ([4, 1], torch.tensor([4, 1]), slice(1, 5, 3)):
+        batch = stored[index]
+        chosen = list(range(6))[index] if isinstance(index, slice) else [4, 1]
+        for name, value in batch.items():
+            assert torch.equal(value, torch.stack([source[i][name] for i in chosen]))
+
+
+def test_it_ends_where_a_sequence_ends():
+    stored = Stored.read(Listed([sample(0), sample(1)]))
+    assert len(list(stored)) == 2
+    with pytest.raises(IndexError, match="index 2 is out of range for 2 samples"):
+        stored[2]
+
+
+def test_what_does_not_fit_together_is_named():
+    image = torch.zeros(2, 3, 4, 6, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"one entry for each target \['depth'\], got \['image'\]"):
+        Stored({"image": image}, {"depth": Target("depth", ignore=0)})
+    with pytest.raises(ValueError, match=r"as many samples, got {'image': 2, 'depth': 1}"):
+        Stored({"image": image, "depth": torch.ones(1, 1, 4, 6)}, {"depth": Target("depth")})
+    narrow = sample(1) | {"depth": torch.ones(1, 4, 5)}
+    with pytest.raises(ValueError, match=r"'depth' of sample 1 has shape \(1, 4, 5\)"):
+        Stored.read(Listed([sample(0), narrow]))
+    with pytest.raises(ValueError, match="dataset is empty"):
+        Stored.read(Listed([]))
+
+
+def test_a_target_says_what_it_is():
+    with pytest.raises(ValueError, match=r"kind must be one of .* got 'edges'"):
+        Target("edges")
+    with pytest.raises(ValueError, match="got \\(\\) for kind 'classes'"):
+        Target("classes")
+    with pytest.raises(ValueError, match="for kind 'depth'"):
+        Target("depth", ("near", "far"))

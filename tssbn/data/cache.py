@@ -1,0 +1,61 @@
+"""Made once, kept on disk: tensors in the user's cache folder."""
+
+import os
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["cached", "folder"]
+
+
+def folder() -> Path:
+    """Where made data is kept: ``$TSSBN_CACHE``, else ``$XDG_CACHE_HOME/tssbn``, else
+    ``~/.cache/tssbn``. The folder may be deleted at any time; what is missing is made again.
+
+    Example:
+        >>> folder().is_absolute()
+        True
+    """
+    if chosen := os.environ.get("TSSBN_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tssbn"
+
+
+def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of ``make()``, from disk where they were made before.
+
+    The file is written under another name and renamed when it is complete: an interrupted run
+    leaves no half file, and of two processes that make the same data the last one wins. A file
+    that does not read is made again. Where the folder cannot be written, nothing is kept.
+
+    Args:
+        key: names the file; it must change whenever the tensors would.
+        make: returns the tensors.
+
+    Example:
+        >>> made = cached("doctest", lambda: {"x": torch.arange(3)})
+        >>> made["x"]
+        tensor([0, 1, 2])
+    """
+    path = folder() / f"{key}.pt"
+    try:
+        return torch.load(path, mmap=True, weights_only=True)
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        warnings.warn(f"{path} does not read; its data is made again", stacklevel=2)
+    tensors = make()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({name: value.cpu() for name, value in tensors.items()}, part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # a read-only home, a full disk: the data is fine
+        warnings.warn(f"made data is not kept: {error}", stacklevel=2)
+    finally:
+        part.unlink(missing_ok=True)
+    return tensors

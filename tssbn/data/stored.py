@@ -1,0 +1,137 @@
+"""A data set held as whole tensors in compact types, in memory or on the GPU."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .target import Target
+
+__all__ = ["Stored"]
+
+# From the smallest: what a tensor is kept in, if that gives every value back exactly.
+FLOATS = (torch.uint8, torch.float16, torch.float32)  # uint8 holds the values k/255
+INTEGERS = (torch.int8, torch.int16, torch.int64)
+
+
+class Stored(Dataset):
+    """A data set that is decoded already: every sample is an index into tensors.
+
+    The tensors are compact (8-bit images and labels, 16-bit floats); an index turns what it takes
+    into the types of :class:`~tssbn.data.target.Target`. Made data comes in this form.
+    :meth:`read` brings real data into it, in types that hold every value exactly: its samples are
+    those of the files bit for bit.
+
+    Args:
+        tensors: ``"image"`` (N, C, H, W), uint8 for values k/255 or floating, and for each target
+            a tensor of N entries in any number type.
+        targets: what the entries hold.
+
+    Raises:
+        ValueError: an entry without a target or the other way round, or of another length.
+
+    Example:
+        >>> data = Stored(
+        ...     {
+        ...         "image": torch.full((4, 3, 2, 2), 255, dtype=torch.uint8),
+        ...         "depth": torch.ones(4, 1, 2, 2, dtype=torch.float16),
+        ...     },
+        ...     {"depth": Target("depth", ignore=0)},
+        ... )
+        >>> data[0]["image"].max(), data[[0, 2]]["depth"].shape
+        (tensor(1.), torch.Size([2, 1, 2, 2]))
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], targets: Mapping[str, Target]) -> None:
+        if set(tensors) != {"image", *targets}:
+            raise ValueError(
+                f"tensors must hold 'image' and one entry for each target {sorted(targets)}, "
+                f"got {sorted(tensors)}"
+            )
+        lengths = {name: len(value) for name, value in tensors.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"all entries must have as many samples, got {lengths}")
+        self.tensors, self.targets = dict(tensors), dict(targets)
+
+    def __len__(self) -> int:
+        return len(self.tensors["image"])
+
+    def __getitem__(self, index: int | slice | list[int] | Tensor) -> dict[str, Tensor]:
+        """One sample; for a slice, a list or a tensor of indices, a batch."""
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+        return {
+            name: _unpack(value[index], _types(name, self.targets))
+            for name, value in self.tensors.items()
+        }
+
+    def to(self, device: torch.device | str) -> "Stored":
+        """The same data on another device."""
+        return Stored({k: v.to(device) for k, v in self.tensors.items()}, self.targets)
+
+    @classmethod
+    def read(cls, dataset: Dataset, workers: int = 0) -> "Stored":
+        """Decode a whole data set once.
+
+        Args:
+            dataset: has ``targets``, and samples of one size.
+            workers: processes that decode; 0 decodes in this one.
+
+        Raises:
+            ValueError: the data set is empty, or a sample differs in shape from the first one.
+
+        Example:
+            >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
+            >>> Stored.read(made)[2]["image"].equal(made[2]["image"])
+            True
+        """
+        n = len(dataset)
+        if not n:
+            raise ValueError("dataset is empty")
+        rows: dict[str, Tensor] = {}
+        # A list that grows would hold everything twice at the end; these are filled in place.
+        for i, sample in enumerate(DataLoader(dataset, batch_size=None, num_workers=workers)):
+            for name, value in sample.items():
+                types = _types(name, dataset.targets)
+                if name not in rows:
+                    rows[name] = torch.zeros((n, *value.shape), dtype=types[0])
+                held = rows[name]
+                if value.shape != held.shape[1:]:
+                    raise ValueError(
+                        f"{name!r} of sample {i} has shape {tuple(value.shape)}, that of the first "
+                        f"sample {tuple(held.shape[1:])}: a transform must bring all to one size"
+                    )
+                if not _fits(value, held.dtype, types):
+                    before = _unpack(held[:i], types)
+                    wider = next(
+                        t for t in types if _fits(value, t, types) and _fits(before, t, types)
+                    )
+                    held = torch.zeros(held.shape, dtype=wider)
+                    held[:i] = _pack(before, wider)
+                held[i] = _pack(value, held.dtype)
+                rows[name] = held
+        return cls(rows, dataset.targets)
+
+
+def _types(name: str, targets: Mapping[str, Target]) -> tuple[torch.dtype, ...]:
+    whole = name != "image" and targets[name].kind in ("classes", "attribute")
+    return INTEGERS if whole else FLOATS
+
+
+def _pack(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return (value * 255).round().to(dtype) if dtype is torch.uint8 else value.to(dtype)
+
+
+def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
+    if types is INTEGERS:
+        return value.long()
+    if value.dtype is torch.uint8:
+        # A tensor as divisor: by a Python number, a GPU multiplies with the rounded reciprocal.
+        return value.float() / torch.tensor(255.0, device=value.device)
+    return value.float()
+
+
+def _fits(value: Tensor, dtype: torch.dtype, types: tuple[torch.dtype, ...]) -> bool:
+    """Whether ``dtype`` gives the value back exactly; the last of the types takes anything."""
+    return dtype is types[-1] or torch.equal(_unpack(_pack(value, dtype), types), value)
