@@ -15,7 +15,9 @@ import tssbn
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ["tssbn", *(found.name for found in pkgutil.walk_packages(tssbn.__path__, "tssbn."))]
 NEEDS = {
+    "tssbn.data.augment": "torchvision",
     "tssbn.data.digits": "sklearn",
+    "tssbn.data.entries": "torchvision",
     "tssbn.plots": "matplotlib",
     "tssbn.pruning": "torch_pruning",
 }
