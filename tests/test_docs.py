@@ -15,18 +15,22 @@ import tssbn
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ["tssbn", *(found.name for found in pkgutil.walk_packages(tssbn.__path__, "tssbn."))]
 NEEDS = {
-    "tssbn.data.augment": "torchvision",
-    "tssbn.data.digits": "sklearn",
-    "tssbn.data.entries": "torchvision",
-    "tssbn.plots": "matplotlib",
-    "tssbn.pruning": "torch_pruning",
+    "tssbn.data.augment": ("torchvision",),
+    "tssbn.data.digits": ("sklearn",),
+    "tssbn.data.entries": ("torchvision",),
+    "tssbn.plots": ("matplotlib",),
+    "tssbn.pruning": ("torch_pruning",),
+    "tssbn.training.base": ("torchmetrics",),
+    "tssbn.training.boundary": ("torchmetrics", "scipy", "skimage"),
+    "tssbn.training.metrics": ("torchmetrics",),
+    "tssbn.training.saliency": ("torchmetrics",),
 }
 
 
 def load(name):
     """The module, or a skip where what it or its examples need is not installed."""
-    if name in NEEDS:
-        pytest.importorskip(NEEDS[name])
+    for needed in NEEDS.get(name, ()):
+        pytest.importorskip(needed)
     return importlib.import_module(name)
 
 

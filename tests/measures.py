@@ -1,0 +1,68 @@
+"""Every metric with data for it: what the tests of their common properties take."""
+
+import torch
+
+from tssbn.training.base import TaskMetric
+from tssbn.training.boundary import Boundary
+from tssbn.training.metrics import Attributes, Depth, Normals, Segmentation
+from tssbn.training.saliency import SaliencyF, SaliencyIoU
+
+SIZE = 10, 14
+
+
+def labels(n: int, classes: int) -> torch.Tensor:
+    """Label maps with about a fifth of void."""
+    values = torch.randint(classes, (n, *SIZE))
+    return values.masked_fill(torch.rand(n, *SIZE) < 0.2, -1)
+
+
+def segmentation(n):
+    return torch.randn(n, 4, *SIZE, dtype=torch.float64), labels(n, 4)
+
+
+def depth(n, ignore=0):
+    target = torch.rand(n, 1, *SIZE, dtype=torch.float64) + 0.5
+    holes = torch.rand(n, 1, *SIZE) < torch.linspace(0.1, 0.8, n).view(-1, 1, 1, 1)
+    return torch.rand_like(target), target.masked_fill(holes, ignore)
+
+
+def disparity(n):
+    return depth(n, ignore=-1)
+
+
+def normals(n):
+    target = torch.nn.functional.normalize(torch.randn(n, 3, *SIZE, dtype=torch.float64), dim=1)
+    holes = torch.rand(n, 1, *SIZE) < torch.linspace(0.1, 0.8, n).view(-1, 1, 1, 1)
+    return target + 0.4 * torch.randn_like(target), target.masked_fill(holes, 0)
+
+
+def attributes(n):
+    return torch.rand(n, 3, dtype=torch.float64), torch.randint(2, (n, 3))
+
+
+def foreground(n):
+    return torch.rand(n, *SIZE, dtype=torch.float64), labels(n, 2)
+
+
+CASES = {
+    "segmentation": (lambda: Segmentation(4), segmentation),
+    "depth": (Depth, depth),
+    "depth by batch": (lambda: Depth(pooling="batch"), depth),
+    "depth by sample": (lambda: Depth(pooling="sample"), depth),
+    "disparity": (lambda: Depth(ignore=-1), disparity),
+    "normals": (Normals, normals),
+    "normals by batch": (lambda: Normals("batch", mask="sum"), normals),
+    "attributes": (lambda: Attributes(3, inputs="probabilities"), attributes),
+    "saliency F": (lambda: SaliencyF("probabilities"), foreground),
+    "saliency F of the tables": (lambda: SaliencyF("probabilities", True), foreground),
+    "saliency IoU": (lambda: SaliencyIoU("probabilities"), foreground),
+    "boundary": (lambda: Boundary("probabilities", tolerance=0.08, thresholds=4), foreground),
+}
+POOLED = [name for name in CASES if "by " not in name]  # no value depends on the batches
+
+
+def evaluate(metric: TaskMetric, batches) -> dict:
+    """The values over the batches."""
+    for prediction, target in batches:
+        metric.update(prediction.to(metric.device), target.to(metric.device))
+    return metric.compute()

@@ -1,0 +1,1 @@
+"""Scores of networks; each module is imported by name: ``from tssbn.training import metrics``."""

@@ -1,0 +1,105 @@
+"""What a table says of a whole network: Δm against a baseline, parameters (#P), MACs (#F)."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["delta_m", "macs", "parameters"]
+
+
+def delta_m(
+    values: Mapping[str, float],
+    baseline: Mapping[str, float],
+    higher_is_better: Mapping[str, bool],
+) -> float:
+    """Mean relative gain over the baseline, Δm, in percent.
+
+        Δm = 100/T · Σ_t s_t (M_t - B_t) / B_t,    s_t = 1 if higher is better, else -1
+
+    (arXiv 2512.20420, section 6). Each task enters with one metric: mIoU, absolute error of depth
+    or disparity, mean angle, maxF, odsF; the baseline is the first row of the table, single-task
+    networks as a rule. For CelebA the paper's is the gain of one number, the mean F1; the mean of
+    the 40 gains is another number.
+
+    Args:
+        values: the metric of each task.
+        baseline: the same of the baseline, above 0.
+        higher_is_better: the direction of each.
+
+    Raises:
+        ValueError: different tasks in the three, no task, a value that is not finite, or a baseline
+            of 0 or less.
+
+    Example:
+        >>> single = {"segmentation": 0.4145, "depth": 0.580, "normal": 23.80}
+        >>> gated = {"segmentation": 0.4375, "depth": 0.484, "normal": 24.09}
+        >>> up = {"segmentation": True, "depth": False, "normal": False}
+        >>> round(delta_m(gated, single, up), 2)  # table 1 prints 6.93, from more digits
+        6.96
+    """
+    if not values or not set(values) == set(baseline) == set(higher_is_better):
+        raise ValueError(
+            f"values, baseline and higher_is_better must name the same tasks, at least one, got "
+            f"{sorted(values)}, {sorted(baseline)} and {sorted(higher_is_better)}"
+        )
+    for task in values:
+        if not math.isfinite(values[task]):
+            raise ValueError(f"values[{task!r}] is {values[task]}, expected a finite number")
+        if not 0 < baseline[task] < math.inf:
+            raise ValueError(f"baseline[{task!r}] is {baseline[task]}, expected a number above 0")
+    gains = (
+        (1 if higher_is_better[task] else -1) * (values[task] - baseline[task]) / baseline[task]
+        for task in values
+    )
+    return 100 * math.fsum(gains) / len(values)
+
+
+def parameters(net: nn.Module, frozen: bool = False) -> int:
+    """Number of trainable parameters, #P; a shared one counts once, buffers do not.
+
+    Args:
+        frozen: count the parameters that require no gradient, too.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        >>> parameters(net)  # 3 · 8 · 9 + 8, and 2 · 8
+        240
+    """
+    return sum(p.numel() for p in net.parameters() if frozen or p.requires_grad)
+
+
+def macs(net: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates for one image, #F: of all tasks, decoders included.
+
+    Convolutions, linear layers and the products of attention count; norms, activations,
+    interpolation and additions of biases do not. One multiplication with its addition is one MAC,
+    half of what :mod:`torch.utils.flop_counter` counts. In these terms the tables of
+    arXiv 2512.20420 are reproduced.
+
+    Nothing is computed if both network and example are on the meta device. The network runs once,
+    in eval mode, and is left as it was.
+
+    Args:
+        example: a batch of inputs; the count is divided by its size.
+
+    Raises:
+        ValueError: a batch of no input.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     macs(nn.Conv2d(3, 8, 3, padding=1), torch.empty(1, 3, 32, 32))  # 32² · 8 · 3 · 9
+        221184
+    """
+    if example.dim() == 0 or len(example) == 0:
+        raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
+    modes = {module: module.training for module in net.modules()}
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.eval()(example)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return counter.get_total_flops() // 2 // len(example)

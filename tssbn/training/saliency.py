@@ -1,0 +1,144 @@
+"""The two scores of saliency on PASCAL-Context. Tables print one or the other."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .base import BinaryMap, Inputs
+
+__all__ = ["SaliencyF", "SaliencyIoU"]
+
+
+class SaliencyF(BinaryMap):
+    """Maximal F of saliency, over 19 thresholds, from counts over the whole split.
+
+    At each threshold 0.05, 0.10, ..., 0.95 the pixels with at least that probability are predicted
+    salient. With precision P and recall R over all pixels of the split and β² = 0.3,
+
+        F = (1 + β²) PR / (β² P + R) = (1 + β²) TP / (β² (TP + FN) + TP + FP),
+
+    and the largest F counts. InvPT, TaskPrompter and MLoRE print it as maxF.
+
+    Their code takes the sigmoid of what is a probability already, which leaves five thresholds
+    of the probability that differ: everything, 0.2007, 0.4055, 0.6190 and 0.8473. Use
+    ``double_sigmoid=True`` to compare with their tables.
+
+    Args:
+        inputs: ``"logits"`` or ``"probabilities"``.
+        double_sigmoid: threshold the sigmoid of the probability, as the published tables do.
+
+    Shape:
+        - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the salient class
+        - target: (B, H, W) int64, 1 for salient, -1 for void
+
+    Returns of ``compute()``: ``"max_f"``.
+
+    Raises:
+        ValueError: shapes, types or values other than these; no salient pixel in any target.
+
+    Example:
+        >>> metric = SaliencyF(inputs="probabilities")
+        >>> metric.update(torch.tensor([[[0.9, 0.6, 0.1]]]), torch.tensor([[[1, 0, 0]]]))
+        >>> metric.compute()
+        {'max_f': 1.0}
+        >>> metric = SaliencyF(inputs="probabilities", double_sigmoid=True)
+        >>> metric.update(torch.tensor([[[0.8, 0.7, 0.1]]]), torch.tensor([[[1, 0, 0]]]))
+        >>> round(metric.compute()["max_f"], 3)  # no threshold lies between 0.7 and 0.8
+        0.565
+    """
+
+    THRESHOLDS = torch.arange(1, 20, dtype=torch.float64) / 20
+    directions: ClassVar = {"max_f": True}
+    predicted: Tensor
+    salient: Tensor
+
+    def __init__(self, inputs: Inputs, double_sigmoid: bool = False) -> None:
+        super().__init__(inputs)
+        self.double_sigmoid = double_sigmoid
+        counts = torch.zeros(2, len(self.THRESHOLDS), dtype=torch.int64)
+        self.add_state("predicted", counts, "sum")  # rows: false, true positives
+        self.add_state("salient", torch.zeros((), dtype=torch.int64), "sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        probability, _ = self._probability(prediction, target)
+        if self.double_sigmoid:
+            probability = probability.sigmoid()
+        # right=True: the number of thresholds that are less or equal
+        level = torch.bucketize(probability, self.THRESHOLDS.to(self.device), right=True)
+        self.predicted += _reached(level, target, len(self.THRESHOLDS)).sum(0)
+        self.salient += (target == 1).sum()
+
+    def compute(self) -> dict[str, float]:
+        if self.salient == 0:
+            raise self._error("no pixel of any target is salient")
+        false, true = self.predicted.double()
+        f = 13 * true / (3 * self.salient + 10 * (true + false))  # whole numbers: at most 1 exactly
+        return {"max_f": f.max().item()}
+
+
+class SaliencyIoU(BinaryMap):
+    """Mean IoU of saliency: the mean over images, at the best of 15 thresholds.
+
+    At each threshold 0.20, 0.25, ..., 0.90 the pixels above it are predicted salient, and each
+    image has its IoU = TP / (TP + FP + FN), or 1 where nothing is salient, predicted or true. The
+    largest of the 15 means over the images counts. Printed by ASTMT, MTLoRA and their followers.
+    Void pixels do not count, and images of void alone take no part (upstream has no void here).
+
+    Args:
+        inputs: ``"logits"`` or ``"probabilities"``.
+
+    Shape:
+        - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the salient class
+        - target: (B, H, W) int64, 1 for salient, -1 for void
+
+    Returns of ``compute()``: ``"miou"``.
+
+    Raises:
+        ValueError: shapes, types or values other than these; nothing counted at all.
+
+    Example:
+        >>> metric = SaliencyIoU(inputs="probabilities")
+        >>> metric.update(torch.tensor([[[0.9, 0.6, 0.6]]]), torch.tensor([[[1, 1, 0]]]))
+        >>> round(metric.compute()["miou"], 3)
+        0.667
+    """
+
+    THRESHOLDS = torch.arange(4, 19, dtype=torch.float64) / 20
+    directions: ClassVar = {"miou": True}
+    total: Tensor
+    images: Tensor
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        self.add_state("total", torch.zeros(len(self.THRESHOLDS), dtype=torch.float64), "sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), "sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        probability, counted = self._probability(prediction, target)
+        level = torch.bucketize(probability, self.THRESHOLDS.to(self.device))  # those that are less
+        false, true = _reached(level, target, len(self.THRESHOLDS)).unbind(1)
+        union = (target == 1).sum((1, 2))[:, None] + false
+        iou = torch.where(union > 0, true / union.clamp(min=1).double(), 1.0)
+        used = counted.any(2).any(1)
+        self.total += iou[used].sum(0)
+        self.images += used.sum()
+
+    def compute(self) -> dict[str, float]:
+        if self.images == 0:
+            raise self._nothing()
+        return {"miou": (self.total / self.images).max().item()}
+
+
+def _reached(level: Tensor, target: Tensor, thresholds: int) -> Tensor:
+    """For each image, how many pixels of label 0 and of label 1 pass each threshold.
+
+    Shape:
+        - level: (B, H, W), how many thresholds the pixel passes
+        - Output: (B, 2, thresholds)
+    """
+    bins = thresholds + 1
+    image = torch.arange(len(target), device=target.device)[:, None, None]
+    index = ((image * 2 + target) * bins + level)[target >= 0]
+    counts = torch.bincount(index, minlength=len(target) * 2 * bins).view(-1, 2, bins)
+    return counts.flip(2).cumsum(2).flip(2)[..., 1:]
