@@ -1,1 +1,112 @@
-"""Data sets of the chapters; each module is imported by name: ``from tssbn.data import digits``."""
+"""Data sets of the chapters; each module is imported by name: ``from tssbn.data import digits``.
+
+:func:`load` gives a benchmark by its name: the real set where its folder is found, else its made
+twin.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .real import RealSet
+    from .stored import Stored
+
+__all__ = ["SETS", "load", "real_set"]
+
+SETS = {
+    "nyuv2": "nyuv2:NYUv2",
+    "cityscapes": "cityscapes:Cityscapes",
+    "cityscapes-small": "cityscapes:CityscapesSmall",
+    "celeba": "celeba:CelebA",
+    "pascal": "pascal:PascalContext",
+}
+
+
+def real_set(name: str) -> "type[RealSet]":
+    """The class that reads a real set.
+
+    Args:
+        name: a key of ``SETS``.
+
+    Raises:
+        ValueError: unknown name.
+
+    Example:
+        >>> real_set("nyuv2").official
+        {'train': 795, 'val': 654}
+    """
+    if name not in SETS:
+        raise ValueError(f"name must be one of {tuple(SETS)}, got {name!r}")
+    module, attribute = SETS[name].split(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
+
+
+def load(
+    name: str, split: str = "train", root: str | Path | None = "auto", **made: Any
+) -> "RealSet | Stored":
+    """A benchmark, real or made, with the same tasks in its samples.
+
+    ================ ============================ ================================================
+    name             real set                     made twin
+    ================ ============================ ================================================
+    nyuv2            NYUv2                        rooms
+    cityscapes       Cityscapes, 256 x 512        streets
+    cityscapes-small Cityscapes, 128 x 256        streets of 7 classes, the disparity as ``depth``
+    celeba           CelebA                       faces
+    pascal           PASCAL-Context               rooms with the five tasks
+    ================ ============================ ================================================
+
+    Only CelebA is published in three parts. Of the other real sets, ``"test"`` and ``"val"`` are
+    the same images, those that the published numbers are measured on; so choose nothing by
+    ``"val"`` that you report on ``"test"``. Of made sets the three splits are three sets.
+
+    Args:
+        name: of the table.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        root: the folder of the real set; ``None`` for the made twin; ``"auto"`` for the real set
+            where :func:`~tssbn.data.find.find` finds the folder ``name``, else the twin.
+        made: further arguments of the function that makes the twin, such as ``n`` and ``recipe``.
+
+    Raises:
+        ValueError: unknown name or split.
+        FileNotFoundError: the real set in ``root`` is not complete.
+
+    Example:
+        >>> load("nyuv2", "val", root=None, n=2)[0]["depth"].shape
+        torch.Size([1, 96, 128])
+    """
+    from .find import find
+
+    dataset = real_set(name)
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"split must be 'train', 'val' or 'test', got {split!r}")
+    root = find(name) if root == "auto" else root
+    if root is None:
+        return _twin(name, split, made)
+    return dataset(root, split if split in dataset.official else "val")
+
+
+def _twin(name: str, split: str, made: dict[str, Any]) -> "Stored":
+    if name == "celeba":
+        from .faces import faces
+
+        return faces(split, **made)
+    from . import scenes
+
+    if name == "nyuv2":
+        return scenes.rooms(split, **made)
+    if name == "pascal":
+        tasks = ("segmentation", "parts", "saliency", "normal", "boundary")
+        return scenes.rooms(split, **{"tasks": tasks, **made})
+    if name == "cityscapes":
+        return scenes.streets(split, **made)
+    from .stored import Stored
+
+    seven = {"recipe": scenes.Streets(classes=7), "tasks": ("segmentation", "disparity")}
+    streets = scenes.streets(split, **{**seven, **made})
+    tensors, targets = (
+        {"depth" if entry == "disparity" else entry: value for entry, value in part.items()}
+        for part in (streets.tensors, streets.targets)
+    )
+    return Stored(tensors, targets)

@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .find import find
+
 __all__ = ["pairs", "pairs_in", "single"]
 
 SPLITS = ("train", "val", "test")
@@ -30,8 +32,8 @@ def single(split: str = "train", root: str | Path | None = "auto") -> dict[str, 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``.
         root: a folder with real MNIST as torchvision lays it out (``root/MNIST/raw/*-ubyte``),
-            ``None`` for the embedded scans, or ``"auto"``: ``data/mnist`` of the working folder
-            or of its parent where there is one, else the embedded scans.
+            ``None`` for the embedded scans, or ``"auto"``: the folder ``mnist`` where
+            :func:`~tssbn.data.find.find` finds it, else the embedded scans.
 
     Returns:
         ``image`` (N, 1, H, W) float32 in [0, 1] and ``digit`` (N,) int64. Embedded scans: 8x8,
@@ -49,7 +51,7 @@ def single(split: str = "train", root: str | Path | None = "auto") -> dict[str, 
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    root = _find_mnist() if root == "auto" else root
+    root = find("mnist") if root == "auto" else root
     image, digit = _embedded(split) if root is None else _mnist(split, Path(root))
     return {"image": image.unsqueeze(1), "digit": digit}
 
@@ -181,8 +183,3 @@ def _mnist(split: str, root: Path) -> tuple[Tensor, Tensor]:
     cut = len(scans) * 5 // 6  # 50,000 of 60,000
     block = {"train": slice(cut), "val": slice(cut, None), "test": slice(None)}[split]
     return scans.data[block].float() / 255, scans.targets[block].long()
-
-
-def _find_mnist() -> Path | None:
-    folders = (Path("data/mnist"), Path("../data/mnist"))  # chapters run in book/
-    return next((folder for folder in folders if folder.is_dir()), None)

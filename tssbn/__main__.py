@@ -1,0 +1,37 @@
+"""``python -m tssbn COMMAND``: the commands of the package."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tssbn.data import command as data
+
+COMMANDS = (data,)  # modules with add(commands): a parser each, with `run` as its default
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: instead of those of the command line.
+
+    Returns:
+        The exit status: 0 where all is well, 1 where not, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tssbn", description=__doc__.split(": ")[1])
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (OSError, ValueError, ImportError, NotImplementedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
