@@ -1,13 +1,16 @@
 """What the figures of several chapters share: one look, one palette, a few marks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from torch import Tensor
 
-__all__ = ["COLORS", "gates", "images", "spread", "style"]
+from .data.target import Target
+
+__all__ = ["COLORS", "class_colors", "gates", "images", "samples", "spread", "style"]
 
 # Okabe and Ito's set: distinct to colour-blind readers and in grey.
 COLORS = {
@@ -108,3 +111,76 @@ def images(pictures: Tensor, titles: Sequence[str], columns: int = 8) -> None:
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
         ax.imshow(picture.squeeze(0).numpy(), vmin=0, vmax=1)
         ax.set_title(title, loc="center", fontsize=9)
+
+
+def class_colors(target: Target) -> np.ndarray:
+    """RGB of the classes of a target, (classes + 1, 3); the last row, white, is that of void (-1).
+
+    The first of two classes, and one named background, is light grey.
+
+    Example:
+        >>> class_colors(Target("classes", ("background", "salient"), ignore=-1)).shape
+        (3, 3)
+    """
+    first, second = plt.get_cmap("tab20").colors, plt.get_cmap("tab20b").colors
+    colors = np.array([*first[::2], *first[1::2], *second])[: len(target.classes)]
+    if len(target.classes) == 2 or target.classes[0] == "background":
+        colors = np.vstack([[0.88] * 3, colors[:-1]])
+    return np.vstack([colors, [1, 1, 1]])
+
+
+def samples(
+    batch: Mapping[str, Tensor], targets: Mapping[str, Target], named: str | None = None
+) -> None:
+    """The images of a batch and their maps: a column for each sample, a row for each entry.
+
+    What is not to be counted is white. Depth and disparity: the nearer, the brighter, each row in
+    a scale of its own. Normals: red, green and blue grow to the right, upwards and to the camera.
+
+    Args:
+        batch: entries (N, ...), as a data set gives them for a list of indices.
+        targets: of the data set. Attributes are passed over.
+        named: a target whose classes are named under the pictures.
+
+    Example:
+        >>> import torch
+        >>> targets = {"depth": Target("depth", ignore=0)}
+        >>> samples({"image": torch.rand(2, 3, 4, 6), "depth": torch.rand(2, 1, 4, 6)}, targets)
+        >>> len(plt.gcf().axes)
+        4
+    """
+    rows = {"image": None, **{k: t for k, t in targets.items() if t.kind != "attribute"}}
+    _, _, height, wide = batch["image"].shape
+    columns = len(batch["image"])
+    width = plt.rcParams["figure.figsize"][0]
+    each = width / columns * height / wide
+    legend = [] if named is None else zip(targets[named].classes, class_colors(targets[named]))
+    handles = [Patch(color=color, label=name) for name, color in legend]
+    size = (width, each * len(rows) + 0.22 * -(-len(handles) // 7))
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for line, (name, target) in zip(axes, rows.items(), strict=True):
+        for ax, picture in zip(line, _colored(batch[name].numpy(), target), strict=True):
+            ax.imshow(picture)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        line[0].set_ylabel(name, fontsize=8)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=7)
+
+
+def _colored(values: np.ndarray, target: Target | None) -> np.ndarray:
+    """(N, H, W, 3) in [0, 1]."""
+    if target is None:
+        return values.transpose(0, 2, 3, 1)
+    if target.kind == "classes":
+        return class_colors(target)[values]
+    if target.kind == "normal":
+        known = (values != 0).any(1, keepdims=True)
+        turned = (values * np.reshape([1, -1, -1], (3, 1, 1)) + 1) / 2
+        return np.where(known, turned, 1).clip(0, 1).transpose(0, 2, 3, 1)
+    known = values[:, 0] != target.ignore
+    near = values[:, 0] if target.kind == "disparity" else -values[:, 0]
+    low, high = np.percentile(near[known], (1, 99))
+    shade = plt.get_cmap("viridis")((near - low) / max(high - low, 1e-9))[..., :3]
+    return np.where(known[..., None], shade, 1)
