@@ -95,7 +95,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-@pytest.mark.parametrize("checksum", [SHA256, MD5, None])
+@pytest.mark.parametrize("checksum", [SHA256, MD5, None], ids=["sha256", "md5", "none"])
 def test_a_whole_file(server, tmp_path, checksum):
     path = fetch(server, tmp_path / "new", checksum=checksum)
     assert path.read_bytes() == BODY
@@ -104,8 +104,8 @@ def test_a_whole_file(server, tmp_path, checksum):
     assert server.asked == [None]  # what is there is not fetched again
 
 
-@pytest.mark.parametrize("checksum", [SHA256, None])
-@pytest.mark.parametrize("tag", ['"v1"', None])
+@pytest.mark.parametrize("checksum", [SHA256, None], ids=["sha256", "none"])
+@pytest.mark.parametrize("tag", [Server.tag, None], ids=["tag", "no tag"])
 def test_a_connection_that_drops_in_mid_body(server, tmp_path, checksum, tag):
     server.drops, server.tag = [300_000, 1, 400_000], tag
     if checksum is None and tag is None:  # nothing says that the parts belong together
@@ -116,7 +116,7 @@ def test_a_connection_that_drops_in_mid_body(server, tmp_path, checksum, tag):
     assert names(tmp_path) == ["file.bin"]
 
 
-@pytest.mark.parametrize("checksum", [SHA256, None])
+@pytest.mark.parametrize("checksum", [SHA256, None], ids=["sha256", "none"])
 def test_a_later_run_goes_on_where_the_first_one_gave_up(server, tmp_path, checksum):
     server.drops = [500_000, 0, 0, 0]
     with pytest.raises(OSError, match=r"failed 3 times in a row.*500,000 bytes are kept in"):

@@ -18,6 +18,7 @@ NEEDS = {
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.digits": ("sklearn",),
     "tssbn.data.entries": ("torchvision",),
+    "tssbn.data.files": ("PIL",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning": ("torch_pruning",),
     "tssbn.training.base": ("torchmetrics",),

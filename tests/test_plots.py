@@ -6,6 +6,8 @@ import torch
 plt = pytest.importorskip("matplotlib.pyplot")
 plots = pytest.importorskip("tssbn.plots")
 
+from tssbn.data.target import Target
+
 
 @pytest.fixture(autouse=True)
 def clean():
@@ -44,3 +46,55 @@ def test_images_keep_their_range_and_titles():
     assert [ax.get_title() for ax in axes] == ["x", "y", "z", ""]
     assert [len(ax.images) for ax in axes] == [1, 1, 1, 0]
     assert axes[0].images[0].get_clim() == (0, 1)  # grey, not stretched to white
+
+
+def pictures():
+    """The pixels of each row of plots.samples, by its label."""
+    axes = [ax for ax in plt.gcf().axes if ax.images]
+    return {
+        ax.get_ylabel(): [a.images[0].get_array() for a in axes[i : i + 2]]
+        for i, ax in enumerate(axes)
+        if ax.get_ylabel()
+    }
+
+
+def test_samples_show_every_map_and_leave_void_white():
+    targets = {
+        "segmentation": Target("classes", ("bed", "sofa", "wall"), ignore=-1),
+        "depth": Target("depth", ignore=0),
+        "normal": Target("normal", ignore=0),
+        "Smiling": Target("attribute"),
+    }
+    wall = torch.tensor([0.0, 0.0, -1.0]).view(3, 1, 1).expand(3, 4, 6)
+    batch = {
+        "image": torch.rand(2, 3, 4, 6),
+        "segmentation": torch.randint(0, 3, (2, 4, 6)),
+        "depth": 1 + torch.rand(2, 1, 4, 6),
+        "normal": wall.repeat(2, 1, 1, 1),
+        "Smiling": torch.ones(2),
+    }
+    batch["segmentation"][:, 0, 0] = -1
+    batch["depth"][:, :, 0, 0] = 0
+    batch["normal"][:, :, 0, 0] = 0
+    batch["depth"][0, 0, 1, :2] = torch.tensor([0.5, 5.0])
+    plots.samples(batch, targets, "segmentation")
+
+    shown = pictures()
+    assert list(shown) == ["image", "segmentation", "depth", "normal"]
+    for name in ("segmentation", "depth", "normal"):
+        assert [tuple(picture[0, 0]) for picture in shown[name]] == [(1, 1, 1)] * 2
+    assert tuple(shown["normal"][0][2, 2]) == (0.5, 0.5, 1)  # it faces us: blue
+    near, far = shown["depth"][0][1, :2]
+    assert near.sum() > far.sum()  # the nearer, the brighter
+    colors = plots.class_colors(targets["segmentation"])
+    assert (shown["segmentation"][1] == colors[batch["segmentation"][1]]).all()
+    (legend,) = plt.gcf().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["bed", "sofa", "wall"]
+
+
+def test_classes_have_colors_of_their_own():
+    target = Target("classes", tuple(f"class {i}" for i in range(40)), ignore=-1)
+    colors = plots.class_colors(target)
+    assert len({tuple(color) for color in colors}) == 41
+    parts = plots.class_colors(Target("classes", ("background", "head", "arms"), ignore=-1))
+    assert len(set(parts[0])) == 1 and parts[0][0] < 1  # grey, and not the white of void

@@ -157,7 +157,9 @@ def samples(
     legend = [] if named is None else zip(targets[named].classes, class_colors(targets[named]))
     handles = [Patch(color=color, label=name) for name, color in legend]
     size = (width, each * len(rows) + 0.22 * -(-len(handles) // 7))
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=size, squeeze=False, layout="constrained"
+    )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for line, (name, target) in zip(axes, rows.items(), strict=True):
         for ax, picture in zip(line, _colored(batch[name].numpy(), target), strict=True):

@@ -80,14 +80,19 @@ class RealSet(Dataset):
             raise IndexError(f"index {index} is out of range for {len(self)} samples")
         index %= len(self)
         sample = self.read(index)
-        verify(sample, self.targets, self.files(index))
+        verify(sample, self.targets, lambda: self.files(index))
         return sample if self.transform is None else self.transform(sample)
 
 
 def verify(
-    sample: Mapping[str, Tensor], targets: Mapping[str, Target], files: Mapping[str, Path]
+    sample: Mapping[str, Tensor],
+    targets: Mapping[str, Target],
+    files: Callable[[], Mapping[str, Path]],
 ) -> None:
-    """Check that a sample is what its targets say; the files are named in the errors.
+    """Check that a sample is what its targets say.
+
+    Args:
+        files: gives the files of the entries, of which an error names one.
 
     Raises:
         ValueError: an entry has another shape, type or range than its
@@ -95,7 +100,8 @@ def verify(
 
     Example:
         >>> sample = {"image": torch.zeros(3, 2, 2), "depth": torch.full((1, 2, 2), -1.0)}
-        >>> verify(sample, {"depth": Target("depth", ignore=0)}, {"depth": Path("depth/7.npy")})
+        >>> files = lambda: {"depth": Path("depth/7.npy")}
+        >>> verify(sample, {"depth": Target("depth", ignore=0)}, files)
         Traceback (most recent call last):
         ValueError: depth/7.npy: depth has values -1..-1, expected 0 or more, 0 for void
     """
@@ -103,7 +109,7 @@ def verify(
     for name, value in sample.items():
         fault = _fault(value, size, targets.get(name))
         if fault is not None:
-            raise ValueError(f"{files[name]}: {name} has {fault}")
+            raise ValueError(f"{files()[name]}: {name} has {fault}")
 
 
 def _fault(value: Tensor, size: tuple[int, ...], target: Target | None) -> str | None:
