@@ -1,7 +1,7 @@
 """From a recipe and a seed to a data set of drawn faces."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..cache import cached
+from ..chunks import progress, side_by_side
 from ..stored import Stored
 from ..target import Target
 from .labels import ATTRIBUTES, check, sample
@@ -104,9 +105,10 @@ def faces(
 
     Example:
         >>> data = faces("val", n=8)
-        >>> sample = data[0]
-        >>> sample["image"].shape, sample["Smiling"].item(), len(data.targets)
+        >>> one = data[0]
+        >>> one["image"].shape, one["Smiling"].item(), len(data.targets)
         (torch.Size([3, 64, 64]), 0, 36)
+        >>> from tssbn.data.faces import REGIONS
         >>> REGIONS["nose"]
         ('Big_Nose', 'Pointy_Nose')
     """
@@ -155,7 +157,7 @@ def draw(
         >>> without = draw(labels)
         >>> labels[0, ATTRIBUTES.index("Eyeglasses")] = 1
         >>> (draw(labels) != without)[0].any(0).nonzero().amin(0)  # the first row and column
-        tensor([21, 15])
+        tensor([23, 17])
     """
     check(labels)
     _check(split, len(labels), seed)
@@ -163,14 +165,20 @@ def draw(
     traits = _people(split, n, seed)[:, :TRAITS]
     shown = labels.to(torch.float32) * recipe.contrast
     generator = _generator(split, seed, 1)
-    image = torch.empty(n, 3, size, size, dtype=torch.uint8)
-    for some in _bar(torch.arange(n).split(max(CHUNK // size**2, 1)), f"faces {split}"):
-        part = slice(int(some[0]), int(some[-1]) + 1)
-        grain = torch.rand(len(some), 4, size, size, generator=generator, dtype=torch.float32)
+
+    def jobs() -> Iterator[tuple[slice, Tensor]]:
+        step = max(CHUNK // size**2, 1)
+        for start in progress(range(0, n, step), f"faces {split}"):
+            part = slice(start, min(start + step, n))
+            grain = (part.stop - start, 4, size, size)
+            yield part, torch.rand(grain, generator=generator, dtype=torch.float32)
+
+    def paint(part: slice, grain: Tensor) -> Tensor:
         columns = dict(zip(ATTRIBUTES, shown[part].to(device).unbind(1), strict=True))
         painter = Painter(size, traits[part].to(device), grain.to(device), columns, recipe.clutter)
-        image[part] = painter.paint().cpu()
-    return image
+        return painter.paint().cpu()
+
+    return torch.cat(list(side_by_side(paint, jobs(), device)))
 
 
 def _people(split: str, n: int, seed: int) -> Tensor:
@@ -190,12 +198,3 @@ def _check(split: str, n: int, seed: int) -> None:
         raise ValueError(f"n must be an integer from 1 up, got {n!r}")
     if not isinstance(seed, int) or not 0 <= seed < 2**27:
         raise ValueError(f"seed must be an integer from 0 to {2**27 - 1}, got {seed!r}")
-
-
-def _bar(chunks: Iterable[Tensor], text: str) -> Iterable[Tensor]:
-    """A progress bar on a terminal, where tqdm is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return chunks
-    return tqdm(chunks, text, disable=None, leave=False)

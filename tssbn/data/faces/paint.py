@@ -21,13 +21,19 @@ TRAITS = 122  # random numbers of a face that do not depend on its attributes
 # Where the attributes of a region may change a picture: boxes (left, top, right, bottom) in the
 # face's coordinates, wide enough for heads that are turned to a side.
 AREAS = {
-    "beard": ((-0.60, -0.30, 0.60, 0.80),),
-    "eyes": ((-0.66, -0.42, 0.66, 0.20),),
-    "face": ((-0.70, -0.75, 0.70, 1.30),),
-    "hair": ((-2, -2, 2, -0.15), (-2, -0.15, -0.30, 2), (0.30, -0.15, 2, 2)),
-    "mouth": ((-0.42, 0.20, 0.42, 0.55),),
-    "neck": ((-0.75, 0.10, -0.35, 0.55), (0.35, 0.10, 0.75, 0.55), (-0.60, 0.60, 0.60, 1.60)),
-    "nose": ((-0.36, -0.20, 0.36, 0.30),),
+    "beard": ((-0.58, -0.26, 0.58, 0.78),),
+    "eyes": ((-0.58, -0.36, 0.58, 0.18),),
+    "face": ((-0.62, -0.68, 0.62, 1.20),),
+    "hair": (
+        (-0.86, -1.00, 0.86, -0.15),
+        (-0.68, -0.15, -0.25, 0.40),
+        (0.25, -0.15, 0.68, 0.40),
+        (-0.68, 0.40, -0.15, 0.90),
+        (0.15, 0.40, 0.68, 0.90),
+    ),
+    "mouth": ((-0.34, 0.24, 0.34, 0.56),),
+    "neck": ((-0.68, 0.08, -0.34, 0.46), (0.34, 0.08, 0.68, 0.46), (-0.38, 0.60, 0.38, 1.30)),
+    "nose": ((-0.32, -0.16, 0.32, 0.28),),
 }
 
 SKIN = (
@@ -91,8 +97,8 @@ class Painter(Canvas):
         self._ears()
         self._neck()
         self._clothes()
-        self._necklace()
         self._necktie()
+        self._necklace()
         self._head()
         self._cheeks()
         self._bags()
@@ -166,17 +172,6 @@ class Painter(Canvas):
         shape = torch.maximum(shoulders, -neck)
         self.fill(self.cover(shape), color + pattern * (stripe - color))
 
-    def _necklace(self) -> None:
-        shown, metal = self.shown["Wearing_Necklace"], self.color(METAL)
-        drop = self.between(0.81, 0.86)
-        line = self.y - drop + 1.6 * self.x * self.x
-        chain = torch.maximum(line.abs() - 0.026, self.x.abs() - 0.25)
-        beads = 0.75 + 0.35 * wave(self.x * 11)
-        self.fill(self.cover(chain - 0.012) * shown, metal * 0.25)
-        self.fill(self.cover(chain) * shown, metal * beads.unsqueeze(1))
-        pendant = disc(self.x, self.y - drop - 0.045, self.between(0.035, 0.06))
-        self.fill(self.cover(pendant) * shown, self.any_color(0.2, 1))
-
     def _necktie(self) -> None:
         shown = self.shown["Wearing_Necktie"]
         color, stripe = self.any_color(0.05, 0.75), self.any_color(0.2, 1)
@@ -193,6 +188,17 @@ class Painter(Canvas):
         striped = (0.5 + 0.5 * wave((self.x + self.y) * 7)).unsqueeze(1)
         self.fill(self.cover(torch.minimum(knot, tail)) * shown, color + striped * (stripe - color))
 
+    def _necklace(self) -> None:
+        shown, metal = self.shown["Wearing_Necklace"], self.color(METAL)
+        drop = self.between(0.81, 0.86)
+        line = self.y - drop + 1.6 * self.x * self.x
+        chain = torch.maximum(line.abs() - 0.026, self.x.abs() - 0.25)
+        beads = 0.75 + 0.35 * wave(self.x * 11)
+        self.fill(self.cover(chain - 0.012) * shown, metal * 0.25)
+        self.fill(self.cover(chain) * shown, metal * beads.unsqueeze(1))
+        pendant = disc(self.x, self.y - drop - 0.045, self.between(0.035, 0.06))
+        self.fill(self.cover(pendant) * shown, self.any_color(0.2, 1))
+
     def _head(self) -> None:
         chubby, oval = self.shown["Chubby"], self.shown["Oval_Face"]
         double = self.shown["Double_Chin"]
@@ -202,7 +208,7 @@ class Painter(Canvas):
 
         below = self.y.clamp(min=0) * (1 / 0.64)
         bulge = (4 * below * (1 - below)).clamp(min=0)
-        width = 0.45 * (1 + chubby * (0.05 + 0.13 * bulge)) * (1 - (0.05 + 0.17 * oval) * below)
+        width = 0.45 * (1 + chubby * (0.05 + 0.16 * bulge)) * (1 - (0.05 + 0.17 * oval) * below)
         x2 = self.x * self.x / (width * width)
         bottom = self.between(0.61, 0.65) + 0.05 * oval
         y = torch.where(self.y < 0, self.y * (1 / 0.60), self.y / bottom)
@@ -275,12 +281,12 @@ class Painter(Canvas):
         big = self.strong("Big_Nose", 0.75)
         pointy = self.strong("Pointy_Nose", 0.75)
         width = (self.between(0.065, 0.08) + 0.07 * big) * (1 - 0.15 * pointy)
-        tip = self.between(0.13, 0.155) + 0.035 * big + 0.03 * pointy
+        tip = self.between(0.13, 0.155) + 0.035 * big + 0.045 * pointy
         down = ((self.y + 0.10) / (tip + 0.10)).clamp(0, 1)  # 0 between the eyes, 1 at the tip
         bridge = 0.25 + (0.75 - 0.25 * (1 - pointy)) * down
         shade = torch.maximum(self.m - width * bridge, torch.maximum(-0.10 - self.y, self.y - tip))
         dark = 0.15 + 0.40 * (self.u * self.light < 0)
-        self.fill(self.cover(shade, 0.045) * dark * (0.55 + 0.45 * pointy), self.skin * 0.68)
+        self.fill(self.cover(shade, 0.045) * dark * (0.6 + 0.9 * pointy), self.skin * 0.65)
         bulb = ellipse(self.u, self.y - tip + 0.055, width, 0.05 + 0.02 * big)
         self.fill(self.cover(bulb, 0.045) * (0.85 * (1 - pointy)), self.skin * 1.02)
         # the lower edge: round, or two straight lines that meet in a point
@@ -321,8 +327,8 @@ class Painter(Canvas):
         middle = 0.375 + 0.02 * smiling + (rest - (0.085 + rest) * smiling) * m2
         profile = (1 - m2).clamp(min=0)
         gap = 0.042 * opened * profile
-        upper = middle - gap - (self.between(0.018, 0.024) + 0.026 * big) * profile - 0.008
-        lower = middle + gap + (self.between(0.026, 0.034) + 0.034 * big) * profile + 0.008
+        upper = middle - gap - (self.between(0.018, 0.024) + 0.034 * big) * profile - 0.008
+        lower = middle + gap + (self.between(0.026, 0.034) + 0.044 * big) * profile + 0.008
         within = self.m - half
         lips = torch.maximum(torch.maximum(upper - self.y, self.y - lower), within)
         natural = self.skin * self.tone(0.82, 0.58, 0.56)
@@ -347,7 +353,7 @@ class Painter(Canvas):
         e = self.m - 0.21
         peak = (1 - ((e - 0.03) * (1 / 0.15)) * ((e - 0.03) * (1 / 0.15))).clamp(min=0)
         line = -0.20 + self.between(-0.08, 0.10) * e + 0.02 * arched - 0.085 * arched * peak
-        thick = (self.between(0.015, 0.02) + 0.024 * bushy) * (1 - 1.8 * e.clamp(min=0))
+        thick = (self.between(0.015, 0.02) + 0.03 * bushy) * (1 - 1.8 * e.clamp(min=0))
         rough = bushy * (self.grain[:, 3] - 0.5) * 0.03
         shape = torch.maximum((self.y - line).abs() - thick + rough, e.abs() - 0.135)
         self.fill(self.cover(shape) * 0.92, self.color(BEARD, 0.1))
