@@ -116,7 +116,7 @@ FILES = {
 class Cityscapes(RealSet):
     """Cityscapes at 256x512: 19 classes, 10 parts of people and vehicles, and disparity.
 
-    The layout is that of Auto-Lambda (Liu et al., arXiv 2202.03091); :meth:`prepare` writes it::
+    The layout is that of Auto-Lambda (Liu et al., arXiv 2202.03091); ``prepare`` writes it::
 
         <root>/{train,val}/image/<i>.png     8-bit RGB
         <root>/{train,val}/seg/<i>.png       label ids 0..33

@@ -19,7 +19,7 @@ class RealSet(Dataset):
 
     A subclass sets ``targets``, checks its layout when it is made (folders, numbering, lists, but
     no sample is opened) and gives ``__len__``, :meth:`files` and :meth:`read`. A sample is read,
-    checked against ``targets`` by :func:`verify`, and handed to ``transform``.
+    checked against ``targets``, and handed to ``transform``.
 
     Args:
         root: the folder of the set.

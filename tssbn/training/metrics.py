@@ -140,9 +140,10 @@ class _Pooled(TaskMetric):
 class Depth(_Pooled):
     """Errors of depth or disparity.
 
-    With prediction p and target t of the pixels that count, the means of |p - t| (absolute),
-    |p - t| / t (relative), and the root of the mean of (p - t)² (rmse, which CosReg prints), in the
-    unit of the target. The relative error is there if ``ignore`` is 0 only: elsewhere t may be 0.
+    With prediction p and target t of the pixels that count, the means of ``|p - t|`` (absolute),
+    ``|p - t| / t`` (relative), and the root of the mean of (p - t)² (rmse, which CosReg prints), in
+    the unit of the target. The relative error is there if ``ignore`` is 0 only: elsewhere t may be
+    0.
 
     Three ways of averaging are in use. They differ if batches have different numbers of pixels that
     count:

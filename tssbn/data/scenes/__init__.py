@@ -1,5 +1,6 @@
 """Made rooms and streets: pictures from a small ray caster, with exact labels for every task."""
 
 from .rooms import Rooms, rooms
+from .streets import Streets, streets
 
-__all__ = ["Rooms", "rooms"]
+__all__ = ["Rooms", "Streets", "rooms", "streets"]

@@ -308,46 +308,46 @@ def _extent(shape: Tensor, reach: list[Tensor]) -> Tensor:
 
 
 def _from_eye(solids: Solids, these: Tensor, x: Tensor, y: Tensor) -> tuple[list[Tensor], ...]:
-    """Origin and direction of rays from the eye along the axes of one solid per tile, and its
-    half sizes."""
+    """For rays from the eye and one solid per tile: the way to its centre and the direction of the
+    rays, both along its axes, and its half sizes."""
     centre, half, *axes = solids.bodies(these)
-    origin = [-dot(axis, centre) for axis in axes]
+    way = [dot(axis, centre) for axis in axes]
     direction = [(axis[0] * x + axis[2]) + axis[1] * y for axis in axes]
-    return origin, direction, half
+    return way, direction, half
 
 
 def _span(
-    shape: int, origin: list[Tensor], direction: list[Tensor], half: list[Tensor]
+    shape: int, way: list[Tensor], direction: list[Tensor], half: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Where lines enter and leave a solid; near > far on those that miss it."""
     if shape == BOX:
-        (a, b), (c, d), (e, f) = map(_slab, origin, direction, half)
+        (a, b), (c, d), (e, f) = map(_slab, way, direction, half)
         return torch.maximum(torch.maximum(a, c), e), torch.minimum(torch.minimum(b, d), f)
-    origin = [o / h for o, h in zip(origin, half, strict=True)]
-    direction = [d * (1 / h) for d, h in zip(direction, half, strict=True)]
+    scale = [1 / h for h in half]
+    way = [w * s for w, s in zip(way, scale, strict=True)]
+    direction = [d * s for d, s in zip(direction, scale, strict=True)]
     if shape == ELLIPSOID:
-        return _ball(origin, direction)
-    near, far = _ball(origin[::2], direction[::2])
-    low, high = _slab(origin[1], direction[1], torch.ones_like(half[1]))
+        return _ball(way, direction)
+    near, far = _ball(way[::2], direction[::2])
+    low, high = _slab(way[1], direction[1], torch.ones_like(half[1]))
     return torch.maximum(near, low), torch.minimum(far, high)
 
 
-def _slab(origin: Tensor, direction: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    # a parallel ray: 1/0 would make 0 * infinity, which is no number
-    inverse = 1 / (direction + (direction.abs() < 1e-20) * 1e-20)
-    middle, reach = origin * inverse, half * inverse.abs()
-    return -reach - middle, reach - middle
+def _slab(way: Tensor, direction: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    inverse = 1 / (direction + 1e-20)  # parallel: 1/0 would make 0 * infinity, which is no number
+    middle, reach = way * inverse, half * inverse.abs()
+    return middle - reach, middle + reach
 
 
-def _ball(origin: list[Tensor], direction: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _ball(way: list[Tensor], direction: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The unit ball, in two dimensions or three, by the point of the line closest to its centre:
     the textbook's discriminant loses its digits on small things far away."""
-    square, along = direction[0] * direction[0], origin[0] * direction[0]
-    for o, d in zip(origin[1:], direction[1:], strict=True):
-        square, along = square + d * d, along + o * d
-    inverse = 1 / (square + 1e-12)
-    middle = -along * inverse
-    height = 1 - sum_of_squares([o + middle * d for o, d in zip(origin, direction, strict=True)])
+    along = way[0] * direction[0]
+    for w, d in zip(way[1:], direction[1:], strict=True):
+        along = along + w * d
+    inverse = 1 / (sum_of_squares(direction) + 1e-12)
+    middle = along * inverse
+    height = 1 - sum_of_squares([middle * d - w for w, d in zip(way, direction, strict=True)])
     reach = (height.clamp(min=0) * inverse).sqrt()
     return middle - reach + height.clamp(max=0) * -1e30, middle + reach
 
@@ -364,15 +364,18 @@ def surface(solids: Solids, view: Rays, depth: Tensor, solid: Tensor) -> Hits:
     u, v, w = (r.abs() for r in ratio)
     # The face of a box is that of the largest ratio, of equal ones the first; a cylinder has its
     # round side and its flat ends.
-    on_u, end = (u >= v) & (u >= w), v * v >= u * u + w * w
-    on_v = (v >= w) & ~on_u
-    face = [on_u, on_v, ~(on_u | on_v)]
+    largest = torch.maximum(torch.maximum(u, v), w)
+    on_u = (u == largest).to(depth.dtype)
+    on_v = (v == largest).to(depth.dtype) * (1 - on_u)
+    face = [on_u, on_v, 1 - on_u - on_v]
+    end = (v * v >= u * u + w * w).to(depth.dtype)
+    side = 1 - end
     shape = solids.shape.flatten().index_select(0, solid.flatten()).view_as(solid)
     is_box, is_ball, is_tube = ((shape == s).to(depth.dtype) for s in (BOX, ELLIPSOID, CYLINDER))
-    facing = []
-    for a in range(3):
-        of_tube = is_tube * (end if a == 1 else ~end)
-        facing.append(ratio[a] * (is_box * face[a] + is_ball / half[a] + of_tube))
+    facing = [
+        r * (is_box * on_face + is_ball / h + is_tube * on_tube)
+        for r, h, on_face, on_tube in zip(ratio, half, face, (side, end, side), strict=True)
+    ]
     return Hits(depth, solid, point, local, unit(facing))
 
 
@@ -398,13 +401,13 @@ def shadow(solids: Solids, view: Rays, hits: Hits, light: Tensor) -> Tensor:
             here = tiles[block.place]
             centre, half, *axes = solids.bodies(block.solid)
             target, gap = lamp[:, here], _pick(length, here)
-            offset = [_pick(p, here) - c for p, c in zip(hits.point, centre, strict=True)]
-            goal = [t - target[3] * c for t, c in zip(target[:3], centre, strict=True)]
-            origin = [dot(axis, offset) for axis in axes]
+            offset = [c - _pick(p, here) for p, c in zip(hits.point, centre, strict=True)]
+            rest = [t - target[3] * c for t, c in zip(target[:3], centre, strict=True)]
+            way = [dot(axis, offset) for axis in axes]
             direction = [
-                dot(axis, goal) - target[3] * o for axis, o in zip(axes, origin, strict=True)
+                dot(axis, rest) + target[3] * w for axis, w in zip(axes, way, strict=True)
             ]
-            near, far = _span(shape, origin, direction, half)
+            near, far = _span(shape, way, direction, half)
             inside = (far.clamp_(max=1) * gap - (near * gap).clamp_(min=LIFT)).clamp_(min=0)
             for place, row in block.rows():
                 total[..., place] += inside[..., row]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+import multiprocessing
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ..cache import cached
 from ..stored import Stored
@@ -24,6 +26,8 @@ from .view import View, look
 __all__ = ["SPLITS", "Recipe", "make"]
 
 SPLITS = ("train", "val", "test")
+LONGEST = 2**17  # scenes in a data set
+SEEDS = 10922  # every scene has a seed of its own among the 2**32 that a generator tells apart
 CHUNK = 49152  # pixels rendered at once: few enough for the cache of a processor
 
 
@@ -90,9 +94,9 @@ def make(
 ) -> Stored:
     """A data set of rendered scenes, from the cache or made now.
 
-    Every random number comes from a generator of (seed, split) and of what it is for, and every
-    scene takes as many. So the splits are disjoint, the first scenes of a set of any length are
-    the same, and a knob changes only what it is meant to change.
+    Every scene has a generator of its own, seeded by (seed, split, index), and takes as many
+    numbers from it for everything that is drawn. So the splits are disjoint, the first scenes of a
+    set of any length are the same, and a knob changes only what it is meant to change.
 
     Args:
         layout: the scene that the dice give. Zoom and look-alikes are added to it here.
@@ -104,10 +108,9 @@ def make(
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be an integer from 1 up, got {n!r}")
-    if not isinstance(seed, int) or not 0 <= seed < 2**27:
-        raise ValueError(f"seed must be an integer from 0 to {2**27 - 1}, got {seed!r}")
+    for what, given, least, most in (("n", n, 1, LONGEST), ("seed", seed, 0, SEEDS - 1)):
+        if not isinstance(given, int) or not least <= given <= most:
+            raise ValueError(f"{what} must be an integer from {least} to {most}, got {given!r}")
     for what, given in (("tasks", tasks), ("label_noise of the recipe", recipe.label_noise)):
         wrong = [task for task in given if task not in targets]
         if wrong or isinstance(given, str):
@@ -142,62 +145,69 @@ def _render(
     name: str, recipe: Recipe, layout: Callable, encode: Callable, targets: Mapping[str, Target],
     split: str, n: int, seed: int, device: torch.device | str,
 ) -> dict[str, Tensor]:  # fmt: skip
-    def stream(purpose: int) -> torch.Generator:
-        return torch.Generator().manual_seed(16 * seed + 4 * SPLITS.index(split) + purpose)
-
-    for_layout, for_knobs, for_sensor, for_labels = map(stream, range(4))
     height, width = recipe.height, recipe.width
-    chunk = max(CHUNK // (height * width), 1)
+    first = (seed * len(SPLITS) + SPLITS.index(split)) * LONGEST
 
-    def draw(start: int) -> tuple[list[Scene], Tensor, Tensor]:
-        scenes = [
-            _turn(layout(Dice(for_layout), recipe), Dice(for_knobs), recipe)
-            for _ in range(start, min(start + chunk, n))
-        ]
-        sensor = torch.rand(len(scenes), 7, height, width, generator=for_sensor)
-        return scenes, sensor, torch.rand(len(scenes), len(targets), *BLOBS, generator=for_labels)
+    def draw(index: int) -> tuple[Scene, Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(first + index)
+        scene = _turn(layout(Dice(generator), recipe), Dice(generator), recipe)
+        wrong = torch.rand(len(targets), *BLOBS, generator=generator)
+        return scene, wrong, torch.rand(7, height, width, generator=generator)
 
-    def shoot(scenes: list[Scene], sensor: Tensor, wrong: Tensor) -> dict[str, Tensor]:
-        view = look(scenes, height, width, sensor, recipe.contrast, recipe.relief, device)
+    def shoot(chunk: range) -> dict[str, Tensor]:
+        scenes, wrong, noise = zip(*map(draw, chunk), strict=True)
+        noise = torch.stack(noise)
+        view = look(scenes, height, width, noise, recipe.contrast, recipe.relief, device)
         entries = {"image": view.image} | encode(view, recipe)
         for k, (task, target) in enumerate(targets.items()):
             if amount := recipe.label_noise.get(task):
-                entries[task] = disturb(entries[task], target, amount, wrong[:, k])
-        return entries
+                numbers = torch.stack([numbers[k] for numbers in wrong])
+                entries[task] = disturb(entries[task], target, amount, numbers)
+        return {task: value.cpu() for task, value in entries.items()}
 
+    at_once = max(CHUNK // (height * width), 1)
+    chunks = [range(n)[start : start + at_once] for start in range(0, n, at_once)]
     tensors: dict[str, Tensor] = {}
-    drawn = map(draw, _bar(range(0, n, chunk), f"{name} {split}"))
-    start = 0
-    for entries in _side_by_side(shoot, drawn, device):
-        stop = start + len(entries["image"])
+    for chunk, entries in zip(
+        _bar(chunks, f"{name} {split}"), _side_by_side(shoot, chunks, device), strict=True
+    ):
         for task, value in entries.items():
-            if start == 0:
-                tensors[task] = torch.empty(n, *value.shape[1:], dtype=value.dtype)
-            tensors[task][start:stop] = value
-        start = stop
+            if task not in tensors:
+                tensors[task] = value.new_empty(n, *value.shape[1:])
+            tensors[task][chunk.start : chunk.stop] = value
     return tensors
 
 
 def _side_by_side(
-    function: Callable, jobs: Iterable[tuple], device: torch.device | str
+    function: Callable, jobs: Sequence, device: torch.device | str
 ) -> Iterator[dict[str, Tensor]]:
-    """``function(*job)`` for the jobs in their order, computed by as many threads as torch uses.
+    """``function`` of the jobs, in their order.
 
-    Each thread works on a chunk that fits its cache; torch's own threads would share every small
-    operation, and wait for each other all the time.
+    On Linux as many processes share them as torch uses threads: its threads would share every
+    small operation instead, and wait for each other all the time. Elsewhere a process cannot be
+    forked safely.
     """
-    threads = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+    workers = min(torch.get_num_threads(), len(jobs) // 2)
+    forks = sys.platform == "linux" and not multiprocessing.current_process().daemon
+    if workers < 2 or not forks or torch.device(device).type != "cpu":
+        yield from map(function, jobs)
+        return
+    loader = DataLoader(
+        jobs,
+        batch_size=None,
+        collate_fn=function,
+        num_workers=workers,
+        multiprocessing_context="fork",
+    )
+    with warnings.catch_warnings():  # of Python 3.12: the workers use none of the other threads
+        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+        results = iter(loader)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # those that copy results would get in the way of the workers
     try:
-        with ThreadPoolExecutor(threads, "render", torch.set_num_threads, (1,)) as pool:
-            waiting: deque[Future] = deque()
-            for job in jobs:
-                waiting.append(pool.submit(function, *job))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        yield from results
     finally:
-        torch.set_num_threads(threads)  # the setting of one thread is that of those to come
+        torch.set_num_threads(threads)
 
 
 def _turn(scene: Scene, dice: Dice, recipe: Recipe) -> Scene:

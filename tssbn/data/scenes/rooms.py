@@ -90,8 +90,8 @@ def rooms(
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``: different rooms for the same seed.
-        n: how many; a smaller set is the beginning of a larger one.
-        seed: 0 to 2**27 - 1.
+        n: how many, up to 2**17; a smaller set is the beginning of a larger one.
+        seed: 0 to 10921.
         recipe: the knobs.
         tasks: which entries the samples have.
         device: what renders; the result is on the CPU (``.to(...)`` moves it) and is the same.
