@@ -16,6 +16,7 @@ The table is printed, and written to data/results/learnable/<set>.json.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import subprocess
@@ -234,6 +235,14 @@ def main() -> None:
         print(measure(name, options))
 
 
+def digest(data: Stored) -> str:
+    """Of all tensors, in the order of their names."""
+    found = hashlib.sha256()
+    for _, value in sorted(data.tensors.items()):
+        found.update(value.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 def measure(name: str, options: argparse.Namespace) -> str:
     data, test = SETS[name]("train", options.train), SETS[name]("test", options.test)
     whole = all(target.kind == "attribute" for target in data.targets.values())
@@ -254,6 +263,7 @@ def measure(name: str, options: argparse.Namespace) -> str:
         "made": True,
         "train": len(data),
         "test": len(test),
+        "sha256": {"train": digest(data), "test": digest(test)},
         "steps": options.steps,
         "batch": options.batch,
         "seconds": seconds,
@@ -272,13 +282,13 @@ def measure(name: str, options: argparse.Namespace) -> str:
     part = RESULTS / f"{name}.part"
     part.write_text(json.dumps(record, indent=1) + "\n")
     part.replace(RESULTS / f"{name}.json")
-    lines = [f"{name:24}" + "".join(f"{label:>20}" for label in scores)]
+    lines = [f"{name:24}" + "".join(f"{label:>26}" for label in scores)]
     for task in data.targets:
         cells = []
         for runs in scores.values():
             values = torch.tensor([run[task] for run in runs])
             cells.append(f"{values.mean():.3f} ({values.min():.3f}..{values.max():.3f})")
-        lines.append(f"{task:24}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{task:24}" + "".join(f"{cell:>26}" for cell in cells))
     return "\n".join(lines)
 
 
