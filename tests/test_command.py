@@ -178,6 +178,10 @@ def test_load_gives_the_real_set_where_it_is_found(nyuv2, monkeypatch):
     assert not isinstance(load("nyuv2", root=None, n=1), NYUv2)
     with pytest.raises(ValueError, match=r"split must be 'train', 'val' or 'test', got 'dev'"):
         load("nyuv2", "dev")
+    with pytest.raises(TypeError, match="nn"):
+        load("nyuv2", root=nyuv2, nn=3)
+    with pytest.raises(TypeError, match="tasks"):  # the small set has its two
+        load("cityscapes-small", root=None, n=1, tasks=("segmentation", "depth"))
     with pytest.raises(FileNotFoundError, match="no folder root='nowhere'"):
         load("nyuv2", root="nowhere")
 

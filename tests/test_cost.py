@@ -181,6 +181,12 @@ class Attention(nn.Module):
         (nn.ConvTranspose2d(4, 8, 2, stride=2), (4, 3, 5), 3 * 5 * 4 * 8 * 4),
         (nn.Linear(7, 5), (11, 7), 11 * 7 * 5),
         (Attention(), (3, 10, 8), 3 * 2 * 10 * 10 * 8),
+        # four maps of 64 x 64 and two products of 10 x 10 x 64; two linear layers of 64 x 128
+        (
+            nn.TransformerEncoderLayer(64, 4, 128, batch_first=True),
+            (10, 64),
+            10 * 4 * 64 * 64 + 2 * 10 * 10 * 64 + 2 * 10 * 64 * 128,
+        ),
         (nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Upsample(scale_factor=2)), (4, 3, 3), 0),
     ],
 )

@@ -141,3 +141,12 @@ def test_what_is_no_probability_or_label_is_refused(metric):
         metric("sigmoid")
     with pytest.raises(ValueError, match="prediction must be floating of shape"):
         score(metric("logits"), torch.zeros(1, 3, 2, 2), target)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_probability_on_a_threshold_reaches_it_in_every_format(dtype):
+    prediction = torch.tensor([[[0.35, 0.30]]], dtype=dtype)
+    target = torch.tensor([[[1, 0]]])
+    metric = SaliencyF(inputs="probabilities")
+    metric.update(prediction, target)
+    assert metric.compute()["max_f"] == 1

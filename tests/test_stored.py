@@ -105,6 +105,16 @@ def test_a_batch_is_the_samples_stacked():
             assert torch.equal(value, torch.stack([source[i][name] for i in chosen]))
 
 
+@pytest.mark.parametrize("index", [1, slice(0, 2), [0, 1]])
+def test_who_changes_a_sample_does_not_change_the_data(index):
+    stored = Stored.read(Listed([sample(0), sample(1)]))
+    stored.tensors["segmentation"] = stored.tensors["segmentation"].long()
+    before = {name: value.clone() for name, value in stored.tensors.items()}
+    for value in stored[index].values():
+        value.zero_()
+    assert all(torch.equal(stored.tensors[name], before[name]) for name in before)
+
+
 def test_it_ends_where_a_sequence_ends():
     stored = Stored.read(Listed([sample(0), sample(1)]))
     assert len(list(stored)) == 2

@@ -154,8 +154,11 @@ def samples(
     columns = len(batch["image"])
     width = plt.rcParams["figure.figsize"][0]
     each = width / columns * height / wide
-    legend = [] if named is None else zip(targets[named].classes, class_colors(targets[named]))
-    handles = [Patch(color=color, label=name) for name, color in legend]
+    handles = []
+    if named is not None:
+        colors = class_colors(targets[named])[:-1]
+        for name, color in zip(targets[named].classes, colors, strict=True):
+            handles.append(Patch(color=color, label=name))
     size = (width, each * len(rows) + 0.22 * -(-len(handles) // 7))
     figure, axes = plt.subplots(
         len(rows), columns, figsize=size, squeeze=False, layout="constrained"

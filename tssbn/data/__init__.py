@@ -4,7 +4,10 @@
 twin.
 """
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +69,12 @@ def load(
         split: ``"train"``, ``"val"`` or ``"test"``.
         root: the folder of the real set; ``None`` for the made twin; ``"auto"`` for the real set
             where :func:`~tssbn.data.find.find` finds the folder ``name``, else the twin.
-        made: further arguments of the function that makes the twin, such as ``n`` and ``recipe``.
+        made: further arguments of the function that makes the twin, such as ``n`` and ``recipe``;
+            of no effect on a real set.
 
     Raises:
         ValueError: unknown name or split.
+        TypeError: the function that makes the twin has no such argument.
         FileNotFoundError: the real set in ``root`` is not complete.
 
     Example:
@@ -81,30 +86,38 @@ def load(
     dataset = real_set(name)
     if split not in ("train", "val", "test"):
         raise ValueError(f"split must be 'train', 'val' or 'test', got {split!r}")
+    make = _twin(name)
+    signature(make).bind(split, **made)  # a slip of the pen is one where the set is real, too
     root = find(name) if root == "auto" else root
     if root is None:
-        return _twin(name, split, made)
+        return make(split, **made)
     return dataset(root, split if split in dataset.official else "val")
 
 
-def _twin(name: str, split: str, made: dict[str, Any]) -> "Stored":
+def _twin(name: str) -> "Callable[..., Stored]":
+    """The function that makes the twin of a set, with the tasks of the set."""
     if name == "celeba":
         from .faces import faces
 
-        return faces(split, **made)
+        return faces
     from . import scenes
 
-    if name == "nyuv2":
-        return scenes.rooms(split, **made)
     if name == "pascal":
         tasks = ("segmentation", "parts", "saliency", "normal", "boundary")
-        return scenes.rooms(split, **{"tasks": tasks, **made})
-    if name == "cityscapes":
-        return scenes.streets(split, **made)
+        return partial(scenes.rooms, tasks=tasks)
+    return {
+        "nyuv2": scenes.rooms,
+        "cityscapes": scenes.streets,
+        "cityscapes-small": _small_streets,
+    }[name]
+
+
+def _small_streets(split: str, **made: Any) -> "Stored":
+    from . import scenes
     from .stored import Stored
 
-    seven = {"recipe": scenes.Streets(classes=7), "tasks": ("segmentation", "disparity")}
-    streets = scenes.streets(split, **{**seven, **made})
+    recipe = made.pop("recipe", scenes.Streets(classes=7))
+    streets = scenes.streets(split, recipe=recipe, tasks=("segmentation", "disparity"), **made)
     tensors, targets = (
         {"depth" if entry == "disparity" else entry: value for entry, value in part.items()}
         for part in (streets.tensors, streets.targets)

@@ -93,7 +93,7 @@ class Augment:
         fill = dict(fill or {})
         if not fill.keys() <= targets.keys():
             raise ValueError(f"fill must name some of {sorted(targets)}, got {sorted(fill)}")
-        self.targets, self.transform = dict(targets), v2.Compose(transforms)
+        self.targets, self.transform = dict(targets), v2.Compose([*transforms, v2.Identity()])
         self.fill = {
             name: 0 if target.kind == "normal" else fill.get(name, target.ignore)
             for name, target in targets.items()

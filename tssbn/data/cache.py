@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         warnings.warn(f"{path} does not read; its data is made again", stacklevel=2)
     tensors = make()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({name: value.cpu() for name, value in tensors.items()}, part)

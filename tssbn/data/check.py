@@ -219,5 +219,8 @@ def _look(
         sample = samples[index]
     except (OSError, ValueError) as error:
         return None, {}, str(error)
+    except Exception as error:  # of a library, which a damaged file surprised
+        names = ", ".join(sorted({str(path) for path in samples.files(index).values()}))
+        return None, {}, f"one of {names} is damaged: {type(error).__name__}: {error}"
     values = {name: Values.of(x, samples.targets.get(name)) for name, x in sample.items()}
     return tuple(sample["image"].shape[1:]), values, None

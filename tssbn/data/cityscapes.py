@@ -280,9 +280,9 @@ class CityscapesSmall(RealSet):
             raise ValueError(f"{files['segmentation']} holds fractions, expected classes")
         picture, depth = array(files["image"], 128, 256, 3), array(files["depth"], 128, 256, 1)
         return {
-            "image": torch.from_numpy(picture).permute(2, 0, 1).float(),
-            "segmentation": torch.from_numpy(label).long(),
-            "depth": torch.from_numpy(depth).permute(2, 0, 1).float(),
+            "image": torch.from_numpy(np.asarray(picture, np.float32)).permute(2, 0, 1),
+            "segmentation": torch.from_numpy(np.asarray(label, np.int64)),
+            "depth": torch.from_numpy(np.asarray(depth, np.float32)).permute(2, 0, 1),
         }
 
 

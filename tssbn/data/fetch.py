@@ -220,17 +220,27 @@ def unpack(archive: Path, dest: Path) -> None:
         'b'
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                _extract([_of_zip(opened, member) for member in opened.infolist()], archive, dest)
-        else:
+        if tarfile.is_tarfile(archive):  # first: a tar that ends in a zip looks like a zip, too
             with tarfile.open(archive) as opened:
                 members = [_of_tar(opened, member) for member in opened]
                 while opened.fileobj.read(CHUNK):  # on to the checksum behind the last member
                     pass
                 _extract(members, archive, dest)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        else:
+            with zipfile.ZipFile(archive) as opened:
+                _extract([_of_zip(opened, member) for member in opened.infolist()], archive, dest)
+    except BROKEN as error:
         raise ValueError(f"{archive} is not a whole zip or tar file: {error}") from error
+
+
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    EOFError,
+    zlib.error,
+    RuntimeError,  # an encrypted zip
+)
 
 
 class _Member(NamedTuple):

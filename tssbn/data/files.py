@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,7 +34,7 @@ def array(path: Path, *shape: int | None) -> np.ndarray:
     """
     try:
         value = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError, TokenError, BadZipFile) as error:
         raise ValueError(f"{path} is not a whole .npy file of numbers: {error}") from error
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{path} is an archive, expected one array (.npy)")
@@ -132,7 +135,7 @@ def whole(path: Path) -> Iterator[Path]:
         ['0.npy']
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{uuid4().hex}.part{path.suffix}")
     try:
         yield part
         os.replace(part, path)

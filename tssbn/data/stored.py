@@ -25,7 +25,8 @@ class Stored(Dataset):
 
     Args:
         tensors: ``"image"`` (N, C, H, W), uint8 for values k/255 or floating, and for each target
-            a tensor of N entries in any number type.
+            a tensor of N entries: integers for classes and attributes, floating or again uint8 for
+            values k/255 for the rest.
         targets: what the entries hold.
 
     Raises:
@@ -124,12 +125,13 @@ def _pack(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
+    # A copy in any case: who changes a sample does not change the data.
     if types is INTEGERS:
-        return value.long()
+        return value.to(torch.int64, copy=True)
     if value.dtype is torch.uint8:
         # A tensor as divisor: by a Python number, a GPU multiplies with the rounded reciprocal.
         return value.float() / torch.tensor(255.0, device=value.device)
-    return value.float()
+    return value.to(torch.float32, copy=True)
 
 
 def _fits(value: Tensor, dtype: torch.dtype, types: tuple[torch.dtype, ...]) -> bool:

@@ -23,11 +23,21 @@ class TaskMetric(Metric):
     """
 
     directions: ClassVar[dict[str, bool]]
-    full_state_update = False  # torchmetrics: calling the metric needs one update, not two
-
     def __init_subclass__(cls) -> None:
         if "directions" in vars(cls):
             cls.higher_is_better = next(iter(cls.directions.values()))
+
+    def forward(self, prediction: Tensor, target: Tensor) -> dict[str, float | list[float]]:
+        """Count a batch, and return the values of this batch alone.
+
+        torchmetrics' own would lose all earlier sums when a batch has nothing to count.
+        """
+        batch = self.clone()
+        batch.reset()
+        batch.sync_on_compute = False
+        self.update(prediction, target)
+        batch.update(prediction, target)
+        return batch.compute()
 
     def _error(self, message: str) -> ValueError:
         return ValueError(f"{type(self).__name__}: {message}")
@@ -120,3 +130,9 @@ class BinaryMap(TaskMetric):
         probability = torch.zeros(target.shape, dtype=torch.float64, device=target.device)
         probability[counted] = second
         return probability, counted
+
+    def _as_given(self, thresholds: Tensor, prediction: Tensor) -> Tensor:
+        """The thresholds in the digits of the predictions: a float32 0.35 is at least 0.35."""
+        if self.inputs == "logits":
+            return thresholds.to(prediction.device)
+        return thresholds.to(prediction.device, prediction.dtype).double()

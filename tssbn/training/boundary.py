@@ -76,13 +76,14 @@ class Boundary(BinaryMap):
         if thresholds < 1:
             raise self._error(f"thresholds must be at least 1, got {thresholds}")
         self.tolerance = tolerance
-        self.thresholds = [k / (thresholds + 1) for k in range(1, thresholds + 1)]
+        self.thresholds = torch.arange(1, thresholds + 1, dtype=torch.float64) / (thresholds + 1)
         self.add_state("matched", torch.zeros(thresholds, dtype=torch.int64), "sum")
         self.add_state("predicted", torch.zeros(thresholds, dtype=torch.int64), "sum")
         self.add_state("true", torch.zeros((), dtype=torch.int64), "sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         probability, counted = self._probability(prediction, target)
+        thresholds = self._as_given(self.thresholds, prediction).tolist()
         for strength, label, part in zip(probability, target, counted, strict=True):
             if not part.any():
                 continue
@@ -90,7 +91,7 @@ class Boundary(BinaryMap):
             strength, line = strength[box].cpu().numpy(), thin((label[box] == 1).cpu().numpy())
             distance = self.tolerance * float(np.hypot(*line.shape))
             counts, above = [], -1
-            for threshold in self.thresholds:
+            for threshold in thresholds:
                 mask = strength >= threshold
                 if mask.sum() != above:  # else it is the same mask: they only shrink
                     above, lines = mask.sum(), thin(mask)

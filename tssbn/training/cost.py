@@ -1,10 +1,12 @@
 """What a table says of a whole network: Δm against a baseline, parameters (#P), MACs (#F)."""
 
 import math
+import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["delta_m", "macs", "parameters"]
@@ -96,10 +98,18 @@ def macs(net: nn.Module, example: Tensor) -> int:
     if example.dim() == 0 or len(example) == 0:
         raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
     modes = {module: module.training for module in net.modules()}
+    counter = FlopCounterMode(display=False)
+    fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            net.eval()(example)
+        # Fused kernels of attention and recurrence count as nothing; their plain forms are counted.
+        torch.backends.mha.set_fastpath_enabled(False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TF32 acceleration")  # of flags() without Intel GPUs
+            plain = torch.backends.mkldnn.flags(enabled=False)
+            with plain, sdpa_kernel(SDPBackend.MATH), counter, torch.no_grad():
+                net.eval()(example)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
         for module, mode in modes.items():
             module.training = mode
     return counter.get_total_flops() // 2 // len(example)

@@ -62,10 +62,11 @@ class SaliencyF(BinaryMap):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         probability, _ = self._probability(prediction, target)
+        thresholds = self._as_given(self.THRESHOLDS, prediction)
         if self.double_sigmoid:
-            probability = probability.sigmoid()
+            probability, thresholds = probability.sigmoid(), self.THRESHOLDS.to(self.device)
         # right=True: the number of thresholds that are less or equal
-        level = torch.bucketize(probability, self.THRESHOLDS.to(self.device), right=True)
+        level = torch.bucketize(probability, thresholds, right=True)
         self.predicted += _reached(level, target, len(self.THRESHOLDS)).sum(0)
         self.salient += (target == 1).sum()
 
@@ -116,7 +117,8 @@ class SaliencyIoU(BinaryMap):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         probability, counted = self._probability(prediction, target)
-        level = torch.bucketize(probability, self.THRESHOLDS.to(self.device))  # those that are less
+        thresholds = self._as_given(self.THRESHOLDS, prediction)
+        level = torch.bucketize(probability, thresholds)  # those that are less
         false, true = _reached(level, target, len(self.THRESHOLDS)).unbind(1)
         union = (target == 1).sum((1, 2))[:, None] + false
         iou = torch.where(union > 0, true / union.clamp(min=1).double(), 1.0)
