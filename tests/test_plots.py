@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from tssbn.data.target import Target
+
 plt = pytest.importorskip("matplotlib.pyplot")
 plots = pytest.importorskip("tssbn.plots")
-
-from tssbn.data.target import Target
 
 
 @pytest.fixture(autouse=True)

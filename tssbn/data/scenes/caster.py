@@ -404,9 +404,7 @@ def shadow(solids: Solids, view: Rays, hits: Hits, light: Tensor) -> Tensor:
             offset = [c - _pick(p, here) for p, c in zip(hits.point, centre, strict=True)]
             rest = [t - target[3] * c for t, c in zip(target[:3], centre, strict=True)]
             way = [dot(axis, offset) for axis in axes]
-            direction = [
-                dot(axis, rest) + target[3] * w for axis, w in zip(axes, way, strict=True)
-            ]
+            direction = [dot(axis, rest) + target[3] * w for axis, w in zip(axes, way, strict=True)]
             near, far = _span(shape, way, direction, half)
             inside = (far.clamp_(max=1) * gap - (near * gap).clamp_(min=LIFT)).clamp_(min=0)
             for place, row in block.rows():

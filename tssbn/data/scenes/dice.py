@@ -30,19 +30,24 @@ class Dice:
     """
 
     def __init__(self, generator: torch.Generator) -> None:
-        self.numbers = iter(torch.rand(DRAWS, generator=generator).tolist())
+        self._rest = torch.rand(DRAWS, generator=generator).tolist()
+
+    def _next(self) -> float:
+        if not self._rest:
+            raise RuntimeError(f"a scene takes more than DRAWS = {DRAWS} random numbers")
+        return self._rest.pop()
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """A number in [low, high)."""
-        return low + (high - low) * next(self.numbers)
+        return low + (high - low) * self._next()
 
     def integer(self, low: int, high: int) -> int:
         """An integer in low..high, both included."""
-        return low + int((high - low + 1) * next(self.numbers))
+        return low + int((high - low + 1) * self._next())
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
-        return next(self.numbers) < probability
+        return self._next() < probability
 
     def choice(self, options: Sequence[T]) -> T:
         """One of the options."""

@@ -189,7 +189,13 @@ def walls(dice: Dice, lengths: tuple[float, ...], high: float) -> list[list[Soli
     part = partial(box, label=WALL, casts=False)
     return [
         [
-            part((0, high / 2, -0.1), (long, high, 0.2), colour, texture=texture, seed=dice.seed()),
+            part(
+                (0, high / 2, -0.1),
+                (long + 0.4, high, 0.2),
+                colour,
+                texture=texture,
+                seed=dice.seed(),
+            ),
             part((0, 0.05, 0.01), (long, 0.1, 0.02), trim),
         ]
         for long, (colour, texture) in zip(lengths, looks, strict=True)

@@ -6,7 +6,7 @@ import hashlib
 import multiprocessing
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..cache import cached
+from ..chunks import progress
 from ..stored import Stored
 from ..target import Target
 from .dice import Dice
@@ -169,7 +170,7 @@ def _render(
     chunks = [range(n)[start : start + at_once] for start in range(0, n, at_once)]
     tensors: dict[str, Tensor] = {}
     for chunk, entries in zip(
-        _bar(chunks, f"{name} {split}"), _side_by_side(shoot, chunks, device), strict=True
+        progress(chunks, f"{name} {split}"), _side_by_side(shoot, chunks, device), strict=True
     ):
         for task, value in entries.items():
             if task not in tensors:
@@ -197,6 +198,7 @@ def _side_by_side(
         batch_size=None,
         collate_fn=function,
         num_workers=workers,
+        generator=torch.Generator(),  # else it draws from the caller's random numbers
         multiprocessing_context="fork",
     )
     with warnings.catch_warnings():  # of Python 3.12: the workers use none of the other threads
@@ -219,12 +221,3 @@ def _turn(scene: Scene, dice: Dice, recipe: Recipe) -> Scene:
         camera=scene.camera._replace(focal=focal),
         solids=[alike(solid, dice, recipe.lookalike) for solid in scene.solids],
     )
-
-
-def _bar(chunks: Sequence[int], text: str) -> Iterable[int]:
-    """A progress bar on a terminal, where tqdm is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return chunks
-    return tqdm(chunks, text, disable=None, leave=False)

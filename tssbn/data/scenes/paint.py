@@ -22,15 +22,15 @@ SUN = 60.0  # metres: how long the shadows of a distant light may be
 
 def wood(size: float = 0.25) -> Texture:
     """The long grain of one piece of wood."""
-    return Texture(grain=(size, size * 0.12), rough=0.35)
+    return Texture(grain=(size, size * 0.12), rough=0.2)
 
 
 def planks(width: float = 0.14, length: float = 1.4) -> Texture:
     """Boards along u, each of another tone."""
     dark = (0.06, 0.04, 0.03)
     return Texture(
-        cell=(length, width), shift=0.37, joint=0.008, second=dark, variety=0.28,
-        grain=(length * 0.3, width * 0.25), rough=0.3,
+        cell=(length, width), shift=0.37, joint=0.008, second=dark, variety=0.2,
+        grain=(length * 0.3, width * 0.25), rough=0.2,
     )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def stripes(width: float, second: Vector, upright: bool = True) -> Texture:
     return Texture(cell=cell, second=second, checks=True, grain=(0.06, 0.06), rough=0.08)
 
 
-def cloth(size: float = 0.05, rough: float = 0.25) -> Texture:
+def cloth(size: float = 0.05, rough: float = 0.18) -> Texture:
     """A soft irregular surface: fabric, plaster, carpet, leaves, by its size and strength."""
     return Texture(grain=(size, size), rough=rough)
 
@@ -158,10 +158,9 @@ def _line(place: Tensor, width: Tensor, step: Tensor) -> Tensor:
 
 
 def scramble(x: Tensor) -> Tensor:
-    """A hash of int32 (products wrap around, on every machine alike)."""
+    """A hash of int32, best in its high bits; products wrap around, on every machine alike."""
     x = (x ^ (x >> 15)) * 0x2C1B3C6D
-    x = (x ^ (x >> 12)) * 0x297A2D39
-    return x ^ (x >> 15)
+    return (x ^ (x >> 12)) * 0x297A2D39
 
 
 def spread(x: Tensor) -> Tensor:
@@ -197,7 +196,7 @@ class Lamps:
         ambient: (2, 3, B): on what looks up, and down.
         up: (3, B): the world's upright direction.
         sky: (2, 3, B): zenith and horizon.
-        haze, seed: (B,)
+        haze: (B,)
     """
 
     place: Tensor
@@ -207,7 +206,6 @@ class Lamps:
     up: Tensor
     sky: Tensor
     haze: Tensor
-    seed: Tensor
 
 
 def lamps(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Lamps:
@@ -237,27 +235,29 @@ def lamps(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Lamps:
     ambient = torch.tensor([scene.ambient for scene in scenes]).permute(1, 2, 0)
     sky = torch.tensor([scene.sky for scene in scenes]).permute(1, 2, 0)
     haze = torch.tensor([scene.haze for scene in scenes])
-    seed = torch.tensor([scene.seed for scene in scenes], dtype=torch.int32)
-    tensors = (place, colour, reach, ambient, up, sky, haze, seed)
+    tensors = (place, colour, reach, ambient, up, sky, haze)
     return Lamps(*(tensor.contiguous().to(device) for tensor in tensors))
 
 
-def bump(solids: Solids, hits: Hits, surface: Surface, relief: float) -> list[Tensor]:
-    """The normals along the solids' axes, tilted at random by waves of about 20 cm."""
+def normals(solids: Solids, hits: Hits, surface: Surface, relief: float) -> list[Tensor]:
+    """The normals in camera coordinates, with ``relief`` tilted at random by waves of about 20 cm,
+    but never away from the camera; 0 where there is nothing."""
+    axes = [solids.vectors(name, hits.solid) for name in "uvw"]
+
+    def in_camera(vector: list[Tensor]) -> list[Tensor]:
+        return [dot([axis[k] for axis in axes], vector) for k in range(3)]
+
+    plain = in_camera(hits.facing)
     if not relief:
-        return hits.facing
+        return plain
     seed = solids.seed(hits.solid)
     u, v = surface.u * 5.0, surface.v * 5.0
     a = smooth_noise(u, v, seed + 0x51ED270B) * relief
     b = smooth_noise(u, v, seed + 0x2545F491) * relief
-    tilted = zip(hits.facing, surface.along_u, surface.along_v, strict=True)
-    return unit([n + a * p + b * q for n, p, q in tilted])
-
-
-def in_camera(solids: Solids, hits: Hits, facing: Sequence[Tensor]) -> list[Tensor]:
-    """Vectors along the axes of the solids that were hit, in camera coordinates."""
-    axes = [solids.vectors(name, hits.solid) for name in "uvw"]
-    return [dot([axis[k] for axis in axes], facing) for k in range(3)]
+    along = zip(hits.facing, surface.along_u, surface.along_v, strict=True)
+    tilted = in_camera(unit([n + a * p + b * q for n, p, q in along]))
+    visible = ((dot(tilted, hits.point) < 0) & (hits.depth < FAR)).to(a.dtype)
+    return [n + (t - n) * visible for n, t in zip(plain, tilted, strict=True)]
 
 
 def light(

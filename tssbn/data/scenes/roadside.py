@@ -8,7 +8,20 @@ from .classes import LABEL
 from .dice import Dice
 from .solids import Solid, Texture, Vector, box, cylinder, ellipsoid, rotation
 
-__all__ = ["bush", "hedge", "house", "lamp", "planks", "railing", "sign", "signals", "tree", "wall"]
+__all__ = [
+    "bush",
+    "faded",
+    "far_house",
+    "hedge",
+    "house",
+    "lamp",
+    "planks",
+    "railing",
+    "sign",
+    "signals",
+    "tree",
+    "wall",
+]
 
 FACADES = (
     *((0.62, 0.55, 0.42), (0.70, 0.68, 0.62), (0.55, 0.40, 0.24), (0.48, 0.20, 0.13)),
@@ -143,6 +156,28 @@ def house(
             y = ground + floor * storey - 0.1
             solids.append(piece(y, y + 1.0, 1.1, z, 2.6, rail))
     return solids
+
+
+def far_house(dice: Dice, x: float, z: float) -> list[Solid]:
+    """A block of flats across the end of the street, 18 m wide."""
+    height, grey = dice.uniform(11, 19), dice.uniform(0.2, 0.6)
+    panes = Texture((18 / 7, height / 5), joint=1.5, second=(grey, grey, grey), variety=0.4)
+    common = {"label": LABEL["building"], "texture": panes, "seed": dice.seed()}
+    return [box((x, height / 2, z + 5), (18, height, 10), PANE, **common)]
+
+
+def faded(solid: Solid, contrast: float) -> Solid:
+    """A facade under less contrast: its windows turn into wall.
+
+    The caster would do the reverse, for there a texture's second colour turns into the first.
+    """
+    facade = solid.label == LABEL["building"] and solid.colour == PANE and solid.texture.joint
+    if not facade or contrast >= 1:
+        return solid
+    wall = solid.texture.second
+    glass = tuple(w + (p - w) * contrast for w, p in zip(wall, PANE, strict=True))
+    joint = tuple(g + (w - p) for g, w, p in zip(glass, wall, PANE, strict=True))
+    return solid._replace(colour=glass, texture=solid.texture._replace(second=joint))
 
 
 def tree(dice: Dice, x: float, z: float, low: float = 2.2) -> list[Solid]:

@@ -34,7 +34,7 @@ class Rooms(Recipe):
     Args:
         classes: 13, or 4: floor, structure, furniture and props, the structural classes of NYUv2
             (``GROUPS``), which only shape and place tell apart.
-        people: the share of the rooms with somebody in them.
+        people: the probability that one or two people are in a room; most of them are in sight.
 
     Raises:
         ValueError: another number of classes, or a share that is none.
@@ -179,7 +179,9 @@ def _salient(view: View) -> Tensor:
     thing = (view.instance > 0) & ~torch.isin(view.label, structure)
     votes = weight.new_zeros(b, int(view.instance.max()) + 1)
     votes.scatter_add_(1, view.instance.flatten(1).long(), (weight * thing).flatten(1))
-    first = votes.max(1).indices[:, None, None]
+    most = votes.shape[1]
+    ranked = votes * most - torch.arange(most, device=votes.device)  # of equal ones the first
+    first = ranked.argmax(1)[:, None, None]
     people = view.part.ne(0) & view.part.le(6)
     crowded = people.flatten(1).any(1)[:, None, None]
     return torch.where(crowded, people, thing & (view.instance == first)).to(torch.int8)

@@ -144,7 +144,6 @@ class Scene:
         sky_label: the class of those pixels.
         haze: mixes in the colour of the horizon, by half at 1/haze metres.
         exposure: the mean brightness that the camera's automatic exposure aims at.
-        seed: of the clouds and whatever else the sky shows.
     """
 
     camera: Camera
@@ -155,7 +154,6 @@ class Scene:
     sky_label: int = -1
     haze: float = 0.0
     exposure: float = 0.42
-    seed: int = 0
 
 
 # ------------------------------------------------------------------ building scenes, plain numbers

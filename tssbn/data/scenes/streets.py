@@ -14,6 +14,7 @@ from .classes import CATEGORIES, CATEGORY, CLASSES, LABEL
 from .dice import Dice
 from .labels import CITYSCAPES_PARTS, HUMAN_PARTS, boundary, hidden, to_cityscapes, to_human
 from .make import Recipe, make
+from .roadside import faded
 from .solids import Camera, Scene
 from .townplan import Street, build
 from .traffic import populate
@@ -94,7 +95,7 @@ def streets(
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``: different streets for the same seed.
         n: how many; a smaller set is the beginning of a larger one.
-        seed: 0 to 2**27 - 1.
+        seed: 0 to 10921.
         recipe: the knobs.
         tasks: which entries the samples have.
         device: what renders; the result is on the CPU (``.to(...)`` moves it) and is the same.
@@ -119,12 +120,18 @@ def streets(
 def layout(dice: Dice, recipe: Streets) -> Scene:
     """One street."""
     weather = dice.choice((*WEATHERS[:3], *WEATHERS))  # dusk is rarer
-    street = Street(dice, weather.lamps)
+    street = Street(_fresh(dice), weather.lamps)
     build(street)
-    populate(street)
+    populate(street, _fresh(dice))
+    solids = [faded(solid, recipe.contrast) for solid in street.solids + clouds(dice, weather)]
     eye = (dice.uniform(-0.3, 0.3), dice.uniform(1.22, 1.4), 0.0)
     camera = Camera(eye, dice.uniform(-5, 5), dice.uniform(-2.4, -0.6), FOCAL)
-    return lit(dice, weather, camera, street.solids + clouds(dice, weather))
+    return lit(dice, weather, camera, solids)
+
+
+def _fresh(dice: Dice) -> Dice:
+    """As many numbers again: a street takes more than those of one scene."""
+    return Dice(torch.Generator().manual_seed(dice.seed() << 20 | dice.seed()))
 
 
 def encode(view: View, recipe: Streets) -> dict[str, Tensor]:

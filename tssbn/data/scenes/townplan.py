@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from .classes import LABEL
 from .dice import Dice
-from .roadside import bush, hedge, house, lamp, planks, railing, sign, signals, tree, wall
+from .roadside import (
+    bush,
+    far_house,
+    hedge,
+    house,
+    lamp,
+    planks,
+    railing,
+    sign,
+    signals,
+    tree,
+    wall,
+)
 from .solids import Solid, Texture, Vector, box, place
 
 __all__ = ["KERB", "LANE", "Street", "build"]
@@ -234,14 +246,8 @@ def _horizon(street: Street) -> None:
     kind = dice.choice(("houses", "trees", "open"))
     if kind == "houses":
         z = dice.uniform(70, END)
-        for x in (-24, -6, 12):
-            height = dice.uniform(11, 19)
-            plaster = _grey(dice.uniform(0.2, 0.6))
-            panes = Texture((18 / 7, height / 5), joint=1.5, second=plaster, variety=0.4)
-            common = {"label": LABEL["building"], "texture": panes, "seed": dice.seed()}
-            street.solids.append(
-                box((x + 6, height / 2, z + 5), (18, height, 10), (0.05, 0.06, 0.08), **common)
-            )
+        for x in (-18, 0, 18):
+            street.solids += far_house(dice, x, z)
     elif kind == "trees":
         z = dice.uniform(90, END)
         for k in range(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .classes import LABEL
+from .dice import Dice
 from .people import person
 from .solids import ellipsoid
 from .townplan import KERB, LANE, Street
@@ -16,19 +17,18 @@ VEHICLES = (
 )
 
 
-def populate(street: Street) -> None:
+def populate(street: Street, dice: Dice) -> None:
     """All that moves, or could."""
     for side in (-1, 1):
-        _parked(street, side)
-    _traffic(street)
-    _people(street)
+        _parked(street, dice, side)
+    _traffic(street, dice)
+    _people(street, dice)
     _bonnet(street)
 
 
-def _parked(street: Street, side: int) -> None:
+def _parked(street: Street, dice: Dice, side: int) -> None:
     if not street.parking[side]:
         return
-    dice = street.dice
     x, z = side * (street.kerb[side] - 1.05), dice.uniform(8, 16)
     full = dice.uniform(0.5, 0.95)
     while z < 60:
@@ -43,9 +43,8 @@ def _parked(street: Street, side: int) -> None:
         z += dice.uniform(5.4, 7.0)
 
 
-def _vehicle(street: Street, x: float, z: float, away: bool) -> float:
+def _vehicle(street: Street, dice: Dice, x: float, z: float, away: bool) -> float:
     """Something that drives; returns how long it is."""
-    dice = street.dice
     kind = dice.choice(VEHICLES)
     yaw = (0 if away else 180) + dice.uniform(-1.5, 1.5)
     if kind in ("motorcycle", "bicycle"):
@@ -62,14 +61,13 @@ def _vehicle(street: Street, x: float, z: float, away: bool) -> float:
     return length
 
 
-def _traffic(street: Street) -> None:
-    dice = street.dice
+def _traffic(street: Street, dice: Dice) -> None:
     lanes = [(k * LANE, True) for k in range(1 + street.lanes_right)]
     lanes += [(-(k + 1) * LANE, False) for k in range(street.lanes_left)]
     for x, away in lanes:
         z = dice.uniform(9, 50)
         for _ in range(dice.integer(0, 2)):
-            z += _vehicle(street, x, z, away) + dice.uniform(6, 25)
+            z += _vehicle(street, dice, x, z, away) + dice.uniform(6, 25)
     if street.crossing is not None and dice.chance(0.4):
         right = dice.chance(0.5)
         start, end = street.crossing
@@ -78,8 +76,7 @@ def _traffic(street: Street) -> None:
         street.put(solids, dice.uniform(-9, 9), z, 90 if right else -90)
 
 
-def _people(street: Street) -> None:
-    dice = street.dice
+def _people(street: Street, dice: Dice) -> None:
 
     def walker(x: float, z: float, yaw: float, y: float) -> None:
         pose = "standing" if dice.chance(0.25) else "walking"

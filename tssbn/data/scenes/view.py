@@ -21,13 +21,13 @@ from .caster import (
     surface,
     untile,
 )
-from .paint import Lamps, albedo, bump, in_camera, lamps, light, unwrap
+from .paint import Lamps, albedo, lamps, light, normals, unwrap
 from .solids import Scene
 
 __all__ = ["View", "look"]
 
 TILE = (16, 16)  # of rays
-TILES = 256  # coloured at once
+TILES = 128  # coloured at once
 BLUR = 0.03  # metres of matter that stop a light: less of it at an edge lets some through
 
 
@@ -83,7 +83,7 @@ def look(
     centres = Rays(fine.x[:, ::2], fine.y[::2], fine.scene, fine.grid)
     depth_at, solid_at = depth[::2, ::2].contiguous(), solid[::2, ::2].contiguous()
     hits = surface(solids, centres, depth_at, solid_at)
-    normal = in_camera(solids, hits, bump(solids, hits, unwrap(hits), relief))
+    normal = normals(solids, hits, unwrap(hits), relief)
     reaches = torch.stack([shadow(solids, centres, hits, place) for place in lit.place])
     reaches = (1 - reaches * (1 / BLUR)).clamp(min=0)
 
@@ -131,7 +131,7 @@ def _shade(
     """Red, green and blue of the rays of some tiles; the shadows are those of their pixels."""
     hits = surface(solids, fine, depth, solid)
     where = unwrap(hits)
-    normal = in_camera(solids, hits, bump(solids, hits, where, relief))
+    normal = normals(solids, hits, where, relief)
     colours = albedo(solids, hits, where, hits.depth * step[fine.scene, 0], contrast)
     reaches = reaches.repeat_interleave(2, 1).repeat_interleave(2, 2)
     return light(solids, lit, fine, hits, normal, colours, reaches)
@@ -175,8 +175,8 @@ def _develop(colour: Tensor, exposure: Tensor, noise: Tensor) -> Tensor:
     shoulder for the highlights, the square root as gamma, sensor noise."""
     _, _, h, w = colour.shape
     # The mean is taken over integers: their sum is the same in every order.
-    brightness = ((colour.amax(1).clamp(max=4) + 1 / 1024) * 1024).long().sum((1, 2)).double()
-    gain = exposure * exposure * (h * w * 1024) / brightness.float()
+    brightness = (colour.amax(1).clamp(max=4) * 1024 + 1).long().sum((1, 2)).float()
+    gain = exposure * exposure * (h * w * 1024) / brightness
     y = (torch.arange(h, device=colour.device) * 2 + (1 - h)).float()[:, None]
     x = (torch.arange(w, device=colour.device) * 2 + (1 - w)).float()
     corner = 1 / (x * x + y * y + (w * w) * 4.0) * ((w * w) * 4.0)
