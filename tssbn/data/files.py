@@ -152,7 +152,7 @@ def bar(items: Iterable | None, text: str, **options: Any) -> Any:
         options: of ``tqdm``.
     """
     try:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
     except ImportError:
         return items
     return tqdm(items, desc=text, disable=None, **options)
