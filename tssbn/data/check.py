@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from .chunks import progress
 from .fetch import digest
-from .files import bar
 from .real import RealSet
 from .target import Target
 
@@ -189,7 +189,7 @@ def check(dataset: type[RealSet], root: str | Path, quick: bool = False) -> Repo
         with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
             look = partial(_look, samples, quick, hashes)
             looks = pool.imap(look, range(len(samples)), chunksize=16)
-            for size, values, fault in bar(looks, f"check {split}", total=len(samples)):
+            for size, values, fault in progress(looks, f"check {split}", total=len(samples)):
                 if fault is not None:
                     part.broken += 1
                     part.fault = part.fault or fault

@@ -1,9 +1,9 @@
 """Work in pieces that fit a processor's cache: side by side, with a progress bar."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -12,8 +12,13 @@ __all__ = ["progress", "side_by_side"]
 T = TypeVar("T")
 
 
-def progress(pieces: Sequence[T], text: str) -> Iterable[T]:
-    """The pieces, with a progress bar on a terminal where tqdm is installed.
+def progress(items: Iterable | None, text: str, **options: Any) -> Any:
+    """The items, with a progress bar on a terminal where tqdm is installed.
+
+    Args:
+        items: what is gone through; ``None`` for a bar that is moved by hand.
+        text: stands in front of the bar.
+        options: of ``tqdm``.
 
     Example:
         >>> list(progress([1, 2], "counting"))
@@ -22,8 +27,8 @@ def progress(pieces: Sequence[T], text: str) -> Iterable[T]:
     try:
         from tqdm import tqdm
     except ImportError:
-        return pieces
-    return tqdm(pieces, text, disable=None, leave=False)
+        return items
+    return tqdm(items, text, disable=None, **options)
 
 
 def side_by_side(

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .files import array, bar, image, numbered, whole
+from .chunks import progress
+from .files import array, image, numbered, whole
 from .real import RealSet
 from .target import Target
 
@@ -217,7 +218,7 @@ class Cityscapes(RealSet):
         with whole(dest / "ORIGIN.txt") as part:
             part.write_text(ORIGIN, encoding="utf-8")
         with ThreadPoolExecutor() as pool:  # Pillow works outside the interpreter's lock
-            for _ in bar(pool.map(lambda job: _shrink(*job), jobs), "files", total=len(jobs)):
+            for _ in progress(pool.map(lambda job: _shrink(*job), jobs), "files", total=len(jobs)):
                 pass
 
 

@@ -19,7 +19,8 @@ from typing import IO, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from .files import bar, whole
+from .chunks import progress
+from .files import whole
 
 __all__ = ["Remote", "digest", "download", "unpack"]
 
@@ -173,15 +174,15 @@ def _receive(remote: Remote, part: Path, tag: Path) -> None:
 
 
 def _pieces(response: HTTPResponse, name: str, start: int, total: int | None) -> Iterator[bytes]:
-    progress = bar(None, name, total=total, initial=start, unit="B", unit_scale=True)
+    moved = progress(None, name, total=total, initial=start, unit="B", unit_scale=True)
     try:
         while piece := response.read1(CHUNK):
             yield piece
-            if progress is not None:
-                progress.update(len(piece))
+            if moved is not None:
+                moved.update(len(piece))
     finally:
-        if progress is not None:
-            progress.close()
+        if moved is not None:
+            moved.close()
 
 
 def _verify(path: Path, remote: Remote, text: str) -> None:
@@ -274,7 +275,7 @@ def _extract(members: list[_Member], archive: Path, dest: Path) -> None:
                 f"{archive} holds a name that leads out of its folder: {member.name!r}"
             )
     dest.mkdir(parents=True, exist_ok=True)
-    for member in bar(members, f"unpack {archive.name}"):
+    for member in progress(members, f"unpack {archive.name}"):
         path = dest / member.name
         if member.kind == "folder":
             path.mkdir(parents=True, exist_ok=True)

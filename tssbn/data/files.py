@@ -1,17 +1,16 @@
 """Reading and writing the files of data sets: what is broken is named, nothing is half written."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
 from uuid import uuid4
 from zipfile import BadZipFile
 
 import numpy as np
 
-__all__ = ["array", "bar", "image", "numbered", "whole"]
+__all__ = ["array", "image", "numbered", "whole"]
 
 
 def array(path: Path, *shape: int | None) -> np.ndarray:
@@ -141,18 +140,3 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def bar(items: Iterable | None, text: str, **options: Any) -> Any:
-    """The items, with a progress bar on a terminal where tqdm is installed.
-
-    Args:
-        items: what is gone through; ``None`` for a bar that is moved by hand.
-        text: stands in front of the bar.
-        options: of ``tqdm``.
-    """
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    return tqdm(items, desc=text, disable=None, **options)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .files import bar, image, whole
+from .chunks import progress
+from .files import image, whole
 from .normals import from_depth
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def write(src: Path, dest: Path) -> None:
             raise ValueError(f"{src / 'splits.mat'} names frame {last} of {len(images)}")
         signs = _signs(given, depths) if given.is_dir() else None
         for split, of_split in numbers.items():
-            for i, number in enumerate(bar(of_split, f"prepare {split}")):
+            for i, number in enumerate(progress(of_split, f"prepare {split}")):
                 paths = {name: dest / split / name / f"{i}.npy" for name in FOLDERS}
                 if all(path.exists() for path in paths.values()):
                     continue
