@@ -492,7 +492,7 @@ assert abs(by_hand - delta_m(gated, single, up)) < 1e-9
 round(by_hand, 2)
 
 # %% [markdown]
-# The table prints 6.93: its authors had more digits than they printed.
+# The table prints 6.93: the printed digits are rounded.
 #
 # Note what Δm hides. The three gains are
 
@@ -730,8 +730,8 @@ pd.DataFrame(rows).set_index(["set", "task"]).round(2)
 
 # %% [markdown]
 # Per cent for classes, saliency and boundaries; metres of depth; pixels of
-# disparity; degrees for normals. The position alone tells more than local
-# colour does. Whoever reports a disparity error should know what it is
+# disparity; degrees for normals. For depth, disparity and
+# normals the position alone tells more than local colour does. Whoever reports a disparity error should know what it is
 # without looking.
 #
 # ## From the miniatures to the real sets
@@ -840,5 +840,6 @@ pd.DataFrame(
 #   down to how batches are averaged.
 # - The four benchmarks ask for dense maps of classes, for lengths, directions,
 #   lines, and for yes or no. Each has a miniature with exact labels.
-# - On the miniatures a small network beats the best constant answer, and is
+# - On the miniatures a small network beats the best constant answer on
+#   nearly every task, and is
 #   far from done. They can show differences between methods.
