@@ -465,8 +465,9 @@ def test_cityscapes_mirrors_a_small_image_and_its_labels_are_ignored():
         below = after[name].view(16, 16)[10:]
         assert (below == -1).all() and (after[name].view(16, 16)[:10] >= 0).all()
     assert torch.equal(after["image"][:, 10:], after["image"][:, 3:9].flip(1))
-    with pytest.raises(ValueError, match="an image of 8x16 is too small to be mirrored to 16"):
+    with pytest.raises(ValueError, match=r"of 8x16 .* mirrored to crop=16: choose crop=15 or less"):
         cityscapes(TARGETS, crop=16)(make(8, 16))
+    assert cityscapes(TARGETS, crop=15)(make(8, 16))["image"].shape == (3, 15, 15)
 
 
 def normalised(image):
@@ -735,3 +736,13 @@ def test_pixels_from_outside_need_a_value():
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+def test_a_transform_is_no_list_and_a_tensor_is_no_sample():
+    flip = v2.RandomHorizontalFlip()
+    for one in (flip, v2.Compose([flip])):
+        with pytest.raises(TypeError, match="transforms must be a list of transforms, got "):
+            Augment(TARGETS, one)
+    for sample, name in ((torch.rand(3, 4, 5), "Tensor"), ((torch.rand(3, 4, 5), 1), "tuple")):
+        with pytest.raises(TypeError, match=f"sample must be a dict of tensors, got {name}"):
+            Augment(TARGETS, [flip])(sample)

@@ -44,6 +44,17 @@ def test_a_damaged_file_is_made_again(cut):
     assert make.calls == 2
 
 
+@pytest.mark.parametrize("content", [torch.arange(5), {"x": 3}, {0: torch.arange(5)}, ["x"]])
+def test_a_file_of_something_else_is_made_again(content):
+    make = Maker()
+    cache.folder().mkdir(parents=True)
+    torch.save(content, cache.folder() / "a.pt")
+    with pytest.warns(UserWarning, match="a.pt does not read"):
+        assert torch.equal(cache.cached("a", make)["x"], torch.arange(5))
+    cache.cached("a", make)
+    assert make.calls == 1
+
+
 def test_an_interrupted_write_leaves_nothing(monkeypatch):
     def stop(tensors, path):
         path.write_bytes(b"half")

@@ -64,7 +64,9 @@ def test_check_of_a_broken_set(nyuv2, capsys):
     assert f"val: 1 of 2 samples broken, the first: {path}: depth has values nan..nan" in out
     assert out.endswith("NOT usable, 4 samples opened\n")
     assert main(["data", "check", "nyuv2", "--root", str(nyuv2), "--quick"]) == 0
+    assert " m, 100.0% of the pixels counted in the 2 opened\n" in capsys.readouterr().out
     assert main(["data", "check", "nyuv2", "--root", str(nyuv2 / "val")]) == 1
+    assert capsys.readouterr().out.count(f"but {nyuv2} is such a folder: check that one") == 1
 
 
 def test_check_finds_the_folder(nyuv2, capsys, monkeypatch):
@@ -173,6 +175,7 @@ def test_load_gives_the_real_set_where_it_is_found(nyuv2, monkeypatch):
     monkeypatch.setenv("TSSBN_DATA", str(nyuv2.parent))
     for data in (load("nyuv2"), load("nyuv2", root=nyuv2)):
         assert isinstance(data, NYUv2) and (data.root, data.split) == (nyuv2, "train")
+    assert repr(load("nyuv2")) == f"NYUv2(root={str(nyuv2)!r}, split='train', 2 samples)"
     for split in ("val", "test"):  # one part: what published numbers are measured on
         assert load("nyuv2", split).split == "val"
     assert not isinstance(load("nyuv2", root=None, n=1), NYUv2)
@@ -197,6 +200,7 @@ def test_the_twin_has_the_tasks_of_the_real_set(name):
     dataset = real_set(name)
     if name == "celeba":
         assert set(train.targets) <= set(dataset.targets)
+        assert repr(train) == "Stored(2 samples: image 3x64x64, 36 attributes)"
     elif name == "pascal":
         assert set(train.targets) == {"segmentation", "parts", "saliency", "normal", "boundary"}
     else:

@@ -208,6 +208,9 @@ def test_macs_leave_the_network_as_it_was():
     for shape in ((), (0, 3, 2, 2)):
         with pytest.raises(ValueError, match="expected a batch of inputs"):
             macs(net, torch.rand(shape))
+    for example in ((torch.rand(1, 3, 2, 2),), {"image": torch.rand(1, 3, 2, 2)}, 224):
+        with pytest.raises(TypeError, match=f"one tensor, .* got {type(example).__name__}: "):
+            macs(net, example)
 
 
 def test_macs_of_the_encoder_of_table_2():

@@ -152,6 +152,29 @@ def test_indices_and_the_transform(root):
         Even.prepare(root, root)
 
 
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8, torch.tensor])
+def test_every_kind_of_integer_is_an_index(root, kind):
+    data = Even(root, "train")
+    assert data[kind(2)]["depth"].max() == 2
+    with pytest.raises(IndexError, match="index 4 is out of range for 4 samples"):
+        data[kind(4)]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [slice(0, 2), [0, 1], (0, 1), 1.0, "1", None, torch.tensor([1]), torch.tensor(1.0), np.ones(1)],
+    ids=lambda index: type(index).__name__,
+)
+def test_what_is_no_integer_is_no_index(root, index):
+    message = f"must be one integer, got {type(index).__name__}: .*Subset"
+    with pytest.raises(TypeError, match=message):
+        Even(root, "train")[index]
+
+
+def test_it_says_what_it_is(root):
+    assert repr(Even(root, "val")) == f"Even(root={str(root)!r}, split='val', 2 samples)"
+
+
 def test_a_right_folder(root):
     report = check(Even, root)
     assert report.usable and not report.quick
@@ -178,6 +201,8 @@ def test_the_hash_covers_names_and_contents_and_nothing_else(root, tmp_path_fact
 
     quick = check(Even, copy, quick=True)
     assert "names and sizes" in str(quick) and quick.digest != first
+    assert "depth: 0..0, " not in str(quick) and " opened\n" not in str(check(Even, copy))
+    assert "images: 2 x 2 in the 2 opened\n  image: 0..0 in the 2 opened\n" in str(quick)
     np.save(copy / "train/3.npy", np.float32([2.5]))
     assert check(Even, copy).digest != first
     assert check(Even, copy, quick=True).digest == quick.digest
@@ -196,6 +221,8 @@ def test_broken_samples_are_counted_and_the_first_one_named(root):
     assert f"{root / 'train/1.npy'}: image has values" in report.parts["train"].fault
     assert f"{root / 'val/1.npy'} is not a whole" in report.parts["val"].fault
     assert check(Even, root, quick=True).usable  # it opens the first of each alone
+    (root / "val/0.npy").write_bytes(b"")
+    assert "image: 0..0 in the 1 opened" in str(check(Even, root, quick=True))
 
 
 def test_a_missing_split_a_missing_file_and_a_subset(root):
@@ -212,6 +239,20 @@ def test_a_missing_split_a_missing_file_and_a_subset(root):
     (root / "list.txt").unlink()
     np.save(root / "val/0.npy", np.float32([0]))
     assert str(root / "list.txt") in check(Even, root).parts["val"].fault
+
+
+def test_the_right_folder_nearby_is_named_once(root):
+    even = root / "sets" / "even"
+    even.mkdir(parents=True)
+    for name in ("train", "val", "list.txt"):
+        (root / name).rename(even / name)
+    for wrong in (even / "val", even.parent):
+        report = check(Even, wrong)
+        assert not report.usable and report.elsewhere == even
+        assert str(report).count(f"but {even} is such a folder") == 1
+    (even / "val/0.npy").unlink()
+    for wrong in (even, root, even / "nowhere", even / "train/0.npy"):  # the first has a split
+        assert check(Even, wrong).elsewhere is None
 
 
 def test_images_of_several_sizes(root):

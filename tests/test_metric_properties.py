@@ -134,6 +134,9 @@ def test_wrong_shapes_and_types_are_refused(name):
         with pytest.raises(ValueError, match=f"^{type(m).__name__}: (target|prediction).* must be"):
             evaluate(m, [bad])
     assert all(not state.any() for state in m.metric_state.values())
+    letters = r"\(B, 1, H, W\)|\(B, 3, H, W\)|\(B, H, W\)|\(B, 3\)"
+    with pytest.raises(ValueError, match=f"target must be .* of shape ({letters}), got "):
+        evaluate(m, [(prediction, target[None])])
 
 
 @NAMES
@@ -160,6 +163,23 @@ def test_a_batch_without_anything_to_count_loses_nothing():
         metric(target, 0 * target)
     assert metric(4 * target, target)["absolute"] == 3
     assert metric.compute()["absolute"] == 2
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_after_an_error_among_processes_it_counts_on(name):
+    """Of two processes that hold the same."""
+    m = metric(name)
+    m.distributed_available_fn = lambda: True
+    m.dist_sync_fn = lambda state, group: [state, state]
+    prediction, target = batch(name)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{type(m).__name__}: no"):
+            evaluate(m, [(prediction, void(name, target))])
+    values = evaluate(m, [(prediction, target)])
+    close(values, evaluate(metric(name), [(prediction, target)] * 2))
+    alone = metric(name)
+    evaluate(alone, [(prediction, target)])
+    assert all(torch.equal(m.metric_state[k], state) for k, state in alone.metric_state.items())
 
 
 @NAMES

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
@@ -54,6 +54,30 @@ def test_samples_equal_those_of_the_source(workers):
     assert len(stored) == 5
     assert all(same(stored[i], source[i]) for i in range(5))
     assert same(stored[-1], source[4])
+
+
+def test_a_subset_of_a_subset_has_the_targets_of_the_whole():
+    source = Listed([sample(seed) for seed in range(5)])
+    stored = Stored.read(Subset(Subset(source, [4, 3, 1]), [0, 2]))
+    assert len(stored) == 2 and stored.targets == TARGETS
+    assert same(stored[0], source[4]) and same(stored[1], source[1])
+
+
+@pytest.mark.parametrize("targets", [None, torch.tensor([3, 1])])
+def test_a_data_set_without_targets_is_refused(targets):
+    source = Listed([sample(0)])
+    source.targets = targets
+    for dataset in (source, Subset(source, [0])):
+        with pytest.raises(TypeError, match=r"dataset must have targets, .* got Listed"):
+            Stored.read(dataset)
+
+
+def test_it_says_what_it_holds():
+    stored = Stored.read(Listed([sample(0), sample(1)]))
+    text = "image 3x4x6, segmentation 2 classes, depth, normal, 1 attribute"
+    assert repr(stored) == f"Stored(2 samples: {text})"
+    image = {"image": torch.zeros(1200, 3, 1, 1)}
+    assert repr(Stored(image, {})) == "Stored(1,200 samples: image 3x1x1)"
 
 
 def test_the_smallest_exact_types_are_taken():

@@ -48,7 +48,7 @@ def real_set(name: str) -> "type[RealSet]":
 def load(
     name: str, split: str = "train", root: str | Path | None = "auto", **made: Any
 ) -> "RealSet | Stored":
-    """A benchmark, real or made, with the same tasks in its samples.
+    """A benchmark, real or made, with the same tasks in its samples; printed, it says which it is.
 
     ================ ============================ ================================================
     name             real set                     made twin
@@ -56,13 +56,15 @@ def load(
     nyuv2            NYUv2                        rooms
     cityscapes       Cityscapes, 256 x 512        streets
     cityscapes-small Cityscapes, 128 x 256        streets of 7 classes, the disparity as ``depth``
-    celeba           CelebA                       faces
+    celeba           CelebA                       faces, with 36 of the 40 attributes
     pascal           PASCAL-Context               rooms with the five tasks
     ================ ============================ ================================================
 
     Only CelebA is published in three parts. Of the other real sets, ``"test"`` and ``"val"`` are
     the same images, those that the published numbers are measured on; so choose nothing by
     ``"val"`` that you report on ``"test"``. Of made sets the three splits are three sets.
+
+    Samples come untransformed, real or made. A real set has a ``transform`` to set.
 
     Args:
         name: of the table.
@@ -78,8 +80,8 @@ def load(
         FileNotFoundError: the real set in ``root`` is not complete.
 
     Example:
-        >>> load("nyuv2", "val", root=None, n=2)[0]["depth"].shape
-        torch.Size([1, 96, 128])
+        >>> load("nyuv2", "val", root=None, n=2)
+        Stored(2 samples: image 3x96x128, segmentation 13 classes, depth, normal)
     """
     from .find import find
 

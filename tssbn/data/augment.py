@@ -32,7 +32,7 @@ repeatable. A ``DataLoader`` with workers seeds them from that generator, or fro
 that it is given; what they draw changes with their number.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -42,11 +42,10 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image, TVTensor, wrap
 
 from .entries import ENTRIES, Labels, Normals, unit, zoomed
+from .real import Transform
 from .target import Target
 
 __all__ = ["Augment", "RandomScale", "RandomZoom", "cityscapes", "nyuv2", "pascal4", "pascal5"]
-
-Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 NEAREST = InterpolationMode.NEAREST
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -72,7 +71,8 @@ class Augment:
             outside of the image for a target without ``ignore``; depth, disparity or normals meet
             a transform that no camera does (perspective, elastic, shear), or depth or disparity a
             ``RandomResizedCrop``, whose zoom differs along the two axes.
-        TypeError: the image is of an integer type.
+        TypeError: ``transforms`` is one transform; in a call: the sample is no dict, or its image
+            is of an integer type.
 
     Example:
         >>> targets = {"depth": Target("depth", ignore=0), "Smiling": Target("attribute")}
@@ -90,6 +90,8 @@ class Augment:
         transforms: Sequence[Callable],
         fill: Mapping[str, float] | None = None,
     ) -> None:
+        if not isinstance(transforms, Iterable):
+            raise TypeError(f"transforms must be a list of transforms, got {transforms!r}")
         fill = dict(fill or {})
         if not fill.keys() <= targets.keys():
             raise ValueError(f"fill must name some of {sorted(targets)}, got {sorted(fill)}")
@@ -126,6 +128,8 @@ class Augment:
         return {name: changed.get(name, sample[name]).contiguous() for name in sample}
 
     def _check(self, sample: Mapping[str, Tensor]) -> None:
+        if not isinstance(sample, Mapping):
+            raise TypeError(f"sample must be a dict of tensors, got {type(sample).__name__}")
         if sample.keys() != {"image", *self.targets}:
             raise ValueError(
                 f"sample must hold 'image' and one entry for each target {sorted(self.targets)}, "
@@ -238,7 +242,10 @@ class PadTo(v2.Transform):
         h, w = v2.query_size(flat_inputs)
         down, right = max(self.size - h, 0), max(self.size - w, 0)
         if self.padding_mode == "reflect" and (down >= h or right >= w):
-            raise ValueError(f"an image of {h}x{w} is too small to be mirrored to {self.size}")
+            raise ValueError(
+                f"an image of {h}x{w} is too small to be mirrored to crop={self.size}: "
+                f"choose crop={2 * min(h, w) - 1} or less"
+            )
         top, left = (down // 2, right // 2) if self.centre else (0, 0)
         return {"padding": [left, top, right - left, down - top]}
 

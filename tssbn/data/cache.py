@@ -31,7 +31,8 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
 
     The file is written under another name and renamed when it is complete: an interrupted run
     leaves no half file, and of two processes that make the same data the last one wins. A file
-    that does not read is made again. Where the folder cannot be written, nothing is kept.
+    that does not read, or holds anything but named tensors, is made again. Where the folder cannot
+    be written, nothing is kept.
 
     Args:
         key: names the file; it must change whenever the tensors would.
@@ -44,7 +45,7 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     """
     path = folder() / f"{key}.pt"
     try:
-        return torch.load(path, mmap=True, weights_only=True)
+        return _named(torch.load(path, mmap=True, weights_only=True))
     except FileNotFoundError:
         pass
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
@@ -60,3 +61,11 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     finally:
         part.unlink(missing_ok=True)
     return tensors
+
+
+def _named(content: object) -> dict[str, Tensor]:
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
+        raise ValueError("not a dict of tensors")
+    return content

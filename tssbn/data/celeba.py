@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from .fetch import unpack
 from .files import image, whole
-from .real import RealSet
+from .real import RealSet, Transform
 from .target import Target
 
 __all__ = ["ATTRIBUTES", "CelebA"]
@@ -84,7 +83,7 @@ class CelebA(RealSet):
         self,
         root: str | Path,
         split: str,
-        transform: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        transform: Transform | None = None,
         size: tuple[int, int] = (64, 64),
     ) -> None:
         super().__init__(root, split, transform)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -97,6 +98,7 @@ class Report:
         title: the class and the folder.
         quick: the first sample of each split was opened, and no other.
         origin: the text of ``ORIGIN.txt`` in the folder, which prepared sets have.
+        elsewhere: where no split is there, the parent or the subfolder that is a ``root``.
         parts: by split.
         sizes: of the images, (height, width).
         values: by entry of the samples.
@@ -109,6 +111,7 @@ class Report:
     title: str
     quick: bool
     origin: str = ""
+    elsewhere: Path | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     sizes: set[tuple[int, int]] = field(default_factory=set)
     values: dict[str, Values] = field(default_factory=dict)
@@ -122,6 +125,8 @@ class Report:
         return all(part.fault is None for part in self.parts.values())
 
     def __str__(self) -> str:
+        looks = sum(part.opened - part.broken for part in self.parts.values())
+        of = f" in the {looks:,} opened" * self.quick
         lines = [self.title, *(f"  {line}" for line in self.origin.splitlines())]
         for name, part in self.parts.items():
             count = "missing" if part.samples is None else f"{part.samples:,} samples"
@@ -130,14 +135,14 @@ class Report:
         if self.sizes:
             small, large = (f"{h} x {w}" for h, w in (min(self.sizes), max(self.sizes)))
             more = f" to {large} ({len(self.sizes)} sizes)" if len(self.sizes) > 1 else ""
-            lines.append(f"  images: {small}{more}")
+            lines.append(f"  images: {small}{more}{of}")
         present = {k: v.counted / v.total for k, v in self.values.items() if v.kind == "attribute"}
-        lines += [f"  {name}: {v}" for name, v in self.values.items() if name not in present]
+        lines += [f"  {name}: {v}{of}" for name, v in self.values.items() if name not in present]
         if present:
             least, most = min(present, key=present.get), max(present, key=present.get)
             lines.append(
                 f"  {len(present)} attributes: present in {present[least]:.1%} ({least}) "
-                f"to {present[most]:.1%} ({most})"
+                f"to {present[most]:.1%} ({most}){of}"
             )
         if self.files:
             lines.append(f"  {self.files:,} files, {self.size / 1e9:,.2f} GB")
@@ -147,6 +152,8 @@ class Report:
             if part.fault is not None:
                 count = f"{part.broken:,} of {part.opened:,} samples broken, the first: "
                 lines.append(f"  {name}: {count * bool(part.opened)}{part.fault}")
+        if self.elsewhere is not None:
+            lines.append(f"  but {self.elsewhere} is such a folder: check that one")
         opened = sum(part.opened for part in self.parts.values())
         verdict = "usable" if self.usable else "NOT usable"
         return "\n".join([*lines, f"{verdict}, {opened:,} samples opened"])
@@ -199,11 +206,26 @@ def check(dataset: type[RealSet], root: str | Path, quick: bool = False) -> Repo
                         report.values.setdefault(name, Values(found.kind)).add(found)
         part.opened = min(1, len(samples)) if quick else len(samples)
 
+    if all(part.samples is None for part in report.parts.values()):
+        report.elsewhere = _elsewhere(dataset, root)
     report.files = len(hashes)
     report.size = sum(path.stat().st_size for path in hashes)
     lines = sorted(f"{path.relative_to(root).as_posix()} {text}" for path, text in hashes.items())
     report.digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return report
+
+
+def _elsewhere(dataset: type[RealSet], root: Path) -> Path | None:
+    """The parent or the subfolder of a folder that holds a split of the set."""
+    if not root.is_dir():
+        return None
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    for folder in (root.resolve().parent, *folders):
+        for split in dataset.official:
+            with suppress(OSError, ValueError):
+                dataset(folder, split)
+                return folder
+    return None
 
 
 def _look(

@@ -1,6 +1,5 @@
 """Cityscapes: three tasks at 256x512 from the official packages, and the small set of two tasks."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from .chunks import progress
 from .files import array, image, numbered, whole
-from .real import RealSet
+from .real import RealSet, Transform
 from .target import Target
 
 __all__ = ["Cityscapes", "CityscapesSmall"]
@@ -154,12 +153,7 @@ class Cityscapes(RealSet):
         "disparity": Target("disparity", ignore=-1),
     }
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        transform: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
-    ) -> None:
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
         super().__init__(root, split, transform)
         folder = self.root / split
         self._count = numbered([folder / name for name in ("image", "seg", "depth")], ".png")
@@ -256,12 +250,7 @@ class CityscapesSmall(RealSet):
         "depth": Target("disparity", ignore=0),
     }
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        transform: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
-    ) -> None:
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
         super().__init__(root, split, transform)
         folder = self.root / split
         self._label = "label" if (folder / "label").is_dir() else "label_7"

@@ -1,6 +1,5 @@
 """NYU Depth V2, the 1,449 labelled frames: segmentation, depth and surface normals."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from .fetch import Remote
 from .files import array, numbered
-from .real import RealSet
+from .real import RealSet, Transform
 from .target import Target
 
 __all__ = ["CLASSES", "NYUv2"]
@@ -113,12 +112,7 @@ class NYUv2(RealSet):
         "normal": Target("normal", ignore=0),
     }
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        transform: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
-    ) -> None:
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
         super().__init__(root, split, transform)
         folders = [self.root / split / folder for folder in FOLDERS.values()]
         self._length = numbered(folders, ".npy")

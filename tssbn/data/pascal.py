@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .fetch import Remote
 from .files import image
-from .real import RealSet
+from .real import RealSet, Transform
 from .target import Target
 
 __all__ = ["TASKS", "PascalContext"]
@@ -149,7 +149,7 @@ class PascalContext(RealSet):
         self,
         root: str | Path,
         split: str,
-        transform: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        transform: Transform | None = None,
         tasks: int | Sequence[str] = 5,
     ) -> None:
         super().__init__(root, split, transform)

@@ -1,5 +1,6 @@
 """What the real data sets have in common: a folder in a public layout, read file by file."""
 
+import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,9 @@ from torch.utils.data import Dataset
 from .fetch import Remote
 from .target import Target
 
-__all__ = ["RealSet", "verify"]
+__all__ = ["RealSet", "Transform", "verify"]
+
+Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class RealSet(Dataset):
@@ -42,12 +45,7 @@ class RealSet(Dataset):
     downloads: ClassVar[tuple[Remote, ...]] = ()
     targets: Mapping[str, Target]  # of the class or of the object
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        transform: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
-    ) -> None:
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
         if split not in self.official:
             raise ValueError(f"split must be one of {tuple(self.official)}, got {split!r}")
         self.root, self.split, self.transform = Path(root), split, transform
@@ -75,7 +73,20 @@ class RealSet(Dataset):
         """
         raise NotImplementedError(f"{cls.__name__} is read as it is published")
 
+    def __repr__(self) -> str:
+        name, root = type(self).__name__, str(self.root)
+        return f"{name}(root={root!r}, split={self.split!r}, {len(self):,} samples)"
+
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        try:
+            if getattr(index, "ndim", 0):  # a tensor of one entry passes for an integer
+                raise TypeError
+            index = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"index must be one integer, got {type(index).__name__}: several samples are a "
+                f"torch.utils.data.Subset(dataset, [0, 1]), or come in batches of a DataLoader"
+            ) from None
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} samples")
         index %= len(self)

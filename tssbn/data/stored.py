@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from .target import Target
 
@@ -58,6 +58,17 @@ class Stored(Dataset):
     def __len__(self) -> int:
         return len(self.tensors["image"])
 
+    def __repr__(self) -> str:
+        entries = ["image " + "x".join(map(str, self.tensors["image"].shape[1:]))]
+        entries += [
+            name + f" {len(target.classes)} classes" * bool(target.classes)
+            for name, target in self.targets.items()
+            if target.kind != "attribute"
+        ]
+        if attributes := sum(target.kind == "attribute" for target in self.targets.values()):
+            entries.append(f"{attributes} attribute" + "s" * (attributes > 1))
+        return f"Stored({len(self):,} samples: {', '.join(entries)})"
+
     def __getitem__(self, index: int | slice | list[int] | Tensor) -> dict[str, Tensor]:
         """One sample; for a slice, a list or a tensor of indices, a batch."""
         if isinstance(index, int) and not -len(self) <= index < len(self):
@@ -76,25 +87,26 @@ class Stored(Dataset):
         """Decode a whole data set once.
 
         Args:
-            dataset: has ``targets``, and samples of one size.
+            dataset: has ``targets``, or is a ``Subset`` of one that has; samples of one size.
             workers: processes that decode; 0 decodes in this one.
 
         Raises:
-            ValueError: the data set is empty, or a sample differs in shape from the first one.
+            TypeError: the data set has no ``targets``.
+            ValueError: it is empty, or a sample differs in shape from the first one.
 
         Example:
             >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
             >>> Stored.read(made)[2]["image"].equal(made[2]["image"])
             True
         """
-        n = len(dataset)
+        targets, n = _targets(dataset), len(dataset)
         if not n:
             raise ValueError("dataset is empty")
         rows: dict[str, Tensor] = {}
         # A list that grows would hold everything twice at the end; these are filled in place.
         for i, sample in enumerate(DataLoader(dataset, batch_size=None, num_workers=workers)):
             for name, value in sample.items():
-                types = _types(name, dataset.targets)
+                types = _types(name, targets)
                 if name not in rows:
                     rows[name] = torch.zeros((n, *value.shape), dtype=types[0])
                 held = rows[name]
@@ -112,7 +124,20 @@ class Stored(Dataset):
                     held[:i] = _pack(before, wider)
                 held[i] = _pack(value, held.dtype)
                 rows[name] = held
-        return cls(rows, dataset.targets)
+        return cls(rows, targets)
+
+
+def _targets(dataset: Dataset) -> Mapping[str, Target]:
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    targets = getattr(whole, "targets", None)
+    if not isinstance(targets, Mapping):
+        raise TypeError(
+            f"dataset must have targets, a dict of tssbn.data.target.Target by task, or be a "
+            f"Subset of one that has, got {type(whole).__name__}"
+        )
+    return targets
 
 
 def _types(name: str, targets: Mapping[str, Target]) -> tuple[torch.dtype, ...]:

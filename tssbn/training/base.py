@@ -1,7 +1,8 @@
 """What the metrics share: their directions, checks of what they are given, two-class maps."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ class TaskMetric(Metric):
     """
 
     directions: ClassVar[dict[str, bool]]
+
     def __init_subclass__(cls) -> None:
         if "directions" in vars(cls):
             cls.higher_is_better = next(iter(cls.directions.values()))
@@ -39,6 +41,20 @@ class TaskMetric(Metric):
         batch.update(prediction, target)
         return batch.compute()
 
+    @contextmanager
+    def sync_context(self, *args: Any, **options: Any) -> Iterator[None]:
+        """The sums of all processes for the time of ``compute()``.
+
+        torchmetrics' own would keep them after an error, and refuse to compute again.
+        """
+        with super().sync_context(*args, **options):
+            try:
+                yield
+            except BaseException:
+                if self._is_synced:
+                    self.unsync()
+                raise
+
     def _error(self, message: str) -> ValueError:
         return ValueError(f"{type(self).__name__}: {message}")
 
@@ -50,14 +66,17 @@ class TaskMetric(Metric):
             raise self._error(f"{argument} must be one of {tuple(choices)}, got {value!r}")
         return value
 
-    def _check(self, name: str, value: Tensor, shape: Sequence[int], integer: bool = False) -> None:
-        """Refuse another shape (-1 stands for any size), type or device."""
+    def _check(
+        self, name: str, value: Tensor, shape: Sequence[int | str], integer: bool = False
+    ) -> None:
+        """Refuse another shape (a letter stands for any size), type or device."""
         fits = len(shape) == value.dim() and all(
-            want in (-1, size) for want, size in zip(shape, value.shape, strict=True)
+            isinstance(want, str) or want == size
+            for want, size in zip(shape, value.shape, strict=True)
         )
         typed = value.dtype == torch.int64 if integer else value.is_floating_point()
         if not (fits and typed):
-            sizes = ", ".join("any" if size == -1 else str(size) for size in shape)
+            sizes = ", ".join(map(str, shape))
             raise self._error(
                 f"{name} must be {'int64' if integer else 'floating'} of shape ({sizes}), "
                 f"got {value.dtype} of shape {tuple(value.shape)}"
@@ -90,7 +109,7 @@ class TaskMetric(Metric):
 
     def _labels(self, target: Tensor, classes: int) -> Tensor:
         """Check a batch of label maps; returns which pixels count."""
-        self._check("target", target, (-1, -1, -1), integer=True)
+        self._check("target", target, ("B", "H", "W"), integer=True)
         counted = target != VOID
         self._range("target", target[counted], classes, f", or {VOID} for void")
         return counted

@@ -88,6 +88,7 @@ def macs(net: nn.Module, example: Tensor) -> int:
         example: a batch of inputs; the count is divided by its size.
 
     Raises:
+        TypeError: ``example`` is no tensor.
         ValueError: a batch of no input.
 
     Example:
@@ -95,6 +96,11 @@ def macs(net: nn.Module, example: Tensor) -> int:
         ...     macs(nn.Conv2d(3, 8, 3, padding=1), torch.empty(1, 3, 32, 32))  # 32² · 8 · 3 · 9
         221184
     """
+    if not isinstance(example, Tensor):
+        raise TypeError(
+            f"example must be one tensor, a batch of inputs, got {type(example).__name__}: wrap a "
+            f"network of other inputs in a module that takes their tensor"
+        )
     if example.dim() == 0 or len(example) == 0:
         raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
     modes = {module: module.training for module in net.modules()}

@@ -187,7 +187,7 @@ class Depth(_Pooled):
             self.directions = {"absolute": False, "rmse": False}
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        self._check("target", target, (-1, 1, -1, -1))
+        self._check("target", target, ("B", 1, "H", "W"))
         self._check("prediction", prediction, target.shape)
         counted = target != self.ignore
         predicted, true = prediction[counted].double(), target[counted].double()
@@ -266,7 +266,7 @@ class Normals(_Pooled):
             self.add_state("histogram", torch.zeros(self.BINS, dtype=torch.int64), "sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        self._check("target", target, (-1, 3, -1, -1))
+        self._check("target", target, ("B", 3, "H", "W"))
         self._check("prediction", prediction, target.shape)
         counted = target.sum(1) != 0 if self.mask == "sum" else (target != 0).any(1)
         predicted, true = (x.movedim(1, -1)[counted].double() for x in (prediction, target))
@@ -352,7 +352,7 @@ class Attributes(TaskMetric):
     def update(self, prediction: Tensor, target: Tensor) -> None:
         if self.attributes == 1:
             prediction, target = (x[:, None] if x.dim() == 1 else x for x in (prediction, target))
-        self._check("target", target, (-1, self.attributes), integer=True)
+        self._check("target", target, ("B", self.attributes), integer=True)
         self._check("prediction", prediction, target.shape)
         self._range("target", target, 2)
         self._finite("prediction", prediction)
