@@ -1,0 +1,138 @@
+"""The benchmarks, one file each; :func:`benchmarks` finds them all.
+
+A file of this folder that defines a function ``benchmark`` is found under the file's name;
+nothing else has to know of it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
+from torch.utils.data import Dataset
+
+from tssbn.baselines import Network
+from tssbn.data.target import Target
+from tssbn.training.tasks import Task
+
+__all__ = ["Benchmark", "Recipe", "benchmarks"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a benchmark is trained: the same for every method.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch: images of a step; the last one of an epoch may have fewer.
+        lr: the base learning rate.
+        optimiser: ``"adam"``, or ``"sgd"`` with momentum 0.9.
+        weight_decay: of everything but gates.
+        schedule: ``"constant"``; ``"step"``: half every ``half`` epochs; ``"cosine"`` to 0.
+        half: see there.
+        select: which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten, or
+            ``"val"`` for the one that is best on the validation images.
+        tasks_per_pass: how many tasks go through the trunk at once, if each makes a pass of its
+            own; all if None. It changes memory and speed, not what is learned.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    optimiser: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    half: int = 100
+    select: str = "last"
+    tasks_per_pass: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in ("epochs", 1), ("batch", 1), ("half", 1), ("weight_decay", 0):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        if not self.lr > 0:
+            raise ValueError(f"lr={self.lr} must be positive")
+        if self.tasks_per_pass is not None and self.tasks_per_pass < 1:
+            raise ValueError(f"tasks_per_pass={self.tasks_per_pass} must be at least 1, or None")
+        for name, choices in (
+            ("optimiser", ("adam", "sgd")),
+            ("schedule", ("constant", "step", "cosine")),
+            ("select", ("last", "last-10", "val")),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {choices}")
+
+    def make_optimiser(self, groups: list[dict]) -> Optimizer:
+        """The optimiser of these parameter groups."""
+        if self.optimiser == "sgd":
+            return SGD(groups, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
+        return Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
+
+    def make_scheduler(self, optimiser: Optimizer) -> LRScheduler:
+        """The scheduler, which steps once an epoch."""
+        if self.schedule == "step":
+            return StepLR(optimiser, self.half, gamma=0.5)
+        if self.schedule == "cosine":
+            return CosineAnnealingLR(optimiser, self.epochs)
+        return ConstantLR(optimiser, factor=1.0)
+
+
+def same(x: Tensor) -> Tensor:
+    """Images as they are, in [0, 1]."""
+    return x
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Data, network, tasks and recipe: all that a run needs but the method and the seed.
+
+    Attributes:
+        name: of the file, and of the folder of its records.
+        title: as in tables.
+        data: ``data(split)`` gives the data set of ``"train"``, ``"test"`` and, with
+            ``select="val"``, ``"val"``.
+        network: what the methods build from.
+        tasks: of the targets of the data.
+        recipe: how it is trained.
+        augment: of the targets, gives what changes a training sample; or None.
+        scale: of the images [0, 1], what the network sees.
+        average: whether Δm is the gain of the mean of all tasks' metrics, as the papers have it
+            for the forty attributes of CelebA, instead of the mean of the gains.
+        paper: the paper's numbers, in the units of its tables: method, then task (or ``"mean"``
+            of all), and ``"delta"`` for Δm in percent.
+    """
+
+    name: str
+    title: str
+    data: Callable[[str], Dataset]
+    network: Network
+    tasks: Callable[[Mapping[str, Target]], dict[str, Task]]
+    recipe: Recipe
+    augment: Callable[[Mapping[str, Target]], Callable] | None = None
+    scale: Callable[[Tensor], Tensor] = same
+    average: bool = False
+    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def benchmarks() -> dict[str, Callable[..., Benchmark]]:
+    """All benchmarks, by name: functions that make them. Real ones take ``root``, their folder.
+
+    Example:
+        >>> benchmarks()["rooms"](n=100).recipe.batch
+        16
+    """
+    found = {}
+    for module in iter_modules(__path__):
+        make = getattr(import_module(f"{__name__}.{module.name}"), "benchmark", None)
+        if make is not None:
+            found[module.name] = make
+    return found
+
+
+def example(height: int, width: int) -> Tensor:
+    """Two images of no meaning."""
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))

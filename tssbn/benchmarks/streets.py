@@ -1,0 +1,43 @@
+"""Made streets: the tasks and the network of Cityscapes, small enough for a laptop."""
+
+from functools import partial
+
+from tssbn.baselines import Network
+from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks.cityscapes import centred
+from tssbn.data.scenes import Streets, streets
+from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
+from tssbn.training.tasks import tasks
+
+
+def benchmark(
+    n: int = 800, height: int = 48, width: int = 96, filters: int = 16, depth: int = 14
+) -> Benchmark:
+    """DeepLabV3 on made streets.
+
+    Args:
+        n: training images; a quarter as many to test.
+        height, width: of the images, multiples of 8.
+        filters: of the first stage; Cityscapes' network has 64.
+        depth: 14 for one bottleneck in each stage, 50 for the ResNet-50 of Cityscapes.
+    """
+    blocks = {14: (1, 1, 1, 1), 50: (3, 4, 6, 3)}
+    if depth not in blocks:
+        raise ValueError(f"depth={depth} must be one of {list(blocks)}")
+    if height % 8 or width % 8:
+        raise ValueError(f"height={height} and width={width} must be multiples of 8")
+    widths = [filters, 2 * filters, 4 * filters, 8 * filters]
+    recipe = Streets(height=height, width=width)
+    return Benchmark(
+        name="streets",
+        title="streets",
+        data=lambda split: streets(split, n if split == "train" else n // 4, recipe=recipe),
+        network=Network(
+            partial(dilated_resnet, blocks[depth], widths),
+            partial(DeepLabHead, inputs=32 * filters, width=4 * filters),
+            example(height, width),
+        ),
+        tasks=tasks,
+        recipe=Recipe(epochs=20, batch=16, lr=1e-3, schedule="cosine"),
+        scale=centred,
+    )

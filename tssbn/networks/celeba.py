@@ -1,0 +1,57 @@
+"""The small network that the multi-task papers train on CelebA (Liu et al., FAMO, 2306.03792)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["CelebANet"]
+
+
+class CelebANet(nn.Module):
+    """Seven 3x3 convolutions in four stages, an average over the image, two linear layers.
+
+    BatchNorm and ReLU follow each of the nine, which have no biases; a pooling follows each of the
+    first three stages. 7 + 2 BatchNorm layers with 2,880 channels; 5,176,640 parameters. A task's
+    head is one linear layer.
+
+    Args:
+        width: channels of the first stage; the others have 2, 4 and 8 times as many.
+
+    Shape: (B, 3, H, W) -> (B, 8 width) with H, W >= 8.
+
+    Attributes:
+        stages: the four stages, without the poolings.
+        linear: what follows the average.
+
+    Example:
+        >>> import torch
+        >>> CelebANet(width=4)(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 32])
+    """
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        wide = 8 * width
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(_conv(3, width)),
+                nn.Sequential(_conv(width, 2 * width), _conv(2 * width, 2 * width)),
+                nn.Sequential(_conv(2 * width, 4 * width), _conv(4 * width, 4 * width)),
+                nn.Sequential(_conv(4 * width, wide), _conv(wide, wide)),
+            ]
+        )
+        self.linear = nn.Sequential(_linear(wide), _linear(wide))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages[:-1]:
+            x = F.max_pool2d(stage(x), 2)
+        return self.linear(self.stages[-1](x).mean((2, 3)))
+
+
+def _conv(before: int, width: int) -> nn.Sequential:
+    conv = nn.Conv2d(before, width, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
+
+
+def _linear(width: int) -> nn.Sequential:
+    linear = nn.Linear(width, width, bias=False)
+    return nn.Sequential(linear, nn.BatchNorm1d(width), nn.ReLU())

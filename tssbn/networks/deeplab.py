@@ -1,0 +1,82 @@
+"""DeepLabV3 on a dilated ResNet, as the multi-task papers train it (Liu et al., arXiv 2202.03091).
+
+The ResNet is timm's and the ASPP torchvision's.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from timm.models.resnet import Bottleneck, ResNet
+from torch import Tensor, nn
+from torchvision.models.segmentation.deeplabv3 import ASPP
+
+__all__ = ["DeepLabHead", "dilated_resnet"]
+
+STRIDE = 8  # of the features
+
+
+def dilated_resnet(
+    blocks: Sequence[int] = (3, 4, 6, 3), widths: Sequence[int] = (64, 128, 256, 512)
+) -> ResNet:
+    """ResNet-50 without its classifier, whose last two stages dilate instead of striding.
+
+    53 BatchNorm layers with 26,560 channels, 23,508,032 parameters. The stages are ``layer1`` to
+    ``layer4``, after ``conv1``, ``bn1``, ``act1``, ``maxpool``.
+
+    Args:
+        blocks: bottlenecks in each stage.
+        widths: their inner channels; a stage gives four times as many.
+
+    Shape: (B, 3, H, W) -> (B, 4 widths[-1], H/8, W/8).
+
+    Example:
+        >>> import torch
+        >>> dilated_resnet((1, 1, 1, 1), (4, 8, 16, 32))(torch.zeros(2, 3, 48, 64)).shape
+        torch.Size([2, 128, 6, 8])
+    """
+    return ResNet(
+        Bottleneck,
+        tuple(blocks),
+        num_classes=0,
+        global_pool="",
+        output_stride=STRIDE,
+        channels=tuple(widths),
+        zero_init_last=False,
+    )
+
+
+class DeepLabHead(nn.Sequential):
+    """One task's decoder: atrous spatial pyramid pooling, a 3x3 convolution, and the prediction.
+
+    The pyramid has a 1x1 convolution, 3x3 ones of rates 12, 24 and 36, and the average of the
+    image; the prediction is enlarged to the size of the image by bilinear interpolation with
+    aligned corners.
+
+    Args:
+        outputs: channels of the prediction.
+        inputs: channels of the features.
+        width: channels inside.
+        dropout: after the pyramid; auto-lambda has none, LibMTL 0.5.
+
+    Shape: (B, inputs, h, w) -> (B, outputs, 8h, 8w).
+
+    Example:
+        >>> import torch
+        >>> DeepLabHead(19, inputs=128, width=16)(torch.zeros(2, 128, 6, 8)).shape
+        torch.Size([2, 19, 48, 64])
+    """
+
+    def __init__(self, outputs: int, inputs: int = 2048, width: int = 256, dropout: float = 0.0):
+        pyramid = ASPP(inputs, [12, 24, 36], width)
+        pyramid.project[3].p = dropout
+        super().__init__(
+            pyramid,
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, outputs, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        coarse = super().forward(x)
+        return F.interpolate(coarse, scale_factor=STRIDE, mode="bilinear", align_corners=True)

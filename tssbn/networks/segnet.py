@@ -1,0 +1,92 @@
+"""SegNet, as the multi-task papers train it on NYUv2 (Liu et al., MTAN, arXiv 1803.10704)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["SegNet", "SegNetHead"]
+
+
+class SegNet(nn.Module):
+    """The encoder and decoder: VGG-16 and its mirror, without the heads of the tasks.
+
+    Five stages of 2, 2, 3, 3, 3 blocks (3x3 convolution, BatchNorm, ReLU) and a pooling each; the
+    decoder sends every value back to the pixel that the pooling took it from. 26 BatchNorm layers
+    with 7,168 channels. Weights start as Xavier-normal, biases as 0.
+
+    Args:
+        width: channels of the first stage; the others have 2, 4, 8 and 8 times as many.
+
+    Shape: (B, 3, H, W) -> (B, width, H, W) with H, W >= 32.
+
+    Attributes:
+        encoder: the five stages, from fine to coarse; a pooling follows each.
+        decoder: the stages that mirror them, in the same order; they run from last to first.
+
+    Example:
+        >>> import torch
+        >>> SegNet(width=4)(torch.zeros(2, 3, 48, 64)).shape
+        torch.Size([2, 4, 48, 64])
+    """
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        before, blocks = [3, *widths[:-1]], [2, 2, 3, 3, 3]
+        after = [width, *widths[:-1]]
+        self.encoder = nn.ModuleList(
+            nn.Sequential(_block(b, w), *(_block(w, w) for _ in range(n - 1)))
+            for b, w, n in zip(before, widths, blocks, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            nn.Sequential(_block(w, a), *(_block(a, a) for _ in range(n - 1)))
+            for w, a, n in zip(widths, after, blocks, strict=True)
+        )
+        _start(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = []
+        for stage in self.encoder:
+            fine = stage(x)
+            x, indices = pool(fine)
+            pooled.append((indices, fine.shape))
+        for stage in reversed(self.decoder):
+            x = stage(unpool(x, *pooled.pop()))
+        return x
+
+
+class SegNetHead(nn.Sequential):
+    """What turns the features into one task's prediction: a 3x3 and a 1x1 convolution, no more.
+
+    Shape: (B, width, H, W) -> (B, outputs, H, W).
+
+    Example:
+        >>> import torch
+        >>> SegNetHead(13, width=4)(torch.zeros(2, 4, 48, 64)).shape
+        torch.Size([2, 13, 48, 64])
+    """
+
+    def __init__(self, outputs: int, width: int = 64):
+        super().__init__(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, outputs, 1))
+        _start(self)
+
+
+def pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of each 2x2 pixels, and where it was."""
+    return F.max_pool2d(x, 2, return_indices=True)
+
+
+def unpool(x: Tensor, indices: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Back to where it was, in a map of the size before the pooling; zeros elsewhere."""
+    return F.max_unpool2d(x, indices, 2, output_size=shape[-2:])
+
+
+def _block(before: int, width: int) -> nn.Sequential:
+    conv = nn.Conv2d(before, width, 3, padding=1)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
+
+
+def _start(network: nn.Module) -> None:
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.xavier_normal_(part.weight)
+            nn.init.zeros_(part.bias)

@@ -1,0 +1,129 @@
+"""A training run: which method on which benchmark, from which seed, with which settings."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+from tssbn.baselines import Method, methods
+from tssbn.benchmarks import Benchmark, Recipe, benchmarks
+
+__all__ = ["Run", "plan"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained; :func:`~tssbn.training.loop.train` trains it.
+
+    Attributes:
+        benchmark: data, network, tasks and recipe.
+        method: its name, one of :func:`tssbn.baselines.methods`.
+        seed: of the start values, the order of the images and their augmentation.
+        options: of the method's ``build`` and ``groups``, such as ``multiplier``.
+        settings: whatever differs from the benchmark and the method as they are written; part of
+            the name.
+    """
+
+    benchmark: Benchmark
+    method: str
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``<benchmark>/<method>-<seed>``, and the settings in alphabetical order.
+
+        Example:
+            >>> plan("rooms", "tssbn", 1, {"multiplier": 10, "epochs": 5}).name
+            'rooms/tssbn-1-epochs=5-multiplier=10'
+        """
+        parts = [self.method, str(self.seed)]
+        parts += [f"{key}={value}" for key, value in sorted(self.settings.items())]
+        return f"{self.benchmark.name}/{'-'.join(parts)}"
+
+
+def plan(
+    benchmark: str,
+    method: str,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+) -> Run:
+    """The run of a method on a benchmark, both by name.
+
+    Args:
+        benchmark: one of :func:`tssbn.benchmarks.benchmarks`.
+        method: one of :func:`tssbn.baselines.methods`.
+        seed: 0 or more.
+        settings: fields of the recipe (:class:`tssbn.benchmarks.Recipe`), arguments of the
+            benchmark, such as ``n`` of the made ones, and of the method, such as ``multiplier``.
+        root: the folder of a real data set.
+
+    Raises:
+        ValueError: an unknown name, a setting that nothing knows or that has another type, a root
+            for a made benchmark, or none for a real one.
+
+    Example:
+        >>> plan("rooms", "hps", settings={"epochs": 5}).benchmark.recipe.epochs
+        5
+    """
+    make = _known("benchmark", benchmark, benchmarks())
+    chosen: Method = _known("method", method, methods())
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be 0 or more")
+    settings = dict(settings or {})
+    arguments = _options(make)
+    real = "root" in signature(make).parameters
+    if real and root is None:
+        raise ValueError(
+            f"{benchmark} needs the folder of its data; `python -m tssbn data where {benchmark}` "
+            "says where to get it"
+        )
+    if not real and root is not None:
+        raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
+
+    options = _options(chosen.build) | _options(chosen.groups)
+    of_recipe = [field.name for field in fields(Recipe)]
+    for key, value in settings.items():
+        if key in arguments or key in options:
+            _check(key, value, (arguments | options)[key])
+        elif key not in of_recipe:
+            raise ValueError(
+                f"setting {key!r} is unknown; known are {', '.join(of_recipe)} of the recipe, "
+                f"{', '.join(arguments) or 'none'} of {benchmark}, "
+                f"{', '.join(options) or 'none'} of {method}"
+            )
+
+    def among(names: Iterable[str]) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if key in names}
+
+    made = make(root, **among(arguments)) if real else make(**among(arguments))
+    for key, value in among(of_recipe).items():
+        _check(key, value, getattr(made.recipe, key))
+    made = replace(made, recipe=replace(made.recipe, **among(of_recipe)))
+    return Run(made, method, seed, among(options), settings)
+
+
+def _known(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    if name not in table:
+        raise ValueError(f"{kind} {name!r} is unknown, use one of {', '.join(sorted(table))}")
+    return table[name]
+
+
+def _options(function: Callable) -> dict[str, Any]:
+    """Parameters with a default: those that a setting may change, and the default."""
+    parameters = signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not Parameter.empty}
+
+
+def _check(key: str, value: Any, default: Any) -> None:
+    """Refuse a setting of another type than the default's; None may become a number."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fits = {bool: isinstance(value, bool), float: number, str: isinstance(value, str)}.get(
+        type(default), isinstance(value, int) and number
+    )
+    if not fits and not (default is None and value is None):
+        wanted = "int" if default is None else type(default).__name__
+        raise ValueError(f"setting {key}={value!r} must be of type {wanted}, as {default!r} is")
