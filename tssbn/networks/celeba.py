@@ -33,13 +33,13 @@ class CelebANet(nn.Module):
         wide = 8 * width
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(_conv(3, width)),
-                nn.Sequential(_conv(width, 2 * width), _conv(2 * width, 2 * width)),
-                nn.Sequential(_conv(2 * width, 4 * width), _conv(4 * width, 4 * width)),
-                nn.Sequential(_conv(4 * width, wide), _conv(wide, wide)),
+                nn.Sequential(block(3, width)),
+                nn.Sequential(block(width, 2 * width), block(2 * width, 2 * width)),
+                nn.Sequential(block(2 * width, 4 * width), block(4 * width, 4 * width)),
+                nn.Sequential(block(4 * width, wide), block(wide, wide)),
             ]
         )
-        self.linear = nn.Sequential(_linear(wide), _linear(wide))
+        self.linear = nn.Sequential(linear(wide), linear(wide))
 
     def forward(self, x: Tensor) -> Tensor:
         for stage in self.stages[:-1]:
@@ -47,11 +47,11 @@ class CelebANet(nn.Module):
         return self.linear(self.stages[-1](x).mean((2, 3)))
 
 
-def _conv(before: int, width: int) -> nn.Sequential:
+def block(before: int, width: int) -> nn.Sequential:
     conv = nn.Conv2d(before, width, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
 
 
-def _linear(width: int) -> nn.Sequential:
+def linear(width: int) -> nn.Sequential:
     linear = nn.Linear(width, width, bias=False)
     return nn.Sequential(linear, nn.BatchNorm1d(width), nn.ReLU())

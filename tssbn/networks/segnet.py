@@ -34,14 +34,14 @@ class SegNet(nn.Module):
         before, blocks = [3, *widths[:-1]], [2, 2, 3, 3, 3]
         after = [width, *widths[:-1]]
         self.encoder = nn.ModuleList(
-            nn.Sequential(_block(b, w), *(_block(w, w) for _ in range(n - 1)))
+            nn.Sequential(block(b, w), *(block(w, w) for _ in range(n - 1)))
             for b, w, n in zip(before, widths, blocks, strict=True)
         )
         self.decoder = nn.ModuleList(
-            nn.Sequential(_block(w, a), *(_block(a, a) for _ in range(n - 1)))
+            nn.Sequential(block(w, a), *(block(a, a) for _ in range(n - 1)))
             for w, a, n in zip(widths, after, blocks, strict=True)
         )
-        _start(self)
+        start(self)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = []
@@ -67,7 +67,7 @@ class SegNetHead(nn.Sequential):
 
     def __init__(self, outputs: int, width: int = 64):
         super().__init__(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, outputs, 1))
-        _start(self)
+        start(self)
 
 
 def pool(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,12 +80,12 @@ def unpool(x: Tensor, indices: Tensor, shape: tuple[int, ...]) -> Tensor:
     return F.max_unpool2d(x, indices, 2, output_size=shape[-2:])
 
 
-def _block(before: int, width: int) -> nn.Sequential:
+def block(before: int, width: int) -> nn.Sequential:
     conv = nn.Conv2d(before, width, 3, padding=1)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
 
 
-def _start(network: nn.Module) -> None:
+def start(network: nn.Module) -> None:
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.xavier_normal_(part.weight)
