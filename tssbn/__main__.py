@@ -5,8 +5,11 @@ import sys
 from collections.abc import Sequence
 
 from tssbn.data import command as data
+from tssbn.training import command as training
 
-COMMANDS = (data,)  # modules with add(commands): a parser each, with `run` as its default
+# What a wrong argument, a file or the machine can cause; anything else is a fault of ours.
+EXPECTED = (OSError, ValueError, ImportError, NotImplementedError, FloatingPointError, MemoryError)
+COMMANDS = (data, training)  # modules with add(commands): a parser each, with `run` as its default
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except (OSError, ValueError, ImportError, NotImplementedError) as error:
+    except ModuleNotFoundError as error:
+        print(f"error: {error}; pip install 'tssbn[train]' brings what is needed", file=sys.stderr)
+        return 1
+    except EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -23,6 +23,8 @@ COLORS = {
     "black": "#000000",
 }
 
+KEY = 10  # classes in a line of a key
+
 
 def style() -> None:
     """Give every figure that follows the look of the book (changes matplotlib's defaults).
@@ -129,9 +131,7 @@ def class_colors(target: Target) -> np.ndarray:
     return np.vstack([colors, [1, 1, 1]])
 
 
-def samples(
-    batch: Mapping[str, Tensor], targets: Mapping[str, Target], named: str | None = None
-) -> None:
+def samples(batch: Mapping[str, Tensor], targets: Mapping[str, Target], *named: str) -> None:
     """The images of a batch and their maps: a column for each sample, a row for each entry.
 
     What is not to be counted is white. Depth and disparity: the nearer, the brighter, each row in
@@ -140,7 +140,7 @@ def samples(
     Args:
         batch: entries (N, ...), as a data set gives them for a list of indices.
         targets: of the data set. Attributes are passed over.
-        named: a target whose classes are named under the pictures.
+        named: targets whose classes are named under their row.
 
     Example:
         >>> import torch
@@ -150,28 +150,38 @@ def samples(
         4
     """
     rows = {"image": None, **{k: t for k, t in targets.items() if t.kind != "attribute"}}
-    _, _, height, wide = batch["image"].shape
-    columns = len(batch["image"])
+    columns, _, height, wide = batch["image"].shape
     width = plt.rcParams["figure.figsize"][0]
-    each = width / columns * height / wide
-    handles = []
-    if named is not None:
-        colors = class_colors(targets[named])[:-1]
-        for name, color in zip(targets[named].classes, colors, strict=True):
-            handles.append(Patch(color=color, label=name))
-    size = (width, each * len(rows) + 0.22 * -(-len(handles) // 7))
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=size, squeeze=False, layout="constrained"
+    layout, heights = [], []
+    for name in rows:
+        layout.append([f"{name} {column}" for column in range(columns)])
+        heights.append(width / columns * height / wide)
+        if name in named:
+            layout.append([f"key of {name}"] * columns)
+            heights.append(0.16 * -(-len(targets[name].classes) // KEY) + 0.04)
+    figure, axes = plt.subplot_mosaic(
+        layout, figsize=(width, sum(heights)), height_ratios=heights, layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    for line, (name, target) in zip(axes, rows.items(), strict=True):
-        for ax, picture in zip(line, _colored(batch[name].numpy(), target), strict=True):
-            ax.imshow(picture)
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-        line[0].set_ylabel(name, fontsize=8)
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=7)
+    for name, target in rows.items():
+        for column, picture in enumerate(_colored(batch[name].numpy(), target)):
+            axes[f"{name} {column}"].imshow(picture)
+            axes[f"{name} {column}"].set(xticks=[], yticks=[])
+            axes[f"{name} {column}"].spines[:].set_visible(False)
+        axes[f"{name} 0"].set_ylabel(name, fontsize=8)
+    for name in named:
+        axes[f"key of {name}"].set_axis_off()
+        figure.legend(
+            [Patch(color=color) for color in class_colors(targets[name])[:-1]],
+            targets[name].classes,
+            loc="center",
+            bbox_to_anchor=(0.5, 0.5),
+            bbox_transform=axes[f"key of {name}"].transAxes,
+            ncols=KEY,
+            fontsize=6.5,
+            handlelength=1,
+            columnspacing=1,
+        )
 
 
 def _colored(values: np.ndarray, target: Target | None) -> np.ndarray:

@@ -11,7 +11,7 @@ from tssbn.training.tasks import tasks
 
 
 def benchmark(
-    n: int = 800, height: int = 48, width: int = 96, filters: int = 16, depth: int = 14
+    n: int = 400, height: int = 48, width: int = 96, filters: int = 8, depth: int = 14
 ) -> Benchmark:
     """DeepLabV3 on made streets.
 
@@ -38,6 +38,6 @@ def benchmark(
             example(height, width),
         ),
         tasks=tasks,
-        recipe=Recipe(epochs=20, batch=16, lr=1e-3, schedule="cosine"),
+        recipe=Recipe(epochs=12, batch=16, lr=3e-3, schedule="cosine"),
         scale=centred,
     )

@@ -1,0 +1,36 @@
+"""What can be said of a benchmark without its data."""
+
+from inspect import signature
+
+from tssbn.benchmarks import Benchmark, benchmarks
+
+__all__ = ["described", "real"]
+
+
+def real(name: str) -> bool:
+    """Whether a benchmark reads files; else its data is made.
+
+    Raises:
+        ValueError: unknown name.
+
+    Example:
+        >>> real("nyuv2"), real("rooms")
+        (True, False)
+    """
+    if name not in benchmarks():
+        known = ", ".join(sorted(benchmarks()))
+        raise ValueError(f"benchmark {name!r} is unknown, use one of {known}")
+    return "root" in signature(benchmarks()[name]).parameters
+
+
+def described(name: str) -> Benchmark:
+    """A benchmark as it is written; what it would read need not be there.
+
+    Raises:
+        ValueError: unknown name.
+
+    Example:
+        >>> described("nyuv2").recipe.epochs
+        200
+    """
+    return benchmarks()[name](".") if real(name) else benchmarks()[name]()

@@ -1,0 +1,130 @@
+"""What a record says of a run: all that is known before the first epoch, then epoch by epoch."""
+
+import copy
+import math
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from tssbn.data.real import RealSet
+from tssbn.gates import importance
+from tssbn.norm import TaskSigmoidNorm
+from tssbn.training.batches import content
+from tssbn.training.cost import macs, parameters
+from tssbn.training.records import environment, pack_gates, unpack_gates
+from tssbn.training.run import Run
+from tssbn.training.tasks import Task
+
+__all__ = ["add_epoch", "description", "device_name", "peak_memory"]
+
+
+def description(
+    run: Run,
+    tasks: Mapping[str, Task],
+    sources: Mapping[str, Dataset],
+    held: Mapping[str, Dataset],
+    net: nn.Module,
+) -> dict[str, Any]:
+    """What is known of a run from the start.
+
+    Args:
+        sources: the data sets of the benchmark, by split.
+        held: the same as they are trained on.
+        net: on the CPU.
+    """
+    recipe, metrics = run.benchmark.recipe, {name: task.metric() for name, task in tasks.items()}
+    with torch.device("meta"):
+        image = torch.empty(1, *held["train"][0]["image"].shape)
+    return {
+        "benchmark": run.benchmark.name,
+        "method": run.method,
+        "seed": run.seed,
+        "settings": dict(run.settings),
+        "recipe": asdict(recipe),
+        "options": dict(run.options),
+        "data": _data(sources, held),
+        **environment(),
+        "threads": torch.get_num_threads(),
+        "parameters": parameters(net),
+        "macs": macs(copy.deepcopy(net).to("meta"), image),
+        "directions": {name: metric.higher_is_better for name, metric in metrics.items()},
+        "metric": {name: next(iter(metric.directions)) for name, metric in metrics.items()},
+    }
+
+
+def _data(sources: Mapping[str, Dataset], held: Mapping[str, Dataset]) -> dict[str, Any]:
+    splits = {}
+    for split, source in sources.items():
+        real = isinstance(source, RealSet)
+        splits[split] = {
+            "samples": len(source),
+            "official": source.official[source.split] if real else None,
+            "sha256": content(held[split]),
+        }
+    kind = "real" if isinstance(sources["train"], RealSet) else "made"
+    if kind == "real" and any(part["samples"] != part["official"] for part in splits.values()):
+        kind = "real subset"
+    return {"made": kind == "made", "kind": kind, "splits": splits}
+
+
+def add_epoch(
+    record: dict[str, Any],
+    entry: dict[str, Any],
+    scores: Mapping[str, Mapping[str, Mapping[str, float | list[float]]]],
+    net: nn.Module,
+) -> None:
+    """Add an epoch, and what changes with it.
+
+    Args:
+        entry: number, seconds, learning rate and losses.
+        scores: by split, then by task, what the metrics gave.
+        net: its gates are written down at epoch 1, after a tenth, three tenths and all epochs.
+    """
+    for split, tasks in scores.items():
+        entry[split] = {
+            task: {name: value for name, value in values.items() if isinstance(value, float)}
+            for task, values in tasks.items()
+        }
+    record["epochs"].append(entry)
+    record["classes"] = _lists(scores["test"])
+    record["seconds"] = math.fsum(one["seconds"] for one in record["epochs"])
+    epoch, epochs = entry["epoch"], record["recipe"]["epochs"]
+    record["finished"] = epoch == epochs
+    gated = any(isinstance(layer, TaskSigmoidNorm) for layer in net.modules())
+    if gated and epoch in {1, round(0.1 * epochs), round(0.3 * epochs), epochs}:
+        earlier = unpack_gates(record["gates"]) if "gates" in record else {}
+        record["gates"] = pack_gates({**earlier, epoch: importance(net)})
+
+
+def _lists(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """The metrics that have a value for each class, of the tasks that have any."""
+    found = {
+        task: {k: v for k, v in values.items() if isinstance(v, list) and len(v) > 1}
+        for task, values in scores.items()
+    }
+    return {task: values for task, values in found.items() if values}
+
+
+def device_name(device: torch.device) -> str:
+    """Such as ``"NVIDIA H200"``, or ``"cpu (x86_64)"``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """MiB in use at most: by tensors of the GPU, data included; else by the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows does not tell
+        return None
+    used = getrusage(RUSAGE_SELF).ru_maxrss
+    return used / 2**20 if sys.platform == "darwin" else used / 2**10

@@ -1,0 +1,78 @@
+"""One epoch: the steps of training, and the scores after them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tssbn.training.processes import average
+from tssbn.training.tasks import Task
+
+__all__ = ["evaluate", "train_epoch"]
+
+
+def train_epoch(
+    fabric: Fabric,
+    net: nn.Module,
+    optimiser: Optimizer,
+    tasks: Mapping[str, Task],
+    batches: Iterable[dict[str, Tensor]],
+) -> Iterator[dict[str, Tensor]]:
+    """One pass over the training images; gives the losses of each step, by task.
+
+    What is minimised is the plain sum of the tasks' losses. The tasks go through the network in the
+    chunks that it asks for, each with a backward pass of its own; the gradients add up.
+
+    Args:
+        fabric: knows the precision, and the other processes.
+        net, optimiser: as ``fabric.setup`` gives them.
+        batches: of images and targets, on the device of the network.
+
+    Example:
+        >>> from tssbn import MultiTask
+        >>> from tssbn.data.target import Target
+        >>> from tssbn.training.tasks import tasks
+        >>> net = MultiTask(nn.Conv2d(3, 4, 1), {"depth": nn.Conv2d(4, 1, 1)})
+        >>> fabric = Fabric(accelerator="cpu", devices=1)
+        >>> net, optimiser = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
+        >>> batch = {"image": torch.rand(2, 3, 8, 8), "depth": torch.ones(2, 1, 8, 8)}
+        >>> chosen = tasks({"depth": Target("depth", ignore=0)})
+        >>> first, *_, last = train_epoch(fabric, net, optimiser, chosen, [batch] * 10)
+        >>> bool(last["depth"] < first["depth"])
+        True
+    """
+    net.train()
+    for batch in batches:
+        losses = {}
+        for chunk in net.chunks():
+            predictions = net(batch["image"], chunk)
+            part = {task: tasks[task].loss(predictions[task], batch[task]) for task in chunk}
+            fabric.backward(sum(part.values()))
+            losses |= {task: loss.detach() for task, loss in part.items()}
+        average(fabric, (p.grad for p in net.parameters() if p.grad is not None))
+        optimiser.step()
+        optimiser.zero_grad()
+        yield losses
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, tasks: Mapping[str, Task], batches: Iterable[dict[str, Tensor]]
+) -> dict[str, dict[str, float | list[float]]]:
+    """Every metric of every task, over all batches of all processes.
+
+    Args:
+        net: a network, or what ``fabric.setup`` made of it.
+        batches: of images and targets, on the device of the network.
+    """
+    net.eval()
+    metrics = {name: task.metric() for name, task in tasks.items()}
+    for batch in batches:
+        predictions = net(batch["image"])
+        for task, metric in metrics.items():
+            # Some devices have no 64-bit floats, which the sums of a metric are.
+            device = "cpu" if batch[task].device.type == "mps" else batch[task].device
+            metric.to(device).update(predictions[task].to(device), batch[task].to(device))
+    return {task: metric.compute() for task, metric in metrics.items()}

@@ -1,0 +1,324 @@
+"""Training: any method on any benchmark, on any device, to a network and a record."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from tssbn.baselines import methods
+from tssbn.multitask import MultiTask
+from tssbn.selection import selections
+from tssbn.training import checkpoint
+from tssbn.training.batches import Batches, deal, hold, mixed, shuffled
+from tssbn.training.describe import add_epoch, description, device_name, peak_memory
+from tssbn.training.epoch import evaluate, train_epoch
+from tssbn.training.losses import Losses
+from tssbn.training.processes import average, first, launch, numerics
+from tssbn.training.records import plain
+from tssbn.training.run import Run
+from tssbn.training.watch import Silent, Watch
+
+__all__ = ["Trained", "train"]
+
+
+class Trained(NamedTuple):
+    """What a run gives.
+
+    Attributes:
+        net: the network, on the device that it was trained on, in eval mode.
+        record: what is known of the run.
+    """
+
+    net: nn.Module
+    record: dict[str, Any]
+
+
+def train(
+    run: Run,
+    folder: Path | None = None,
+    *,
+    resume: bool = False,
+    precision: str = "32",
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    compile: bool = False,
+    channels_last: bool = False,
+    note: str = "",
+    deadline: float | None = None,
+    watch: Watch | None = None,
+    data: Mapping[str, Dataset] | None = None,
+) -> Trained:
+    """Train a method on a benchmark.
+
+    At the end of each epoch the network is scored on the test images, and a checkpoint takes the
+    place of the last one. What is random in an epoch (the order, augmentation, dropout) follows
+    from the seed and the number of the epoch, so that a run that was stopped anywhere and resumed
+    is the run that was not stopped: bit for bit on a CPU with as many threads, on a GPU up to the
+    kernels that add in no fixed order. The global random state is set.
+
+    On several devices every process takes its part of a batch. BatchNorm normalises each part by
+    itself, as is usual (SyncBatchNorm is not used), and after each epoch the running statistics
+    become the mean of all processes'; so all score the same network, each on its share of the test
+    batches. A loss is a mean over a process's part, then over the processes: where parts differ in
+    how many pixels count, not quite that of the joint batch.
+
+    Args:
+        folder: where the checkpoint is kept; by default there is none.
+        resume: go on from the checkpoint in the folder, if there is one.
+        precision: ``"32"``; ``"tf32"``, 32 bits whose products have 10 bits of mantissa;
+            ``"bf16"`` and ``"16"``, mixed with 32 bits by autocast.
+        accelerator: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+        devices: how many, or ``"auto"`` for all; under torchrun, what it started.
+        compile: use torch.compile.
+        channels_last: keep images and filters in this memory format.
+        note: for the record.
+        deadline: a value of ``time.monotonic()``; no epoch begins that would end after it, going by
+            the one before.
+        watch: is told how the run goes.
+        data: the decoded data sets, as :func:`~tssbn.training.batches.hold` gives them, by split,
+            where they are there already.
+
+    Returns:
+        The network and the record; ``record["finished"]`` is False where the deadline came first.
+
+    Raises:
+        BlockingIOError: another process trains in the folder.
+        FloatingPointError: a loss or a parameter is NaN or infinite; says in which step.
+        MemoryError: the device has too little memory; says which setting needs less.
+        OSError: the checkpoint could not be written; the one before it is whole.
+        ValueError: an unknown precision; the folder has the checkpoint of another run, or one that
+            is not to be resumed; or a data set is too small.
+
+    Example:
+        >>> from tssbn.training.run import plan
+        >>> small = {"n": 8, "height": 32, "width": 32, "filters": 2, "epochs": 1, "batch": 4}
+        >>> trained = train(plan("rooms", "tssbn", settings=small))
+        >>> trained.record["finished"], list(trained.record["epochs"][0]["test"])
+        (True, ['segmentation', 'depth', 'normal'])
+    """
+    fabric = launch(accelerator, devices, precision)
+    with ExitStack() as contexts:
+        contexts.enter_context(numerics(precision))
+        if folder is not None:
+            folder = Path(folder)
+            first(fabric, lambda: contexts.enter_context(checkpoint.claim(folder)))
+            _check_folder(folder, resume)
+        contexts.enter_context(_memory_explained(run))
+        setup = {
+            "precision": precision,
+            "devices": fabric.world_size,
+            "compile": compile,
+            "channels_last": channels_last,
+        }
+        training = _Training(fabric, run, setup, note, data or {})
+        return training.go(folder, deadline, watch or Silent())
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    if (folder / checkpoint.LAST).exists() and not resume:
+        raise ValueError(
+            f"{folder / checkpoint.LAST} is the checkpoint of an earlier start of this run: "
+            "resume it, or delete the file to begin anew"
+        )
+
+
+@contextmanager
+def _memory_explained(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        spent = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not spent:
+            raise
+        recipe = run.benchmark.recipe
+        raise MemoryError(
+            f"out of memory with batch={recipe.batch}, tasks_per_pass={recipe.tasks_per_pass}. "
+            "tasks_per_pass=1 needs the least in networks of task-specific layers and learns the "
+            "same; precision 'bf16' halves most activations; a smaller batch is another recipe. "
+            f"({error})"
+        ) from error
+
+
+class _Training:
+    """What changes in a run, and so what a checkpoint holds, and how it goes on by an epoch."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: Run,
+        setup: Mapping[str, Any],
+        note: str,
+        data: Mapping[str, Dataset],
+    ) -> None:
+        benchmark, recipe, method = run.benchmark, run.benchmark.recipe, methods()[run.method]
+        self.fabric, self.run = fabric, run
+        if fabric.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(fabric.device)
+        self.scored = ["test", *["val"] * (recipe.select == "val")]
+        sources = {split: benchmark.data(split) for split in ("train", *self.scored)}
+        held = {
+            split: data[split] if split in data else hold(source, fabric.device)
+            for split, source in sources.items()
+        }
+        for split, source in sources.items():
+            if len(held[split]) != len(source):
+                raise ValueError(
+                    f"data[{split!r}] has {len(held[split])} samples, the benchmark {len(source)}"
+                )
+        targets = sources["train"].targets
+        self.tasks = benchmark.tasks(targets)
+
+        torch.manual_seed(run.seed)
+        outputs = {name: task.outputs for name, task in self.tasks.items()}
+        self.net = method.build(benchmark.network, outputs, **_taken(run, method.build))
+        if isinstance(self.net, MultiTask) and selections(self.net):
+            self.net.tasks_per_pass = recipe.tasks_per_pass
+        form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
+        self.net.to(memory_format=form)
+        optimiser = recipe.make_optimiser(
+            method.groups(self.net, recipe.lr, **_taken(run, method.groups))
+        )
+        self.scheduler = recipe.make_scheduler(optimiser)
+        self.record = {
+            **description(run, self.tasks, sources, held, self.net),
+            **setup,
+            "device": device_name(fabric.device),
+            "note": note,
+            "epochs": [],
+            "finished": False,
+        }
+        self.paces: list[float] = []  # seconds of a step, a mean for each look at the losses
+
+        compiled = torch.compile(self.net) if setup["compile"] else self.net
+        self.model, self.optimiser = fabric.setup(compiled, optimiser)
+        average(fabric, self.net.parameters())  # the same everywhere, if machines differ in a bit
+        self.batches = {
+            split: Batches(held[split], fabric.device, benchmark.scale, memory_format=form)
+            for split in held
+        }
+        if benchmark.augment is not None:
+            self.batches["train"].augment = benchmark.augment(targets)
+
+    def go(self, folder: Path | None, deadline: float | None, watch: Watch) -> Trained:
+        """All epochs that are left, or those that end before the deadline."""
+        if folder is not None and (folder / checkpoint.LAST).exists():
+            self._resume(folder)
+        watch = watch if self.fabric.is_global_zero else Silent()
+        epochs, done = self.run.benchmark.recipe.epochs, len(self.record["epochs"])
+        watch.begin(self.run, epochs, len(self._rows(1)), done + 1)
+        for epoch in range(done + 1, epochs + 1):
+            if self._late(deadline):
+                break
+            try:
+                self._epoch(epoch, watch)
+            except FloatingPointError as error:
+                message = f"{error} of epoch {epoch}. {_kept(folder, epoch - 1)}"
+                raise FloatingPointError(message) from error
+            if folder is not None:
+                first(self.fabric, lambda: checkpoint.save(folder, self._state()))
+            watch.epoch(self.record["epochs"][-1])
+        watch.end(self.record)
+        return Trained(self.net.eval(), plain(self.record))
+
+    def _late(self, deadline: float | None) -> bool:
+        last = self.record["epochs"][-1]["seconds"] if self.record["epochs"] else 0.0
+        late = deadline is not None and time.monotonic() + last > deadline
+        return self.fabric.broadcast(late)
+
+    def _rows(self, epoch: int) -> list[Tensor]:
+        n, size = len(self.batches["train"].data), self.run.benchmark.recipe.batch
+        seed = mixed(self.run.seed, epoch)
+        return shuffled(n, size, seed, self.fabric.global_rank, self.fabric.world_size)
+
+    def _epoch(self, epoch: int, watch: Watch) -> None:
+        """Train for an epoch, score what came out, and write it down."""
+        began = time.monotonic()
+        torch.manual_seed(mixed(self.run.seed, epoch, 1 + self.fabric.global_rank))
+        losses = Losses(self.fabric)
+        batches = self.batches["train"](self._rows(epoch))
+        steps = train_epoch(self.fabric, self.model, self.optimiser, self.tasks, batches)
+        for step, of_step in enumerate(steps, 1):
+            losses.add(of_step)
+            watch.step(epoch, step, partial(_read, of_step))
+        means = losses.means()
+        self.paces += losses.paces
+        self._check_parameters()
+        average(self.fabric, (b for b in self.net.buffers() if b.is_floating_point()))
+
+        lr = self.optimiser.param_groups[0]["lr"]
+        self.scheduler.step()
+        scores = {split: self._scores(split) for split in self.scored}
+        entry = {"epoch": epoch, "seconds": time.monotonic() - began, "lr": lr, "losses": means}
+        add_epoch(self.record, entry, scores, self.net)
+        self.record["seconds_per_step"] = statistics.median(self.paces)
+        self.record["peak_memory_mib"] = peak_memory(self.fabric.device)
+
+    def _scores(self, split: str) -> dict[str, dict[str, float | list[float]]]:
+        batches, size = self.batches[split], self.run.benchmark.recipe.batch
+        rows = deal(len(batches.data), size, self.fabric.global_rank, self.fabric.world_size)
+        return evaluate(self.model, self.tasks, batches(rows))
+
+    def _check_parameters(self) -> None:
+        for name, value in self.net.named_parameters():
+            if not value.isfinite().all():
+                raise FloatingPointError(f"{name!r} is not finite after the last step")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "run": self._identity(),
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "record": self.record,
+            "paces": self.paces,
+        }
+
+    def _resume(self, folder: Path) -> None:
+        state = checkpoint.load(folder)
+        checkpoint.agree(state["run"], self._identity(), folder)
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.record, self.paces = state["record"], state["paces"]
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree in to be resumed."""
+        record = self.record
+        keys = ("benchmark", "method", "seed", "precision", "devices", "compile", "channels_last")
+        return {
+            **{key: record[key] for key in keys},
+            **record["settings"],
+            **record["recipe"],
+            **{
+                f"data of {split}": part["sha256"]
+                for split, part in record["data"]["splits"].items()
+            },
+        }
+
+
+def _taken(run: Run, function: Callable) -> dict[str, Any]:
+    """The options that a function of the method takes."""
+    return {
+        key: value for key, value in run.options.items() if key in signature(function).parameters
+    }
+
+
+def _read(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    return {task: loss.item() for task, loss in losses.items()}
+
+
+def _kept(folder: Path | None, epoch: int) -> str:
+    if folder is None or not (folder / checkpoint.LAST).exists():
+        return "There is no checkpoint before it"
+    return f"The last good checkpoint is {folder / checkpoint.LAST}, of epoch {epoch}"

@@ -1,0 +1,110 @@
+"""One process or several: devices, number formats, and what the processes tell one another."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch import distributed as dist
+
+__all__ = ["PRECISIONS", "average", "first", "launch", "numerics"]
+
+T = TypeVar("T")
+
+PRECISIONS = {  # as Fabric calls them
+    "32": "32-true",
+    "tf32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+
+
+def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
+    """Start what is to run, on one device or, as one process for each, on several.
+
+    Under torchrun its processes are taken, whatever ``devices`` says.
+
+    Raises:
+        ValueError: unknown precision, or one that the device has not.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} must be one of {tuple(PRECISIONS)}")
+    nodes = 1
+    if dist.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    elif devices == "auto":
+        devices = 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="auto" if devices == nodes == 1 else _Replicas(),
+            precision=PRECISIONS[precision],
+        )
+    if precision == "16" and fabric.device.type == "cpu":  # Fabric would take bf16 instead
+        raise ValueError("precision='16' needs a GPU; on the CPU 'bf16' is there, and '32'")
+    fabric.launch()
+    return fabric
+
+
+class _Replicas(DDPStrategy):
+    """A network in each process, whose gradients :func:`average` brings together.
+
+    Fabric's own wraps the network in DistributedDataParallel, which takes it for granted that every
+    backward pass reaches every parameter; a pass of some tasks does not.
+    """
+
+    def setup_module(self, module: nn.Module) -> nn.Module:
+        return module
+
+
+@contextmanager
+def numerics(precision: str) -> Iterator[None]:
+    """TF32 where it is asked for, and only there; kernels of cuDNN that repeat their results."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    tf32 = precision == "tf32"
+    try:
+        matmul.allow_tf32, cudnn.allow_tf32 = tf32, tf32
+        cudnn.deterministic, cudnn.benchmark = True, False
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+
+
+@torch.no_grad()
+def average(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
+    """Make each tensor the mean of the processes', in one exchange."""
+    tensors = list(tensors)
+    if fabric.world_size == 1 or not tensors:
+        return
+    flat = fabric.all_reduce(torch.cat([tensor.flatten() for tensor in tensors]), reduce_op="mean")
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, mean in zip(tensors, parts, strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def first(fabric: Fabric, action: Callable[[], T]) -> T | None:
+    """Act in the first process alone; where that fails, it fails in all, and none is left waiting.
+
+    Returns:
+        In the first process, what the action returned.
+    """
+    result = error = None
+    if fabric.is_global_zero:
+        try:
+            result = action()
+        except Exception as caught:
+            error = caught
+    error = fabric.broadcast(error)
+    if error is not None:
+        raise error
+    return result

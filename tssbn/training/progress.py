@@ -1,0 +1,203 @@
+"""What a run shows while it trains: a line for each epoch, a bar below, or TensorBoard.
+
+Each class is a :class:`~tssbn.training.watch.Watch` with a method ``close``, which may be called at
+any time.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tssbn.training.records import unit
+
+if TYPE_CHECKING:
+    from tssbn.training.run import Run
+
+__all__ = ["Bar", "Lines", "Several", "TensorBoard", "losses_text", "scores_text"]
+
+MANY = 6  # tasks of which more are shown as a mean
+PAUSE = 0.5  # seconds between two looks at the losses, each of which a GPU must be waited for
+
+
+def losses_text(losses: Mapping[str, float]) -> str:
+    """The losses by task, or their mean where there are many.
+
+    Example:
+        >>> losses_text({"segmentation": 1.2345, "depth": 0.5})
+        'segmentation 1.23, depth 0.5'
+        >>> losses_text({f"attribute {i}": 0.25 for i in range(40)})
+        'mean of 40 0.25'
+    """
+    return ", ".join(f"{task} {value:.3g}" for task, value in _few(losses).items())
+
+
+def scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """The first metric of each task, or the mean of all where there are many.
+
+    Example:
+        >>> scores_text({"segmentation": {"miou": 0.4375}, "depth": {"absolute": 0.5, "rmse": 0.7}})
+        'segmentation 43.75%, depth 0.5'
+    """
+    first = {task: next(iter(values.items())) for task, values in scores.items()}
+    shown = {task: unit(metric)[0] * value for task, (metric, value) in first.items()}
+    signs = {task: unit(metric)[1] for task, (metric, _) in first.items()}
+    common = next(iter(signs.values()))  # of many tasks, which are all of one kind
+    return ", ".join(f"{t} {value:.4g}{signs.get(t, common)}" for t, value in _few(shown).items())
+
+
+def _few(values: Mapping[str, float]) -> Mapping[str, float]:
+    if len(values) <= MANY:
+        return values
+    return {f"mean of {len(values)}": sum(values.values()) / len(values)}
+
+
+class Lines:
+    """A line for each epoch: what a log can hold."""
+
+    def __init__(self, file: TextIO | None = None):
+        self.file = file
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+        self.epochs, self.seconds = epochs, []
+        begun = f", from epoch {first_epoch}" if first_epoch > 1 else ""
+        self._print(f"{run.name}: {epochs} epochs of {steps} steps{begun}")
+
+    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
+        pass
+
+    def epoch(self, entry: Mapping[str, Any]) -> None:
+        self.seconds.append(entry["seconds"])
+        left = (self.epochs - entry["epoch"]) * sum(self.seconds) / len(self.seconds)
+        self._print(
+            f"epoch {entry['epoch']:{len(str(self.epochs))}}/{self.epochs}"
+            f" | loss {losses_text(entry['losses'])} | test {scores_text(entry['test'])}"
+            f" | {entry['seconds']:.1f} s, {timedelta(seconds=round(left))} left"
+        )
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.file, flush=True)
+
+
+class Bar(Lines):
+    """The same above a progress bar over all steps, with the losses and the time left."""
+
+    bar = None
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+        from tqdm import tqdm
+
+        self.close()
+        super().begin(run, epochs, steps, first_epoch)
+        self.shown = 0.0
+        self.bar = tqdm(
+            total=epochs * steps,
+            initial=(first_epoch - 1) * steps,
+            file=self.file,
+            dynamic_ncols=True,
+            bar_format="{desc}{percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}",
+            smoothing=0,  # the mean over all that was done has the tests of the epochs in it
+            leave=False,
+        )
+
+    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
+        self.bar.update(1)
+        if time.monotonic() - self.shown > PAUSE:
+            self.bar.set_postfix_str(f"loss {losses_text(losses())}")
+            self.shown = time.monotonic()
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away; the lines stay."""
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
+
+    def _print(self, line: str) -> None:
+        if self.bar is None:
+            super()._print(line)
+        else:
+            self.bar.write(line, file=self.file)
+
+
+class TensorBoard:
+    """Writes what an epoch gives for TensorBoard: losses, scores, learning rate, seconds.
+
+    Args:
+        folder: of all runs; each has its own inside.
+
+    Raises:
+        ImportError: the package tensorboard is missing.
+    """
+
+    def __init__(self, folder: Path):
+        try:
+            import torch.utils.tensorboard as tensorboard
+        except ImportError as error:
+            raise ImportError(
+                "TensorBoard is asked for, but the package tensorboard is missing: "
+                "pip install tensorboard"
+            ) from error
+        self.make, self.folder, self.writer = tensorboard.SummaryWriter, Path(folder), None
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+        # What a run wrote after its last checkpoint is written again, and shall count once.
+        self.writer = self.make(str(self.folder / run.name), purge_step=first_epoch)
+
+    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
+        pass
+
+    def epoch(self, entry: Mapping[str, Any]) -> None:
+        scalars = {"lr": entry["lr"], "seconds": entry["seconds"]}
+        scalars |= {f"loss/{task}": value for task, value in entry["losses"].items()}
+        for split in ("test", "val"):
+            for task, values in entry.get(split, {}).items():
+                scalars |= {f"{split}/{task}/{name}": value for name, value in values.items()}
+        for name, value in scalars.items():
+            self.writer.add_scalar(name, value, entry["epoch"])
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is pending."""
+        if self.writer is not None:
+            self.writer.close()
+        self.writer = None
+
+
+class Several:
+    """Tells everything to several others."""
+
+    def __init__(self, watches: Sequence[Any]):
+        self.watches = watches
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+        for watch in self.watches:
+            watch.begin(run, epochs, steps, first_epoch)
+
+    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
+        for watch in self.watches:
+            watch.step(epoch, step, losses)
+
+    def epoch(self, entry: Mapping[str, Any]) -> None:
+        for watch in self.watches:
+            watch.epoch(entry)
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        for watch in self.watches:
+            watch.end(record)
+
+    def close(self) -> None:
+        """Close them all."""
+        for watch in self.watches:
+            watch.close()
