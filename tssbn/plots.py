@@ -1,6 +1,7 @@
 """What the figures of several chapters share: one look, one palette, a few marks."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,21 @@ from torch import Tensor
 
 from .data.target import Target
 
-__all__ = ["COLORS", "class_colors", "gates", "images", "samples", "spread", "style"]
+if TYPE_CHECKING:
+    from .training.table import Table
+
+__all__ = [
+    "COLORS",
+    "METHODS",
+    "class_colors",
+    "deltas",
+    "gates",
+    "images",
+    "learning",
+    "samples",
+    "spread",
+    "style",
+]
 
 # Okabe and Ito's set: distinct to colour-blind readers and in grey.
 COLORS = {
@@ -78,6 +93,63 @@ def spread(ax: Axes, x: Sequence, runs: Iterable, color: str, label: str, **line
     runs, color = np.asarray(runs), COLORS.get(color, color)
     ax.plot(x, runs.mean(0), color=color, label=label, **line)
     ax.fill_between(x, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0)
+
+
+METHODS = {
+    "stl": "black",
+    "hps": "orange",
+    "cross-stitch": "purple",
+    "mtan": "sky",
+    "tsbn": "green",
+    "tsbn-x100": "red",
+    "tssbn": "blue",
+}
+
+
+def deltas(ax: Axes, table: "Table") -> None:
+    """Δm of each method as a bar, its standard deviation over seeds as a line.
+
+    A diamond is what the paper prints, if it does.
+
+    Args:
+        table: of :func:`tssbn.training.table.table`.
+    """
+    rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
+    for height, row in enumerate(rows):
+        color = COLORS[METHODS.get(row.method, "black")]
+        ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.spread, color=color, ecolor="#555555")
+        if "delta" in row.paper:
+            ax.plot(row.paper["delta"], height, "D", color="white", markeredgecolor="black")
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(rows)), [row.title for row in rows])
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("Δm against single-task networks, %")
+
+
+def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[str]) -> None:
+    """The first metric of a task on the test images, epoch by epoch; bands are lowest to highest.
+
+    Args:
+        records: of :func:`tssbn.training.loop.train`, any number of seeds of each method.
+        task: of the benchmark; ``"mean"`` for the mean of all.
+    """
+    records = list(records)
+    for method in methods:
+        runs = [
+            [_score(record, entry["test"], task) for entry in record["epochs"]]
+            for record in records
+            if record["method"] == method
+        ]
+        if runs:
+            epochs = range(1, len(runs[0]) + 1)
+            spread(ax, epochs, runs, METHODS.get(method, "black"), method)
+    ax.set_xlabel("epoch")
+
+
+def _score(record: Mapping, scores: Mapping, task: str) -> float:
+    metric = record["metric"]
+    names = metric if task == "mean" else [task]
+    return float(np.mean([scores[name][metric[name]] for name in names]))
 
 
 def gates(ax: Axes, values: Tensor, color: str, label: str | None = None) -> None:

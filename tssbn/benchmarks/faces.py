@@ -38,6 +38,6 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
             partial(CelebANet, filters), partial(nn.Linear, 8 * filters), example(side, side)
         ),
         tasks=tasks,
-        recipe=Recipe(epochs=15, batch=64, lr=4e-3, select="val"),
+        recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),
         average=True,
     )

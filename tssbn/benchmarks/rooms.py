@@ -29,5 +29,5 @@ def benchmark(
             partial(SegNet, filters), partial(SegNetHead, width=filters), example(height, width)
         ),
         tasks=tasks,
-        recipe=Recipe(epochs=12, batch=16, lr=3e-3, schedule="cosine"),
+        recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
     )

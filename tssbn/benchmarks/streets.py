@@ -38,6 +38,6 @@ def benchmark(
             example(height, width),
         ),
         tasks=tasks,
-        recipe=Recipe(epochs=12, batch=16, lr=3e-3, schedule="cosine"),
+        recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
         scale=centred,
     )
