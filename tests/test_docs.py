@@ -19,18 +19,20 @@ NEEDS = {
     "tssbn.data.digits": ("sklearn",),
     "tssbn.data.entries": ("torchvision",),
     "tssbn.data.files": ("PIL",),
+    "tssbn.networks.deeplab": ("timm", "torchvision"),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning": ("torch_pruning",),
-    "tssbn.training.base": ("torchmetrics",),
     "tssbn.training.boundary": ("torchmetrics", "scipy", "skimage"),
-    "tssbn.training.metrics": ("torchmetrics",),
+    "tssbn.training.records": (),
     "tssbn.training.saliency": ("torchmetrics",),
 }
+WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
 
 
 def load(name):
     """The module, or a skip where what it or its examples need is not installed."""
-    for needed in NEEDS.get(name, ()):
+    trainer = name.startswith(("tssbn.baselines", "tssbn.benchmarks", "tssbn.training."))
+    for needed in NEEDS.get(name, WHOLE if trainer else ()):
         pytest.importorskip(needed)
     return importlib.import_module(name)
 

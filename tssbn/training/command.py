@@ -213,13 +213,15 @@ def _scores(record: Mapping[str, Any]) -> str:
 
 def _methods(options: argparse.Namespace) -> int:
     from tssbn.baselines import methods
-    from tssbn.training.run import _options as known
+    from tssbn.training.run import options_of
 
     for name, method in methods().items():
         build = method.build.func if isinstance(method.build, partial) else method.build
         module = sys.modules[build.__module__]
         _print(
-            f"{name} ({method.title})", module, settings=known(method.build) | known(method.groups)
+            f"{name} ({method.title})",
+            module,
+            settings=options_of(method.build) | options_of(method.groups),
         )
     return 0
 
@@ -227,11 +229,11 @@ def _methods(options: argparse.Namespace) -> int:
 def _benchmarks(options: argparse.Namespace) -> int:
     from tssbn.benchmarks import benchmarks
     from tssbn.training.catalogue import described
-    from tssbn.training.run import _options as known
+    from tssbn.training.run import options_of
 
     for name, make in benchmarks().items():
         recipe = asdict(described(name).recipe)
-        _print(name, sys.modules[make.__module__], settings=known(make), recipe=recipe)
+        _print(name, sys.modules[make.__module__], settings=options_of(make), recipe=recipe)
     return 0
 
 

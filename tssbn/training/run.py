@@ -9,7 +9,7 @@ from typing import Any
 from tssbn.baselines import Method, methods
 from tssbn.benchmarks import Benchmark, Recipe, benchmarks
 
-__all__ = ["Run", "plan"]
+__all__ = ["Run", "options_of", "plan"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan(
     if seed < 0:
         raise ValueError(f"seed={seed} must be 0 or more")
     settings = dict(settings or {})
-    arguments = _options(make)
+    arguments = options_of(make)
     real = "root" in signature(make).parameters
     if real and root is None:
         raise ValueError(
@@ -84,7 +84,7 @@ def plan(
     if not real and root is not None:
         raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
 
-    options = _options(chosen.build) | _options(chosen.groups)
+    options = options_of(chosen.build) | options_of(chosen.groups)
     of_recipe = [field.name for field in fields(Recipe)]
     for key, value in settings.items():
         if key in arguments or key in options:
@@ -112,8 +112,13 @@ def _known(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def _options(function: Callable) -> dict[str, Any]:
-    """Parameters with a default: those that a setting may change, and the default."""
+def options_of(function: Callable) -> dict[str, Any]:
+    """Parameters with a default: those that a setting may change, and the default.
+
+    Example:
+        >>> options_of(benchmarks()["rooms"])["n"]
+        800
+    """
     parameters = signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not Parameter.empty}
 

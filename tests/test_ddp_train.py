@@ -1,0 +1,121 @@
+"""Two processes train as one does, where the mathematics says so; this file is their program."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("lightning_fabric")
+pytest.importorskip("timm")
+pytest.importorskip("torchmetrics")
+
+import tiny
+
+from tssbn.training import checkpoint
+from tssbn.training.loop import train
+
+# Without statistics of a batch every image counts by itself, and two halves make a whole.
+RUNS = {
+    "one pass": lambda: tiny.run("tssbn", nn.GroupNorm),
+    "a pass for each task": lambda: tiny.run("tssbn", nn.GroupNorm, tasks_per_pass=1),
+    "one trunk": lambda: tiny.run("hps", nn.GroupNorm),
+    "a network for each task": lambda: tiny.run("stl", nn.GroupNorm),
+    "batch statistics": lambda: tiny.run("tssbn"),
+    "batch statistics, at rest": lambda: tiny.run("tssbn", lr=1e-30),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two processes under torchrun leave of every run."""
+    folder = tmp_path_factory.mktemp("ddp")
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, __file__, str(folder)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def results(folder, name):
+    """Network and record of both processes."""
+    states = [torch.load(folder / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    records = [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in (0, 1)]
+    return states, records
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_both_processes_hold_the_same_network(folder, name):
+    (one, other), records = results(folder, name)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert all(value.isfinite().all() for value in one.values())
+    assert records[0]["epochs"][-1]["test"] == records[1]["epochs"][-1]["test"]
+    assert records[0]["devices"] == 2 and records[0]["finished"]
+
+
+@pytest.mark.parametrize("name", list(RUNS)[:4])
+def test_two_processes_are_one_with_the_joint_batch(folder, name):
+    (state, _), (record, _) = results(folder, name)
+    net, alone = train(RUNS[name](), accelerator="cpu")
+    torch.testing.assert_close(state, net.state_dict(), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(record["epochs"], alone["epochs"], strict=True):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-5)
+        for task, values in theirs["test"].items():
+            assert ours["test"][task] == pytest.approx(values, rel=1e-4)
+
+
+def test_every_part_is_normalised_by_itself(folder):
+    """Not by what both processes see, as SyncBatchNorm would; the running mean is that of both."""
+    (state, _), _ = results(folder, "batch statistics, at rest")
+    alone = train(RUNS["batch statistics, at rest"](), accelerator="cpu").net.state_dict()
+    torch.testing.assert_close(state["trunk.1.running_mean"], alone["trunk.1.running_mean"])
+    assert (state["trunk.1.running_var"] - alone["trunk.1.running_var"]).abs().max() > 1e-4
+
+
+def test_the_first_process_alone_keeps_the_checkpoint(folder):
+    assert checkpoint.load(folder / "run")["record"]["devices"] == 2
+    assert not list((folder / "run").glob("*.part"))
+
+
+def test_an_error_of_the_first_process_reaches_all(folder):
+    for rank in 0, 1:
+        assert "is the checkpoint of an earlier start" in (folder / f"error-{rank}").read_text()
+        assert "another process trains in" in (folder / f"locked-{rank}").read_text()
+
+
+def program(folder: Path) -> None:
+    rank = os.environ["RANK"]
+    torch.set_num_threads(1)
+    for name, run in RUNS.items():
+        trained = train(run(), accelerator="cpu")
+        torch.save(trained.net.state_dict(), folder / f"{name}-{rank}.pt")
+        (folder / f"{name}-{rank}.json").write_text(json.dumps(trained.record))
+    train(tiny.run(), folder / "run", accelerator="cpu")
+    try:
+        train(tiny.run(), folder / "run", accelerator="cpu")
+    except ValueError as error:
+        (folder / f"error-{rank}").write_text(str(error))
+    with checkpoint.claim(folder / "other" / rank):  # of the first, what the run would take
+        try:
+            train(tiny.run(), folder / "other" / "0", accelerator="cpu")
+        except BlockingIOError as error:
+            (folder / f"locked-{rank}").write_text(str(error))
+
+
+if __name__ == "__main__":
+    program(Path(sys.argv[1]))

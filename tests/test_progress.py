@@ -1,0 +1,109 @@
+"""What a run shows while it trains."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("tqdm")
+
+from tssbn.training import progress
+from tssbn.training.progress import Bar, Lines, Several, TensorBoard
+
+RUN = SimpleNamespace(name="rooms/tssbn-0")
+
+
+def losses():
+    return {"segmentation": 1.25, "depth": 0.5}
+
+
+def entry(epoch, seconds=30.0):
+    return {
+        "epoch": epoch,
+        "seconds": seconds,
+        "lr": 1e-3,
+        "losses": losses(),
+        "test": {"segmentation": {"miou": 0.4375, "accuracy": 0.6}, "depth": {"absolute": 0.48}},
+    }
+
+
+def watch_all(watch, first=1, epochs=3, steps=4):
+    watch.begin(RUN, epochs, steps, first)
+    for epoch in range(first, epochs + 1):
+        for step in range(1, steps + 1):
+            watch.step(epoch, step, losses)
+        watch.epoch(entry(epoch))
+    watch.end({})
+    watch.close()
+    return watch
+
+
+def test_a_line_for_each_epoch(capsys):
+    watch_all(Lines(), first=2)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "rooms/tssbn-0: 3 epochs of 4 steps, from epoch 2"
+    assert lines[0] == (
+        "epoch 2/3 | loss segmentation 1.25, depth 0.5 | test segmentation 43.75%, depth 0.48"
+        " | 30.0 s, 0:00:30 left"
+    )
+    assert lines[1].endswith("0:00:00 left") and len(lines) == 2
+
+
+def test_lines_do_not_look_at_the_losses_of_a_step():
+    watch = Lines(io.StringIO())
+    watch.begin(RUN, 3, 4, 1)
+    watch.step(1, 1, lambda: pytest.fail("a GPU would have to be waited for"))
+
+
+def test_the_bar_is_below_the_lines():
+    file = io.StringIO()
+    bar = watch_all(Bar(file))
+    text = file.getvalue()
+    assert "epoch 3/3 | loss" in text and "100%" in text
+    assert "loss segmentation 1.25, depth 0.5" in text.split("epoch 1/3")[0]
+    assert bar.bar is None
+    bar.close()  # any time
+
+
+def test_the_bar_of_a_resumed_run_starts_where_it_was_stopped():
+    bar = Bar(io.StringIO())
+    bar.begin(RUN, 4, 10, 3)
+    assert (bar.bar.n, bar.bar.total) == (20, 40)
+    bar.begin(RUN, 4, 10, 1)  # after a run that failed
+    assert bar.bar.n == 0
+    bar.close()
+
+
+def test_the_bar_looks_at_the_losses_now_and_then(monkeypatch):
+    clock, looks = [100.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    bar = Bar(io.StringIO())
+    bar.begin(RUN, 1, 30, 1)
+    for step in range(1, 31):
+        clock[0] += 0.1
+        bar.step(1, step, lambda: looks.append("look") or losses())
+    bar.close()
+    assert 4 <= len(looks) <= 7  # of three seconds, twice a second at most
+
+
+def test_many_tasks_are_a_mean():
+    scores = {f"a{i}": {"f1": i / 40} for i in range(40)}
+    assert progress.scores_text(scores) == "mean of 40 48.75%"
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    watch_all(Several([Lines(io.StringIO()), TensorBoard(tmp_path)]))
+    events = EventAccumulator(str(tmp_path / RUN.name)).Reload()
+    assert [scalar.step for scalar in events.Scalars("loss/depth")] == [1, 2, 3]
+    assert events.Scalars("test/segmentation/miou")[0].value == 0.4375
+    assert {"lr", "seconds", "test/depth/absolute"} <= set(events.Tags()["scalars"])
+
+
+def test_tensorboard_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        TensorBoard(tmp_path)

@@ -1,0 +1,203 @@
+"""The queue: what it reads, what it takes next, and how it goes on."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torchmetrics")
+pytest.importorskip("torchvision")
+pytest.importorskip("lightning_fabric")
+
+from tssbn.__main__ import main
+from tssbn.training import loop, queue
+from tssbn.training.loop import train
+from tssbn.training.progress import Lines
+
+SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TSSBN_DATA", raising=False)
+    (tmp_path / "data/results").mkdir(parents=True)
+    return tmp_path
+
+
+def write(*entries):
+    lines = ",\n".join(f"  {{ {entry} }}" for entry in entries)
+    Path("queue.toml").write_text(f"runs = [\n{lines}\n]\n")
+    return Path("queue.toml")
+
+
+def entry(method, minutes=1, seed=0, benchmark="rooms", settings=SMALL):
+    return (
+        f'benchmark = "{benchmark}", method = "{method}", seed = {seed}, minutes = {minutes}, '
+        f"settings = {{ {settings} }}"
+    )
+
+
+def states():
+    return [
+        queue.look(job, Path("runs"), Path("data/results"))
+        for job in queue.jobs(Path("queue.toml"))
+    ]
+
+
+def run_queue(*options):
+    return main(["queue", "queue.toml", "--quiet", *options])
+
+
+def test_the_list_of_this_project_is_right():
+    listed = queue.jobs(Path(__file__).parent.parent / "experiments/queue.toml")
+    assert listed[0].run.name == "nyuv2/tssbn-0" and not listed[0].data
+    assert len({job.run.method for job in listed}) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("runs = [", "queue.toml is not TOML"),
+        ("jobs = []", r"must hold one list, runs, got \['jobs'\]"),
+        ('runs = [{ benchmark = "rooms", method = "hps" }]', r"run 1: .* missing \['minutes'\]"),
+        (
+            'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, x = 2 }]',
+            r"unknown \['x'\]",
+        ),
+        ('runs = [{ benchmark = "rooms", method = "hps", minutes = 0 }]', "minutes=0 must be"),
+        (f"runs = [{{ {entry('hps', seed=0.5)} }}]", "run 1: seed=0.5 must be an integer"),
+        ('runs = [{ benchmark = "rooms", method = "x", minutes = 1 }]', "run 1: method 'x' is unk"),
+        ('runs = [{ benchmark = "nyuv2", method = "x", minutes = 1 }]', "run 1: method 'x' is unk"),
+        (
+            'runs = [{ benchmark = "x", method = "hps", minutes = 1 }]',
+            "run 1: benchmark 'x' is unk",
+        ),
+        (
+            f"runs = [{{ {entry('hps')} }}, {{ {entry('hps')} }}]",
+            "run 2: rooms/hps-0.*listed twice",
+        ),
+    ],
+)
+def test_a_list_that_is_wrong(text, message, capsys):
+    Path("queue.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        queue.jobs(Path("queue.toml"))
+    assert run_queue("--minutes", "1") == 1
+    assert "error: queue.toml" in capsys.readouterr().err
+
+
+def test_all_are_trained_most_wanted_first(capsys):
+    write(entry("tssbn"), entry("hps", seed=1))
+    assert run_queue("--minutes", "5") == 0
+    out = capsys.readouterr().out
+    assert out.index("tssbn-0") < out.index("hps-1")
+    assert [state.finished for state in states()] == [True, True]
+    for name in ("tssbn-0", "hps-1"):
+        (path,) = Path("data/results/rooms").glob(f"{name}-*.json")
+        assert json.loads(path.read_text())["finished"]
+    assert run_queue("--minutes", "5") == 0
+    assert not capsys.readouterr().out  # nothing is left to do
+
+
+def test_a_stopped_run_goes_on(monkeypatch, capsys):
+    write(entry("tssbn"))
+    now = time.monotonic
+
+    class Slow(Lines):
+        """Makes the clock jump after the first epoch, as if it had taken a minute."""
+
+        def epoch(self, entry):
+            super().epoch(entry)
+            monkeypatch.setattr(loop.time, "monotonic", lambda: now() + 60)
+
+    listed = states()
+    assert not queue.work(listed, 50, Path("runs"), Path("data/results"), Slow())
+    monkeypatch.setattr(loop.time, "monotonic", now)
+    assert "stopped after epoch 1" in capsys.readouterr().out
+    (state,) = states()
+    assert (state.done, state.finished) == (1, False)
+    assert 0 < state.pace < 30  # measured, where 60 s were expected for two epochs
+    assert str(state).startswith("half-done  rooms/tssbn-0") and "1 of 2 epochs" in str(state)
+
+    assert run_queue("--minutes", "5") == 0
+    assert "from epoch 2" in capsys.readouterr().out
+    assert states()[0].finished
+    (path,) = Path("data/results/rooms").glob("*.json")
+    stopped = json.loads(path.read_text())
+    whole = train(queue.jobs(Path("queue.toml"))[0].run).record
+    assert [e["test"] for e in stopped["epochs"]] == [
+        {t: {k: pytest.approx(v, rel=1e-5) for k, v in of.items()} for t, of in e["test"].items()}
+        for e in whole["epochs"]
+    ]
+
+
+def test_what_does_not_fit_is_passed_over(capsys):
+    write(entry("tssbn", minutes=100), entry("hps", minutes=0.5))
+    assert run_queue("--minutes", "1") == 0
+    assert [state.finished for state in states()] == [False, True]
+    assert not list(Path("runs/rooms").glob("tssbn*"))
+
+
+def test_a_failing_run_does_not_stop_the_others(monkeypatch, capsys):
+    write(entry("tssbn"), entry("hps"))
+
+    def fails(run, *arguments, **options):
+        if run.method == "tssbn":
+            raise FloatingPointError("the loss is NaN")
+        return train(run, *arguments, **options)
+
+    monkeypatch.setattr(loop, "train", fails)
+    assert run_queue("--minutes", "5") == 1
+    assert "failed: rooms/tssbn-0" in capsys.readouterr().err
+    assert [state.finished for state in states()] == [False, True]
+
+
+def test_a_run_without_its_data_is_not_tried(capsys):
+    write('benchmark = "nyuv2", method = "hps", minutes = 1')
+    assert run_queue("--minutes", "5") == 0
+    assert run_queue("--minutes", "5", "--dry") == 0
+    assert "no data    nyuv2/hps-0" in capsys.readouterr().out
+    (job,) = queue.jobs(Path("queue.toml"), {"nyuv2": "there"})
+    assert job.data
+
+
+def test_a_dry_run_says_what_would_be_done(capsys):
+    write(entry("tssbn", minutes=6), entry("hps", minutes=4), entry("stl", minutes=8))
+    assert run_queue("--minutes", "7", "--dry") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("0 of 2 epochs, 6.0 minutes left: to the end")
+    assert lines[1].endswith("4.0 minutes left")  # an epoch takes two minutes
+    assert lines[-1] == "18.0 minutes left in all, 6.0 minutes of them now"
+    assert run_queue("--minutes", "9", "--dry") == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("4.0 minutes left: a part")
+    assert not Path("runs").exists()
+
+
+def test_a_measured_run_of_another_seed_tells_the_pace():
+    write(entry("hps", minutes=100), entry("hps", minutes=100, seed=1), entry("stl", minutes=100))
+    job = queue.jobs(Path("queue.toml"))[0]
+    record = {"method": "hps", "settings": dict(job.run.settings)}
+    record["epochs"] = [{"seconds": 3.0}, {"seconds": 5.0}]
+    queue.records.write(job.run.name, record, Path("data/results"))
+    assert [state.pace for state in states()] == [4, 4, 3000]
+
+
+def test_runs_of_one_benchmark_share_its_data(monkeypatch):
+    write(entry("hps"), entry("tssbn"), entry("hps", settings=SMALL.replace("16", "20")))
+    held = queue._Held("cpu")
+    data = [dict(held.of(job.run)) for job in queue.jobs(Path("queue.toml"))]
+    assert data[0]["train"] is data[1]["train"] and data[0]["test"] is data[1]["test"]
+    assert [len(of["train"]) for of in data] == [16, 16, 20]
+
+
+def test_a_damaged_checkpoint_is_named_when_it_is_tried(capsys):
+    write(entry("hps"), entry("tssbn"))
+    folder = Path("runs") / states()[0].job.run.name
+    folder.mkdir(parents=True)
+    (folder / "last.pt").write_bytes(b"no checkpoint")
+    assert states()[0].done == 0
+    assert run_queue("--minutes", "5") == 1
+    assert "failed: rooms/hps-0" in capsys.readouterr().err
+    assert states()[1].finished

@@ -1,0 +1,178 @@
+"""Tables from records: what stands in a cell, and what never stands in one table."""
+
+import statistics
+
+import pytest
+
+pytest.importorskip("torchmetrics")
+pytest.importorskip("torchvision")
+
+from tssbn.benchmarks import benchmarks
+from tssbn.training.catalogue import described, real
+from tssbn.training.cost import delta_m
+from tssbn.training.table import ORDER, TABLES, table
+
+METRIC = {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
+UP = {"segmentation": True, "depth": False, "normal": False}
+
+
+def record(method="stl", seed=0, benchmark="nyuv2", values=(0.4, 0.6, 24.0), **changes):
+    """A finished run of two epochs; the first is the better one."""
+    metric, up = changes.pop("metric", METRIC), changes.pop("directions", UP)
+    last = dict(zip(metric, values, strict=True))
+    first = {task: value * (1.5 if up[task] else 0.5) for task, value in last.items()}
+    return {
+        "benchmark": benchmark,
+        "method": method,
+        "seed": seed,
+        "settings": {},
+        "recipe": {"epochs": 2, "select": "last", "tasks_per_pass": None},
+        "data": {
+            "made": False,
+            "kind": "real subset",
+            "splits": {
+                "train": {"samples": 8000, "official": 162770, "sha256": "a"},
+                "test": {"samples": 654, "official": 654, "sha256": "b"},
+            },
+        },
+        "device": "a GPU",
+        "precision": "bf16",
+        "parameters": 300 if method == "stl" else 100,
+        "macs": 4_000_000_000 if method == "stl" else 3_000_000_000,
+        "directions": up,
+        "metric": metric,
+        "epochs": [
+            {"epoch": e, "test": {task: {metric[task]: of[task]} for task in metric}}
+            for e, of in ((1, first), (2, last))
+        ],
+        "finished": True,
+        **changes,
+    }
+
+
+def row(made, method):
+    return next(row for row in made.rows if row.method == method)
+
+
+def test_values_are_means_over_seeds_in_the_units_of_the_paper():
+    runs = [record(seed=s, values=(v, 0.6, 24.0)) for s, v in enumerate((0.40, 0.41, 0.45))]
+    single = row(table("nyuv2", runs), "stl")
+    assert single.seeds == (0, 1, 2)
+    assert single.values["segmentation"].mean == pytest.approx(42.0)
+    assert single.values["segmentation"].spread == pytest.approx(statistics.stdev((40, 41, 45)))
+    assert single.values["depth"] == pytest.approx((0.6, 0.0))
+    assert single.paper["segmentation"] == 41.45
+
+
+def test_delta_is_each_seed_against_the_mean_of_the_single_task_networks():
+    singles = [(0.40, 0.6, 24.0), (0.44, 0.5, 26.0)]
+    gated = [(0.45, 0.5, 23.0), (0.44, 0.48, 25.0), (0.50, 0.47, 22.0)]
+    runs = [record("stl", seed, values=v) for seed, v in enumerate(singles)]
+    runs += [record("tssbn", seed, values=v) for seed, v in enumerate(gated)]
+    made = table("nyuv2", runs)
+    base = dict(zip(METRIC, (0.42, 0.55, 25.0), strict=True))
+    expected = [delta_m(dict(zip(METRIC, v, strict=True)), base, UP) for v in gated]
+    delta = row(made, "tssbn").delta
+    assert delta.mean == pytest.approx(statistics.fmean(expected))
+    assert delta.spread == pytest.approx(statistics.stdev(expected))
+    assert row(made, "stl").delta.mean == pytest.approx(0)
+    assert row(made, "tssbn").parameters == pytest.approx(1 / 3)
+    assert row(made, "tssbn").macs == pytest.approx(3 / 4)
+
+
+def test_without_single_task_networks_there_is_no_delta():
+    hps = row(table("nyuv2", [record("hps")]), "hps")
+    assert hps.delta is None and hps.values["segmentation"] == (40.0, None)
+    assert (hps.parameters, hps.macs) == (100, 3_000_000_000)
+    assert "3.0G" in str(table("nyuv2", [record("hps")]))
+
+
+def test_of_many_attributes_the_mean_counts():
+    metric = {"a": "f1", "b": "f1"}
+    more = {"benchmark": "celeba", "metric": metric, "directions": dict.fromkeys(metric, True)}
+    runs = [record("stl", values=(0.2, 0.8), **more), record("hps", values=(0.3, 0.6), **more)]
+    made = table("celeba", runs)
+    assert list(made.tasks) == ["mean"]
+    assert row(made, "hps").values["mean"].mean == pytest.approx(45)
+    assert row(made, "hps").delta.mean == pytest.approx(-10)  # the mean of the gains is +12.5
+    assert row(made, "hps").paper["mean"] == 67.06
+
+
+def test_the_best_epoch_instead():
+    made = table("nyuv2", [record()], best=True)
+    assert row(made, "stl").values["segmentation"].mean == pytest.approx(60)
+    assert "best on the test images" in made.caption
+
+
+def test_a_value_that_is_not_a_number_is_seen():
+    broken = record("hps")
+    broken["epochs"][-1]["test"]["segmentation"]["miou"] = None
+    made = table("nyuv2", [record(), broken])
+    assert "nan" in str(made) and row(made, "hps").values["depth"].mean == 0.6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": {"epochs": 3, "select": "last"}}, r"'epochs' of recipe is 3 and 2"),
+        ({"settings": {"n": 5}}, r"'n' of settings is 5 and None"),
+        ({"data": {"splits": {"train": {"sha256": "c"}}}}, r"'train' of data is c and a"),
+        ({"benchmark": "rooms"}, "rooms/hps-1 is a record of rooms, not of nyuv2"),
+        ({"finished": False}, "nyuv2/hps-1 is not finished"),
+        ({"method": "stl", "seed": 0}, "two records of nyuv2/stl-0"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        table("nyuv2", [record(), record(**{"method": "hps", "seed": 1} | changes)])
+
+
+def test_tasks_per_pass_may_differ():
+    recipe = {"epochs": 2, "select": "last", "tasks_per_pass": 1}
+    assert len(row(table("nyuv2", [record(), record(seed=1, recipe=recipe)]), "stl").seeds) == 2
+
+
+def test_a_table_without_records_has_the_paper_and_empty_cells():
+    for name in TABLES["1"]:
+        made = table(name, [])
+        assert [row.method for row in made.rows] == list(ORDER)
+        assert all(not row.values and row.delta is None for row in made.rows)
+        assert "no records" in str(made)
+        assert f"{described(name).paper['tssbn']['delta']:+.2f}" in str(made)
+
+
+def test_the_text_fits_a_terminal():
+    runs = [record(m, s, values=(0.4 + s / 7, 0.6, 24.0)) for m in ORDER for s in range(3)]
+    text = str(table("nyuv2", runs))
+    assert max(map(len, text.splitlines())) <= 100
+    caption = " ".join(text.split())
+    assert "real subset data (8,000 train of 162,770, 654 test)" in caption
+    assert "bf16 on a GPU" in caption and "the last of 2 epochs" in caption
+    for cell in ("54.29 ± 14.29", "0.600 ± 0.000", "24.00 ± 0.00", "+0.00 ±", "0.33", "TSBN ×100"):
+        assert cell in text, cell
+
+
+def test_no_gain_has_no_minus():
+    runs = [record(seed=s, values=(v, 0.5, 24.0)) for s, v in enumerate((0.1, 0.2, 0.3, 0.7))]
+    assert "-0.00" not in str(table("nyuv2", runs))
+
+
+def test_other_methods_come_last():
+    assert table("rooms", [record("another", benchmark="rooms")]).rows[-1].title == "another"
+
+
+def test_as_a_frame():
+    pytest.importorskip("pandas")
+    runs = [record("stl"), record("tssbn", values=(0.5, 0.5, 24.0)), record("tssbn", 1)]
+    frame = table("nyuv2", runs).frame()
+    assert list(frame.index) == ["STL", "HPS", "Cross-Stitch", "MTAN", "TSBN", "TSBN ×100", "TSσBN"]
+    gated = frame.loc["TSσBN"]
+    assert gated["seeds"] == 2 and gated["segmentation"] == pytest.approx(45)
+    assert gated["segmentation paper"] == 43.75 and gated["Δm paper"] == 6.93
+    assert frame["segmentation"].notna().sum() == 2
+
+
+def test_what_is_known_without_data():
+    assert {name for name in benchmarks() if real(name)} == set(TABLES["1"])
+    with pytest.raises(ValueError, match="benchmark 'x' is unknown, use one of celeba"):
+        table("x", [])
