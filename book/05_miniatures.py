@@ -100,7 +100,7 @@ train, test = make("train", 300, 500), make("test", 60, 500)
 # Let us answer every question without looking. For each pixel we give the
 # class that is commonest in the training images; of every face we say "no" to
 # whatever is asked. How often are we right? And what does the benchmark's own
-# score say?
+# score say, of which more below?
 
 # %% mystnb={"image": {"alt": "Bars for seven tasks. Answering without looking is right for a third to almost all of the pixels or faces; by the score of the benchmark the same answers get little or nothing."}}
 DENSE = [
@@ -117,7 +117,7 @@ def commonest(name, task):
 
 
 def benchmark_score(task, target, guess, truth):
-    """Of a constant answer, in the unit of the benchmark's table."""
+    """Of a constant answer, from 0 to 1."""
     if task == "saliency":
         metric = SaliencyF(inputs="probabilities")
     elif task == "boundary":
@@ -171,9 +171,24 @@ assert max(accuracy) > 0.85 and max(score) < 0.4
 
 # %% [markdown]
 # A network that has learned nothing looks good if the question is put this
-# way. The scores of the benchmarks are made so that it does not. But they
-# differ in their small print, and a number without its rule cannot be
-# compared. So: what do the tasks look like, and how exactly is each scored?
+# way. The scores of the benchmarks are made so that it does not. But a score
+# has a blind answer of its own. Where it counts nothing but what is found, it
+# prefers "yes" to "no":
+
+# %%
+yes = {}
+for task in ("saliency", "boundary"):
+    truth, target = test["rooms"][:][task], test["rooms"].targets[task]
+    yes[task] = benchmark_score(task, target, torch.ones_like(truth), truth)
+metric = Attributes(len(attributes), inputs="probabilities")
+metric.update(torch.ones(attributes.T.shape), attributes.T)
+yes["all attributes"] = metric.compute()["f1"]
+{f'"yes" to {task}': round(value, 2) for task, value in yes.items()}
+
+# %% [markdown]
+# So it is the best constant answer *by the score* that a network has to beat;
+# for classes that is the commonest one. And the scores differ in their small
+# print. What do the tasks look like, and how exactly is each scored?
 #
 # ## The miniatures
 #
@@ -181,28 +196,36 @@ assert max(accuracy) > 0.85 and max(score) < 0.4
 #
 # NYUv2 asks for three maps: the class of each pixel out of 13, its depth in
 # metres, and the {term}`surface normal`, the direction that the surface faces.
-# PASCAL-Context asks for human parts, saliency (what one looks at first) and
-# boundaries too. White is void: people are none of the 13 classes, annotators
-# leave gaps along outlines, and a depth camera sees nothing on glass and
-# beside near edges. The pictures below have twice the resolution that we
-# train with.
+# PASCAL-Context asks for human parts, saliency (what one looks at first; here
+# people, or else the largest object) and boundaries too. White is *void*,
+# which no score counts: people, mirrors and radiators have no class here,
+# annotators leave gaps along outlines, and a depth camera sees nothing on
+# glass and beside near edges.
+#
+# Each key of colours is that of the row above it. Depth is the brighter the
+# nearer; normals are red to the right, green upwards, blue towards us; what is
+# salient, or a boundary, is blue. The pictures have twice the resolution that
+# we train with.
 
 # %% mystnb={"image": {"alt": "Five made rooms with furniture, windows, pictures and people, and under each its six maps: classes, depth, normals, human parts, saliency and boundaries."}}
 shown = rooms("test", 8, tasks=ROOM_TASKS)
-plots.samples(shown[[0, 1, 2, 4, 5]], shown.targets, "segmentation")
+plots.samples(shown[[0, 1, 2, 4, 5]], shown.targets, "segmentation", "parts")
 plt.show()
 
 # %% [markdown]
 # ### Streets, for Cityscapes
 #
-# Nineteen classes; the parts of people and vehicles; and the {term}`disparity`,
-# by how many pixels a point moves between the two cameras of a stereo pair. It
-# is the focal length times the distance of the cameras over the depth: large
-# for what is near, 0 at infinity, void in the sky.
+# Nineteen classes; the parts of people, cars, lorries and buses (Cityscapes
+# has none of trams, which are its class *train*, nor of two-wheelers); and the
+# {term}`disparity`, by how many pixels a point moves between the two cameras of
+# a stereo pair. It is the focal length times the distance of the cameras over
+# the depth: large for what is near, 0 at infinity. It is void in the sky and
+# where only one camera sees: on the left border, and left of near things. The
+# white arc below is the bonnet of our own car, void for classes and disparity.
 
 # %% mystnb={"image": {"alt": "Four made streets from a driver's view with houses, trees, cars, people, lamps and signs, and under each its classes, parts and disparity."}}
 shown = streets("test", 8)
-plots.samples(shown[[0, 1, 2, 4]], shown.targets, "segmentation")
+plots.samples(shown[[0, 1, 2, 4]], shown.targets, "segmentation", "parts")
 plt.show()
 
 # %% [markdown]
@@ -229,9 +252,9 @@ for region, names in REGIONS.items():
 # ### No class is as common as another
 #
 # A wall is everywhere, a book hardly anywhere. So it is in NYUv2 and in
-# Cityscapes; a score that counts pixels would see walls and roads alone.
+# Cityscapes; a score that counts pixels would see little but walls and roads.
 
-# %% mystnb={"image": {"alt": "Two bar charts on a logarithmic scale. In rooms the wall covers about two fifths of the pixels, televisions and books about one in a hundred; in streets road and building cover most, traffic lights and riders less than one in a hundred."}}
+# %% mystnb={"image": {"alt": "Two charts on a logarithmic scale, a dot for each class, the commonest above. In rooms the wall leads by far; in streets road and building. From the first class to the last is a fall by more than a factor of thirty."}}
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.4))
 for ax, name in zip(axes, ("rooms", "streets"), strict=True):
     classes = train[name].targets["segmentation"].classes
@@ -241,9 +264,7 @@ for ax, name in zip(axes, ("rooms", "streets"), strict=True):
         / (labels >= 0).sum()
     )
     order = share.argsort()
-    ax.barh(
-        [classes[i] for i in order], share[order], color=plots.COLORS["blue"]
-    )
+    ax.plot(share[order], [classes[i] for i in order], "o")
     ax.set(xscale="log", xlabel=f"share of the labelled pixels of {name}")
     ax.tick_params(axis="y", labelsize=8)
     assert share.max() > 30 * share[share > 0].min()
@@ -253,9 +274,9 @@ plt.show()
 # %% [markdown]
 # ## Every metric on an example that fits on a page
 #
-# All metrics are sums over pixels or faces that are collected batch by batch.
-# `update` takes a batch, `compute` gives the score. What the target marks as
-# *void* (label $-1$, depth 0, a normal of length 0) changes no score.
+# Every metric is fed batch by batch: `update` takes a batch, `compute` gives
+# the score of all. What the target marks as void (label $-1$, depth 0, a
+# normal of length 0) changes no score.
 #
 # ### Segmentation: mIoU
 #
@@ -290,7 +311,9 @@ guess = torch.tensor(
 # $$ (eq-miou)
 #
 # The matrix $n$ is summed over *all* images first. To average the mIoU of
-# single images is another rule, and gives other numbers.
+# single images is another rule, and gives other numbers. A class that is
+# neither in the truth nor in the guess is 0/0, as lower legs may be where few
+# images show people. We leave it out of the mean; some public codes count 0.
 
 # %%
 known = truth >= 0
@@ -381,7 +404,7 @@ assert abs(package["mean"] - angle.mean().item()) < 1e-3
 # $$ (eq-f1)
 #
 # with true positives $TP$, false positives $FP$ and false negatives $FN$,
-# counted over the whole split, for each attribute of its own; the mean over
+# counted over the whole split, for each attribute by itself; the mean over
 # the attributes is CelebA's score. One bald man among ten: to say "no" ten
 # times is right nine times and has $F_1 = 0$. To find him and one other is
 # right nine times too.
@@ -417,8 +440,9 @@ result
 # $$ (eq-maxf)
 #
 # The published tables of PASCAL-Context come from a code that takes the
-# sigmoid of the probability once more, so that only five of the 19 thresholds
-# differ. `double_sigmoid=True` does the same, to compare with those tables.
+# sigmoid of what is a probability already. `double_sigmoid=True` does the same,
+# to compare with those tables. Four pixels, scored after one sigmoid and after
+# two:
 
 # %%
 salient = torch.tensor([1, 1, 0, 0])
@@ -436,18 +460,26 @@ for double in (False, True):
     thresholds = torch.arange(1, 20) / 20
     if double:
         thresholds = (thresholds / (1 - thresholds)).log()  # undoes a sigmoid
+        inside = thresholds[(thresholds > 0) & (thresholds < 1)]
     metric = SaliencyF(inputs="probabilities", double_sigmoid=double)
     metric.update(probability.view(1, 1, 4), salient.view(1, 1, 4))
-    max_f["twice" if double else "once"] = round(metric.compute()["max_f"], 3)
+    max_f["two" if double else "one"] = round(metric.compute()["max_f"], 3)
     assert abs(metric.compute()["max_f"] - max(map(f_at, thresholds))) < 1e-6
+print("thresholds that two sigmoids leave, beside 0:", inside.numpy().round(3))
 max_f
 
 # %% [markdown]
+# With one sigmoid a threshold parts 0.75 from 0.7, and all is right. The second
+# squeezes all probabilities into a short interval that few thresholds meet, and
+# none of them parts these two. The best answer takes the third pixel, too:
+# $P = 2/3$ and $R = 1$.
+#
 # ### Boundaries: near enough
 #
-# A boundary that is drawn one pixel off is no total failure. So predicted and
-# true boundary pixels are paired, one to one, when they are at most 0.0075 of
-# the image's diagonal apart. With $M$ pairs, $P$ predicted and $T$ true
+# A boundary that is drawn one pixel off is no total failure. So what is
+# predicted is thinned to lines (a plane all "yes" is no boundary), and their
+# pixels are paired with the true ones, one to one, at most 0.0075 of the
+# image's diagonal apart. With $M$ pairs, $P$ predicted and $T$ true
 # pixels,
 #
 # $$
@@ -465,7 +497,7 @@ odsf = {}
 for shift in (0, 1, 2):
     metric = Boundary(inputs="probabilities", thresholds=9)
     metric.update(line.roll(shift, 1).float(), line)
-    odsf[f"{shift} pixels off"] = metric.compute()["ods_f"]
+    odsf[f"off by {shift}"] = metric.compute()["ods_f"]
 odsf
 
 # %% [markdown]
@@ -510,8 +542,9 @@ round(by_hand, 2)
 #
 # A miniature is of use only if a network that looks gets further than an
 # answer that does not, and if something is left to do after a small one. We
-# train a small network on the streets: four scales down, and up again, which
-# all tasks share ({term}`HPS`); and for each task a linear read-out per pixel.
+# train a small network on the streets: down over four scales and up again,
+# which all tasks share ({term}`HPS`); and for each task a linear read-out per
+# pixel.
 
 
 # %%
@@ -583,9 +616,9 @@ for _ in range(STEPS):
 _ = net.eval()
 
 # %% [markdown]
-# Below are four streets that the network has not seen, what it sees there, and how
-# it scores beside the best answer that does not look: the commonest class
-# everywhere, the median disparity everywhere.
+# Below are four streets that the network has not seen, what it sees there (in
+# the colours of above), and how it scores beside the best constant answer: the
+# commonest class everywhere, the median disparity everywhere.
 
 # %% mystnb={"image": {"alt": "Four made streets, and under each its true and predicted classes and disparity: the network finds road, houses, sky, trees and cars with blurred outlines."}}
 batch = unseen[:]
@@ -632,16 +665,16 @@ assert looked["disparity"] < 0.8 * blind["disparity"]
 pd.DataFrame({"blind": blind, "network": looked}).round(3)
 
 # %% [markdown]
-# A few seconds of training make no good driver, but the network has clearly
-# looked. The parts are small and rare; they take longer.
+# (mIoU, and pixels of disparity.) Seconds of training make no good driver, but
+# the network has clearly looked. The parts are small and rare; they take
+# longer.
 #
 # The same for every set and task, with more images and steps, is recorded by
 # `benchmarks/learnable.py`: three seeds of a *tiny* network (one bank of 7x7
 # filters, which sees only local colour and texture) and of a *bigger* one (like
-# the one above, twice as deep; four convolutions for faces). To see all tasks
-# on one axis, we put the best constant answer at 0 and the perfect one at 1.
-# (For F1 that answer is "yes".) Where a network stands between them is its
-# *skill*:
+# the one above, with more layers; four convolutions for faces). To see all
+# tasks on one axis, we put the best constant answer at 0 and the perfect one at
+# 1. Where a network stands between them is its *skill*:
 #
 # $$
 # \text{skill} = \frac{M - M_\text{constant}}
@@ -649,7 +682,7 @@ pd.DataFrame({"blind": blind, "network": looked}).round(3)
 # $$ (eq-skill)
 
 
-# %% mystnb={"image": {"alt": "For each task of rooms, streets and people, and for every fourth attribute of the faces, the skill of two networks between the best constant answer, at 0, and a perfect one, at 1. The bigger network is right of 0 for all of them but one attribute, the pointed nose, and right of the tiny one; it is far from 1 for most."}}
+# %% mystnb={"image": {"alt": "For each task of rooms, streets and people, and for every fourth attribute of the faces, the skill of two networks between the best constant answer, at 0, and a perfect one, at 1. The bigger network is right of 0 for all of them but one attribute, the pointed nose, and right of the tiny one; it is far from 1 for most. Triangles at the left border, with their values, are tiny networks on faces that lie beyond it."}}
 def skills(name):
     """For each task the skill of every run, by kind of network."""
     record = records.read(f"learnable/{name}.json")
@@ -669,30 +702,34 @@ f1 = skills("faces")
 by_skill = sorted(f1, key=lambda task: sum(f1[task]["bigger"]))
 shown = dense | {task: f1[task] for task in reversed(by_skill[::4])}
 
+LEFT, SMALL = -0.4, {"fontsize": 8, "verticalalignment": "center"}
 fig, ax = plt.subplots(figsize=(7, 5.6))
 for y, runs in enumerate(reversed(shown.values())):
     for label, color in (("tiny", "orange"), ("bigger", "blue")):
         # A network that says "no" where "yes" is the better guess is far left.
-        points = [max(value, -0.3) for value in runs[label]]
+        inside = [value for value in runs[label] if value >= LEFT]
         ax.plot(
-            points,
-            [y] * len(points),
+            inside,
+            [y] * len(inside),
             "o",
             markersize=5,
             alpha=0.7,
             color=plots.COLORS[color],
-            label=f"{label} network" if y == 0 else None,
+            label=f"{label} network" if y == len(shown) - 1 else None,
         )
+        if len(inside) < len(runs[label]):
+            ax.plot(LEFT, y, "<", markersize=5, color=plots.COLORS[color])
+            ax.text(LEFT + 0.015, y, f"${min(runs[label]):.1f}$", **SMALL)
 ax.axvline(0, color="black", linewidth=1)
 ax.axvline(1, color="black", linewidth=1)
 ax.set_yticks(range(len(shown)), list(reversed(shown)), fontsize=8)
 ax.set(
-    xlim=(-0.33, 1.03),
+    xlim=(-0.43, 1.03),
     ylim=(-0.7, len(shown) - 0.3),
     xlabel="skill: 0 is the best constant answer, 1 is perfect",
 )
 ax.set_title("A network that looks gets further, and much is left to do")
-ax.legend(loc="lower right")
+ax.legend(loc="lower right", bbox_to_anchor=(0.96, 0))
 plt.show()
 
 learned = [all(v > 0 for v in runs["bigger"]) for runs in dense.values()]
@@ -705,14 +742,16 @@ print(
 above = [sum(runs["bigger"]) > 0 for runs in f1.values()]
 print("attributes on which it has, on average:", sum(above), "of", len(above))
 assert all(learned) and sum(above) > 30
+hardest = {"Pointy_Nose", "Big_Nose", "Big_Lips"}
+assert set(by_skill[:3]) == {f"faces: {task}" for task in hardest}
 
 # %% [markdown]
-# Three dots are three seeds. (*people* are rooms with somebody in each, and the
-# five tasks of PASCAL-Context.) Colour and texture of a small window, which is
-# all that the tiny network sees, tell little; on the attributes it says "no"
-# wherever in doubt, and its F1 is below that of a constant "yes". The
-# attributes that stay near 0 are those that show in a few pixels: as in
-# CelebA, not all tasks are easy.
+# Three dots are three seeds; a triangle stands for dots further left, with the
+# lowest value. (*people* are rooms with somebody in each, and the five tasks of
+# PASCAL-Context.) Colour and texture of a small window, which is all that the
+# tiny network sees, tell little; on the attributes it says "no" wherever in
+# doubt, and its F1 is below that of a constant "yes". The hardest of the 36
+# attributes are shapes of nose and lips: not all tasks are easy.
 #
 # The record also has a stronger blind answer: the best one *for each pixel's
 # position*. Ceilings are above and roads below.
@@ -730,9 +769,9 @@ pd.DataFrame(rows).set_index(["set", "task"]).round(2)
 
 # %% [markdown]
 # Per cent for classes, saliency and boundaries; metres of depth; pixels of
-# disparity; degrees for normals. For depth, disparity and
-# normals the position alone tells more than local colour does. Whoever reports a disparity error should know what it is
-# without looking.
+# disparity; degrees for normals. For depth, disparity and normals the position
+# alone tells more than local colour does. Whoever reports a disparity error
+# should know what it is without looking.
 #
 # ## From the miniatures to the real sets
 #
@@ -745,15 +784,17 @@ sample = load("cityscapes", "val", root=None, n=2)[0]
 {name: tuple(entry.shape) for name, entry in sample.items()}
 
 # %% [markdown]
-# | name | real set | miniature | where it is looked for |
-# |---|---|---|---|
-# | `nyuv2` | NYUv2 | rooms | `$TSSBN_DATA/nyuv2`, `data/nyuv2` |
-# | `cityscapes` | Cityscapes, 19 classes, 10 parts, disparity | streets | `$TSSBN_DATA/cityscapes`, ... |
-# | `cityscapes-small` | Cityscapes, 7 classes, inverse depth | streets of 7 classes | ... |
-# | `celeba` | CelebA | faces | ... |
-# | `pascal` | PASCAL-Context | rooms with the five tasks | ... |
+# | name | real set | miniature |
+# |---|---|---|
+# | `nyuv2` | NYUv2 | rooms |
+# | `cityscapes` | Cityscapes, 19 classes, 10 parts, disparity | streets |
+# | `cityscapes-small` | Cityscapes, 7 classes, inverse depth | streets of 7 classes |
+# | `celeba` | CelebA | faces |
+# | `pascal` | PASCAL-Context | rooms with the five tasks |
 #
-# How many images the real ones have:
+# A folder of that name is looked for in `$TSSBN_DATA`, then in `data`. How many
+# images the real sets have (where there is no `test`, it is the images of
+# `val`):
 
 # %%
 pd.DataFrame(
@@ -810,8 +851,8 @@ pd.DataFrame(
 # :::{exercise}
 # :label: ex-05-zoom
 # `Rooms(zoom=0.5)` draws a focal length for each room which the network is
-# not told. Which of the three tasks does it make harder, and why? Make rooms
-# with it and look.
+# not told. Which of classes, depth and normals does it make harder, and why?
+# Make rooms with it and look.
 # :::
 #
 # :::{solution} ex-05-zoom
@@ -840,6 +881,5 @@ pd.DataFrame(
 #   down to how batches are averaged.
 # - The four benchmarks ask for dense maps of classes, for lengths, directions,
 #   lines, and for yes or no. Each has a miniature with exact labels.
-# - On the miniatures a small network beats the best constant answer on
-#   nearly every task, and is
-#   far from done. They can show differences between methods.
+# - On the miniatures a small network beats the best constant answer on nearly
+#   every task, and is far from done: there is room for methods to differ.

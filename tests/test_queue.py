@@ -1,19 +1,23 @@
 """The queue: what it reads, what it takes next, and how it goes on."""
 
+import gc
 import json
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
+from tssbn import MultiTask
 from tssbn.__main__ import main
-from tssbn.training import loop, queue
+from tssbn.training import loop, queue, tasks
 from tssbn.training.loop import train
 from tssbn.training.progress import Lines
+from tssbn.training.watch import Silent
 
 SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
 
@@ -90,13 +94,14 @@ def test_a_list_that_is_wrong(text, message, capsys):
 
 def test_all_are_trained_most_wanted_first(capsys):
     write(entry("tssbn"), entry("hps", seed=1))
-    assert run_queue("--minutes", "5") == 0
+    assert run_queue("--minutes", "5", "--note", "normals derived") == 0
     out = capsys.readouterr().out
     assert out.index("tssbn-0") < out.index("hps-1")
     assert [state.finished for state in states()] == [True, True]
     for name in ("tssbn-0", "hps-1"):
         (path,) = Path("data/results/rooms").glob(f"{name}-*.json")
-        assert json.loads(path.read_text())["finished"]
+        record = json.loads(path.read_text())
+        assert record["finished"] and record["note"] == "normals derived"
     assert run_queue("--minutes", "5") == 0
     assert not capsys.readouterr().out  # nothing is left to do
 
@@ -152,6 +157,19 @@ def test_a_failing_run_does_not_stop_the_others(monkeypatch, capsys):
     assert run_queue("--minutes", "5") == 1
     assert "failed: rooms/tssbn-0" in capsys.readouterr().err
     assert [state.finished for state in states()] == [False, True]
+
+
+def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
+    write(entry("tssbn"))
+    monkeypatch.setattr(tasks, "absolute", lambda *_, **__: torch.empty(2**55))
+    gc.disable()
+    try:
+        failed = queue.work(states(), 300, Path("runs"), Path("data/results"), Silent())
+        assert not any(type(thing) is MultiTask for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    (message,) = failed.values()
+    assert message.startswith("out of memory with batch=16")
 
 
 def test_a_run_without_its_data_is_not_tried(capsys):

@@ -244,6 +244,7 @@ def test_shuffled_batches_hold_every_row_once():
 def test_a_last_batch_of_one_image_is_left_out():
     assert [len(part) for part in shuffled(9, 4, seed=0)] == [4, 4]
     assert [len(part) for part in shuffled(3, 1, seed=0)] == [1, 1, 1]
+    assert [len(part) for part in shuffled(9, 4, seed=0, least=1)] == [4, 4, 1]
     with pytest.raises(ValueError, match="1 training images make no batch of 2"):
         shuffled(1, 4, seed=0)
 
@@ -406,6 +407,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
         (tiny.run(lr=0.2), "lr is 0.1 there and 0.2 here"),
         (tiny.run("tsbn"), "method is 'tssbn' there and 'tsbn' here"),
         (tiny.run(seed=1), "seed is 0 there and 1 here"),
+        (replace(tiny.run(), options={"multiplier": 10}), "multiplier is None there and 10 here"),
     ):
         with pytest.raises(ValueError, match=message):
             train(other, tmp_path, resume=True)

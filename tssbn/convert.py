@@ -308,8 +308,11 @@ def _check_scales(name: str, layer: nn.Module) -> None:
     """Refuse a layer whose weight is no plain scale, as in x̂·(1 + w): its gate would not close."""
     if isinstance(layer, _TORCH_NORMS) or layer.weight.is_meta:
         return
-    off = {key: torch.zeros_like(v) for key in ("weight", "bias")
-           if isinstance(v := getattr(layer, key, None), Tensor)}
+    off = {
+        key: torch.zeros_like(v)
+        for key in ("weight", "bias")
+        if isinstance(v := getattr(layer, key, None), Tensor)
+    }
     channels, like = layer.weight.shape[0], layer.weight
     for shape in (2, channels), (2, channels, 3, 3), (2, 3, 3, channels):
         x = torch.linspace(-1, 2, torch.Size(shape).numel()).reshape(shape).to(like)

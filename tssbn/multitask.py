@@ -266,7 +266,7 @@ class _Trial:
 
 
 def _outwards(name: str) -> list[str]:
-    """"a.b.c" -> "a.b.c", "a.b", "a"."""
+    """ "a.b.c" -> "a.b.c", "a.b", "a"."""
     parts = name.split(".") if name else []
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 

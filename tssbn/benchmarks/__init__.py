@@ -36,6 +36,8 @@ class Recipe:
         half: see there.
         select: which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten, or
             ``"val"`` for the one that is best on the validation images.
+        least: images that the last batch of an epoch needs not to be left out. Networks with a
+            BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
         tasks_per_pass: how many tasks go through the trunk at once, if each makes a pass of its
             own; all if None. It changes memory and speed, not what is learned.
     """
@@ -48,10 +50,17 @@ class Recipe:
     schedule: str = "constant"
     half: int = 100
     select: str = "last"
+    least: int = 2
     tasks_per_pass: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in ("epochs", 1), ("batch", 1), ("half", 1), ("weight_decay", 0):
+        for name, least in (
+            ("epochs", 1),
+            ("batch", 1),
+            ("half", 1),
+            ("least", 1),
+            ("weight_decay", 0),
+        ):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
         if not self.lr > 0:

@@ -36,7 +36,7 @@ def benchmark(root: str | Path, augmented: bool = True) -> Benchmark:
         data=lambda split: NYUv2(root, "train" if split == "train" else "val"),
         network=Network(SegNet, SegNetHead, example(96, 128)),
         tasks=partial(tasks, pooling="batch", mask="sum"),
-        recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10"),
+        recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10", least=1),
         augment=augment.nyuv2 if augmented else None,
         paper=PAPER,
     )

@@ -81,14 +81,14 @@ def _refuse(x: TVTensor, transform: str) -> None:
 
 @F.register_kernel(F.horizontal_flip, Normals)
 def _horizontal_flip(x):
-    values = x.as_subclass(Tensor)
-    return wrap(F.horizontal_flip(values) * values.new_tensor([[[-1]], [[1]], [[1]]]), like=x)
+    nx, ny, nz = F.horizontal_flip(x.as_subclass(Tensor)).unbind(-3)
+    return wrap(torch.stack((-nx, ny, nz), -3), like=x)
 
 
 @F.register_kernel(F.vertical_flip, Normals)
 def _vertical_flip(x):
-    values = x.as_subclass(Tensor)
-    return wrap(F.vertical_flip(values) * values.new_tensor([[[1]], [[-1]], [[1]]]), like=x)
+    nx, ny, nz = F.vertical_flip(x.as_subclass(Tensor)).unbind(-3)
+    return wrap(torch.stack((nx, -ny, nz), -3), like=x)
 
 
 @F.register_kernel(F.pad, Entry)

@@ -155,7 +155,8 @@ def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
         return value.to(torch.int64, copy=True)
     if value.dtype is torch.uint8:
         # A tensor as divisor: by a Python number, a GPU multiplies with the rounded reciprocal.
-        return value.float() / torch.tensor(255.0, device=value.device)
+        # One filled there: a copy from here, as torch.tensor makes, would wait for the GPU.
+        return value.float() / torch.full((), 255.0, device=value.device)
     return value.to(torch.float32, copy=True)
 
 

@@ -29,17 +29,21 @@ def mixed(*numbers: int) -> int:
     return int(state >> np.uint64(1))  # torch takes signed ones
 
 
-def shuffled(n: int, size: int, seed: int, rank: int = 0, world: int = 1) -> list[Tensor]:
+def shuffled(
+    n: int, size: int, seed: int, rank: int = 0, world: int = 1, least: int = 2
+) -> list[Tensor]:
     """The rows of each training batch, in random order; each process takes its part of a batch.
 
-    The last batch has what is left. A single image is left out, since a BatchNorm over 1x1 maps
-    could not normalise it; with several processes, so are those that would make the parts unequal.
+    The last batch has what is left. With several processes, images that would make the parts
+    unequal are left out.
 
     Args:
         n: images of the data set.
         size: images of a batch, of all processes together.
         seed: of the order.
         rank, world: which process this is, and how many there are.
+        least: a last batch with fewer images for a process is left out: a BatchNorm over 1x1 maps
+            cannot normalise a single image.
 
     Raises:
         ValueError: ``size`` cannot be cut into equal parts, or no batch is left.
@@ -52,7 +56,7 @@ def shuffled(n: int, size: int, seed: int, rank: int = 0, world: int = 1) -> lis
     """
     if size % world:
         raise ValueError(f"batch={size} must be a multiple of the {world} processes")
-    least = min(2, size // world)
+    least = min(least, size // world)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     parts = [rows[: len(rows) // world * world] for rows in order.split(size)]
     batches = [rows[rank::world] for rows in parts if len(rows) // world >= least]

@@ -40,7 +40,6 @@ def add(commands: "argparse._SubParsersAction") -> None:
         "--restart", action="store_true", help="delete checkpoint and record, and begin anew"
     )
     made.add_argument("--minutes", type=float, help="stop before an epoch that would end later")
-    made.add_argument("--note", default="", help="for the record")
     made.add_argument("--devices", type=int, default=1, help="how many, one process for each")
     _computing(made)
 
@@ -91,6 +90,7 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--channels-last", action="store_true", help="the other memory format")
+    parser.add_argument("--note", default="", help="for the record")
     parser.add_argument("--quiet", action="store_true", help="a line for each epoch, no bar")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write for TensorBoard")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
@@ -127,6 +127,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
         "accelerator": options.device,
         "compile": options.compile,
         "channels_last": options.channels_last,
+        "note": options.note,
     }
 
 
@@ -168,7 +169,6 @@ def _train(options: argparse.Namespace) -> int:
                 folder,
                 resume=options.resume,
                 devices=options.devices,
-                note=options.note,
                 deadline=deadline,
                 watch=watch,
                 **_how(options),

@@ -29,6 +29,8 @@ from tssbn.training.watch import Silent, Watch
 
 __all__ = ["Trained", "train"]
 
+PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
+
 
 class Trained(NamedTuple):
     """What a run gives.
@@ -60,7 +62,8 @@ def train(
     """Train a method on a benchmark.
 
     At the end of each epoch the network is scored on the test images, and a checkpoint takes the
-    place of the last one. What is random in an epoch (the order, augmentation, dropout) follows
+    place of the last one (of some epochs only, where writing would take over a twentieth of the
+    time). What is random in an epoch (the order, augmentation, dropout) follows
     from the seed and the number of the epoch, so that a run that was stopped anywhere and resumed
     is the run that was not stopped: bit for bit on a CPU with as many threads, on a GPU up to the
     kernels that add in no fixed order. The global random state is set.
@@ -136,7 +139,7 @@ def _memory_explained(run: Run) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        spent = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        spent = isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
         if not spent:
             raise
         recipe = run.benchmark.recipe
@@ -196,6 +199,8 @@ class _Training:
             "epochs": [],
             "finished": False,
         }
+        self.saved = 0  # epochs in the last checkpoint
+        self.last_save, self.save_seconds = 0.0, 0.0
         self.paces: list[float] = []  # seconds of a step, a mean for each look at the losses
 
         compiled = torch.compile(self.net) if setup["compile"] else self.net
@@ -221,11 +226,13 @@ class _Training:
             try:
                 self._epoch(epoch, watch)
             except FloatingPointError as error:
-                message = f"{error} of epoch {epoch}. {_kept(folder, epoch - 1)}"
+                message = f"{error} of epoch {epoch}. {_kept(folder, self.saved)}"
                 raise FloatingPointError(message) from error
-            if folder is not None:
-                first(self.fabric, lambda: checkpoint.save(folder, self._state()))
+            if folder is not None and (epoch == epochs or self._save_is_due()):
+                self._save(folder)
             watch.epoch(self.record["epochs"][-1])
+        if folder is not None and self.saved < len(self.record["epochs"]):
+            self._save(folder)
         watch.end(self.record)
         return Trained(self.net.eval(), plain(self.record))
 
@@ -234,10 +241,21 @@ class _Training:
         late = deadline is not None and time.monotonic() + last > deadline
         return self.fabric.broadcast(late)
 
+    def _save_is_due(self) -> bool:
+        """Large networks train their small epochs faster than a disk takes a checkpoint of each."""
+        due = time.monotonic() - self.last_save > PATIENCE * self.save_seconds
+        return self.fabric.broadcast(due)
+
+    def _save(self, folder: Path) -> None:
+        began = time.monotonic()
+        first(self.fabric, lambda: checkpoint.save(folder, self._state()))
+        self.last_save, self.saved = time.monotonic(), len(self.record["epochs"])
+        self.save_seconds = self.last_save - began
+
     def _rows(self, epoch: int) -> list[Tensor]:
-        n, size = len(self.batches["train"].data), self.run.benchmark.recipe.batch
-        seed = mixed(self.run.seed, epoch)
-        return shuffled(n, size, seed, self.fabric.global_rank, self.fabric.world_size)
+        n, recipe = len(self.batches["train"].data), self.run.benchmark.recipe
+        seed, rank = mixed(self.run.seed, epoch), self.fabric.global_rank
+        return shuffled(n, recipe.batch, seed, rank, self.fabric.world_size, recipe.least)
 
     def _epoch(self, epoch: int, watch: Watch) -> None:
         """Train for an epoch, score what came out, and write it down."""
@@ -291,6 +309,7 @@ class _Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.record, self.paces = state["record"], state["paces"]
+        self.saved = len(self.record["epochs"])
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be resumed."""
@@ -299,6 +318,7 @@ class _Training:
         return {
             **{key: record[key] for key in keys},
             **record["settings"],
+            **record["options"],
             **record["recipe"],
             **{
                 f"data of {split}": part["sha256"]

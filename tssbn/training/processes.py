@@ -83,8 +83,7 @@ def numerics(precision: str) -> Iterator[None]:
 @torch.no_grad()
 def average(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
     """Make each tensor the mean of the processes', in one exchange."""
-    tensors = list(tensors)
-    if fabric.world_size == 1 or not tensors:
+    if fabric.world_size == 1 or not (tensors := list(tensors)):
         return
     flat = fabric.all_reduce(torch.cat([tensor.flatten() for tensor in tensors]), reduce_op="mean")
     parts = flat.split([tensor.numel() for tensor in tensors])

@@ -1,5 +1,6 @@
 """A list of wanted runs, worked off as far as the time goes, in as many calls as it takes."""
 
+import gc
 import pickle
 import statistics
 import sys
@@ -181,7 +182,7 @@ def report(states: Sequence[State], seconds: float) -> str:
 
 def work(
     states: Sequence[State], seconds: float, runs: Path, results: Path, watch: Any, **how: Any
-) -> dict[str, Exception]:
+) -> dict[str, str]:
     """Train what is not done, most wanted first; stop in time.
 
     A run goes on where it was stopped. It is passed over if not one of its epochs fits into the
@@ -195,12 +196,12 @@ def work(
         how: further arguments of that, the same for all runs.
 
     Returns:
-        The errors, by the names of the runs.
+        What went wrong, by the names of the runs that failed.
     """
     from tssbn.training.loop import train
 
     deadline = time.monotonic() + seconds
-    failed: dict[str, Exception] = {}
+    failed: dict[str, str] = {}
     held = _Held(how.get("accelerator", "auto"))
     for state in states:
         run = state.job.run
@@ -218,9 +219,10 @@ def work(
             )
         except Exception as error:
             traceback.print_exc()
-            failed[run.name] = error
-            continue
-        if trained.record["finished"]:
+            failed[run.name] = str(error)
+        if run.name in failed:
+            gc.collect()  # the error held the network, whose memory the next run needs
+        elif trained.record["finished"]:
             print(records.write(run.name, trained.record, results), flush=True)
         else:
             print(f"{run.name}: stopped after epoch {len(trained.record['epochs'])}", flush=True)

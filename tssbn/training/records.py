@@ -133,7 +133,6 @@ def plain(value: Any) -> Any:
         >>> plain({"loss": 2 / 3, "best": float("nan"), "tasks": ("a", "b")})
         {'loss': 0.666667, 'best': None, 'tasks': ['a', 'b']}
     """
-    """The same with rounded floats, lists for tuples, and None for what JSON has no number for."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -57,8 +57,9 @@ def plan(
         benchmark: one of :func:`tssbn.benchmarks.benchmarks`.
         method: one of :func:`tssbn.baselines.methods`.
         seed: 0 or more.
-        settings: fields of the recipe (:class:`tssbn.benchmarks.Recipe`), arguments of the
-            benchmark, such as ``n`` of the made ones, and of the method, such as ``multiplier``.
+        settings: what is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`),
+            arguments of the benchmark, such as ``n`` of the made ones, and of the method, such as
+            ``multiplier``.
         root: the folder of a real data set.
 
     Raises:
@@ -86,9 +87,12 @@ def plan(
 
     options = options_of(chosen.build) | options_of(chosen.groups)
     of_recipe = [field.name for field in fields(Recipe)]
-    for key, value in settings.items():
+    for key, value in list(settings.items()):
         if key in arguments or key in options:
-            _check(key, value, (arguments | options)[key])
+            default = (arguments | options)[key]
+            _check(key, value, default)
+            if value == default:
+                del settings[key]  # nothing differs
         elif key not in of_recipe:
             raise ValueError(
                 f"setting {key!r} is unknown; known are {', '.join(of_recipe)} of the recipe, "
@@ -101,7 +105,10 @@ def plan(
 
     made = make(root, **among(arguments)) if real else make(**among(arguments))
     for key, value in among(of_recipe).items():
-        _check(key, value, getattr(made.recipe, key))
+        default = getattr(made.recipe, key)
+        _check(key, value, default)
+        if value == default:
+            del settings[key]
     made = replace(made, recipe=replace(made.recipe, **among(of_recipe)))
     return Run(made, method, seed, among(options), settings)
 
