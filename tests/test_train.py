@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -457,3 +458,17 @@ def test_a_finished_run_is_given_back(tmp_path):
     again = train(tiny.run(), tmp_path, resume=True)
     assert same(done.net, again.net) and done.record == again.record
     assert not done.net.training and not again.net.training
+
+
+# -- the training page ----------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_training_page_run(monkeypatch):
+    page = Path(__file__).parent.parent / "book/training.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    own, dsbn = {}, {}
+    exec(next(block for block in blocks if "Benchmark(" in block), own)
+    assert own["record"]["finished"] and own["net"].tasks == ("red", "green")
+    exec(next(block for block in blocks if "METHODS" in block), dsbn)
+    monkeypatch.setattr("tssbn.baselines.task_norm.METHODS", dsbn["METHODS"])
+    assert train(Run(own["mine"], "dsbn")).record["finished"]
