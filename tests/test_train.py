@@ -21,7 +21,7 @@ import tiny
 from lightning_fabric import Fabric
 
 from tssbn.baselines import methods
-from tssbn.benchmarks import nyuv2
+from tssbn.benchmarks import benchmarks, nyuv2
 from tssbn.data import augment
 from tssbn.data.stored import Stored
 from tssbn.training import batches, checkpoint
@@ -119,6 +119,17 @@ def test_the_learning_rate_follows_the_schedule():
     assert [entry["lr"] for entry in record["epochs"]] == [0.1, 0.1, 0.05]
     record = train(tiny.run(schedule="cosine")).record
     assert [entry["lr"] for entry in record["epochs"]] == pytest.approx([0.1, 0.075, 0.025])
+
+
+def test_names_are_not_taken_twice(monkeypatch):
+    monkeypatch.setattr("tssbn.baselines.single.METHODS", {"hps": methods()["hps"]})
+    with pytest.raises(ValueError, match=r"single.py has methods that another file has: {'hps'}"):
+        methods()
+    monkeypatch.undo()
+    rooms = benchmarks()["rooms"]
+    monkeypatch.setattr("tssbn.benchmarks.streets.benchmark", rooms)
+    with pytest.raises(ValueError, match=r"benchmark of streets.py is named 'rooms'"):
+        plan("streets", "hps")
 
 
 def test_options_reach_the_method():
@@ -472,3 +483,9 @@ def test_the_examples_of_the_training_page_run(monkeypatch):
     exec(next(block for block in blocks if "METHODS" in block), dsbn)
     monkeypatch.setattr("tssbn.baselines.task_norm.METHODS", dsbn["METHODS"])
     assert train(Run(own["mine"], "dsbn")).record["finished"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_an_error():
+    with pytest.raises(ValueError, match="torch finds no GPU"):
+        train(tiny.run(), accelerator="cuda")

@@ -55,13 +55,19 @@ class Method:
 def methods() -> dict[str, Method]:
     """All methods, by name.
 
+    Raises:
+        ValueError: two files give methods of one name.
+
     Example:
         >>> methods()["hps"].title
         'HPS'
     """
     found: dict[str, Method] = {}
     for module in iter_modules(__path__):
-        found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
+        given = getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
+        if twice := found.keys() & given:
+            raise ValueError(f"{module.name}.py has methods that another file has: {twice}")
+        found |= given
     return found
 
 

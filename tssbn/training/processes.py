@@ -30,10 +30,12 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
     Under torchrun its processes are taken, whatever ``devices`` says.
 
     Raises:
-        ValueError: unknown precision, or one that the device has not.
+        ValueError: unknown precision, or one that the device has not; a GPU where there is none.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} must be one of {tuple(PRECISIONS)}")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ValueError("accelerator='cuda', but torch finds no GPU: take 'auto' or 'cpu'")
     nodes = 1
     if dist.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])

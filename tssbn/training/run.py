@@ -104,6 +104,8 @@ def plan(
         return {key: value for key, value in settings.items() if key in names}
 
     made = make(root, **among(arguments)) if real else make(**among(arguments))
+    if made.name != benchmark:
+        raise ValueError(f"the benchmark of {benchmark}.py is named {made.name!r}: rename it")
     for key, value in among(of_recipe).items():
         default = getattr(made.recipe, key)
         _check(key, value, default)
