@@ -320,7 +320,7 @@ pd.DataFrame(rows).T
 QUICK = {"n": 200, "epochs": 3, "batch": 4}
 runs = {name: train(plan("rooms", name, 0, QUICK)) for name in METHODS}
 
-# %% mystnb={"image": {"alt": "Three made rooms; below each the true classes, depth and normals, and those of separate networks, the shared network and the task-gated network: blurred versions of the truth, hard to tell apart."}}
+# %% mystnb={"image": {"alt": "Three made rooms; below each the true classes, depth and normals, and those of separate networks, the shared network and the task-gated network. The predictions are blurred bands: floor below, walls above, the nearer the lower; furniture is hardly there."}}
 unseen = plan("rooms", "stl", 0, QUICK).benchmark.data("test")
 batch = unseen[[0, 3, 5]]
 shown, kinds = {"image": batch["image"]}, {}
@@ -340,6 +340,10 @@ for task, target in unseen.targets.items():
             shown[row] = y.clamp(min=0.1)
 plots.samples(shown, kinds)
 plt.show()
+
+# %% [markdown]
+# What they have learned in so few steps is above all where things tend to be:
+# floor below, walls above, and near what is low in the picture.
 
 # %% tags=["nbval-ignore-output"]
 quick = table("rooms", [record for _, record in runs.values()])
