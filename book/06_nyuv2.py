@@ -254,10 +254,10 @@ assert torch.allclose(mine, theirs, atol=1e-6)
 #
 # - **STL**: a SegNet for each task. What the others are measured against.
 # - **HPS**: one SegNet, three heads {cite:p}`caruana1997multitask`.
-# - **{term}`Cross-Stitch`**: three SegNets; between any two stages each task
+# - **Cross-Stitch**: three SegNets; between any two stages each task
 #   reads a learned mixture of what the three have
 #   {cite:p}`misra2016crossstitch`.
-# - **{term}`MTAN`**: one SegNet; at every stage each task computes a mask in
+# - **MTAN**: one SegNet; at every stage each task computes a mask in
 #   (0, 1) for each value of the features {cite:p}`liu2019mtan`.
 # - **{term}`TSBN`**: one SegNet with an ordinary BatchNorm for each task. The
 #   paper's text gives it no learning rate of its own, but its table 1 has the
@@ -268,7 +268,7 @@ assert torch.allclose(mine, theirs, atol=1e-6)
 #
 # A method is a function that makes a network out of the benchmark's trunk and
 # heads. So the sizes can be counted before anything is trained: #P, the
-# parameters, and #F, the {term}`multiply-accumulates <MAC>` for one image, as
+# parameters, and #F, the {term}`multiply-accumulates <MACs>` for one image, as
 # a ratio to those of STL; beside them, the paper's #P.
 
 # %%
@@ -551,9 +551,3 @@ print(table("nyuv2", real))
 #   the multiplier belongs to its base rate.
 # - The order of methods on a miniature, with its own learning rate and its few
 #   steps, is a statement about the miniature.
-#
-# ## References
-#
-# ```{bibliography}
-# :filter: docname in docnames
-# ```
