@@ -177,7 +177,7 @@ show_curves(("stl", "hps"), "One network for all: classes and normals lose")
 # Everything that happens in an epoch of training is this function of the
 # package:
 
-# %% tags=["hide-output"]
+# %%
 source = inspect.getsource(train_epoch)
 print(source[source.index("    net.train()") :])
 
