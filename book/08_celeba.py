@@ -680,16 +680,17 @@ ax.set_title("A shared trunk costs F1 here; own gates get a part of it back")
 plt.show()
 
 # %% [markdown]
-# On the drawn faces twelve networks are hard to beat. A trunk of an eighth of the
-# width has little room for twelve questions, and each network of STL has all of
-# it for one. Of what HPS loses, TSσBN wins back a part; the attributes that
-# suffer most are the same. Cross-Stitch, which
-# has a network for each task like STL, stays closest to it. In the paper HPS
-# loses a tenth of what it loses here, and TSσBN nothing. What agrees is the
-# order of the two, not the sign. MTAN, far behind in the paper, is not so here.
+# On the drawn faces no single trunk beats twelve networks. A trunk of an eighth
+# of the width has little room for twelve questions, and each network of STL has
+# all of it for one. Of what HPS loses, TSσBN wins back the larger part, and more
+# than either TSBN. Only Cross-Stitch, which has a network for each task like
+# STL, is above it. In the paper HPS loses far less than here, and TSσBN nothing.
+# What agrees is their order, not the sign. MTAN, far behind in the paper, is not
+# so here. And the yardstick moves: the three seeds of STL differ by more than
+# many of the methods do.
 #
-# One reason why TSBN at 100 times the rate does badly here is that "100 times"
-# is not the same thing everywhere. Adam moves a parameter by about its rate in
+# One reason why TSBN at 100 times the rate does badly here may be that "100
+# times" is not the same thing everywhere. Adam moves a parameter by about its rate in
 # a step:
 
 # %%
