@@ -55,7 +55,7 @@ from tssbn.training.cost import delta_m, macs, parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
 from tssbn.training.run import plan
-from tssbn.training.table import table
+from tssbn.training.table import recorded, table
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -84,19 +84,6 @@ METHODS = (
 
 
 # %% mystnb={"image": {"alt": "Three panels, one for each task, with a curve over the epochs for separate networks and one for the shared network. The shared network stays below in mIoU and above in the error of the normals; for depth the curves overlap."}}
-def recorded(benchmark, methods=METHODS, seeds=range(3)):
-    """The records of these runs, those that there are."""
-    found = []
-    for method in methods:
-        for seed in seeds:
-            try:
-                name = f"{benchmark}/{method}-{seed}.json"
-                found.append(records.read(name))
-            except FileNotFoundError:
-                pass
-    return found
-
-
 rooms = recorded("rooms")
 YLABEL = {
     "segmentation": "mIoU, higher is better",

@@ -55,7 +55,7 @@ from tssbn.training.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
 from tssbn.training.metrics import Attributes
 from tssbn.training.run import plan
-from tssbn.training.table import table
+from tssbn.training.table import recorded, table
 
 torch.set_num_threads(1)
 plots.style()
@@ -513,19 +513,6 @@ assert spreads["own thresholds"] < 0.75 * spreads["yes above 0.5"]
 
 
 # %%
-def recorded(benchmark, methods=METHODS, seeds=range(3)):
-    """The records of these runs, those that there are."""
-    found = []
-    for method in methods:
-        for seed in seeds:
-            try:
-                name = f"{benchmark}/{method}-{seed}.json"
-                found.append(records.read(name))
-            except FileNotFoundError:
-                pass
-    return found
-
-
 made = recorded("faces")
 print(table("faces", made))
 

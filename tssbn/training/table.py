@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,12 +15,12 @@ from tssbn.baselines import methods
 from tssbn.benchmarks import Benchmark
 from tssbn.training.catalogue import described
 from tssbn.training.cost import delta_m
-from tssbn.training.records import summary, unit
+from tssbn.training.records import read, summary, unit
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["TABLES", "Figure", "Row", "Table", "table"]
+__all__ = ["TABLES", "Figure", "Row", "Table", "recorded", "table"]
 
 TABLES = {"1": ("nyuv2", "cityscapes", "celeba")}
 BASELINE = "stl"
@@ -202,6 +204,22 @@ def table(benchmark: str, records: Iterable[Mapping[str, Any]], best: bool = Fal
             )
         )
     return Table(known.title, _caption(records, best), tasks, rows)
+
+
+def recorded(benchmark: str, seeds: Iterable[int] = range(3)) -> list[dict[str, Any]]:
+    """The records of all methods on a benchmark as it is, without settings; those that there are.
+
+    As :func:`tssbn.training.records.read`, here or at the repository.
+
+    Example:
+        >>> recorded("a benchmark that nobody ran", seeds=())
+        []
+    """
+    found = []
+    for method, seed in itertools.product(ORDER, seeds):
+        with suppress(FileNotFoundError):
+            found.append(read(f"{benchmark}/{method}-{seed}.json"))
+    return found
 
 
 def _check(benchmark: str, records: Sequence[Mapping]) -> None:
