@@ -44,7 +44,7 @@ def param_groups(
         if isinstance(layer, (SigmoidNorm, TaskSigmoidNorm)):
             gates.append(layer.gamma)
         elif isinstance(layer, (TaskAffineNorm, SharedStatisticsNorm)):
-            gates += [layer.gamma, layer.beta]
+            gates += [part for part in (layer.gamma, layer.beta) if part is not None]
     if not gates:
         raise ValueError(
             f"{type(model).__name__} has no gates: convert it with tssbn.sigmoid or "

@@ -4,6 +4,7 @@ A file of this folder that defines a function ``benchmark`` is found under the f
 nothing else has to know of it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -40,6 +41,7 @@ class Recipe:
             BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
         tasks_per_pass: how many tasks go through the trunk at once, if each makes a pass of its
             own; all if None. It changes memory and speed, not what is learned.
+        weights: what the losses of some tasks are multiplied with, by task; 1 for all others.
     """
 
     epochs: int
@@ -52,6 +54,7 @@ class Recipe:
     select: str = "last"
     least: int = 2
     tasks_per_pass: int | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -67,6 +70,9 @@ class Recipe:
             raise ValueError(f"lr={self.lr} must be positive")
         if self.tasks_per_pass is not None and self.tasks_per_pass < 1:
             raise ValueError(f"tasks_per_pass={self.tasks_per_pass} must be at least 1, or None")
+        for task, weight in self.weights.items():
+            if not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {task!r} is {weight}, it must be positive")
         for name, choices in (
             ("optimiser", ("adam", "sgd")),
             ("schedule", ("constant", "step", "cosine")),

@@ -41,6 +41,13 @@ def add(commands: "argparse._SubParsersAction") -> None:
     )
     made.add_argument("--minutes", type=float, help="stop before an epoch that would end later")
     made.add_argument("--devices", type=int, default=1, help="how many, one process for each")
+    made.add_argument(
+        "--angles",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="every so many steps, record the cosines between the tasks' gradients",
+    )
     _computing(made)
 
     command("methods", _methods, "list the methods and their settings")
@@ -169,6 +176,7 @@ def _train(options: argparse.Namespace) -> int:
                 folder,
                 resume=options.resume,
                 devices=options.devices,
+                angles=options.angles,
                 deadline=deadline,
                 watch=watch,
                 **_how(options),

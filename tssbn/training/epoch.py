@@ -7,6 +7,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tssbn.training.angles import Angles
 from tssbn.training.processes import average
 from tssbn.training.tasks import Task
 
@@ -19,16 +20,20 @@ def train_epoch(
     optimiser: Optimizer,
     tasks: Mapping[str, Task],
     batches: Iterable[dict[str, Tensor]],
+    weights: Mapping[str, float] | None = None,
+    angles: Angles | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """One pass over the training images; gives the losses of each step, by task.
 
-    What is minimised is the plain sum of the tasks' losses. The tasks go through the network in the
+    What is minimised is the sum of the tasks' losses. The tasks go through the network in the
     chunks that it asks for, each with a backward pass of its own; the gradients add up.
 
     Args:
         fabric: knows the precision, and the other processes.
         net, optimiser: as ``fabric.setup`` gives them.
         batches: of images and targets, on the device of the network.
+        weights: what the losses of some tasks are multiplied with; those that are given are not.
+        angles: measures the angles between the tasks' gradients, in some of the steps.
 
     Example:
         >>> from tssbn import MultiTask
@@ -44,13 +49,18 @@ def train_epoch(
         True
     """
     net.train()
+    weights = weights or {}
     for batch in batches:
         losses = {}
         for chunk in net.chunks():
             predictions = net(batch["image"], chunk)
             part = {task: tasks[task].loss(predictions[task], batch[task]) for task in chunk}
-            fabric.backward(sum(part.values()))
+            if angles is not None:
+                angles.see(part)
+            fabric.backward(sum(weights.get(task, 1.0) * loss for task, loss in part.items()))
             losses |= {task: loss.detach() for task, loss in part.items()}
+        if angles is not None:
+            angles.step()
         average(fabric, (p.grad for p in net.parameters() if p.grad is not None))
         optimiser.step()
         optimiser.zero_grad()

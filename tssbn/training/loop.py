@@ -18,6 +18,7 @@ from tssbn.baselines import methods
 from tssbn.multitask import MultiTask
 from tssbn.selection import selections
 from tssbn.training import checkpoint
+from tssbn.training.angles import Angles
 from tssbn.training.batches import Batches, deal, hold, mixed, shuffled
 from tssbn.training.describe import add_epoch, description, device_name, peak_memory
 from tssbn.training.epoch import evaluate, train_epoch
@@ -54,6 +55,7 @@ def train(
     devices: int | str = 1,
     compile: bool = False,
     channels_last: bool = False,
+    angles: int = 0,
     note: str = "",
     deadline: float | None = None,
     watch: Watch | None = None,
@@ -83,6 +85,8 @@ def train(
         devices: how many, or ``"auto"`` for all; under torchrun, what it started.
         compile: use torch.compile.
         channels_last: keep images and filters in this memory format.
+        angles: every so many steps the cosines between the tasks' gradients are written into the
+            record, see :class:`~tssbn.training.angles.Angles`; never if 0. Changes nothing else.
         note: for the record.
         deadline: a value of ``time.monotonic()``; no epoch begins that would end after it, going by
             the one before.
@@ -122,7 +126,12 @@ def train(
             "compile": compile,
             "channels_last": channels_last,
         }
-        training = _Training(fabric, run, setup, note, data or {})
+        if angles and (fabric.world_size > 1 or precision == "16"):
+            raise ValueError(
+                f"angles={angles} needs one device and a precision other than '16', got "
+                f"{fabric.world_size} and {precision!r}"
+            )
+        training = _Training(fabric, run, setup, note, data or {}, angles)
         return training.go(folder, deadline, watch or Silent())
 
 
@@ -161,6 +170,7 @@ class _Training:
         setup: Mapping[str, Any],
         note: str,
         data: Mapping[str, Dataset],
+        angles: int,
     ) -> None:
         benchmark, recipe, method = run.benchmark, run.benchmark.recipe, methods()[run.method]
         self.fabric, self.run = fabric, run
@@ -179,6 +189,10 @@ class _Training:
                 )
         targets = sources["train"].targets
         self.tasks = benchmark.tasks(targets)
+        if unknown := recipe.weights.keys() - self.tasks:
+            raise ValueError(
+                f"weights are given of {sorted(unknown)}, the tasks are {list(self.tasks)}"
+            )
 
         torch.manual_seed(run.seed)
         outputs = {name: task.outputs for name, task in self.tasks.items()}
@@ -199,6 +213,7 @@ class _Training:
             "epochs": [],
             "finished": False,
         }
+        self.angles = Angles(self.net, angles, self.record) if angles else None
         self.saved = 0  # epochs in the last checkpoint
         self.last_save, self.save_seconds = 0.0, 0.0
         self.paces: list[float] = []  # seconds of a step, a mean for each look at the losses
@@ -263,7 +278,15 @@ class _Training:
         torch.manual_seed(mixed(self.run.seed, epoch, 1 + self.fabric.global_rank))
         losses = Losses(self.fabric)
         batches = self.batches["train"](self._rows(epoch))
-        steps = train_epoch(self.fabric, self.model, self.optimiser, self.tasks, batches)
+        steps = train_epoch(
+            self.fabric,
+            self.model,
+            self.optimiser,
+            self.tasks,
+            batches,
+            self.run.benchmark.recipe.weights,
+            self.angles,
+        )
         for step, of_step in enumerate(steps, 1):
             losses.add(of_step)
             watch.step(epoch, step, partial(_read, of_step))
@@ -309,6 +332,8 @@ class _Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.record, self.paces = state["record"], state["paces"]
+        if self.angles is not None:
+            self.angles.record = self.record
         self.saved = len(self.record["epochs"])
 
     def _identity(self) -> dict[str, Any]:

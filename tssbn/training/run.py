@@ -12,6 +12,9 @@ from tssbn.benchmarks import Benchmark, Recipe, benchmarks
 __all__ = ["Run", "options_of", "plan"]
 
 
+WEIGHT = "weight."  # and the name of a task: a setting
+
+
 @dataclass(frozen=True)
 class Run:
     """What is trained; :func:`~tssbn.training.loop.train` trains it.
@@ -59,7 +62,7 @@ def plan(
         seed: 0 or more.
         settings: what is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`),
             arguments of the benchmark, such as ``n`` of the made ones, and of the method, such as
-            ``multiplier``.
+            ``multiplier``; and ``weight.<task>``, what the loss of a task is multiplied with.
         root: the folder of a real data set.
 
     Raises:
@@ -86,9 +89,16 @@ def plan(
         raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
 
     options = options_of(chosen.build) | options_of(chosen.groups)
-    of_recipe = [field.name for field in fields(Recipe)]
+    of_recipe = [field.name for field in fields(Recipe) if field.name != "weights"]
+    weights = {}
     for key, value in list(settings.items()):
-        if key in arguments or key in options:
+        if key.startswith(WEIGHT):
+            _check(key, value, 1.0)
+            if value == 1:
+                del settings[key]
+            else:
+                weights[key.removeprefix(WEIGHT)] = value
+        elif key in arguments or key in options:
             default = (arguments | options)[key]
             _check(key, value, default)
             if value == default:
@@ -97,7 +107,7 @@ def plan(
             raise ValueError(
                 f"setting {key!r} is unknown; known are {', '.join(of_recipe)} of the recipe, "
                 f"{', '.join(arguments) or 'none'} of {benchmark}, "
-                f"{', '.join(options) or 'none'} of {method}"
+                f"{', '.join(options) or 'none'} of {method}, and {WEIGHT}<task>"
             )
 
     def among(names: Iterable[str]) -> dict[str, Any]:
@@ -111,7 +121,7 @@ def plan(
         _check(key, value, default)
         if value == default:
             del settings[key]
-    made = replace(made, recipe=replace(made.recipe, **among(of_recipe)))
+    made = replace(made, recipe=replace(made.recipe, weights=weights, **among(of_recipe)))
     return Run(made, method, seed, among(options), settings)
 
 

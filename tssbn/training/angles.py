@@ -1,0 +1,103 @@
+"""The angles between the tasks' gradients, measured while a network trains."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tssbn.gradients import cosines
+
+__all__ = ["Angles"]
+
+DIGITS = 4  # of a cosine in the record
+
+
+class Angles:
+    """Writes the cosines between the tasks' gradients into the record of a run.
+
+    What counts are the filters that all tasks share: the weights of convolutions and linear layers
+    that every task's loss depends on. In a measured step each loss is differentiated by itself,
+    on the graph of the step and over its whole batch, which costs a backward pass a task more. No
+    loss is weighted, and the step itself is the one that would have been taken anyhow.
+
+    The entry ``"angles"`` of the record has the numbers of the measured ``"steps"``, counted from 1
+    over all epochs; the ``"pairs"`` of tasks; ``"all"``, for each step the cosine of each pair over
+    all shared filters; ``"layers"``, the same by layer. (Figure 2, left, of Suteu and Serban, arXiv
+    2512.20420; the paper does not say how its cosines were pooled.) A network whose tasks share no
+    filter, such as that of single tasks, has no such entry.
+
+    Args:
+        every: how many steps from one measurement to the next; the first step is measured.
+        record: of the run.
+
+    Example:
+        >>> trunk, heads = nn.Linear(2, 2), {"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)}
+        >>> heads["b"].load_state_dict(heads["a"].state_dict())
+        <All keys matched successfully>
+        >>> record = {}
+        >>> angles = Angles(nn.ModuleList([trunk, *heads.values()]), 1, record)
+        >>> features = trunk(torch.ones(1, 2))
+        >>> angles.see({task: head(features).sum() for task, head in heads.items()})
+        >>> angles.step()
+        >>> record["angles"]["pairs"], record["angles"]["all"]
+        ([['a', 'b']], [[1.0]])
+    """
+
+    def __init__(self, net: nn.Module, every: int, record: dict[str, Any]) -> None:
+        if every < 1:
+            raise ValueError(f"every={every} must be at least 1")
+        self.every, self.record = every, record
+        self.filters = {
+            name: module.weight
+            for name, module in net.named_modules()
+            if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
+            and module.weight.requires_grad
+        }
+        self.rows: dict[str, tuple[Tensor | None, ...]] = {}
+        self.steps = 0
+
+    def see(self, losses: Mapping[str, Tensor]) -> None:
+        """The losses of some of the tasks, before the step's own backward pass."""
+        if self.steps % self.every == 0:
+            filters = list(self.filters.values())
+            for task, loss in losses.items():
+                self.rows[task] = torch.autograd.grad(
+                    loss, filters, retain_graph=True, allow_unused=True
+                )
+
+    def step(self) -> None:
+        """All tasks were seen: write the cosines down."""
+        self.steps += 1
+        rows, self.rows = self.rows, {}
+        if len(rows) < 2:  # not measured, or nothing to compare
+            return
+        columns = zip(self.filters, zip(*rows.values(), strict=True), strict=True)
+        shared = {
+            name: torch.stack([gradient.flatten() for gradient in column])
+            for name, column in columns
+            if not any(gradient is None for gradient in column)
+        }
+        if not shared:
+            return
+        pairs = list(combinations(range(len(rows)), 2))
+        tasks = list(rows)
+        entry = self.record.setdefault(
+            "angles",
+            {
+                "steps": [],
+                "pairs": [[tasks[i], tasks[j]] for i, j in pairs],
+                "all": [],
+                "layers": {name: [] for name in shared},
+            },
+        )
+
+        def of_pairs(gradients: Tensor) -> list[float]:
+            matrix = cosines(gradients)
+            return [round(matrix[i, j].item(), DIGITS) for i, j in pairs]
+
+        entry["steps"].append(self.steps)
+        entry["all"].append(of_pairs(torch.cat(list(shared.values()), dim=1)))
+        for name, gradients in shared.items():
+            entry["layers"][name].append(of_pairs(gradients))
