@@ -21,7 +21,7 @@ PAPER = {  # the mean F1 of the forty, in percent
 }
 
 
-def benchmark(root: str | Path) -> Benchmark:
+def benchmark(root: str | Path, side: int = 64, filters: int = 64) -> Benchmark:
     """The 162,770 training, 19,867 validation and 19,962 test images of CelebA, 64x64.
 
     Adam at 3e-4, 15 epochs, batches of 256, no augmentation; the epoch with the best mean F1 on the
@@ -30,12 +30,16 @@ def benchmark(root: str | Path) -> Benchmark:
 
     Args:
         root: the folder, as :class:`~tssbn.data.celeba.CelebA` reads it.
+        side: of the images, at least 8; the protocol's is 64.
+        filters: of the first stage; the protocol's network has 64.
     """
     return Benchmark(
         name="celeba",
         title="CelebA",
-        data=lambda split: CelebA(root, split),
-        network=Network(CelebANet, partial(nn.Linear, 512), example(64, 64)),
+        data=lambda split: CelebA(root, split, size=(side, side)),
+        network=Network(
+            partial(CelebANet, filters), partial(nn.Linear, 8 * filters), example(side, side)
+        ),
         tasks=tasks,
         recipe=Recipe(epochs=15, batch=256, lr=3e-4, select="val", tasks_per_pass=5),
         average=True,
