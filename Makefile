@@ -21,8 +21,8 @@ site: $(INSTALLED) ## Build the site from the committed outputs
 
 test: $(INSTALLED) ## Lint, unit tests, every notebook against its stored outputs, strict site
 	$(PY) -m ruff check
-	$(PY) -m pytest -W error
-	$(PY) -m pytest --nbval book/
+	$(PY) -m pytest -W error -n logical
+	$(PY) -m pytest --nbval book/ -n logical
 	$(PY) tools/book.py build
 
 install: $(INSTALLED) ## Make .venv and install the package with everything it can use

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tssbn
-from tssbn.gates import capacity, capacity_split, importance, similarity, specialised
+from tssbn.gates import (
+    Importance,
+    capacity,
+    capacity_split,
+    importance,
+    most_specialised,
+    removed,
+    shuffled,
+    similarity,
+    specialised,
+)
 
 
 def network():
@@ -144,9 +154,32 @@ def test_specialised():
     matrix = [[0.9, 0.5, 0.1, 0.4], [0.1, 0.5, 0.8, 0.6]]
     assert specialised(matrix).tolist() == [0, -1, 1, 1]
     assert specialised(matrix, tau=0.85).tolist() == [0, -1, 1, -1]
-    for tau in 0.4, 1.0:
+    assert specialised([[0.4, 0.3], [0.3, 0.3], [0.3, 0.4]], tau=0.39).tolist() == [0, 2]
+    assert specialised([[0.0], [0.0]]).tolist() == [-1], "shut for all"
+    for tau in 0.0, 1.0:
         with pytest.raises(ValueError, match=f"tau={tau}"):
             specialised(matrix, tau)
+
+
+@given(matrices)
+def test_the_most_specialised_are_the_first_owned_when_tau_is_lowered(matrix):
+    shares = matrix / matrix.sum(0)
+    for count in 1, 4:
+        chosen = most_specialised(matrix, count)
+        assert (chosen.sum(1) == count).all()
+        for row, share in zip(chosen, shares, strict=True):
+            assert share[row].min() >= share[~row].max()
+
+
+def test_most_specialised_by_hand():
+    matrix = [[0.9, 0.0, 0.2, 0.1, 0.1], [0.1, 0.0, 0.2, 0.1, 0.0]]
+    chosen = most_specialised(matrix, 3)
+    assert chosen[0].tolist() == [True, False, True, False, True], "the first of equal shares"
+    assert chosen[1].tolist() == [True, False, True, True, False], "never the one that is shut"
+    assert most_specialised(matrix, 5).all()
+    for count in 0, 6:
+        with pytest.raises(ValueError, match=f"count={count} must be from 1 to the 5"):
+            most_specialised(matrix, count)
 
 
 @given(matrices, st.floats(0.5, 0.99))
@@ -155,6 +188,159 @@ def test_permuting_tasks_permutes_owners(matrix, tau):
     owner = specialised(matrix, tau)
     permuted = specialised(matrix[order], tau)
     assert torch.equal(torch.where(permuted < 0, -1, order[permuted]), owner)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@given(matrices, st.integers(0, 2**31))
+def test_shuffling_keeps_every_tasks_gates_in_every_layer(matrix, seed):
+    tasks, width = tuple("abcde"[: len(matrix)]), matrix.shape[1]
+    gates = Importance(matrix, tasks, {"first": 3, "second": width - 3})
+    before = matrix.clone()
+    found = shuffled(gates, seeded(seed))
+    assert found.tasks == tasks and found.layers == gates.layers
+    assert torch.equal(gates.values, before)
+    assert torch.equal(found.values, shuffled(gates, seeded(seed)).values)
+    for layer, part in gates.by_layer().items():
+        torch.testing.assert_close(
+            found.by_layer()[layer].sort(dim=1).values, part.sort(dim=1).values, rtol=0, atol=0
+        )
+
+
+def test_every_order_of_every_task_is_equally_likely():
+    """Two tasks, three channels: 36 pairs of orders, by a chi-squared test at one in a million."""
+    gates = Importance(torch.tensor([[1.0, 2, 3], [1, 2, 3]]).double(), ("a", "b"), {"": 3})
+    generator = seeded(0)
+    seen = {}
+    for _ in range(3600):
+        key = tuple(shuffled(gates, generator).values.flatten().tolist())
+        seen[key] = seen.get(key, 0) + 1
+    assert len(seen) == 36
+    assert sum((count - 100) ** 2 / 100 for count in seen.values()) < 93
+
+
+def test_shuffling_takes_away_what_tasks_have_in_common():
+    values = torch.rand(1, 4000, generator=seeded(0)).double().repeat(2, 1)
+    gates = Importance(values, ("a", "b"), {"": 4000})
+    found = shuffled(gates, seeded(1))
+    assert similarity(gates, centred=True)[0, 1] > 0.999
+    assert similarity(found, centred=True)[0, 1].abs() < 0.08  # 5 standard errors
+    torch.testing.assert_close(capacity(found), capacity(gates))
+
+
+def test_the_chance_of_a_specialised_filter():
+    """Shuffled gates give what independent gates give, by enumeration and by counting."""
+    generator = seeded(0)
+    values = torch.rand(3, 12, generator=generator).double() ** 3
+    triples = torch.cartesian_prod(*values)  # every three gates are equally likely to meet
+    chance = (specialised(triples.T) >= 0).double().mean()
+    gates = Importance(values, ("a", "b", "c"), {"": 12})
+    met = [(specialised(shuffled(gates, generator)) >= 0).double().mean() for _ in range(400)]
+    assert abs(torch.stack(met).mean() - chance) < 0.03
+
+    binary = (torch.rand(3, 100_000, generator=generator) < 0.3).double()
+    share = (specialised(binary) >= 0).double().mean().item()
+    assert share == pytest.approx(3 * 0.3 * 0.7**2, abs=0.01), "exactly one of three is open"
+
+
+def converted(host, affine):
+    nn.init.normal_(host.weight)
+    nn.init.normal_(host.bias)
+    net = tssbn.task_specific(host, ("seg", "depth"), affine=affine)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    return net.eval()
+
+
+@pytest.mark.parametrize("affine", ["paper", "preserve"])
+@pytest.mark.parametrize("host", [nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm])
+def test_a_removed_filter_puts_out_zero_for_every_task(host, affine):
+    arguments = {nn.BatchNorm2d: (6,), nn.LayerNorm: ((6, 5, 1),), nn.GroupNorm: (2, 6)}
+    net = converted(host(*arguments[host]), affine)
+    x = torch.randn(4, 6, 5, 1)
+    chosen = torch.rand(importance(net).values.shape[1]) < 0.5
+    at = chosen.reshape(6, -1, 1).expand(6, 5, 1)  # filters of a LayerNorm are single features
+    with tssbn.select(net, ("seg", "depth")):
+        before = net(x)
+        with removed(net, chosen):
+            without = net(x)
+        after = net(x)
+    assert (without[:, at] == 0).all() and before.ne(0).all()
+    assert torch.equal(without[:, ~at], before[:, ~at]) and torch.equal(after, before)
+
+
+def test_removal_is_undone_bit_for_bit():
+    net = network()
+    net[0].gamma.data[0, 0] = -torch.inf
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    inside = torch.tensor([True, False, True, False, True])
+
+    def same():
+        return all(torch.equal(net.state_dict()[name], value) for name, value in state.items())
+
+    with pytest.raises(KeyError), removed(net, inside):
+        assert (importance(net).values[:, inside] == 0).all()
+        with removed(net, ~inside):
+            assert (importance(net).values == 0).all()
+        assert (importance(net).values[:, ~inside] > 0).all()
+        raise KeyError
+    assert same()
+    with removed(net, torch.zeros(5, dtype=torch.bool)):
+        assert same()
+
+
+def test_removal_from_a_single_task_network():
+    net = tssbn.sigmoid(nn.Sequential(nn.BatchNorm1d(3), nn.LayerNorm(3))).eval()
+    with removed(net, np.array([False] * 4 + [True, False])):
+        assert (net(torch.randn(5, 3)) == 0).tolist() == [[False, True, False]] * 5
+
+
+def test_removal_refuses():
+    net = network()
+    for filters in torch.ones(5), torch.ones(4, dtype=torch.bool), torch.ones(5, 1).bool():
+        with pytest.raises(ValueError, match=r"filters must be boolean of shape \(5,\)"):
+            removed(net, filters).__enter__()
+    plain = tssbn.task_specific(nn.BatchNorm1d(2), ("a",), norm="plain")
+    for without in nn.Linear(2, 2), plain:
+        with pytest.raises(ValueError, match="has no σ layers"):
+            removed(without, [True, False]).__enter__()
+
+
+def test_removal_tells_owners_from_shuffled_gates():
+    """Heads that sum the channels: what a task loses with a filter is its own gate.
+
+    Each of three tasks holds a third of 60 filters wide open. Without the ten most its own it loses
+    far more than the others; by shuffled gates, on average, as much as they do.
+    """
+    generator = seeded(0)
+    net = tssbn.task_specific(nn.BatchNorm1d(60, eps=0), ("a", "b", "c")).eval()
+    wide = torch.eye(3).repeat(1, 20)
+    gates = 0.1 + 0.7 * wide + 0.1 * torch.rand(3, 60, generator=generator)
+    net.gamma.data = gates.logit()
+    x = torch.ones(1, 60)
+
+    def self_and_cross(matrix):
+        with torch.no_grad(), tssbn.select(net, ("a", "b", "c")):
+            before, rows = net(x).sum(1), []
+            for filters in most_specialised(matrix, 10):
+                with removed(net, filters):
+                    rows.append(before - net(x).sum(1))
+        drops = torch.stack(rows)
+        return drops.diagonal().mean(), drops[~torch.eye(3, dtype=torch.bool)].mean()
+
+    own, others = self_and_cross(importance(net))
+    assert own > 5 * others
+    by_chance = [self_and_cross(shuffled(importance(net), generator)) for _ in range(150)]
+    own, others = torch.tensor(by_chance).mean(0)
+    assert 0.9 < own / others < 1.1
+
+
+def test_nobody_owns_a_filter_of_an_untrained_network():
+    gates = importance(tssbn.task_specific(nn.BatchNorm1d(4), ("a", "b", "c")))
+    assert (specialised(gates) == -1).all()
+    assert (specialised(shuffled(gates, seeded(0))) == -1).all()
 
 
 def test_arrays_and_importances_are_taken_and_nonsense_is_not():

@@ -114,7 +114,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     source = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "tssbn").rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in names if not name.startswith(info)} == source
     assert {"tssbn/__init__.py", "tssbn/py.typed"} <= source

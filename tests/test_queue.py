@@ -181,6 +181,19 @@ def test_a_run_without_its_data_is_not_tried(capsys):
     assert job.data
 
 
+def test_unfit_data_is_named_before_a_run_is_tried(capsys):
+    Path("empty").mkdir()
+    write('benchmark = "nyuv2", method = "hps", minutes = 1', entry("hps"))
+    for folder in "nowhere", "empty":
+        assert run_queue("--minutes", "5", "--data", f"nyuv2={folder}", "--dry") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("no data    nyuv2/hps-0: ") and folder in lines[0]
+        assert lines[-1] == "1.0 minutes left in all, 1.0 minutes of them now"
+    for name, message in {"foo": "benchmark 'foo' is unknown", "rooms": "rooms is made"}.items():
+        assert run_queue("--minutes", "5", "--data", f"{name}=empty", "--dry") == 1
+        assert message in capsys.readouterr().err
+
+
 def test_a_dry_run_says_what_would_be_done(capsys):
     write(entry("tssbn", minutes=6), entry("hps", minutes=4), entry("stl", minutes=8))
     assert run_queue("--minutes", "7", "--dry") == 0

@@ -18,7 +18,7 @@ pytest.importorskip("torchvision")
 import tiny
 
 from tssbn.data import augment
-from tssbn.training import checkpoint
+from tssbn.training import checkpoint, loop, records
 from tssbn.training.loop import train
 from tssbn.training.watch import Silent
 
@@ -80,6 +80,29 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     for one, other in zip(resumed.record["epochs"], whole.record["epochs"], strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
     assert resumed.record["gates"] == whole.record["gates"] and resumed.record["finished"]
+
+
+class Once(Silent):
+    """Ctrl-C after an epoch."""
+
+    def epoch(self, entry):
+        raise KeyboardInterrupt
+
+
+def test_a_record_is_of_the_last_start_and_counts_them(tmp_path, monkeypatch):
+    def start(device, commit, note, watch=None):
+        monkeypatch.setattr(loop, "device_name", lambda _: device)
+        monkeypatch.setattr(records, "_git", lambda: commit)
+        return train(run(), tmp_path, accelerator="cpu", note=note, resume=True, watch=watch)
+
+    with pytest.raises(KeyboardInterrupt):
+        start("a", "1", "first", Once())
+    with pytest.raises(KeyboardInterrupt):
+        start("b", "2-dirty", "second", Once())
+    record = start("c", "3-dirty", "").record
+    assert record["finished"] and len(record["epochs"]) == 3
+    found = [record[key] for key in ("device", "commit", "dirty", "note", "starts")]
+    assert found == ["c", "3", True, "second", 3]  # who says nothing new leaves the note
 
 
 def test_everything_random_is_in_the_comparison():

@@ -1,6 +1,7 @@
 """Tables from records: what stands in a cell, and what never stands in one table."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,14 @@ def test_no_gain_has_no_minus():
 
 def test_other_methods_come_last():
     assert table("rooms", [record("another", benchmark="rooms")]).rows[-1].title == "another"
+
+
+def test_a_benchmark_of_ones_own():
+    mine = replace(described("rooms"), name="mine", title="My rooms")
+    made = table(mine, [record("hps", benchmark="mine")])
+    assert str(made).startswith("My rooms\n") and row(made, "hps").seeds == (0,)
+    with pytest.raises(ValueError, match="rooms/hps-0 is a record of rooms, not of mine"):
+        table(mine, [record("hps", benchmark="rooms")])
 
 
 def test_as_a_frame():

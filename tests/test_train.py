@@ -74,7 +74,7 @@ def test_every_method_trains_and_is_recorded(method):
     assert record["directions"] == {"segmentation": True, "depth": False, "normal": False}
     assert all(math.isfinite(value) for value in summary(record)["test"].values())
     assert set(record["classes"]) == {"segmentation"}
-    assert ("gates" in record) == (method == "tssbn")
+    assert ("gates" in record) == (method in ("tssbn", "tssbn-bias"))
 
 
 def test_a_step_is_one_of_the_plain_sum_of_the_losses():

@@ -87,6 +87,7 @@ def test_an_interrupted_run_goes_on(monkeypatch, capsys):
     assert not Path(f"data/results/{NAME}.json").exists()
     assert train("--resume") == 0
     assert "from epoch 2" in capsys.readouterr().out
+    assert (whole["starts"], record()["starts"]) == (1, 2)
     for one, other in zip(whole["epochs"], record()["epochs"], strict=True):
         assert (one["losses"], one["test"]) == (other["losses"], other["test"])
 
@@ -123,6 +124,22 @@ def test_the_time_is_kept(capsys):
     assert not list(Path("data/results").rglob("*.json"))
 
 
+def test_a_stop_before_the_first_step_is_told_and_leaves_nothing(monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Lines, "begin", stop)
+    assert train() == 130
+    assert capsys.readouterr().err == "stopped; nothing is kept\n"
+    assert not list(Path("runs").rglob("lock"))
+
+
+def test_a_run_that_is_refused_leaves_no_folder(capsys):
+    assert train("--set", "weight.colour=2.0") == 1
+    assert "weights are given of ['colour']" in capsys.readouterr().err
+    assert not list(Path("runs/rooms").iterdir())
+
+
 def test_settings_are_python_values():
     read = [_setting(text) for text in ("a=1e-3", "b=None", "c=True", "d=sgd", "e=8", "f=x=y")]
     values = [("a", 1e-3), ("b", None), ("c", True), ("d", "sgd"), ("e", 8), ("f", "x=y")]
@@ -140,7 +157,7 @@ def test_other_folders(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["nowhere", "--method", "hps"], "benchmark 'nowhere' is unknown"),
-        (["rooms", "--method", "best"], "method 'best' is unknown, use one of cross-stitch"),
+        (["rooms", "--method", "best"], "method 'best' is unknown, use one of affine, clamp"),
         (["rooms", "--method", "hps", "--set", "n=many"], "n='many' must be of type int"),
         (["rooms", "--method", "hps", "--set", "epoch=1"], "setting 'epoch' is unknown"),
         (["rooms", "--method", "hps", "--data", "x"], "rooms is made, not read"),
@@ -170,6 +187,8 @@ def test_lists(capsys):
     out = capsys.readouterr().out
     assert all(f"{name} (" in out for name in methods())
     assert "settings: norm=sigmoid multiplier=100.0" in out
+    about = [out.split(f"\n{name} (")[1].splitlines()[1] for name in ("tssbn", "tsbn", "tsbn-x100")]
+    assert len(set(about)) == 3 and "each task gates its channels" in about[0]
     assert main(["benchmarks"]) == 0
     out = capsys.readouterr().out
     assert all(f"{name}\n" in out for name in benchmarks())
@@ -187,6 +206,12 @@ def test_tables(capsys):
     assert "made data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
         out.split()
     )
+    assert main(["table", "rooms", "--set", "typo=1"]) == 1
+    error = capsys.readouterr().err
+    assert "no record with the settings typo=1; " in error
+    assert "there are: epochs=2 filters=2 height=32 n=16 width=32" in error
+    assert main(["table", "streets", "--set", "typo=1"]) == 1
+    assert "there are: no records at all" in capsys.readouterr().err
     assert main(["table", "1"]) == 0
     out = capsys.readouterr().out
     assert all(title in out for title in ("NYUv2", "Cityscapes", "CelebA", "+6.93", "+1.81"))

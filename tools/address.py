@@ -81,7 +81,7 @@ def problems() -> list[str]:
         "CHANGELOG.md": [source],
         "README.md": [source, page],
     }
-    for chapter in sorted(ROOT.glob("book/[0-9][0-9]_*.py")):
+    for chapter in sorted(ROOT.glob("book/*.py")):
         badge = f"https://colab.research.google.com/github/{org}/{repo}/blob/main/book/"
         for name in (chapter.name, chapter.with_suffix(".ipynb").name):
             must_hold[f"book/{name}"] = [f"git+{source}"]

@@ -23,9 +23,9 @@ BOOK = ROOT / "book"
 
 def chapters(names: list[str]) -> list[Path]:
     """The .py files of the named chapters, or of all."""
-    known = {path.stem: path for path in sorted(BOOK.glob("[0-9][0-9]_*.py"))}
+    known = {path.stem: path for path in sorted(BOOK.glob("*.py"))}
     if not known:
-        sys.exit("There are no chapters (book/NN_name.py).")
+        sys.exit("There are no chapters (book/*.py).")
     names = [Path(name).stem for name in names]
     if unknown := [name for name in names if name not in known]:
         sys.exit(f"No such chapter: {', '.join(unknown)}. There are: {', '.join(known)}.")

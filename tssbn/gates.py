@@ -7,7 +7,9 @@ Functions take an `Importance`, a tensor or an array, and return float64 tensors
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -25,6 +27,9 @@ __all__ = [
     "capacity",
     "capacity_split",
     "importance",
+    "most_specialised",
+    "removed",
+    "shuffled",
     "similarity",
     "specialised",
 ]
@@ -82,14 +87,7 @@ def importance(model: nn.Module) -> Importance:
         tensor([[0.5000, 0.5000, 0.5000, 0.5000],
                 [0.5000, 0.5000, 0.5000, 0.5000]], dtype=torch.float64)
     """
-    found = selections(model)
-    if len(found) > 1:
-        raise ValueError(f"{type(model).__name__} holds {len(found)} converted trunks: pass one")
-    kind = TaskSigmoidNorm if found else SigmoidNorm
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kind)}
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has no σ layers, so no importances")
-    tasks = found[0].names if found else ("",)
+    tasks, layers = _gated(model)
     rows = {}
     for name, layer in layers.items():
         gamma = layer.gamma.detach().double().cpu().reshape(len(tasks), -1)
@@ -99,6 +97,50 @@ def importance(model: nn.Module) -> Importance:
         rows[name] = torch.sigmoid(gamma)
     widths = {name: row.shape[1] for name, row in rows.items()}
     return Importance(torch.cat(list(rows.values()), dim=1), tasks, widths)
+
+
+@contextmanager
+def removed(model: nn.Module, filters: Any) -> Iterator[None]:
+    """Take filters out of a network, for every task, for as long as the context lasts.
+
+    Their normalised output is exactly 0: their gates are shut (γ = -∞), and biases that an affine
+    mode kept are 0. Nothing is trained to make up for it. Afterwards gates and biases are bit for
+    bit what they were. (So filters are removed in Figure 4, right, of arXiv 2512.20420.)
+
+    Args:
+        model: A network whose `importance` can be read.
+        filters: True for those to remove; (F,), in the order of the importance matrix.
+
+    Raises:
+        ValueError: If there are no σ layers, or `filters` is not boolean or has another length.
+
+    Example:
+        >>> import torch, tssbn
+        >>> net = tssbn.task_specific(torch.nn.BatchNorm1d(3), ("seg", "depth")).eval()
+        >>> with tssbn.gates.removed(net, [False, True, False]), tssbn.select(net, "depth"):
+        ...     net(torch.ones(1, 3)).detach().round(decimals=2)
+        tensor([[0.5000, 0.0000, 0.5000]])
+    """
+    tasks, layers = _gated(model)
+    filters = torch.as_tensor(filters)
+    widths = [layer.gamma.numel() // len(tasks) for layer in layers.values()]
+    if filters.dtype != torch.bool or filters.shape != (sum(widths),):
+        raise ValueError(
+            f"filters must be boolean of shape ({sum(widths)},), one for each column of the "
+            f"importance matrix, got {filters.dtype} of shape {tuple(filters.shape)}"
+        )
+    saved = []
+    try:
+        for layer, chosen in zip(layers.values(), filters.split(widths), strict=True):
+            for parameter, without in (layer.gamma, -torch.inf), (layer.beta, 0.0):
+                if parameter is not None:
+                    saved.append((parameter, parameter.detach().clone()))
+                    rows = parameter.detach().view(len(tasks), -1)
+                    rows[:, chosen.to(rows.device)] = without
+        yield
+    finally:
+        for parameter, before in saved:
+            parameter.detach().copy_(before)
 
 
 def capacity(matrix: Any) -> Tensor:
@@ -139,6 +181,29 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
     return CapacitySplit(shared, independent)
 
 
+def shuffled(importance: Importance, generator: torch.Generator) -> Importance:
+    """The null for every analysis of gates: which channel a gate belongs to, forgotten.
+
+    Within each layer each task's gates change places, every task's on its own. So every task keeps
+    its gates in every layer, and with them its capacity, while what two tasks have in common or
+    apart at a channel is left to chance. A measure that gives the same on shuffled gates says
+    nothing about channels.
+
+    Example:
+        >>> import torch, tssbn
+        >>> values = torch.tensor([[0.1, 0.2, 0.3, 0.9], [0.1, 0.2, 0.3, 0.9]]).double()
+        >>> gates = tssbn.gates.Importance(values, ("seg", "depth"), {"1": 3, "4": 1})
+        >>> tssbn.gates.shuffled(gates, torch.Generator().manual_seed(0)).values
+        tensor([[0.3000, 0.1000, 0.2000, 0.9000],
+                [0.1000, 0.2000, 0.3000, 0.9000]], dtype=torch.float64)
+    """
+    parts = []
+    for part in importance.by_layer().values():
+        order = torch.rand(part.shape, generator=generator).argsort(dim=1)
+        parts.append(part.gather(1, order))
+    return replace(importance, values=torch.cat(parts, dim=1))
+
+
 def similarity(matrix: Any, centred: bool = False) -> Tensor:
     """Cosine between the importances of every two tasks, (T, T).
 
@@ -160,23 +225,67 @@ def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
 
     Args:
         matrix: The importance matrix, (T, F).
-        tau: The share of the filter's importance that a task must hold; at least 0.5, so that no
-            two tasks own a filter. With two tasks 0.5 gives every filter to somebody; there 0.75
-            asks for a gate three times as wide as the other's.
+        tau: The share of the filter's importance that a task must hold. At 0.5, the paper's, its
+            gate is wider than all the others together: of two tasks one nearly always has that,
+            among many it is rare. Below 0.5 several tasks may hold enough, and the filter is that
+            of the largest share; below 1/T no filter is left over.
 
     Raises:
-        ValueError: If `tau` is outside [0.5, 1).
+        ValueError: If `tau` is not between 0 and 1.
 
     Example:
         >>> import tssbn
         >>> tssbn.gates.specialised([[0.9, 0.5], [0.1, 0.5]])
         tensor([ 0, -1])
     """
-    if not 0.5 <= tau < 1:
-        raise ValueError(f"tau={tau} must be at least 0.5 and below 1")
-    rows = _matrix(matrix)
-    share, owner = (rows / rows.sum(dim=0)).max(dim=0)
+    if not 0 < tau < 1:
+        raise ValueError(f"tau={tau} must be between 0 and 1")
+    share, owner = _shares(matrix).max(dim=0)
     return torch.where(share > tau, owner, -1)
+
+
+def most_specialised(matrix: Any, count: int) -> Tensor:
+    """For each task the filters of which it holds the largest shares; boolean (T, F).
+
+    These are the first to be its own when τ of `specialised` is lowered. Two tasks may name the
+    same filter.
+
+    Args:
+        matrix: The importance matrix, (T, F).
+        count: How many filters for each task; of equal shares the first columns.
+
+    Raises:
+        ValueError: If `count` is not from 1 to F.
+
+    Example:
+        >>> import tssbn
+        >>> tssbn.gates.most_specialised([[0.9, 0.5, 0.2], [0.1, 0.5, 0.1]], 1)
+        tensor([[ True, False, False],
+                [False,  True, False]])
+    """
+    shares = _shares(matrix)
+    if not 1 <= count <= shares.shape[1]:
+        raise ValueError(f"count={count} must be from 1 to the {shares.shape[1]} filters")
+    order = shares.argsort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(shares, dtype=torch.bool).scatter(1, order[:, :count], True)
+
+
+def _gated(model: nn.Module) -> tuple[tuple[str, ...], dict[str, nn.Module]]:
+    """The tasks of a network, and the σ layers whose gates are its importance matrix."""
+    found = selections(model)
+    if len(found) > 1:
+        raise ValueError(f"{type(model).__name__} holds {len(found)} converted trunks: pass one")
+    kind = TaskSigmoidNorm if found else SigmoidNorm
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kind)}
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no σ layers, so no importances")
+    return (found[0].names if found else ("",)), layers
+
+
+def _shares(matrix: Any) -> Tensor:
+    """What each task holds of each filter's importance, (T, F); 0 of one that is shut for all."""
+    rows = _matrix(matrix)
+    return (rows / rows.sum(dim=0)).nan_to_num(0.0)
 
 
 def _matrix(matrix: Any) -> Tensor:

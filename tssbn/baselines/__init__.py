@@ -45,11 +45,13 @@ class Method:
             and ``net.chunks()`` are groups of them, each for a forward and backward pass of its
             own; the gradients add up.
         groups: ``groups(net, lr, **options)``, the parameter groups for an optimiser.
+        about: a sentence for ``python -m tssbn methods``; by default the first one of the module.
     """
 
     title: str
     build: Callable[..., nn.Module]
     groups: Callable[..., list[dict]] = one_group
+    about: str = ""
 
 
 def methods() -> dict[str, Method]:

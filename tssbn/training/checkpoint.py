@@ -33,6 +33,9 @@ def claim(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if {path.name for path in folder.iterdir()} <= {"lock"}:  # nothing came of it
+            (folder / "lock").unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:

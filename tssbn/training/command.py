@@ -225,10 +225,9 @@ def _methods(options: argparse.Namespace) -> int:
 
     for name, method in methods().items():
         build = method.build.func if isinstance(method.build, partial) else method.build
-        module = sys.modules[build.__module__]
         _print(
             f"{name} ({method.title})",
-            module,
+            method.about or _first_paragraph(sys.modules[build.__module__]),
             settings=options_of(method.build) | options_of(method.groups),
         )
     return 0
@@ -241,13 +240,18 @@ def _benchmarks(options: argparse.Namespace) -> int:
 
     for name, make in benchmarks().items():
         recipe = asdict(described(name).recipe)
-        _print(name, sys.modules[make.__module__], settings=options_of(make), recipe=recipe)
+        text = _first_paragraph(sys.modules[make.__module__])
+        _print(name, text, settings=options_of(make), recipe=recipe)
     return 0
 
 
-def _print(head: str, module: ModuleType, **values: Mapping[str, Any]) -> None:
-    """A name, the first paragraph of its module's docstring, and lists of values."""
-    lines = [" ".join(module.__doc__.split("\n\n")[0].split())]
+def _first_paragraph(module: ModuleType) -> str:
+    return " ".join(module.__doc__.split("\n\n")[0].split())
+
+
+def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
+    """A name, what it is, and lists of values."""
+    lines = [text]
     for kind, pairs in values.items():
         if pairs:
             lines.append(f"{kind}: " + " ".join(f"{key}={value}" for key, value in pairs.items()))
@@ -258,14 +262,23 @@ def _print(head: str, module: ModuleType, **values: Mapping[str, Any]) -> None:
 def _table(options: argparse.Namespace) -> int:
     from tssbn.training.table import TABLES, table
 
-    settings = dict(options.set)
-    tables = []
+    settings, seen, tables = dict(options.set), {}, []
     for name in TABLES.get(options.name, (options.name,)):
         found = records.found(name, options.results)
         of_settings = [record for record in found if record["settings"] == settings]
-        tables.append(str(table(name, of_settings, options.best)))
-    print("\n\n".join(tables))
+        tables.append(table(name, of_settings, options.best))
+        seen |= {_words(record["settings"]): record["settings"] for record in found}
+    if settings and settings not in seen.values():
+        raise ValueError(
+            f"there is no record with the settings {_words(settings)}; the settings of those that "
+            f"there are: {'; '.join(sorted(seen)) or 'no records at all'}"
+        )
+    print(*tables, sep="\n\n")
     return 0
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(settings.items())) or "none"
 
 
 def _queue(options: argparse.Namespace) -> int:

@@ -76,12 +76,19 @@ def evaluate(
     Args:
         net: a network, or what ``fabric.setup`` made of it.
         batches: of images and targets, on the device of the network.
+
+    Raises:
+        FloatingPointError: a prediction is NaN or infinite; names the task.
     """
     net.eval()
     metrics = {name: task.metric() for name, task in tasks.items()}
     for batch in batches:
         predictions = net(batch["image"])
         for task, metric in metrics.items():
+            if not predictions[task].isfinite().all():
+                raise FloatingPointError(
+                    f"the prediction of {task!r} is not finite after the last step"
+                )
             # Some devices have no 64-bit floats, which the sums of a metric are.
             device = "cpu" if batch[task].device.type == "mps" else batch[task].device
             metric.to(device).update(predictions[task].to(device), batch[task].to(device))

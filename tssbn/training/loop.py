@@ -30,6 +30,7 @@ from tssbn.training.watch import Silent, Watch
 
 __all__ = ["Trained", "train"]
 
+MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note")  # between two starts
 PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
 
 
@@ -87,7 +88,7 @@ def train(
         channels_last: keep images and filters in this memory format.
         angles: every so many steps the cosines between the tasks' gradients are written into the
             record, see :class:`~tssbn.training.angles.Angles`; never if 0. Changes nothing else.
-        note: for the record.
+        note: for the record; of a resumed run without one, the earlier one stays.
         deadline: a value of ``time.monotonic()``; no epoch begins that would end after it, going by
             the one before.
         watch: is told how the run goes.
@@ -99,7 +100,7 @@ def train(
 
     Raises:
         BlockingIOError: another process trains in the folder.
-        FloatingPointError: a loss or a parameter is NaN or infinite; says in which step.
+        FloatingPointError: a loss, a parameter or a prediction is NaN or infinite; says when.
         MemoryError: the device has too little memory; says which setting needs less.
         OSError: the checkpoint could not be written; the one before it is whole.
         ValueError: an unknown precision; the folder has the checkpoint of another run, or one that
@@ -210,6 +211,7 @@ class _Training:
             **setup,
             "device": device_name(fabric.device),
             "note": note,
+            "starts": 1,
             "epochs": [],
             "finished": False,
         }
@@ -331,7 +333,9 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        self.record, self.paces = state["record"], state["paces"]
+        now = {key: self.record[key] for key in MAY_DIFFER if self.record[key] != ""}
+        self.record, self.paces = {**state["record"], **now}, state["paces"]
+        self.record["starts"] = state["record"].get("starts", 1) + 1
         if self.angles is not None:
             self.angles.record = self.record
         self.saved = len(self.record["epochs"])

@@ -95,7 +95,8 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, an entry that is no run, or the same run twice; says which.
+        ValueError: not such a file, an entry that is no run, or the same run twice; a folder for
+            what is no real benchmark; says which.
     """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -104,6 +105,9 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
     if set(content) != {"runs"}:
         raise ValueError(f"{file} must hold one list, runs, got {sorted(content)}")
     data, listed, seen = dict(data or {}), [], set()
+    for name in data:
+        if not real(name):
+            raise ValueError(f"{name} is made, not read: it takes no data folder, got {data[name]}")
     for number, entry in enumerate(content["runs"], 1):
         try:
             job = _job(entry, data)
@@ -167,17 +171,35 @@ def _pace(epochs: Sequence[Mapping[str, Any]]) -> float:
 
 def report(states: Sequence[State], seconds: float) -> str:
     """What is done and what is not, and what would be trained in so much time."""
-    budget = seconds
-    lines = []
+    budget, wrong = seconds, _unfit(states)
+    lines, left = [], 0.0
     for state in states:
+        problem = wrong.get(state.job.run.benchmark.name)
         line = str(state)
-        if _fits(state, budget):
-            line += ": to the end" if state.left <= budget else ": a part"
-            budget -= min(budget, state.left)
+        if problem and not state.finished:
+            line = f"no data    {state.job.run.name}: {problem}"
+        elif state.job.data:
+            left += state.left
+            if _fits(state, budget):
+                line += ": to the end" if state.left <= budget else ": a part"
+                budget -= min(budget, state.left)
         lines.append(line)
-    left = sum(state.left for state in states if state.job.data)
     lines.append(f"{_minutes(left)} left in all, {_minutes(seconds - budget)} of them now")
     return "\n".join(lines)
+
+
+def _unfit(states: Sequence[State]) -> dict[str, str]:
+    """What is wrong with folders of data, by benchmark."""
+    runs = [state.job.run for state in states if state.job.data and not state.finished]
+    wrong = {}
+    for name, benchmark in {run.benchmark.name: run.benchmark for run in runs}.items():
+        if real(name):
+            try:
+                benchmark.data("train")
+                benchmark.data("test")
+            except (OSError, ValueError) as error:
+                wrong[name] = str(error)
+    return wrong
 
 
 def work(

@@ -151,7 +151,9 @@ class Table:
         return self._number(task, figure.mean) + spread
 
 
-def table(benchmark: str, records: Iterable[Mapping[str, Any]], best: bool = False) -> Table:
+def table(
+    benchmark: str | Benchmark, records: Iterable[Mapping[str, Any]], best: bool = False
+) -> Table:
     """The methods on a benchmark, from records of finished runs.
 
     A run is worth what its recipe selects, see :func:`tssbn.training.records.summary`; fractions
@@ -160,7 +162,7 @@ def table(benchmark: str, records: Iterable[Mapping[str, Any]], best: bool = Fal
     tasks.
 
     Args:
-        benchmark: its name.
+        benchmark: its name, or itself where it is none of :func:`tssbn.benchmarks.benchmarks`.
         records: of this benchmark alone. They must agree in everything but method, seed and
             machine: settings, recipe (``tasks_per_pass`` may differ, it changes no result), metrics
             and the content of the data.
@@ -176,8 +178,8 @@ def table(benchmark: str, records: Iterable[Mapping[str, Any]], best: bool = Fal
         ...
     """
     records = list(records)
-    known = described(benchmark)
-    _check(benchmark, records)
+    known = described(benchmark) if isinstance(benchmark, str) else benchmark
+    _check(known.name, records)
     by_method: dict[str, list[Mapping]] = {name: [] for name in ORDER}
     for record in sorted(records, key=lambda record: record["seed"]):
         by_method.setdefault(record["method"], []).append(record)

@@ -1,0 +1,222 @@
+"""Who is related to whom: similarities taken apart, compared over several runs, and clustered.
+
+A similarity matrix is (T, T): symmetric, 1 on the diagonal, such as
+:func:`tssbn.gates.similarity` gives. Functions take tensors or arrays and return float64 tensors.
+They need scipy and scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tssbn.gates import Importance
+
+__all__ = ["Parts", "agreement", "clusters", "consensus", "cooccurrence", "parts", "tree"]
+
+
+class Parts(NamedTuple):
+    """The two parts of centred gates, both (T, F); their sum is the matrix less its row means."""
+
+    depth: Tensor
+    channels: Tensor
+
+
+def parts(importance: Importance) -> Parts:
+    """Centred gates as the sum of where in depth a task opens the trunk, and of which channels.
+
+    ``depth`` holds at each channel the mean gate of its layer less the mean of the row;
+    ``channels`` the gate less the mean of its layer. The rows of one are at right angles to those
+    of the other, so inner products of centred rows are the sum of those of the parts. Shuffling
+    gates within their layers (:func:`tssbn.gates.shuffled`) leaves ``depth`` as it is.
+
+    Example:
+        >>> values = torch.tensor([[0.1, 0.3, 0.8], [0.2, 0.2, 0.5]]).double()
+        >>> depth, channels = parts(Importance(values, ("seg", "depth"), {"1": 2, "4": 1}))
+        >>> depth
+        tensor([[-0.2000, -0.2000,  0.4000],
+                [-0.1000, -0.1000,  0.2000]], dtype=torch.float64)
+        >>> channels
+        tensor([[-0.1000,  0.1000,  0.0000],
+                [ 0.0000,  0.0000,  0.0000]], dtype=torch.float64)
+    """
+    layers = importance.by_layer().values()
+    level = torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in layers], dim=1)
+    mean = importance.values.mean(dim=1, keepdim=True)
+    return Parts(level - mean, importance.values - level)
+
+
+def agreement(matrices: Iterable[Any]) -> Tensor:
+    """Spearman's correlation of every two matrices, over the pairs of tasks; (R(R-1)/2,).
+
+    Of each matrix the triangle above the diagonal counts, by the ranks of its entries, ties
+    sharing theirs. So runs are compared by which tasks they hold to be more alike than which,
+    not by how alike (arXiv 2512.20420, section 5.2). Any symmetric matrices can be compared.
+
+    Args:
+        matrices: R of them, (T, T), two or more of three or more tasks.
+
+    Returns:
+        In the order of ``itertools.combinations``: runs 1 and 2, 1 and 3, ..., 2 and 3, and so on.
+        NaN where all entries of a triangle are the same: there are no ranks to compare.
+
+    Raises:
+        ValueError: fewer than two matrices, of different sizes, not symmetric, not finite, or of
+            fewer than three tasks.
+
+    Example:
+        >>> one = [[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]
+        >>> two = [[1, 0.5, 0.2], [0.5, 1, 0.4], [0.2, 0.4, 1]]
+        >>> agreement([one, two])
+        tensor([1.0000], dtype=torch.float64)
+    """
+    from scipy.stats import rankdata
+
+    checked = _same_size([_symmetric(matrix, least=3) for matrix in matrices])
+    above = np.triu_indices(len(checked[0]), 1)
+    ranks = torch.tensor(np.stack([rankdata(matrix[above]) for matrix in checked]))
+    ranks = ranks - ranks.mean(dim=1, keepdim=True)
+    ranks = ranks / ranks.norm(dim=1, keepdim=True)  # 0/0 is NaN
+    first, second = np.triu_indices(len(checked), 1)
+    return (ranks[first] * ranks[second]).sum(dim=1)
+
+
+def tree(similarity: Any) -> np.ndarray:
+    """Average linkage on 1 - similarity: which tasks join first, and how far apart they were.
+
+    Returns:
+        (T - 1, 4), as scipy's ``linkage`` returns it, for its ``dendrogram``.
+
+    Raises:
+        ValueError: a matrix that is not a similarity matrix, or one of fewer than two tasks.
+
+    Example:
+        >>> tree([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]).round(2)
+        array([[0. , 1. , 0.2, 2. ],
+               [2. , 3. , 0.8, 3. ]])
+    """
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
+    return linkage(squareform(_distance(similarity, least=2), checks=False), "average")
+
+
+def clusters(similarity: Any, k: int | None = None) -> Tensor:
+    """The clusters of one run: its :func:`tree`, cut; (T,).
+
+    Args:
+        similarity: (T, T).
+        k: How many clusters; without it the number from 2 to T - 1 with the highest mean
+            silhouette, the smallest of equals.
+
+    Returns:
+        The cluster of each task, numbered from 0 in the order of the first task of each.
+
+    Raises:
+        ValueError: a matrix that is not a similarity matrix, one of fewer than three tasks, or a
+            `k` outside 1 to T.
+
+    Example:
+        >>> clusters([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]])
+        tensor([0, 0, 1])
+    """
+    from scipy.cluster.hierarchy import cut_tree
+    from sklearn.metrics import silhouette_score
+
+    distance = _distance(similarity, least=3)
+    tasks = len(distance)
+    if k is not None and not 1 <= k <= tasks:
+        raise ValueError(f"k={k} must be from 1 to {tasks}, the number of tasks")
+    counts = range(2, tasks) if k is None else [k]
+    cuts = cut_tree(tree(similarity), n_clusters=list(counts)).T
+    if k is None:
+        scores = [silhouette_score(distance, cut, metric="precomputed") for cut in cuts]
+        cuts = cuts[int(np.argmax(scores)) :]
+    _, first, label = np.unique(cuts[0], return_index=True, return_inverse=True)
+    return torch.from_numpy(first.argsort().argsort()[label])
+
+
+def cooccurrence(labels: Any) -> Tensor:
+    """The share of the runs in which two tasks are in one cluster, (T, T).
+
+    Args:
+        labels: (R, T), the clusters of each run; the numbers of one run mean nothing to another.
+
+    Raises:
+        ValueError: not a matrix, or an empty one.
+
+    Example:
+        >>> cooccurrence([[0, 0, 1], [1, 0, 0]])
+        tensor([[1.0000, 0.5000, 0.0000],
+                [0.5000, 1.0000, 0.5000],
+                [0.0000, 0.5000, 1.0000]], dtype=torch.float64)
+    """
+    labels = torch.as_tensor(np.asarray(labels))
+    if labels.ndim != 2 or 0 in labels.shape:
+        raise ValueError(f"labels have shape {tuple(labels.shape)}, not (runs, tasks)")
+    return (labels[:, :, None] == labels[:, None, :]).double().mean(dim=0)
+
+
+def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
+    """The clusters that several runs agree on, (T,).
+
+    Each run is clustered by itself, and the co-occurrence of the tasks is clustered once more. The
+    paper says that it does so, not how; here both steps are :func:`clusters`.
+
+    Args:
+        similarities: one (T, T) of each run, one run or more.
+        k: How many clusters, in the runs and in the end; without it each step finds its own.
+
+    Raises:
+        ValueError: no run, or what :func:`clusters` refuses.
+
+    Example:
+        >>> one = [[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]
+        >>> two = [[1, 0.5, 0.2], [0.5, 1, 0.4], [0.2, 0.4, 1]]
+        >>> consensus([one, two])
+        tensor([0, 0, 1])
+    """
+    labels = [clusters(similarity, k) for similarity in similarities]
+    if not labels:
+        raise ValueError("there are no similarities to agree on")
+    _same_size(labels, least=1)
+    return clusters(cooccurrence(torch.stack(labels)), k)
+
+
+def _symmetric(matrix: Any, least: int) -> np.ndarray:
+    """As a symmetric, finite (T, T) array in float64."""
+    if isinstance(matrix, Tensor):
+        matrix = matrix.detach().cpu()
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < least:
+        raise ValueError(f"a matrix has shape {values.shape}, not (T, T) of {least} tasks or more")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "a matrix has entries that are not finite; gates that are all the same, as in an "
+            "untrained network, have no centred similarity"
+        )
+    if not np.allclose(values, values.T, atol=1e-6):
+        raise ValueError("a matrix is not symmetric")
+    return values
+
+
+def _distance(similarity: Any, least: int) -> np.ndarray:
+    values = _symmetric(similarity, least)
+    if not np.allclose(values.diagonal(), 1, atol=1e-6) or values.max() > 1 + 1e-6:
+        raise ValueError("a similarity matrix has 1 on its diagonal, and nothing above it")
+    distance = np.clip(1 - (values + values.T) / 2, 0, None)
+    np.fill_diagonal(distance, 0)
+    return distance
+
+
+def _same_size(matrices: list, least: int = 2) -> list:
+    sizes = [len(matrix) for matrix in matrices]
+    if len(sizes) < least:
+        raise ValueError(f"got {len(sizes)} matrices to compare, expected {least} or more")
+    if len(set(sizes)) > 1:
+        raise ValueError(f"the runs have {sizes} tasks: all must have the same")
+    return matrices
