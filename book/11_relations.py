@@ -26,8 +26,8 @@ if "google.colab" in sys.modules:
 # Networks that start from different random filters agree on which tasks are
 # alike, and the families they find match the parts of the face. But they agree
 # as well when the gates of each layer are shuffled: most of it is one layer,
-# the last, which a task opens as it learns. What is left for the filters agrees
-# less, and no shuffling explains it.
+# the last, which a task opens as it learns. What is left for the filters
+# agrees less, and no shuffling explains it.
 # :::
 #
 # *Runs in under a minute on one CPU core; no GPU and no download needed.*
@@ -70,11 +70,11 @@ plots.style()
 # %% [markdown]
 # ## Everybody is alike
 #
-# The faces of chapter 5 pose twelve tasks here: does this face wear a beard, is
-# the hair brown, is the nose big? A {term}`TSσBN` network learned all twelve,
-# and left an {term}`importance matrix`: a row for each task, a gate for each
-# channel. The cosine between two rows says how alike two tasks are; it is what
-# the paper uses {cite:p}`suteu2025tssbn`. The records are in
+# The faces of chapter 5 pose twelve tasks here: does this face wear a beard,
+# is the hair brown, is the nose big? A {term}`TSσBN` network learned all
+# twelve, and left an {term}`importance matrix`: a row for each task, a gate
+# for each channel. The cosine between two rows says how alike two tasks are;
+# it is what the paper uses {cite:p}`suteu2025tssbn`. The records are in
 # `data/results/faces`, by
 #
 # ```
@@ -82,8 +82,8 @@ plots.style()
 # ```
 #
 # and its likes with seeds 1 to 6. (Ten times the base rate and not the paper's
-# hundred: the last section of this chapter shows why, {doc}`13_knobs` tells the
-# whole story.) Here is the network of seed 0. Beside it are the same gates
+# hundred: the last section of this chapter shows why, {doc}`13_knobs` tells
+# the whole story.) Here is the network of seed 0. Beside it are the same gates
 # after a lottery: in each row every gate may go to any channel of the trunk.
 
 
@@ -148,7 +148,8 @@ assert shown["shuffled"][UPPER].min() > 0.6
 #
 # ## Two numbers
 #
-# With $I_t \in (0,1)^F$ for the gates of task $t$, the similarity of two tasks is
+# With $I_t \in (0,1)^F$ for the gates of task $t$, the similarity of two tasks
+# is
 #
 # $$
 # S_{st} = \frac{\langle I_s, I_t\rangle}{\lVert I_s\rVert\,\lVert I_t\rVert},
@@ -202,10 +203,10 @@ print("by hand = the package")
 # (agreement-of-seven-runs)=
 # ## Seven starts
 #
-# Seven networks make 21 pairs. The paper reports a mean of about 0.8 over the 21
-# pairs of seven networks on CelebA. Ours, with two lotteries beside: one in
-# which a gate may go anywhere in its row, and a gentler one in which it stays in
-# its layer.
+# Seven networks make 21 pairs. The paper reports a mean of about 0.8 over the
+# 21 pairs of seven networks on CelebA. Ours, with two lotteries beside: one in
+# which a gate may go anywhere in its row, and a gentler one in which it stays
+# in its layer.
 
 # %%
 VIEWS = {
@@ -246,8 +247,8 @@ agreed.round(2)
 # %% [markdown]
 # The paper's finding is there: seven networks that share nothing but the data
 # put the 66 pairs of tasks in a similar order. For centred rows nothing of it
-# is left when the gates may go anywhere. For plain ones nearly all of it is: if
-# rows have nothing in common but being positive, the cosine is close to
+# is left when the gates may go anywhere. For plain ones nearly all of it is:
+# if rows have nothing in common but being positive, the cosine is close to
 # $a_s a_t$, where $a_t$ is the mean of a row over its root mean square. One
 # number for each task, how unevenly it opens the trunk, is enough to rank the
 # pairs:
@@ -263,9 +264,9 @@ assert agreed["shuffled anywhere"]["plain"] > 0.3
 
 # %% [markdown]
 # So we centre. Then look at the last column but one. There no network knows
-# which channel of a layer a gate belonged to, and the networks agree as before.
-# Whatever it is that seven runs agree on, it is hardly *which filters* a task
-# uses.
+# which channel of a layer a gate belonged to, and the networks agree as
+# before. Whatever it is that seven runs agree on, it is hardly *which filters*
+# a task uses.
 #
 # ## Depth and channels
 #
@@ -280,8 +281,8 @@ assert agreed["shuffled anywhere"]["plain"] > 0.3
 # \underbrace{(I_{ti} - \bar I_{t\ell})}_{\text{channels}} ,
 # $$ (eq-depth-channels)
 #
-# and the two parts are at right angles, so that the products behind the centred
-# cosine add up from a part of depth and a part of channels.
+# and the two parts are at right angles, so that the products behind the
+# centred cosine add up from a part of depth and a part of channels.
 # `tssbn.clusters.parts` does this. Each part has a cosine of its own.
 
 # %%
@@ -331,12 +332,12 @@ assert null["centred"].mean() > 0.75 * pairs["centred"].mean()
 
 # %% [markdown]
 # Depth agrees, and does so after shuffling by construction. Channels, where no
-# layer has a say as a whole, agree less, but every one of the 21 pairs does, and
-# there the lottery leaves nothing. So both are true: tasks have a typical depth
-# that does not depend on the start, and beyond it some pairs share more of the
-# filters of a layer than others, again the same pairs from one start to the
-# next. The single number of about 0.8 cannot tell the two apart, here or in the
-# paper.
+# layer has a say as a whole, agree less, but every one of the 21 pairs does,
+# and there the lottery leaves nothing. So both are true: tasks have a typical
+# depth that does not depend on the start, and beyond it some pairs share more
+# of the filters of a layer than others, again the same pairs from one start to
+# the next. The single number of about 0.8 cannot tell the two apart, here or
+# in the paper.
 #
 # When does it come? The records hold the gates after one epoch, after three
 # and at the end. Of each: how far the runs agree with each other, and, in
@@ -367,9 +368,9 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# And before the first step there is nothing to agree on: all gates are one half,
-# all cosines of plain rows are one, and centred rows are zero. There are no ranks
-# then, and no number.
+# And before the first step there is nothing to agree on: all gates are one
+# half, all cosines of plain rows are one, and centred rows are zero. There are
+# no ranks then, and no number.
 
 # %%
 before = replace(runs[0], values=torch.full_like(runs[0].values, 0.5))
@@ -415,31 +416,31 @@ assert abs(eighth["shuffled anywhere"]["centred"]) < 0.3
 # %% [markdown]
 # The depths are there after a few dozen steps. The channels are on their way.
 # The plain cosines rank the pairs in an order of their own, of which nothing
-# will stay, as with the seven in their first epochs: agreed with each other, and
-# not with their own end.
+# will stay, as with the seven in their first epochs: agreed with each other,
+# and not with their own end.
 
 # %% [markdown]
 # (clusters-and-regions)=
 # ## Families
 #
 # To draw a family tree, start with every task by itself and join, again and
-# again, the two groups whose tasks have the smallest distance on average, where
-# the distance is $1 - S_{st}$. That is average linkage. Cut the tree so that
-# $k$ groups are left and you have clusters. The paper clusters each run, counts
-# how often two tasks fall together,
+# again, the two groups whose tasks have the smallest distance on average,
+# where the distance is $1 - S_{st}$. That is average linkage. Cut the tree so
+# that $k$ groups are left and you have clusters. The paper clusters each run,
+# counts how often two tasks fall together,
 #
 # $$
 # M_{st} = \frac1R \sum_{r=1}^{R}
 #   \bigl[\, c^r_s = c^r_t \,\bigr] ,
 # $$ (eq-cooccurrence)
 #
-# and clusters this co-occurrence of $R$ runs once more. How it cut its trees is
-# not said in the main text. We take the $k$ with the highest silhouette: how
-# much nearer a task is to its own cluster than to the next, on average. All of
-# it is fixed before we look at the result.
+# and clusters this co-occurrence of $R$ runs once more. How it cut its trees
+# is not said in the main text. We take the $k$ with the highest silhouette:
+# how much nearer a task is to its own cluster than to the next, on average.
+# All of it is fixed before we look at the result.
 #
-# On CelebA one can only look whether clusters make sense. Here we know where on
-# the face each attribute shows (`tssbn.data.faces.REGIONS`):
+# On CelebA one can only look whether clusters make sense. Here we know where
+# on the face each attribute shows (`tssbn.data.faces.REGIONS`):
 
 # %%
 for region, of in REGIONS.items():
@@ -447,9 +448,9 @@ for region, of in REGIONS.items():
         print(f"{region:6}", ", ".join(here))
 
 # %% [markdown]
-# So clusters can be scored. The adjusted Rand index counts the pairs of tasks on
-# which two partitions agree, together or apart, and is 1 for the same partition
-# and 0 on average for a random one.
+# So clusters can be scored. The adjusted Rand index counts the pairs of tasks
+# on which two partitions agree, together or apart, and is 1 for the same
+# partition and 0 on average for a random one.
 
 # %%
 TRUTH = [REGION[task] for task in TASKS]
@@ -480,12 +481,13 @@ for name, found in agreed_on.items():
 
 # %% [markdown]
 # The families of the plain cosines read well: all four of the hair, all three
-# beards, both noses. Those of the other views are poorer, and by the
-# silhouette the centred ones are hardly families at all: two noses against the
-# rest. The table has the $k$ of the silhouette and the $k$ that we happen to
-# know, the number of regions; beside them the same from either lottery, and the
-# clusters that the *labels* alone suggest, where two attributes are alike if
-# their labels are correlated, in either direction.
+# beards (with lipstick, which goes with No Beard), both noses (with a chin).
+# Those of the other views are poorer, and by the silhouette the centred ones
+# are hardly families at all: two noses against the rest. The table has the $k$
+# of the silhouette and the $k$ that we happen to know, the number of regions;
+# beside them the same from either lottery, and the clusters that the *labels*
+# alone suggest, where two attributes are alike if their labels are correlated,
+# in either direction.
 
 # %%
 WHOLE = faces("train", 2400, recipe=Faces(size=32))
@@ -659,8 +661,8 @@ plt.show()
 # without anybody's opinion on what a region is. *Company* is the size of the
 # correlation of their labels. A third suspect is *difficulty*: tasks that a
 # network learns badly could leave their gates alone, and look alike for that.
-# We take the F1 that single-task networks reach, and call two tasks alike if it
-# is similar. How do the 66 pairs, ranked by the networks, go with each?
+# We take the F1 that single-task networks reach, and call two tasks alike if
+# it is similar. How do the 66 pairs, ranked by the networks, go with each?
 
 # %%
 single = [records.read(f"faces/stl-{seed}.json") for seed in range(3)]
@@ -704,8 +706,8 @@ assert causes["place"]["channels"] > luck["place"]
 
 # %% [markdown]
 # (Chance: the names of the tasks drawn by lot, five hundred times.) Depth is
-# difficulty, nearly. And where in depth? How far each task opens each layer, the
-# mean of seven runs, coloured by its F1:
+# difficulty, nearly. And where in depth? How far each task opens each layer,
+# the mean of seven runs, coloured by its F1:
 
 # %% mystnb={"image": {"alt": "Mean gate of twelve tasks over nine layers, coloured by the F1 of single-task networks. In the first eight layers all are near one half. In the last, tasks with a high F1 rise to about 0.8, two in the middle to 0.6, and two with a low F1 stay below one half."}}
 levels = torch.stack(
@@ -728,9 +730,25 @@ plt.show()
 
 # %% [markdown]
 # Depth is one layer. The second linear layer is the last before the heads, and
-# a gate there is a volume knob for the head: a task that is learned turns it up,
-# one that finds nothing leaves it. The measure has rediscovered, seven times,
-# which tasks are hard. Without this layer:
+# a gate there is a volume knob for the head: a task that is learned turns it
+# up, one that finds nothing leaves it. The measure has rediscovered, seven
+# times, which tasks are hard. One of the families looks different now:
+
+# %%
+hardest = [TASKS[t] for t in f1.argsort()[:3]]
+print("lowest F1:", ", ".join(hardest))
+family = agreed_on["plain"][TASKS.index("Big_Nose")]
+members = [
+    t for t, c in zip(TASKS, agreed_on["plain"], strict=True) if c == family
+]
+assert set(members) == set(hardest)
+
+# %% [markdown]
+# Two noses and a chin are not together for their place. They are the three
+# that no network learns well. The index credits the noses as a find all the
+# same.
+#
+# How much of the agreement hangs on the last layer? Without it:
 
 
 # %%
@@ -768,13 +786,13 @@ assert abs(lower["shuffled within layers"]["centred"]) < 0.15
 
 # %% [markdown]
 # With one layer of nine left out, the depths hardly agree any more, and what
-# centred rows agree on can be shuffled away. This is the relation that the seven
-# runs share beyond difficulty, and it is made of channels.
+# centred rows agree on can be shuffled away. This is the relation that the
+# seven runs share beyond difficulty, and it is made of channels.
 #
 # To tell confounded causes apart, ask for each what it explains when the ranks
-# of the other two are held fixed: the partial rank correlation, here of each of
-# the seven runs, and in grey what 95 of 100 random namings of the tasks give for
-# their mean.
+# of the other two are held fixed: the partial rank correlation, here of each
+# of the seven runs, and in grey what 95 of 100 random namings of the tasks
+# give for their mean.
 
 
 # %% mystnb={"image": {"alt": "Partial rank correlations of similarity with place, company and difficulty, a dot for each of seven runs in the plain, centred, depth and channel views, with a grey bar for ninety-five per cent of chance."}}
@@ -805,7 +823,7 @@ ax.set_xticks(range(len(suspects)), suspects)
 ax.grid(axis="x", visible=False)
 ax.set_ylabel("partial rank correlation")
 ax.set_title("Depth goes with difficulty, channels with place and company")
-ax.legend(ncols=4, loc="lower right", fontsize=8)
+ax.legend(ncols=4, loc="upper left", fontsize=8)
 plt.show()
 print(
     pd.DataFrame(
@@ -814,16 +832,16 @@ print(
 )
 
 # %% [markdown]
-# With the others held fixed, difficulty explains depth and nothing else does.
-# For channels, place and company are at the upper edge of chance, in every run
-# on the same side of zero. That is as much as twelve tasks allow to say. (Tasks
-# of like difficulty share *fewer* channels of a layer than others. We have no
-# explanation to offer.)
+# With the others held fixed, depth goes with difficulty, far outside of
+# chance. For channels, place and company are at the upper edge of chance, in
+# every run on the same side of zero. That is as much as twelve tasks allow to
+# say. (Tasks of like difficulty share *fewer* channels of a layer than others.
+# We have no explanation to offer.)
 #
-# And the bluntest test: leave out all pairs whose labels are correlated by more
-# than 0.1, so that company has nothing to say. Among the rest, is a pair of one
-# region more alike than a pair of two? (The number is the chance that it is,
-# one half if the region does not matter.)
+# And the bluntest test: leave out all pairs whose labels are correlated by
+# more than 0.1, so that company has nothing to say. Among the rest, is a pair
+# of one region more alike than a pair of two? (The number is the chance that
+# it is, one half if the region does not matter.)
 
 # %%
 same_region = np.array(
@@ -868,8 +886,8 @@ assert column["plain"] > column["labels"]
 # (layers-that-relate)=
 # ## Which layers carry it?
 #
-# Each layer by itself, its gates centred within it: do the runs agree on who is
-# alike there, and does what they say follow the place?
+# Each layer by itself, its gates centred within it: do the runs agree on who
+# is alike there, and does what they say follow the place?
 
 # %% mystnb={"image": {"alt": "For nine layers from the first to the last, two curves with bands over runs: the agreement of runs on the similarity within the layer, and its rank correlation with place. Grey is the same for shuffled gates."}}
 per_layer = [
@@ -921,11 +939,11 @@ assert trained["place"].mean(0)[7:].max() < 0.15
 assert trained["place"].mean(0)[:2].max() < 0.15
 
 # %% [markdown]
-# No single layer agrees as well as all together; bands are from the lowest pair
-# of runs to the highest. The last convolutions agree best, and there and in the
-# middle the relation is one of place. In the first two convolutions, which see a
-# few pixels, it is not. Nor in the linear layers, which come after the average
-# over the picture: what they hold has no place any more.
+# No single layer agrees as well as all together; bands are from the lowest
+# pair of runs to the highest. The last convolutions agree best, and there and
+# in the middle the relation is one of place. In the first two convolutions,
+# which see a few pixels, it is not. Nor in the linear layers, which come after
+# the average over the picture: what they hold has no place any more.
 #
 # ## How many clusters, how many runs?
 #
@@ -987,8 +1005,8 @@ assert min(by_number["plain"][6]) > 0.6 > 0.4 > min(singles)
 # %% [markdown]
 # The scores of all views, and of the labels, go up and down with the cut; near
 # the number of regions plain cosines, centred cosines and labels are all good,
-# and the silhouette misses that place for the centred ones by a wide margin.
-# A tuned $k$ can make any of them the winner, so no ranking of the views should
+# and the silhouette misses that place for the centred ones by a wide margin. A
+# tuned $k$ can make any of them the winner, so no ranking of the views should
 # be read from this. Co-occurrence, on the other hand, earns its name: what a
 # single run gives is luck, and what six give hardly moves.
 #
@@ -997,10 +1015,11 @@ assert min(by_number["plain"][6]) > 0.6 > 0.4 > min(singles)
 #
 # The paper's example is that CelebA's Bangs and Blond Hair stand apart from
 # Goatee and Mustache, though all of them are hair. Our twelve have four of the
-# head and three of the face. Below are the mean similarities within and between,
-# and how often one of the head shares a cluster with one of the face. Then we
-# split the seven names into four and three in all possible ways, and ask how
-# many splits keep similarities within and between at least as far apart.
+# head and three of the face. Below are the mean similarities within and
+# between, and how often one of the head shares a cluster with one of the face.
+# Then we split the seven names into four and three in all possible ways, and
+# ask how many splits keep similarities within and between at least as far
+# apart.
 
 # %%
 hair = [t for t, region in enumerate(TRUTH) if region == "hair"]
@@ -1049,15 +1068,15 @@ assert (split["splits as good"] == 1).all()
 # here: hair of the head is apart from hair of the face. In plain and centred
 # cosines the gap is narrow beside what they share, and by the silhouette's cut
 # centred runs put both into one large cluster. The channels alone make the gap
-# wide. (Colours of hair exclude each other, and so do beards: place and company
-# pull the same way.)
+# wide. (Colours of hair exclude each other, and so do beards: place and
+# company pull the same way.)
 #
 # (rate-that-drowns)=
 # ## A rate that drowns it
 #
-# The paper sets the rate of the gates to a hundred times the base rate, 0.01 in
-# the end. The base rate of this short benchmark is higher, and a hundred times
-# it is far more than that:
+# The paper sets the rate of the gates to a hundred times the base rate, 0.01
+# in the end. The base rate of this short benchmark is higher, and a hundred
+# times it is far more than that:
 
 # %%
 BASE = plan("faces", "tssbn").benchmark.recipe.lr
@@ -1091,9 +1110,9 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 # for good: σ is flat at both ends, and what brought it there is no more than
 # the order of a few batches. Nearly all gates are within 0.05 of 0 or 1 then
 # (the column "shut or open"). Of the channels nothing is left that another
-# start would confirm, and the families are gone. What is left even there is depth. At the
-# rates of the other two rows, the gates stay between, and their order means
-# something. {doc}`13_knobs` has the accuracy that goes with it.
+# start would confirm, and the families are gone. What is left even there is
+# depth. At the rates of the other two rows, the gates stay between, and their
+# order means something. {doc}`13_knobs` has the accuracy that goes with it.
 #
 # ## Limits
 #
@@ -1117,9 +1136,9 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 #
 # :::{exercise}
 # :label: ex-11-names
-# A third lottery: leave the gates where they are and shuffle the *names* of the
-# tasks, in each run for itself. What do you expect of the four agreements? Why
-# is this lottery not enough to tell what a network knows?
+# A third lottery: leave the gates where they are and shuffle the *names* of
+# the tasks, in each run for itself. What do you expect of the four agreements?
+# Why is this lottery not enough to tell what a network knows?
 # :::
 #
 # :::{solution} ex-11-names

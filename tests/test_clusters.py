@@ -64,6 +64,7 @@ def test_the_parts_add_up_and_are_at_right_angles():
 def test_agreement_is_scipys_for_every_two_runs_in_order():
     matrices = [noise(6, seed) for seed in range(4)]
     matrices[1] = (matrices[1] * 4).round() / 4  # with ties
+    matrices[2] = 1e-20 * matrices[2]  # of any size
     above = np.triu_indices(6, 1)
     expected = [
         spearmanr(a.numpy()[above], b.numpy()[above]).statistic
@@ -85,6 +86,8 @@ def test_agreement_sees_order_alone():
 
 def test_there_is_no_agreement_with_a_matrix_that_ranks_nothing():
     assert agreement([noise(5, 0), torch.ones(5, 5)]).isnan().all()
+    rounding = 1e-15 * noise(5, 1)
+    assert agreement([noise(5, 0), torch.ones(5, 5) + rounding]).isnan().all()
 
 
 # trees and clusters
@@ -180,11 +183,11 @@ def test_clusters_of_shuffled_gates_are_not_the_regions():
     truth = regions(gates[0].tasks)
 
     def score(gates):
-        return adjusted_rand_score(truth, consensus([similarity(g, True) for g in gates], 5))
+        return adjusted_rand_score(truth, consensus([similarity(g) for g in gates], 5))
 
     null = [score([anywhere(g, generator) for g in gates]) for _ in range(40)]
     assert abs(np.mean(null)) < 0.1
-    assert score(gates) > max(0.3, np.quantile(null, 0.95))
+    assert score(gates) > max(0.4, np.quantile(null, 0.95))
 
 
 # errors

@@ -53,9 +53,10 @@ def parts(importance: Importance) -> Parts:
 def agreement(matrices: Iterable[Any]) -> Tensor:
     """Spearman's correlation of every two matrices, over the pairs of tasks; (R(R-1)/2,).
 
-    Of each matrix the triangle above the diagonal counts, by the ranks of its entries, ties
-    sharing theirs. So runs are compared by which tasks they hold to be more alike than which,
-    not by how alike (arXiv 2512.20420, section 5.2). Any symmetric matrices can be compared.
+    Of each matrix the triangle above the diagonal counts, by the ranks of its entries; those that
+    differ by rounding alone share theirs. So runs are compared by which tasks they hold to be more
+    alike than which, not by how alike (arXiv 2512.20420, section 5.2). Any symmetric matrices can
+    be compared.
 
     Args:
         matrices: R of them, (T, T), two or more of three or more tasks.
@@ -78,7 +79,7 @@ def agreement(matrices: Iterable[Any]) -> Tensor:
 
     checked = _same_size([_symmetric(matrix, least=3) for matrix in matrices])
     above = np.triu_indices(len(checked[0]), 1)
-    ranks = torch.tensor(np.stack([rankdata(matrix[above]) for matrix in checked]))
+    ranks = torch.tensor(np.stack([rankdata(_rounded(matrix[above])) for matrix in checked]))
     ranks = ranks - ranks.mean(dim=1, keepdim=True)
     ranks = ranks / ranks.norm(dim=1, keepdim=True)  # 0/0 is NaN
     first, second = np.triu_indices(len(checked), 1)
@@ -185,6 +186,11 @@ def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
         raise ValueError("there are no similarities to agree on")
     _same_size(labels, least=1)
     return clusters(cooccurrence(torch.stack(labels)), k)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To 12 digits of the largest, so that equal entries stay equal whatever the order of sums."""
+    return (values / (np.abs(values).max() or 1)).round(12)
 
 
 def _symmetric(matrix: Any, least: int) -> np.ndarray:
