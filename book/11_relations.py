@@ -822,7 +822,7 @@ ax.axhline(0, color="black", lw=0.8)
 ax.set_xticks(range(len(suspects)), suspects)
 ax.grid(axis="x", visible=False)
 ax.set_ylabel("partial rank correlation")
-ax.set_title("Depth goes with difficulty, channels with place and company")
+ax.set_title("Depth goes with difficulty; place and company near chance")
 ax.legend(ncols=4, loc="upper left", fontsize=8)
 plt.show()
 print(
@@ -1178,10 +1178,10 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 #     print(score(agreed_on[name]), score(clusters(average[name])))
 # ```
 #
-# They are close to each other, and neither wins at every cut: when the runs
-# agree there is not much to count. Co-occurrence forgets how alike two tasks
-# were, which helps when runs differ in scale, and hurts when there are few of
-# them.
+# At most cuts they are close. Near five clusters they are not, and the winner
+# changes with the view: counting for the plain cosines, averaging for the
+# centred ones. Co-occurrence forgets how alike two tasks were, which helps where
+# runs differ in scale and hurts where runs are few.
 # :::
 #
 # :::{exercise}

@@ -185,8 +185,8 @@ pd.DataFrame(spread_of).round(2)
 # this benchmark's rate a gate moves by 0.3 in a step, and after 400 steps it can
 # be anywhere; {doc}`13_knobs` has more of that.
 #
-# With many tasks it is the other way round: among twelve no gate is wider than
-# all the others together. So the number of specialised filters is first of all
+# With many tasks it is the other way round: of twelve gates that are spread
+# evenly none is ever wider than all the others together. So the number of specialised filters is first of all
 # a matter of how many tasks there are and how far their gates spread. It becomes
 # a statement about the tasks only by comparison with shuffled gates, the null:
 # they keep every task's gates in every layer, and forget which channel each
@@ -308,6 +308,7 @@ slope.round(1)
 
 # %% mystnb={"image": {"alt": "Share of filters with an owner over the threshold tau, for trained and for shuffled gates: rooms at ten and at a hundred times the rate, and faces with twelve tasks at ten times. In all three panels the curves fall with tau, and those of the shuffled gates lie close to the trained ones. On faces no filter is left at 0.5."}}
 faces = [gates_of("faces", seed) for seed in SEEDS]
+assert not any(owned(g).any() for g in faces)
 TAUS = np.linspace(0.05, 0.95, 37)
 panels = {
     "rooms ×10: T = 3": slow,
@@ -567,7 +568,7 @@ def mean_lost(record, kind):
     return np.mean(draws, axis=0)
 
 
-studies = {"rooms": study("rooms"), "faces": study("faces", range(7))}
+studies = {"rooms": study("rooms"), "faces": study("faces", range(6))}
 for benchmark, found in studies.items():
     first = found[0]
     print(
@@ -643,10 +644,11 @@ ratios = pd.DataFrame(
 ratios.round(2)
 
 # %% [markdown]
-# A control drawn once for each task is itself a matter of luck. There is one
-# without any: keep the sets of own filters, and deal them to the tasks in every
-# other order, that is, permute the rows of $D$. In which part of all orders does
-# the diagonal lose as much as in the right one?
+# (Where the others lose hardly anything, a ratio jumps.) A set drawn once for each task is itself a matter of luck. There is
+# a control that needs no draws: keep the sets, and deal them to the tasks in
+# every other order, that is, permute the rows of $D$. In which part of all
+# orders, the right one included, does the diagonal lose as much as in the right
+# one?
 
 
 # %%
@@ -657,50 +659,49 @@ def dealt_at_random(matrix, times=10_000):
         orders = np.array(list(itertools.permutations(range(tasks))))
     else:
         orders = random.permuted(np.tile(np.arange(tasks), (times, 1)), axis=1)
+        orders[0] = np.arange(tasks)
     diagonals = matrix[orders, np.arange(tasks)].sum(1)
     return (diagonals >= np.trace(matrix) - 1e-9).mean()
 
 
-summary = {}
-for benchmark, found in studies.items():
-    for record in found:
-        matrix = mean_lost(record, "own")
-        own_loss, other_loss = self_and_cross(matrix)
-        summary[benchmark, record["seed"]] = {
-            "itself": own_loss,
-            "others": other_loss,
-            "ρ": own_loss / other_loss,
-            "dealt as well": dealt_at_random(matrix),
+dealt = pd.DataFrame(
+    {
+        (benchmark, f"seed {record['seed']}"): {
+            kind: dealt_at_random(mean_lost(record, kind)) for kind in KINDS
         }
-summary = pd.DataFrame(summary).T
-summary.index.names = "benchmark", "seed"
-summary.round(3)
+        for benchmark, found in studies.items()
+        for record in found
+    }
+)
+dealt.round(4)
 
 # %%
-on_faces, on_rooms = ratios["faces"], ratios["rooms"]
-assert summary.loc["faces", "dealt as well"].max() < 0.001
-assert summary.loc["rooms", "dealt as well"].max() > 0.05
+assert (dealt["faces"].loc["own"] < 0.001).all()
+assert (dealt["rooms"].loc["own"] > 0.05).any()
+assert (dealt["faces"].loc[["shuffled", "matched"]] > 0.05).all(axis=None)
+assert (dealt["faces"].loc["random"] < 0.05).any()
 for control in KINDS[1:]:
-    assert on_faces.loc["own"].min() > on_faces.loc[control].max()
-assert on_faces.loc["own"].min() > 3 * on_faces.loc["matched"].mean()
-assert on_rooms.loc["own"].min() > max(1, on_rooms.loc["matched"].max())
-assert (ratios.loc["least"] < 0.5).all()
+    assert (ratios["faces"].loc["own"] > ratios["faces"].loc[control]).all()
+for control in "shuffled", "matched", "random", "least":
+    assert (ratios["rooms"].loc["own"] > ratios["rooms"].loc[control]).all()
+assert (ratios.loc["own"] > 1).all() and (ratios.loc["least"] < 0.5).all()
 
 # %% [markdown]
 # **On faces** the diagonal is real. Without its own filters a task loses several
 # times as much as the others do, on every seed, and of ten thousand ways to deal
-# the same filters to the tasks next to none does as well. Without as many random
-# ones, in the same layers or anywhere, or with those that shuffled gates name,
-# all lose alike but for the luck of the draw. So although not one filter is
+# the same filters to the tasks next to none does as well. Random filters in the
+# same layers, and those that shuffled gates name, show nothing of the kind. (One
+# or two of the random draws would pass for a finding by themselves, which is why
+# the order of the sets is the control to trust.) So although not one filter is
 # specialised by $\tau = 0.5$, and the number at any lower $\tau$ is that of
 # chance, the ranking names filters that the task needs and the others do not.
 #
 # **On rooms** it is there, and weak. The owner loses more than the others on
-# every seed, and matched filters show no such gap. But own filters hurt everybody,
-# and three tasks can be dealt three sets in six ways only: a network alone cannot
-# prove much. Classes, depth and normals of the same pixels have more in common
-# than glasses and beards. And most of what goes lies near the heads, where
-# all three tasks pass.
+# every seed, and more so than with random, matched or shuffled ones. But own
+# filters hurt everybody, and three sets can be dealt to three tasks in six ways
+# only: a network alone cannot prove much. Classes, depth and normals of the same
+# pixels have more in common than glasses and beards. And most of what goes lies
+# near the heads, where all three tasks pass.
 #
 # Two rows deserve a second look. The **widest** gates of a task hurt it, too, but
 # on faces they tell owners from others less well than shares do: a filter that
@@ -715,7 +716,7 @@ assert (ratios.loc["least"] < 0.5).all()
 # The paper removes 2.8 % of the filters for each task. Half as many and twice as
 # many:
 
-# %% mystnb={"image": {"alt": "Ratio of own to other loss over the number of filters removed, a line for each seed, for rooms and faces. On faces it falls as more filters are removed; on rooms it is nearer to one."}}
+# %% mystnb={"image": {"alt": "Ratio of own to other loss over the number of filters removed, a line for each seed, for rooms and faces. On most seeds it falls as more filters are removed; on rooms it is nearer to one than on faces."}}
 _, ax = plt.subplots(figsize=(6, 2.8))
 swept = {}
 for (benchmark, found), color in zip(
@@ -741,7 +742,7 @@ ax.axhline(1, color="black", lw=0.8)
 ax.axvline(100 * 200 / 7168, color="#999999", lw=0.8, ls=":")
 ax.set(xlabel="filters removed for each task, %", ylabel="self / cross ρ")
 ax.set_ylim(bottom=0)
-ax.set_title("The fewer, the more its own")
+ax.set_title("Fewer filters are more its own, on most seeds")
 ax.legend()
 plt.show()
 assert min(map(min, swept.values())) > 1

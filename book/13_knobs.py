@@ -292,8 +292,8 @@ by_task.mean().round(1)
 
 # %% [markdown]
 # Depth is the noisy one: with a few hundred training steps its error differs
-# by several per cent from seed to seed. Most of what Δm does between 1 and 100
-# is depth.
+# by several per cent from seed to seed. At least half of what Δm does between 1
+# and 100 is depth, and most of its spread.
 #
 # ## One step by hand
 #
@@ -398,7 +398,8 @@ for name, multipliers in {
 }.items():
     lr = described(name).recipe.lr
     rates[name] = {f"×{m}": f"{m * lr:.4g}" for m in multipliers}
-pd.DataFrame(rates).T.fillna("").rename_axis("gate's rate per step")
+per_step = pd.DataFrame(rates).T[["×1", "×3", "×10", "×100", "×1000"]]
+per_step.fillna("").rename_axis("gate's rate per step")
 
 # %% [markdown]
 # Our base rate is thirty times that of NYUv2's protocol, since our training is
@@ -709,8 +710,19 @@ print("valleys within a factor 5:", 0.2 < per_step * best_sgd / best_adam < 5)
 # SGD is another. And gradients shrink in training and with the slope
 # $\sigma'$ of gates that are nearly open or shut, which for Adam they do only
 # until $\overline{g^2}$ has followed. With this brake SGD's valley reaches further to the
-# right. The paper names no optimiser but those of its protocols, which are
-# Adam and AdamW; for SGD measure first.
+# right.
+#
+# One of the paper's protocols is of this kind, that of Cityscapes:
+
+# %%
+recipe = described("cityscapes").recipe
+alpha = 100 * recipe.lr
+print(f"{recipe.optimiser} at {recipe.lr}: gates at {alpha:g}", end=", ")
+print(f"α' = {alpha / (1 - MU):.0f} g_0")
+
+# %% [markdown]
+# Whether that is too fast depends on a $g_0$ that nobody has printed. The same
+# "100" as on NYUv2 it is not.
 #
 # ## Weight decay pulls to one half
 #
@@ -881,8 +893,8 @@ def sweep_of(name, samples, values, unit="Δm"):
     """Steps, base rate, and the mean score of each multiplier."""
     recipe = described(name).recipe
     score = {m: float(np.mean(v)) for m, v in values.items() if np.size(v)}
-    if not score:
-        return None
+    if len(score) < 3:
+        return None  # no sweep yet
     return {
         "n": steps_of(recipe, samples),
         "lr": recipe.lr,
@@ -925,7 +937,7 @@ MARKS = {  # axes, marker, colour, side of the text, shift of the column
     "NYUv2, the paper": (long, "D", "red", 1, 1),
     "rooms": (short, "o", "green", 1, 1.3),
     "small rooms": (short, "s", "orange", -1, 0.95),
-    "faces": (short, "^", "purple", -1, 0.8),
+    "faces": (short, "^", "purple", -1, 0.9),
 }
 for name, swept in SWEEPS.items():
     ax, mark, color, side, shift = MARKS[name]
@@ -934,8 +946,9 @@ for name, swept in SWEEPS.items():
         fill = color if m == swept["best"] else "white"
         ax.plot(x, m * swept["lr"], mark, color=fill, mec=color, ms=8)
         sign = "+" if swept["unit"] == "Δm" else ""
+        text = "" if name == "small rooms" else f"×{m}: "  # as of rooms
         ax.annotate(
-            f"×{m}: {value:{sign}.1f}",
+            f"{text}{value:{sign}.1f}",
             (x, m * swept["lr"]),
             (8 * side, -3),
             textcoords="offset points",
@@ -986,13 +999,14 @@ pd.DataFrame(contest).rename_axis("rule")
 # %%
 for name, swept in SWEEPS.items():
     chosen = nearest(swept, swept["n"] ** -0.5)
-    print(f"{name}: rule ×{chosen}, best ×{swept['best']}")
+    print(f"{name}: 1/√n names ×{chosen}, the best is ×{swept['best']}")
+    assert chosen == swept["best"] or name == "small rooms"
 
 # %% [markdown]
 # The first three rules take NYUv2 as their model and so are right there by
-# construction; the last one uses nothing of the three. It names the best of
-# the four in all of them. Three sweeps with four points each are not much of a
-# test, and the valley is flat. The rule is a place to begin, no more:
+# construction. The last one uses nothing of the four. All the same, a few sweeps
+# with three or four points each are not much of a test, the valley is flat, and
+# on rooms the seeds spread widely. The rule is a place to begin, no more:
 #
 # :::{admonition} Which multiplier?
 # :class: tip
@@ -1294,9 +1308,8 @@ ax.set_yticks(range(len(there)), [TITLES[m] for m in there])
 ax.invert_yaxis()
 ax.grid(axis="y", visible=False)
 ax.set_xlabel("Δm against STL, %; larger dots: ×0.5, ×1.5, ×2")
-ax.set_title(
-    f"Other weights move Δm {ratio:.1f} times as far as another seed does"
-)
+finding = f"Other weights move Δm {ratio:.1f} times as far as another seed"
+ax.set_title(finding if there else "No records yet")
 ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
@@ -1312,9 +1325,10 @@ pd.DataFrame(
 
 # %%
 a_seed = (over_seeds**2).mean() ** 0.5
-print(f"a seed moves Δm by {a_seed:.2f} (all methods together)")
 for method, value in over_weights.sort_values().items():
-    print(f"{TITLES[method]}: {value:.2f}, {value / a_seed:.1f} times that")
+    print(
+        f"{TITLES[method]}: {value:.2f}, {value / a_seed:.1f} times the seeds'"
+    )
 if len(there) > 1:
     parts = [perturbed["Δm"][perturbed["method"] == m] for m in there]
     p = levene(*parts).pvalue
@@ -1400,8 +1414,7 @@ if len(there) > 1:
 # - With Adam a gate's step is multiplier times base rate, whatever the loss, so
 #   that product is what can be carried over, together with the number of steps.
 # - Too slow, and gates know the truth but do not act on it. Too fast, and they
-#   act without knowing. $1/\sqrt n$ is a fair first guess, and named the best
-#   multiplier in three of three sweeps.
+#   act without knowing. $1/\sqrt n$ is a fair first guess.
 # - Accuracy hides bad gates. Agreement between seeds shows them.
 # - With SGD the multiplier means something else for every loss, and weight decay
 #   pulls gates to indifference. `param_groups` leaves decay off.

@@ -15,6 +15,7 @@ import tssbn
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ["tssbn", *(found.name for found in pkgutil.walk_packages(tssbn.__path__, "tssbn."))]
 NEEDS = {
+    "tssbn.clusters": ("scipy", "sklearn"),
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.digits": ("sklearn",),
     "tssbn.data.entries": ("torchvision",),

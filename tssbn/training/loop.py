@@ -338,6 +338,7 @@ class _Training:
         self.record["starts"] = state["record"].get("starts", 1) + 1
         if self.angles is not None:
             self.angles.record = self.record
+            self.angles.steps = len(self.record["epochs"]) * len(self._rows(1))
         self.saved = len(self.record["epochs"])
 
     def _identity(self) -> dict[str, Any]:
