@@ -1,5 +1,7 @@
-"""Tests and notebooks compute on one thread: with ``-n`` there is one of them for each processor."""
+"""Tests and notebooks compute on one thread: with ``-n`` one of them runs on each processor."""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # kernels and child processes inherit it
+# Kernels and child processes inherit both.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who takes more waits without spinning

@@ -1000,13 +1000,14 @@ pd.DataFrame(contest).rename_axis("rule")
 for name, swept in SWEEPS.items():
     chosen = nearest(swept, swept["n"] ** -0.5)
     print(f"{name}: 1/√n names ×{chosen}, the best is ×{swept['best']}")
-    assert chosen == swept["best"] or name == "small rooms"
+    assert chosen == swept["best"]
 
 # %% [markdown]
 # The first three rules take NYUv2 as their model and so are right there by
-# construction. The last one uses nothing of the four. All the same, a few sweeps
-# with three or four points each are not much of a test, the valley is flat, and
-# on rooms the seeds spread widely. The rule is a place to begin, no more:
+# construction. The last one uses nothing of the four, and names the best
+# multiplier in each. All the same, four sweeps with three or four points each are
+# not much of a test, the valley is flat, and on rooms the seeds spread widely. The
+# rule is a place to begin, no more:
 #
 # :::{admonition} Which multiplier?
 # :class: tip
@@ -1082,7 +1083,7 @@ ratio = meter["gates / noise"]
 assert ratio["rooms", 1] > 1.5 and ratio["faces", 3] > 1.5
 
 # %% [markdown]
-# Where gates are slow they go two or three times as far as noise would, on
+# Where gates are slow they go two to four times as far as noise would, on
 # rooms, on faces and in the toy: there is a signal. The faster they are, the
 # smaller the ratio. In the toy it is near 1 at the best rate, where nearly all
 # gates are ranked rightly: gates that have gone far are called back. (And the
@@ -1236,8 +1237,8 @@ assert (changes.loc["filters"] > 0.01).all()
 # not for none: the filters are most of the network, and they listen to
 # whoever shouts.
 #
-# Now the measurement. Smaller rooms, five methods, nine weightings each with
-# one seed:
+# Now the measurement. The small rooms, three methods of the five in the paper's
+# figure, nine weightings each with one seed:
 #
 # ```
 # python -m tssbn train rooms --method tssbn --seed 0 \
@@ -1250,7 +1251,7 @@ assert (changes.loc["filters"] > 0.01).all()
 # something only if it exceeds the spread over seeds.
 
 # %%
-SCALED = ("hps", "cross-stitch", "mtan", "tsbn", "tssbn")
+SCALED = ("hps", "tsbn", "tssbn")
 own = {"tssbn": {"multiplier": 10}}
 
 rows = []
@@ -1274,25 +1275,24 @@ scaled["Δm"] = scaled[list(BASE)].mean(axis=1)
 perturbed = scaled[scaled["weighting"] != ""]
 equal = scaled[scaled["weighting"] == ""]
 
-complete = perturbed["method"].value_counts() == 9
-there = [m for m in SCALED if complete.get(m, False)]
+assert (perturbed["method"].value_counts() == 9).all()
 tasks = list(BASE)
 
 
 def spread_of(frame, values):
     """Standard deviation within each method."""
-    return frame.groupby("method")[values].std().loc[there]
+    return frame.groupby("method")[values].std().loc[list(SCALED)]
 
 
 over_weights = spread_of(perturbed, "Δm")
 over_seeds = spread_of(equal, "Δm")
-ratio = ((over_weights**2).mean() / (over_seeds**2).mean()) ** 0.5
-print(f"{len(there)} of {len(SCALED)} methods have all their records")
+a_seed = (over_seeds**2).mean() ** 0.5  # all methods together
+a_weight = (over_weights**2).mean() ** 0.5
 
-# %% mystnb={"image": {"alt": "For each of five methods nine dots, Δm under nine weightings of the losses, coloured by the task whose loss is changed, and below them three black ticks, Δm of three seeds with equal weights. For most methods the dots cover about as much as the ticks."}}
-_, ax = plt.subplots(figsize=(7.5, 3.6))
+# %% mystnb={"image": {"alt": "For HPS, TSBN and TSσBN nine dots each, Δm under nine weightings of the losses, coloured by the task whose loss is changed, and below them three black ticks, Δm of three seeds with equal weights. The dots of TSσBN spread most, mostly where depth is weighted; the ticks of HPS and TSBN cover about as much as their dots, those of TSσBN lie close together."}}
+_, ax = plt.subplots(figsize=(7.5, 2.8))
 TASK_COLORS = dict(zip(BASE, ("blue", "orange", "green"), strict=True))
-for row, method in enumerate(there):
+for row, method in enumerate(SCALED):
     of_method = perturbed[perturbed["method"] == method]
     for task, color in TASK_COLORS.items():
         dots = of_method[of_method["weighting"].str.startswith(task)]
@@ -1304,12 +1304,11 @@ for row, method in enumerate(there):
 for task, color in TASK_COLORS.items():
     ax.plot([], [], "o", color=plots.COLORS[color], label=f"{task} weighted")
 ax.plot([], [], "|", ms=10, color="black", label="equal weights, three seeds")
-ax.set_yticks(range(len(there)), [TITLES[m] for m in there])
+ax.set_yticks(range(len(SCALED)), [TITLES[m] for m in SCALED])
 ax.invert_yaxis()
 ax.grid(axis="y", visible=False)
 ax.set_xlabel("Δm against STL, %; larger dots: ×0.5, ×1.5, ×2")
-finding = f"Other weights move Δm {ratio:.1f} times as far as another seed"
-ax.set_title(finding if there else "No records yet")
+ax.set_title("Other weights move Δm about as far as another seed does")
 ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
@@ -1324,26 +1323,32 @@ pd.DataFrame(
 ).rename(index=TITLES).round(2)
 
 # %%
-a_seed = (over_seeds**2).mean() ** 0.5
+print(f"standard deviation of Δm over seeds: {a_seed:.2f}")
 for method, value in over_weights.sort_values().items():
     print(
         f"{TITLES[method]}: {value:.2f}, {value / a_seed:.1f} times the seeds'"
     )
-if len(there) > 1:
-    parts = [perturbed["Δm"][perturbed["method"] == m] for m in there]
-    p = levene(*parts).pvalue
-    print(f"the spreads differ (test of Brown and Forsythe): p = {p:.2f}")
+parts = [perturbed["Δm"][perturbed["method"] == m] for m in SCALED]
+p = levene(*parts).pvalue
+print(f"the spreads differ (test of Brown and Forsythe): p = {p:.2f}")
+assert over_weights.idxmin() != "tssbn" and p > 0.05
+assert 0.7 < a_weight / a_seed < 1.5
 
 # %% [markdown]
-# Read it from the end. If the test cannot tell the spreads apart, a ranking of
-# the methods by spread is luck, with nine runs each. Then the ratio to the
-# seeds: near 1 it says that other weights do to a method what another seed
-# does. Only then comes the question of who is lowest. In the paper that is
-# TSσBN; the figure there has no control for seeds.
+# This does not reproduce. TSσBN spreads most of the three, not least. But nor is
+# that a result: the test cannot tell the three spreads apart, and over all
+# methods other weights do to Δm what another seed does. (That the three seeds of
+# TSσBN lie so close together is luck; at full size they did not.) After 200
+# steps on small pictures, whatever the weights do is lost in what the seeds
+# do. The paper's figure has no control for seeds; its networks were trained 400
+# times as long, and may well have been steadier.
 #
 # Δm also hides something. A task whose loss is halved loses and the others gain,
 # which cancels in the mean. The third column of the table looks at the tasks
-# by themselves, the fourth at the same over seeds.
+# by themselves, the fourth at the same over seeds. There weights do more than
+# seeds: nearly twice as much in HPS, a fifth to a third more in the two with norms
+# of their own. That is the direction in which the arithmetic points. With one
+# seed and nine runs it is a hint.
 #
 # ## Limits
 #
@@ -1351,8 +1356,8 @@ if len(there) > 1:
 #   with clear answers and independent channels. In a deep network a gate's worth
 #   depends on other gates; how noisy its gradient is, on batch and loss.
 # - **Few seeds.** Three for each multiplier on rooms, whose spread is as large as
-#   most differences. That ×100 is worse than ×10 there rests on three runs each
-#   and on the agreement of the gates on faces, not on Δm alone.
+#   most differences. That ×10 is better there is likely, not shown; what speaks
+#   against ×100 with more force is that the gates on faces disagree.
 # - **One thing at a time.** The rate of the gates was turned, the rate of the
 #   filters not. Both have an optimum, and they may depend on each other.
 # - **The paper's rows** are single numbers without a spread.
@@ -1414,9 +1419,11 @@ if len(there) > 1:
 # - With Adam a gate's step is multiplier times base rate, whatever the loss, so
 #   that product is what can be carried over, together with the number of steps.
 # - Too slow, and gates know the truth but do not act on it. Too fast, and they
-#   act without knowing. $1/\sqrt n$ is a fair first guess.
+#   act without knowing. $1/\sqrt n$ is a fair first guess, and was right in four
+#   sweeps of four.
 # - Accuracy hides bad gates. Agreement between seeds shows them.
 # - With SGD the multiplier means something else for every loss, and weight decay
 #   pulls gates to indifference. `param_groups` leaves decay off.
 # - With Adam a task's own norms and head do not feel the weight of its loss.
-#   A spread over loss weights has to be measured against that over seeds.
+#   A spread over loss weights has to be measured against that over seeds, and
+#   here the seeds explain it.

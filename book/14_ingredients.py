@@ -23,12 +23,12 @@ if "google.colab" in sys.modules:
 # # Which ingredient matters?
 #
 # :::{admonition} The claim
-# Not every ingredient of TSσBN can be seen at work. With three tasks and three
-# seeds, on small rooms, a ladder of fourteen recipes cannot be told from one
-# with its names shuffled; a faster rate for the tasks' own scales comes nearest to an effect.
-# On twelve tasks σ is worth a lot at such a rate: without it the same rate
-# does harm. And on LayerNorm the bare gate is not enough: scale and bias are
-# missed.
+# Not every ingredient of TSσBN can be seen at work. With three tasks and
+# three seeds, on small rooms, a ladder of fourteen recipes cannot be told
+# from one with its names shuffled; a faster rate for the tasks' own scales
+# comes nearest to an effect. On twelve tasks σ is worth a lot at such a rate:
+# without it the same rate does harm. And on LayerNorm the bare gate is not
+# enough: scale and bias are missed.
 # :::
 #
 # *Runs in under a minute on one CPU core; no GPU and no download needed.*
@@ -464,14 +464,15 @@ pd.DataFrame(
 # Δm is the mean gain over the three tasks against the mean of our own
 # single-task networks, in per cent ({term}`Δm`); ± is the standard deviation
 # over three seeds. *Larger rooms* is the Δm of the records of chapter 6's
-# setting, where there are such. (The β of *TSσBN with β* learns at the common rate, that of
-# TSBN at the rate of its scale.)
+# setting, where there are such. (The β of *TSσBN with β* learns at the common
+# rate, that of TSBN at the rate of its scale.)
 #
 # ## What can three seeds tell?
 #
 # Not much for a single pair: if a method wins on all three seeds, that happens
 # by luck in one of four cases, whichever of the two wins. But there are many
-# methods, and their spreads are alike, so they can be pooled. Let $d_{ms}$ be
+# methods, and if their spreads are alike they can be pooled. (They need not be;
+# with three seeds a spread is itself a rough number.) Let $d_{ms}$ be
 # the Δm of method $m$ on seed $s$, and take away what the method and what the
 # seed contribute to all. What is left is noise,
 #
@@ -672,8 +673,8 @@ assert effects["effect"].idxmax() == "rate ×10"
 # %% [markdown]
 # The paper's ladder of multipliers has steps of one to two points, from one
 # number for each setting; with three seeds of this miniature they would be
-# invisible, whether they exist or not. That the base line and the sign of Δm differ from the
-# paper's is the matter of chapter 6.
+# invisible, whether they exist or not. That the base line and the sign of Δm
+# differ from the paper's is the matter of chapter 6.
 #
 # (ingredients-faces)=
 # ### Twelve tasks
@@ -888,7 +889,8 @@ assert delta["untrained"] < delta.drop("untrained").min()
 # :::{exercise}
 # :label: ex-14-leak
 # A *leaky* clamp has the slope 0.01 outside [0, 1]. Add it to `FORMS` and
-# `START`, and repeat the experiment with one gate. Does it come back, and when?
+# `START`, and repeat the experiment with one gate, for 400 steps. Does it come
+# back, and when?
 # :::
 #
 # :::{solution} ex-14-leak
@@ -899,14 +901,16 @@ assert delta["untrained"] < delta.drop("untrained").min()
 #     return gamma.clamp(0, 1) + 0.01 * (gamma - gamma.clamp(0, 1))
 #
 #
-# gate, gamma = moved(leaky, 0.5)
-# print((gate[TURN:] > 0.5).nonzero()[0].item(), "steps after the turn")
+# for form in leaky, torch.sigmoid:
+#     start = 0.5 if form is leaky else 0.0
+#     gate, gamma = moved(form, start, steps=400)
+#     print((gate[TURN:] > 0.5).nonzero()[0].item(), "steps after the turn")
 # ```
 #
-# It comes back. Adam divides by the size of the gradient, so a slope of a
-# hundredth moves $\gamma$ nearly as fast as a slope of one, once the large
-# gradients of earlier are forgotten. With SGD it would take a hundred times as
-# long.
+# It comes back, some three times later than the sigmoid. Adam divides by the
+# size of past gradients, but its memory is long: for hundreds of steps a slope
+# of a hundredth is measured against the slope of one that was before. With SGD
+# it would take longer still.
 # :::
 #
 # :::{exercise}

@@ -69,7 +69,7 @@ def judge(holds, partly=False):
     return "holds" if holds else "partly" if partly else "does not"
 
 
-def records(benchmark, method, seeds=range(3), **settings):
+def records(benchmark, method, seeds=range(7), **settings):
     """The records that there are of these runs."""
     found = []
     for seed in seeds:
@@ -174,17 +174,23 @@ for name, title, chapter in (
         f"TSσBN has the best Δm of Table 1 on {title}",
         "real data",
         "" if ours is None else f"Δm {ours:+.1f} %, others {others}",
-        "not run" if ours is None or not others
+        "not run"
+        if ours is None or not others
         else judge(ours > max(others.values())),
     )
 
 # %% [markdown]
 # ## Section 5: the gates, opened
 
+
 # %% tags=["hide-input"]
 def spread_of_cosines(method, **settings):
     """Standard deviation over pairs and steps of the first epoch, by seed."""
-    found = [r["angles"] for r in records("rooms", method, **settings) if "angles" in r]
+    found = [
+        r["angles"]
+        for r in records("rooms", method, **settings)
+        if "angles" in r
+    ]
     return [
         np.array(a["all"])[np.array(a["steps"]) <= 50].std() for a in found
     ]
@@ -252,7 +258,10 @@ def encoder(tasks):
 
 
 one, *more = (encoder(tasks) for tasks in (2, 3, 10))
-share = [(count - one) / (tasks - 2) / one for count, tasks in zip(more, (3, 10), strict=True)]
+share = [
+    (count - one) / (tasks - 2) / one
+    for count, tasks in zip(more, (3, 10), strict=True)
+]
 claim(
     "09_gradients",
     "growth",
@@ -349,7 +358,7 @@ claim(
 )
 
 # %% tags=["hide-input"]
-runs = [last(r) for r in records("faces", "tssbn", range(7), multiplier=10)]
+runs = [last(r) for r in records("faces", "tssbn", multiplier=10)]
 truth = [
     next(region for region, of in REGIONS.items() if task in of)
     for task in runs[0].tasks
@@ -419,7 +428,7 @@ claim(
 )
 
 # %% tags=["hide-input"]
-#FILTERS
+# FILTERS
 
 # %% [markdown]
 # ## Section 7: the knobs
@@ -479,7 +488,9 @@ claim(
     "At ×1000 TSBN breaks down and TSσBN does not",
     made,
     f"Δm {spread(ours[1000])} %, TSBN {spread(plain[1000])} %",
-    judge(of_ours[1000] > 0 > of_plain[1000], min(ours[1000]) > max(plain[1000])),
+    judge(
+        of_ours[1000] > 0 > of_plain[1000], min(ours[1000]) > max(plain[1000])
+    ),
 )
 widths = {}
 for m in MULTIPLIERS:
@@ -493,7 +504,7 @@ claim(
     "knobs-gates",
     "Gates spread with the multiplier; at 1000 they are nearly binary",
     made,
-    f"standard deviation of the gates: {listed(widths, ".2f")}; at ×1000 "
+    f"standard deviation of the gates: {listed(widths, '.2f')}; at ×1000 "
     f"{100 * shut_or_open:.0f} % are within 0.05 of shut or open",
     judge(
         sorted(widths.values()) == [*widths.values()] and shut_or_open > 0.9,
@@ -541,7 +552,7 @@ claim(
 )
 
 # %% tags=["hide-input"]
-#INGREDIENTS
+# INGREDIENTS
 
 # %% [markdown]
 # ## All of them

@@ -470,7 +470,7 @@ def test_boundaries_are_label_changes(many):
     """Pixel by pixel, from the definition."""
     view = seen(scenes(2, seed=4))
     edge = encode(view, SMALL)["boundary"]
-    both = torch.stack([view.label, view.instance], -1).tolist()
+    both, found = torch.stack([view.label, view.instance], -1).tolist(), edge.tolist()
     for b in range(2):
         for i in range(48):
             for j in range(64):
@@ -478,7 +478,7 @@ def test_boundaries_are_label_changes(many):
                 changes = (j < 63 and both[b][i][j + 1] != here) or (
                     i < 47 and both[b][i + 1][j] != here
                 )
-                assert edge[b, i, j] == changes, (b, i, j)
+                assert found[b][i][j] == changes, (b, i, j)
     # And in the data set: known classes that differ have a boundary between them.
     classes, edge = many[:]["segmentation"], many[:]["boundary"]
     for here, there, found in (

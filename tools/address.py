@@ -85,8 +85,9 @@ def problems() -> list[str]:
         badge = f"https://colab.research.google.com/github/{org}/{repo}/blob/main/book/"
         for name in (chapter.name, chapter.with_suffix(".ipynb").name):
             must_hold[f"book/{name}"] = [f"git+{source}"]
-        for name in ("README.md", "book/index.md"):
-            must_hold.setdefault(name, []).append(f"{badge}{chapter.stem}.ipynb")
+        if chapter.stem[0].isdigit():
+            for name in ("README.md", "book/index.md"):
+                must_hold.setdefault(name, []).append(f"{badge}{chapter.stem}.ipynb")
     for name, addresses in must_hold.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8") if path.exists() else ""
