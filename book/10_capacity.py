@@ -161,7 +161,7 @@ assert shared_percent(three["A"]).mean() > shared_percent(three["C"]).mean()
 # C_t^{\mathrm{shared}} = \frac{\lVert \hat I_t \rVert}{\lVert I_t \rVert}\, C_t ,
 # \qquad
 # C_t^{\mathrm{indep}} = \frac{\lVert I_t^\perp \rVert}{\lVert I_t \rVert}\, C_t .
-# $$ (eq-split)
+# $$ (eq-capacity-split)
 #
 # (Equations 4 and 5 of the paper.) The two vectors are at right angles, so it
 # is the squares that add up, $C_t^2 = (C_t^{\mathrm{shared}})^2 +

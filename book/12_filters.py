@@ -146,7 +146,7 @@ hook.round(1)
 # $$
 # P_\text{even} = T \cdot \frac{1}{T!} = \frac{1}{(T-1)!}, \qquad
 # P_\text{binary} = T\, p\, (1 - p)^{T-1} .
-# $$ (eq-chance)
+# $$ (eq-filters-chance)
 #
 # For three tasks the first is one half, the second at most four ninths. (And a
 # filter that is shut for all, more or less, may still have an owner: a gate of

@@ -477,12 +477,12 @@ def test_a_finished_run_is_given_back(tmp_path):
 def test_the_examples_of_the_training_page_run(monkeypatch):
     page = Path(__file__).parent.parent / "book/training.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    own, dsbn = {}, {}
+    own, ablation = {}, {}
     exec(next(block for block in blocks if "Benchmark(" in block), own)
     assert own["record"]["finished"] and own["net"].tasks == ("red", "green")
-    exec(next(block for block in blocks if "METHODS" in block), dsbn)
-    monkeypatch.setattr("tssbn.baselines.task_norm.METHODS", dsbn["METHODS"])
-    assert train(Run(own["mine"], "dsbn")).record["finished"]
+    exec(next(block for block in blocks if "METHODS" in block), ablation)
+    monkeypatch.setattr("tssbn.baselines.task_norm.METHODS", ablation["METHODS"])
+    assert train(Run(own["mine"], "own-statistics")).record["finished"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

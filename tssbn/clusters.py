@@ -112,7 +112,8 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
     Args:
         similarity: (T, T).
         k: How many clusters; without it the number from 2 to T - 1 with the highest mean
-            silhouette, the smallest of equals.
+            silhouette, the smallest of equals. So there are two or more even where all tasks are
+            equally alike.
 
     Returns:
         The cluster of each task, numbered from 0 in the order of the first task of each.

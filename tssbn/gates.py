@@ -209,12 +209,14 @@ def similarity(matrix: Any, centred: bool = False) -> Tensor:
 
     Args:
         matrix: The importance matrix, (T, F).
-        centred: Subtract each row's mean first, which makes it Pearson's correlation.
+        centred: Subtract each row's mean first, which makes it Pearson's correlation; NaN for a
+            row of equal gates, which has no direction left.
     """
     rows = _matrix(matrix)
     if centred:
         rows = rows - rows.mean(dim=1, keepdim=True)
-    rows = rows / rows.norm(dim=1, keepdim=True)
+    norm = rows.norm(dim=1, keepdim=True)
+    rows = rows / norm.where(norm > 1e-12 * rows.shape[1], torch.nan)
     return rows @ rows.T
 
 

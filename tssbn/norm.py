@@ -242,7 +242,7 @@ class TaskAffineNorm(_OwnStatistics):
 class TaskStatisticsNorm(_OwnStatistics):
     """Statistics for each task, scale and bias shared: ``y = γ·x̂_t + β``.
 
-    The ablation that domain-specific statistics stand for; ``weight`` and ``bias`` stay the host's.
+    An ablation: what do statistics alone buy? ``weight`` and ``bias`` stay the host's.
     """
 
     @property

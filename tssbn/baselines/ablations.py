@@ -2,7 +2,8 @@
 
 Statistics of its own for each task, a scale of its own, a bias, the bound of the scale, the
 learning rate of the scale: TSσBN has all but the bias, hard sharing none. (The first two are what
-reviewers of arXiv 2512.20420 asked for; domain-specific BatchNorm has all but the bound.)
+reviewers of arXiv 2512.20420 asked for; domain-specific BatchNorm has all but the bound and
+the rate.)
 """
 
 import math

@@ -24,9 +24,10 @@ class Angles:
 
     The entry ``"angles"`` of the record has the numbers of the measured ``"steps"``, counted from 1
     over all epochs; the ``"pairs"`` of tasks; ``"all"``, for each step the cosine of each pair over
-    all shared filters; ``"layers"``, the same by layer. (Figure 2, left, of Suteu and Serban, arXiv
-    2512.20420; the paper does not say how its cosines were pooled.) A network whose tasks share no
-    filter, such as that of single tasks, has no such entry.
+    all shared filters; ``"layers"``, the same by layer. Where a task's gradient is zero there is no
+    angle: NaN, null in the written record. (Figure 2, left, of Suteu and Serban, arXiv 2512.20420;
+    the paper does not say how its cosines were pooled.) A network whose tasks share no filter, such
+    as that of single tasks, has no such entry.
 
     Args:
         every: how many steps from one measurement to the next; the first step is measured.
@@ -95,6 +96,8 @@ class Angles:
 
         def of_pairs(gradients: Tensor) -> list[float]:
             matrix = cosines(gradients)
+            zero = (gradients == 0).all(dim=1)  # no direction, so no angle
+            matrix[zero[:, None] | zero] = torch.nan
             return [round(matrix[i, j].item(), DIGITS) for i, j in pairs]
 
         entry["steps"].append(self.steps)

@@ -333,9 +333,10 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        now = {key: self.record[key] for key in MAY_DIFFER if self.record[key] != ""}
-        self.record, self.paces = {**state["record"], **now}, state["paces"]
-        self.record["starts"] = state["record"].get("starts", 1) + 1
+        here = {key: self.record[key] for key in MAY_DIFFER if self.record[key] != ""}
+        self.record, self.paces = state["record"], state["paces"]
+        if not self.record["finished"]:
+            self.record |= here | {"starts": self.record.get("starts", 1) + 1}
         if self.angles is not None:
             self.angles.record = self.record
             self.angles.steps = len(self.record["epochs"]) * len(self._rows(1))
