@@ -198,6 +198,9 @@ for matrix in (*rooms, *faces):
         squares = package.shared**2 + package.independent**2
         assert torch.allclose(squares, C**2)
 print("by hand = the package, for six networks, plain and centred")
+for benchmark in "rooms", "faces":
+    base = plan(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
+    print(f"{benchmark}: rate of the gates 10 x {base} = {10 * base}")
 
 # %% [markdown]
 # *Centred* means that each row's mean is subtracted before the projection.
@@ -207,9 +210,9 @@ print("by hand = the package, for six networks, plain and centred")
 # normals, and the drawn faces with twelve attributes. Their gates learn at 10
 # times the base rate. Adam's steps have no scale, so what counts is the gates'
 # own rate, multiplier times base rate; the paper's 100 times 1e-4 is 0.01, and
-# here 10 times 3e-3 is 0.03. At 100 times the gates of these small runs become
-# noise. {doc}`Chapter 13 <13_knobs>` tells that story; we come back to it at
-# the end.
+# here 10 times gives 0.03 on rooms and 0.04 on faces. At 100 times the gates of
+# these small runs become noise. {doc}`Chapter 13 <13_knobs>` tells that story;
+# we come back to it at the end.
 #
 # (sec-capacity-null)=
 # ## The paper's figure, and its null

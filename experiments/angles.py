@@ -16,6 +16,7 @@ end of the epoch on three batches:
 The filters are those of the run in all five; batch statistics are those of the batch.
 """
 
+import argparse
 import time
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -160,4 +161,6 @@ def between(rows: Tensor) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     main()

@@ -8,6 +8,7 @@ other gates or without trained filters, the record has the silhouette by task an
 the ROC curve of linear probes: ``"probes"``, (tasks, attributes). Features are standardised.
 """
 
+import argparse
 import copy
 import time
 from collections.abc import Iterable
@@ -138,4 +139,6 @@ def probes(net: nn.Module) -> list[list[float]]:
 
 
 if __name__ == "__main__":
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     main()

@@ -227,3 +227,8 @@ def test_too_few_runs_or_different_tasks_are_refused():
         consensus([])
     with pytest.raises(ValueError, match="not \\(runs, tasks\\)"):
         cooccurrence([0, 1, 2])
+
+
+def test_tasks_that_are_all_equally_alike_have_no_clusters():
+    with pytest.raises(ValueError, match="equally alike"):
+        clusters(torch.full((4, 4), 0.5) + 0.5 * torch.eye(4))

@@ -27,6 +27,7 @@ def record(method="stl", seed=0, benchmark="nyuv2", values=(0.4, 0.6, 24.0), **c
         "method": method,
         "seed": seed,
         "settings": {},
+        "options": {},
         "recipe": {"epochs": 2, "select": "last", "tasks_per_pass": None},
         "data": {
             "made": False,
@@ -185,3 +186,12 @@ def test_what_is_known_without_data():
     assert {name for name in benchmarks() if real(name)} == set(TABLES["1"])
     with pytest.raises(ValueError, match="benchmark 'x' is unknown, use one of celeba"):
         table("x", [])
+
+
+def test_options_of_a_method_may_differ_from_those_of_others_but_not_within_a_row():
+    fast = {"settings": {"multiplier": 10}, "options": {"multiplier": 10}}
+    made = table("nyuv2", [record("stl", 0), record("tssbn", 0, **fast)])
+    assert "multiplier=10" in made.caption
+    assert next(row for row in made.rows if row.method == "tssbn").delta is not None
+    with pytest.raises(ValueError, match="in a row with others of tssbn: its options are {}"):
+        table("nyuv2", [record("tssbn", 0, **fast), record("tssbn", 1)])

@@ -209,9 +209,13 @@ def test_tables(capsys):
     assert main(["table", "rooms", "--set", "typo=1"]) == 1
     error = capsys.readouterr().err
     assert "no record with the settings typo=1; " in error
-    assert "there are: epochs=2 filters=2 height=32 n=16 width=32" in error
+    assert "differ from the recipes in epochs, filters, height, n, width" in error
     assert main(["table", "streets", "--set", "typo=1"]) == 1
-    assert "there are: no records at all" in capsys.readouterr().err
+    assert "differ from the recipes in nothing" in capsys.readouterr().err
+    assert train("--seed", "3", "--set", "multiplier=10") == 0
+    assert main(["table", "rooms", "--set", "multiplier=10", "epochs=2", *SMALL]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "multiplier=10" in out and "TSσBN 1" in out
     assert main(["table", "1"]) == 0
     out = capsys.readouterr().out
     assert all(title in out for title in ("NYUv2", "Cityscapes", "CelebA", "+6.93", "+1.81"))

@@ -112,15 +112,14 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
     Args:
         similarity: (T, T).
         k: How many clusters; without it the number from 2 to T - 1 with the highest mean
-            silhouette, the smallest of equals. So there are two or more even where all tasks are
-            equally alike.
+            silhouette, the smallest of equals.
 
     Returns:
         The cluster of each task, numbered from 0 in the order of the first task of each.
 
     Raises:
-        ValueError: a matrix that is not a similarity matrix, one of fewer than three tasks, or a
-            `k` outside 1 to T.
+        ValueError: a matrix that is not a similarity matrix, one of fewer than three tasks or of
+            tasks that are all equally alike, or a `k` outside 1 to T.
 
     Example:
         >>> clusters([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]])
@@ -133,6 +132,8 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
     tasks = len(distance)
     if k is not None and not 1 <= k <= tasks:
         raise ValueError(f"k={k} must be from 1 to {tasks}, the number of tasks")
+    if np.ptp(distance[np.triu_indices(tasks, 1)]) == 0:
+        raise ValueError("all tasks are equally alike (an untrained network?): nothing to cluster")
     counts = range(2, tasks) if k is None else [k]
     cuts = cut_tree(tree(similarity), n_clusters=list(counts)).T
     if k is None:

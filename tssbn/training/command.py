@@ -262,23 +262,35 @@ def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
 def _table(options: argparse.Namespace) -> int:
     from tssbn.training.table import TABLES, table
 
-    settings, seen, tables = dict(options.set), {}, []
+    settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
         found = records.found(name, options.results)
-        of_settings = [record for record in found if record["settings"] == settings]
-        tables.append(table(name, of_settings, options.best))
-        seen |= {_words(record["settings"]): record["settings"] for record in found}
-    if settings and settings not in seen.values():
+        chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
+        tables.append(table(name, chosen, options.best))
+        seen += [record["settings"] for record in found]
+    if settings and settings not in seen:
+        wanted = " ".join(f"{key}={value}" for key, value in settings.items())
+        known = sorted({key for of_record in seen for key in of_record})
         raise ValueError(
-            f"there is no record with the settings {_words(settings)}; the settings of those that "
-            f"there are: {'; '.join(sorted(seen)) or 'no records at all'}"
+            f"there is no record with the settings {wanted}; those that there are differ from the "
+            f"recipes in {', '.join(known) or 'nothing'}"
         )
     print(*tables, sep="\n\n")
     return 0
 
 
-def _words(settings: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in sorted(settings.items())) or "none"
+def _meant_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the options that only other methods have."""
+    from tssbn.baselines import methods
+    from tssbn.training.run import options_of
+
+    options = {
+        name: options_of(known.build) | options_of(known.groups)
+        for name, known in methods().items()
+    }
+    foreign = {key for of_method in options.values() for key in of_method}
+    foreign -= set(options.get(method, ()))
+    return {key: value for key, value in settings.items() if key not in foreign}
 
 
 def _queue(options: argparse.Namespace) -> int:

@@ -165,7 +165,8 @@ def table(
         benchmark: its name, or itself where it is none of :func:`tssbn.benchmarks.benchmarks`.
         records: of this benchmark alone. They must agree in everything but method, seed and
             machine: settings, recipe (``tasks_per_pass`` may differ, it changes no result), metrics
-            and the content of the data.
+            and the content of the data. Options of a method, such as ``multiplier``, must agree
+            among its own records.
         best: the best epoch on the test images instead.
 
     Raises:
@@ -227,6 +228,7 @@ def recorded(benchmark: str, seeds: Iterable[int] = range(3)) -> list[dict[str, 
 def _check(benchmark: str, records: Sequence[Mapping]) -> None:
     """Refuse what cannot be compared."""
     seen: dict[tuple, str] = {}
+    options: dict[str, Mapping] = {}
     for record in records:
         name = f"{record['benchmark']}/{record['method']}-{record['seed']}"
         if record["benchmark"] != benchmark:
@@ -237,6 +239,12 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
         if key in seen:
             raise ValueError(f"there are two records of {name}")
         seen[key] = name
+        of_method = options.setdefault(record["method"], record["options"])
+        if of_method != record["options"]:
+            raise ValueError(
+                f"{name} cannot stand in a row with others of {record['method']}: its options are "
+                f"{dict(record['options'])}, theirs {dict(of_method)}"
+            )
         for field in ("settings", "recipe", "data", "metric", "directions"):
             first, this = _compared(records[0], field), _compared(record, field)
             differ = [part for part in {**first, **this} if first.get(part) != this.get(part)]
@@ -250,6 +258,8 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
 
 def _compared(record: Mapping, field: str) -> Mapping:
     value = record[field]
+    if field == "settings":  # those of the benchmark; a method may have options of its own
+        return {key: entry for key, entry in value.items() if key not in record["options"]}
     if field == "recipe":  # of older records: without what was added since
         return {
             key: entry for key, entry in value.items() if key != "tasks_per_pass" and entry != {}
@@ -313,7 +323,8 @@ def _caption(records: Sequence[Mapping], best: bool) -> str:
     if best:
         chosen = f"the epoch of {epochs} that is best on the test images"
     where = " and ".join(sorted({f"{r['precision']} on {r['device']}" for r in records}))
-    settings = ", ".join(f"{key}={value}" for key, value in first["settings"].items())
+    settings = {key: value for record in records for key, value in record["settings"].items()}
+    settings = ", ".join(f"{key}={value}" for key, value in settings.items())
     return (
         f"{first['data']['kind']} data ({images}); {'; '.join(filter(None, [settings, chosen]))}; "
         f"± is the standard deviation over seeds; Δm against the mean of our STL; {where}"
