@@ -190,14 +190,14 @@ assert (within[2:] > within[0] + 0.2).all()
 
 # %%
 gate = torch.Generator().manual_seed(0)
-even = torch.rand(2, 100_000, generator=gate)
+even = torch.rand(2, 1_000_000, generator=gate)
 kinds = {"even": (even, 3 / 4)}
 for p in 0.5, 0.1:
     kinds[f"open with p = {p}"] = (even < p).float(), p
 for name, (pair, expected) in kinds.items():
     rho = tssbn.gates.similarity(pair)[0, 1].item()
     print(f"{name}: {rho:.2f}")
-    assert abs(rho - expected) < 0.02
+    assert abs(rho - expected) < 0.005
 
 # %% [markdown]
 # One layer of independent gates that are half open on average thus takes up to
@@ -371,13 +371,15 @@ spread = by_method["epoch 1", "spread"]
 near = by_method["epoch 1", "|cos| < 0.1"]
 assert spread["TSσBN ×10"] < 0.8 * spread[["HPS", "MTAN", "TSBN"]].min()
 assert near["TSσBN ×10"] > 1.2 * near[["HPS", "MTAN", "TSBN"]].max()
+hard = sharpness.loc["HPS"]["epoch 1", "spread"]
+assert hard.min() < spread["TSσBN ×1"] < hard.max()
 assert spread["HPS"] < 0.5 / 3**0.5  # even over [-1, 1] would be 1/√3
 assert (sharpness["epoch 1", "mean"].abs() < 0.15).all()
 
 # %% [markdown]
-# As in the paper, HPS, TSBN and MTAN are wide and TSσBN ×10 is sharper at zero;
-# and ×1, which has everything of TSσBN but gates that move, is not. What does
-# not agree is the size. An even spread over all angles would be $1/\sqrt 3$,
+# As in the paper, HPS, TSBN and MTAN are wide and TSσBN ×10 is sharper at zero.
+# With ×1, which has everything of TSσBN but gates that move, the one seed that
+# we have is as wide as some of HPS. What does not agree is the size. An even spread over all angles would be $1/\sqrt 3$,
 # and the paper's HPS is close to even; here HPS is not half as wide. And ×10 is
 # no spike: four in ten of its cosines are outside 0.1.
 #

@@ -1140,18 +1140,18 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 # ## Limits
 #
 # - Twelve tasks in five parts of the face are few for an index of partitions:
-#   a single task in the wrong cluster moves it by a tenth or more. There are 66
-#   pairs, and they are not independent of each other.
+#   a single task in the wrong cluster moves it by a tenth or more. There are
+#   66 pairs, and they are not independent of each other.
 # - All runs saw the same faces. The agreement is over starts and the order of
 #   batches, not over data; two data sets may relate tasks differently.
-# - The regions are where an attribute is *drawn*. That a network looks there is
-#   likely and was not checked here. {doc}`12_filters` removes filters and sees
-#   who suffers.
-# - Difficulty is the F1 of networks that learned one task, which also depends on
-#   how rare an attribute is.
-# - The rate of the gates, the views, and where to cut are choices. Families are
-#   shown by the rule of the protocol with all others beside; each choice alone
-#   could have been told as a better story or a worse one.
+# - The regions are where an attribute is *drawn*. That a network looks there
+#   is likely and was not checked here. {doc}`12_filters` removes filters and
+#   sees who suffers.
+# - Difficulty is the F1 of networks that learned one task, which also depends
+#   on how rare an attribute is.
+# - The rate of the gates, the views, and where to cut are choices. Families
+#   are shown by the rule of the protocol with all others beside; each choice
+#   alone could have been told as a better story or a worse one.
 # - The gates behind the paper's 0.8 are not published. Whether that number is
 #   of depth as well we cannot know. To shuffle them takes one line.
 #
@@ -1203,8 +1203,8 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 #
 # At most cuts they are close. Near five clusters they are not, and the winner
 # changes with the view: counting for the plain cosines, averaging for the
-# centred ones. Co-occurrence forgets how alike two tasks were, which helps where
-# runs differ in scale and hurts where runs are few.
+# centred ones. Co-occurrence forgets how alike two tasks were, which helps
+# where runs differ in scale and hurts where runs are few.
 # :::
 #
 # :::{exercise}
@@ -1233,14 +1233,15 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 #
 # ## What we learned
 #
-# - The size of a cosine of gates means nothing, and plain cosines agree between
-#   seeds even where gates are shuffled, on another order. Centre the rows.
+# - The size of a cosine of gates means nothing, and plain cosines agree
+#   between seeds even where gates are shuffled, on another order. Centre the
+#   rows.
 # - Seven starts agree on who is alike, as in the paper, and they agree as well
 #   after a lottery within the layers. Most of what is reproduced is one layer,
 #   the last, and it sorts the tasks by how well they are learned.
 # - The channels agree, too, less but far above chance, and the last
-#   convolutions most of all. There the relation is one of place, or of company:
-#   twelve tasks cannot fully part the two.
+#   convolutions most of all. There the relation is one of place, or of
+#   company: twelve tasks cannot fully part the two.
 # - Families by the paper's procedure match the parts of the face, as well as
 #   correlated labels do. A good index against the truth does not say where it
 #   comes from; a control does.

@@ -25,9 +25,10 @@ if "google.colab" in sys.modules:
 # :::{admonition} The claim
 # A multiplier is no number to carry from one experiment to the next. With Adam
 # a gate moves by its own rate, multiplier times base rate, whatever the loss.
-# Too low a rate, and the gates are still alike when training ends; too high, and
-# they are noise. Between the two lies a window. The paper's 100 lies in it for
-# the paper's training. For ours 10 does, and 100 is at its upper edge or past it.
+# Too low a rate, and the gates are still alike when training ends; too high,
+# and they are noise. Between the two lies a window. The paper's 100 lies in it
+# for the paper's training. For ours 10 does, and 100 is at its upper edge or
+# past it.
 # :::
 #
 # *Runs in about half a minute on one CPU core; no GPU needed.*
@@ -176,11 +177,12 @@ left.legend()
 plt.show()
 
 # %% [markdown]
-# The shape is the paper's: up, then down, for both methods. At 1000 both collapse,
-# while the paper has a collapse for TSBN alone. But what the paper's TSσBN has at
-# 100 our rooms have at 10, and at 100 they are no better than at 1. Before
-# anything is made of it, look at the dots. The spread between seeds is as large as
-# most of the differences. Against the best multiplier, by a t test of the seeds:
+# The shape is the paper's: up, then down, for both methods. At 1000 both
+# collapse, while the paper has a collapse for TSBN alone. But what the paper's
+# TSσBN has at 100 our rooms have at 10, and at 100 they are no better than
+# at 1. Before anything is made of it, look at the dots. The spread between
+# seeds is as large as most of the differences. Against the best multiplier, by
+# a t test of the seeds:
 
 # %%
 by_multiplier = {
@@ -197,8 +199,8 @@ print({TITLES[name]: round(value, 2) for name, value in at_1000.items()})
 
 # %% [markdown]
 # By Δm alone, then, ×1000 can be ruled out, and little else. Nor can TSσBN be
-# told from TSBN: the paper has it ahead at every multiplier but 1. The gates will
-# tell more than the scores.
+# told from TSBN: the paper has it ahead at every multiplier but 1. The gates
+# will tell more than the scores.
 #
 # One line of the paper needs a remark. Its text gives TSBN no learning rate of
 # its own. But the TSBN row of its Table 1 is the one that Figure 6 has at 100:
@@ -210,9 +212,9 @@ assert table_1 == PAPER["tsbn"][100] != PAPER["tsbn"][1]
 assert PAPER["tssbn"][100] == described("nyuv2").paper["tssbn"]["delta"]
 
 # %% [markdown]
-# So in Table 1 both methods had a multiplier of 100, which makes the comparison
-# fair. It also means that "TSBN" there is not TSBN as the text describes it.
-# Our tables list both.
+# So in Table 1 both methods had a multiplier of 100, which makes the
+# comparison fair. It also means that "TSBN" there is not TSBN as the text
+# describes it. Our tables list both.
 #
 # (knobs-gates)=
 # ## What the gates look like
@@ -260,10 +262,11 @@ assert stds == sorted(stds)
 shapes.round(3)
 
 # %% [markdown]
-# In shape this is the paper's figure: the histogram widens with the multiplier,
-# and at 1000 it is nearly binary. (The paper leaves 1 out, since the gates
-# hardly move; it is our control.) But it is shifted. In the paper 100 just
-# covers the range from 0 to 1, and here the gates pile up at both ends.
+# In shape this is the paper's figure: the histogram widens with the
+# multiplier, and at 1000 it is nearly binary. (The paper leaves 1 out, since
+# the gates hardly move; it is our control.) But it is shifted. In the paper
+# 100 just covers the range from 0 to 1, and here the gates pile up at both
+# ends.
 #
 # (knobs-tasks)=
 # ### Task by task
@@ -293,8 +296,8 @@ by_task.mean().round(1)
 
 # %% [markdown]
 # Depth is the noisy one: with a few hundred training steps its error differs
-# by several per cent from seed to seed. At least half of what Δm does between 1
-# and 100 is depth, and most of its spread.
+# by several per cent from seed to seed. At least half of what Δm does between
+# 1 and 100 is depth, and most of its spread.
 #
 # ## One step by hand
 #
@@ -382,9 +385,10 @@ assert abs(times_1000["Adam"] / at_one["Adam"] - 1) < 1e-3
 assert 0.9 * M * ETA < at_one["Adam"] < 1.1 * M * ETA
 
 # %% [markdown]
-# Adam's step is $\alpha = m\eta$, 0.01 with the paper's numbers, as long as the
-# gradients of the last steps agree in sign. Loss, slope of the sigmoid, size of
-# the network: all divided away. SGD's step is small here, and can be anything.
+# Adam's step is $\alpha = m\eta$, 0.01 with the paper's numbers, as long as
+# the gradients of the last steps agree in sign. Loss, slope of the sigmoid,
+# size of the network: all divided away. SGD's step is small here, and can be
+# anything.
 # (It does not grow by 1000 quite, since heads and filters move with it.)
 #
 # So with Adam the number to compare is not the multiplier but $m\eta$:
@@ -409,8 +413,8 @@ per_step.fillna("").rename_axis("gate's rate per step")
 # ## How far a gate gets
 #
 # In $n$ steps at rate $\alpha$ a gate whose gradient always has the same sign
-# gets to $\gamma = \alpha n$. A gate that does not matter has a gradient that is
-# noise. Its steps are not independent, for $\bar g$ remembers about ten of
+# gets to $\gamma = \alpha n$. A gate that does not matter has a gradient that
+# is noise. Its steps are not independent, for $\bar g$ remembers about ten of
 # them, but they add up to a random walk:
 #
 # $$
@@ -420,8 +424,8 @@ per_step.fillna("").rename_axis("gate's rate per step")
 #
 # where $\rho$ is the mean of the gradient over its root mean square. (With a
 # schedule, $n$ and $\sqrt n$ become $\sum_k s_k$ and $\sqrt{\sum_k s_k^2}$,
-# where $s_k$ is the rate of step $k$ over the first.) Is it so? A thousand gates
-# get gradients of pure noise, then noise with a mean:
+# where $s_k$ is the rate of step $k$ over the first.) Is it so? A thousand
+# gates get gradients of pure noise, then noise with a mean:
 
 # %% mystnb={"image": {"alt": "Root mean square of γ over 400 steps at rate 0.03, on double logarithmic axes: pure noise follows the line of a random walk, a mean of a fifth of the noise follows it at first and then leaves it upwards towards a line of slope one, a constant gradient is that line."}}
 STEPS, ALPHA = 400, 0.03
@@ -455,8 +459,8 @@ assert ends[0.2] > 3 * ends[0]
 # The rate does not enter the race between the two: signal is ahead of noise
 # after $n > 1/\rho^2$ steps, fast or slow. What the rate decides is *where on
 # the sigmoid* the race takes place. Far below $\gamma = 1$ both are invisible.
-# Far above, both sit at 0 or 1, and the gate is a coin that was tossed early. A
-# good rate has the signal at a few units and the noise below one.
+# Far above, both sit at 0 or 1, and the gate is a coin that was tossed early.
+# A good rate has the signal at a few units and the noise below one.
 #
 # ## Gates whose truth is known
 #
@@ -579,8 +583,8 @@ def summed_up(gates, weights, rates):
 # wider open than a useless one (ranking, 0.5 is chance); and what is the test
 # error, as a share of the variance of the targets? The sweep goes over five
 # decades of the gate's rate, for Adam, for AdamW {cite:p}`loshchilov2019adamw`
-# with a decay of 0.1 on the gates, which `param_groups` would not allow, and for
-# SGD with momentum. All other parameters learn at one rate.
+# with a decay of 0.1 on the gates, which `param_groups` would not allow, and
+# for SGD with momentum. All other parameters learn at one rate.
 
 # %%
 DECADES = torch.logspace(-4, 1, 16).tolist()
@@ -660,13 +664,14 @@ assert (shuffled - 0.5).abs().max() < 0.15
 # The three panels tell the whole story:
 #
 # - **Far left.** The ranking is nearly right even where gates hardly move: the
-#   first digits of $\gamma$ know the truth. But the contrast is nil, so it is of
-#   no use to the network. The dotted line is the multiplier 1. It belongs here.
-# - **Far right.** Gates are all open or all shut, and which of the two has little
-#   to do with the truth. With Adam the ranking falls to chance, and the error
-#   is above that of a network without gates.
-# - **Between.** About a decade in which gates are both right and far apart, and
-#   the error is about half.
+#   first digits of $\gamma$ know the truth. But the contrast is nil, so it is
+#   of no use to the network. The dotted line is the multiplier 1. It belongs
+#   here.
+# - **Far right.** Gates are all open or all shut, and which of the two has
+#   little to do with the truth. With Adam the ranking falls to chance, and the
+#   error is above that of a network without gates.
+# - **Between.** About a decade in which gates are both right and far apart,
+#   and the error is about half.
 #
 # The grey curves are the guard. With the gates of each task shuffled among the
 # channels the ranking is at chance, and the error is not that of the network
@@ -677,8 +682,8 @@ assert (shuffled - 0.5).abs().max() < 0.15
 #
 # For SGD the valley lies elsewhere. By {eq}`eq-gate-step` its step is
 # $\alpha g / (1 - \mu)$ where the gradient keeps its sign, and Adam's is
-# $\alpha$. So measure $g_0$, the root mean square of the gates' gradient at the
-# first batch, and read SGD's rate as
+# $\alpha$. So measure $g_0$, the root mean square of the gates' gradient at
+# the first batch, and read SGD's rate as
 #
 # $$
 # \alpha' = \frac{g_0}{1 - \mu}\, \alpha .
@@ -706,12 +711,12 @@ print("valleys within a factor 5:", 0.2 < per_step * best_sgd / best_adam < 5)
 
 # %% [markdown]
 # Here that lands on the right place, since both start with the same gradients.
-# But $g_0$ is a property of loss, network and batch. Multiply the loss with 10,
-# or take its sum over pixels instead of the mean, and the right multiplier for
-# SGD is another. And gradients shrink in training and with the slope
+# But $g_0$ is a property of loss, network and batch. Multiply the loss with
+# 10, or take its sum over pixels instead of the mean, and the right multiplier
+# for SGD is another. And gradients shrink in training and with the slope
 # $\sigma'$ of gates that are nearly open or shut, which for Adam they do only
-# until $\overline{g^2}$ has followed. With this brake SGD's valley reaches further to the
-# right.
+# until $\overline{g^2}$ has followed. With this brake SGD's valley reaches
+# further to the right.
 #
 # One of the paper's protocols is of this kind, that of Cityscapes:
 
@@ -727,12 +732,12 @@ print(f"α' = {alpha / (1 - MU):.0f} g_0")
 #
 # ## Weight decay pulls to one half
 #
-# A weight that decays goes to zero, and is gone. A *gate* whose $\gamma$ decays
-# goes to $\sigma(0) = \tfrac12$. So decay does not shut what is not needed. It
-# makes gates indifferent, and `param_groups` leaves it off for gates, as the
-# authors do in their earlier work on pruning {cite:p}`suteu2022receding`.
-# What if an optimiser decays everything, as AdamW does by default? Where pull
-# and gradient balance depends on the form:
+# A weight that decays goes to zero, and is gone. A *gate* whose $\gamma$
+# decays goes to $\sigma(0) = \tfrac12$. So decay does not shut what is not
+# needed. It makes gates indifferent, and `param_groups` leaves it off for
+# gates, as the authors do in their earlier work on pruning
+# {cite:p}`suteu2022receding`. What if an optimiser decays everything, as AdamW
+# does by default? Where pull and gradient balance depends on the form:
 #
 # $$
 # \text{decoupled (AdamW):}\quad
@@ -748,9 +753,9 @@ print(f"α' = {alpha / (1 - MU):.0f} g_0")
 # $$ (eq-coupled)
 #
 # Decoupled, the balance depends neither on the rate nor on the loss. The rate
-# only says how soon it is reached: after about $1/(\alpha\lambda)$ steps. In the
-# gradient, everything depends on how large $G$ is. First AdamW, with a known
-# $\rho$ and gradients as above:
+# only says how soon it is reached: after about $1/(\alpha\lambda)$ steps. In
+# the gradient, everything depends on how large $G$ is. First AdamW, with a
+# known $\rho$ and gradients as above:
 
 # %% tags=["nbval-ignore-output"]
 RHO, rows = 0.2, []
@@ -786,8 +791,8 @@ assert ((ratio > 0.85) & (ratio < 1.1)).all()
 # With AdamW's default of 0.01 and the paper's rate of 0.01, decay needs 10,000
 # steps to be felt, and then lets a gate go to $\gamma = 100\rho$, which is no
 # bound at all for any gate with a clear signal. With 0.05 or 0.1, as Vision
-# Transformers are trained, the bound is $10\rho$ to $20\rho$: a gate that has a
-# signal in a twentieth of its gradient is held at $\sigma(0.5)$ or
+# Transformers are trained, the bound is $10\rho$ to $20\rho$: a gate that has
+# a signal in a twentieth of its gradient is held at $\sigma(0.5)$ or
 # $\sigma(1)$. In the sweep above that shows twice. In the valley AdamW's
 # contrast, and what gates save, is less. Far to the right it is a safety belt:
 # what decays cannot walk far.
@@ -811,18 +816,18 @@ pd.DataFrame(rows, columns=["G", "γ*", "gate"]).set_index("G").round(2)
 # (knobs-window)=
 # ## A window for the rate
 #
-# Back to Adam. How does the valley move with the number of steps? The lower edge
-# should go down with it: by {eq}`eq-reach` a gate gets to $\rho\alpha n$, and
-# has to get to a few units. The upper edge need not. Gates that matter are
-# called back when they have walked off, as long as the call comes before
-# they are on the other side of the sigmoid. That depends on the size of a step,
-# not on their number. We call the valley the rates at which gates earn at least
+# Back to Adam. How does the valley move with the number of steps? The lower
+# edge should go down with it: by {eq}`eq-reach` a gate gets to $\rho\alpha n$,
+# and has to get to a few units. The upper edge need not. Gates that matter are
+# called back when they have walked off, as long as the call comes before they
+# are on the other side of the sigmoid. That depends on the size of a step, not
+# on their number. We call the valley the rates at which gates earn at least
 # half of what they can.
 
 
 # %% tags=["nbval-ignore-output"]
 def valley(result):
-    """Lowest and highest rate at which half of the gain is had; and the best."""
+    """Lowest and highest rate with half of the gain; and the best."""
     curve = result["error"].mean(1).numpy()
     rates = result["rates"].numpy()
     fine = np.geomspace(rates[0], rates[-1], 1000)
@@ -852,8 +857,8 @@ assert valleys["to"].between(0.07, 0.7).all()
 
 # %% [markdown]
 # From 400 to 1600 steps the lower edge falls, and the upper one stays within a
-# factor of two. (At 100 steps all is still badly learned, and even a little from
-# the gates helps.) As round numbers,
+# factor of two. (At 100 steps all is still badly learned, and even a little
+# from the gates helps.) As round numbers,
 #
 # $$
 # \frac{5}{n} \;\lesssim\; \alpha \;\lesssim\; \frac15 ,
@@ -968,8 +973,8 @@ plt.show()
 
 # %% [markdown]
 # And as a contest of rules. Each names a rate, and we take the multiplier that
-# is nearest to it of those that were tried. What does following it cost, against
-# the best one?
+# is nearest to it of those that were tried. What does following it cost,
+# against the best one?
 
 
 # %%
@@ -998,8 +1003,8 @@ for name, swept in SWEEPS.items():
 pd.DataFrame(contest).rename_axis("rule")
 
 # %% [markdown]
-# How much is a best multiplier worth? For ours, the p of a t test of each other
-# one against it, over seeds:
+# How much is a best multiplier worth? For ours, the p of a t test of each
+# other one against it, over seeds:
 
 # %%
 told = {
@@ -1018,6 +1023,7 @@ told = {
 }
 told = pd.DataFrame(told).T[["×1", "×3", "×100", "×1000"]]
 assert (told.loc["rooms"] < 0.05).sum() == 1 and told["×1000"]["rooms"] < 0.05
+assert (told > 0.05).sum().sum() == (told <= 0.05).sum().sum() == 4
 assert told["×100"]["small rooms"] > 0.05 > told["×100"]["faces"]
 told.round(3)
 
@@ -1030,10 +1036,10 @@ for name, swept in SWEEPS.items():
 # %% [markdown]
 # The first three rules take NYUv2 as their model and so are right there by
 # construction. The last one uses nothing of the four, and names the best
-# multiplier in each. All the same, four sweeps with three or four points each are
-# not much of a test. The valley is flat: only on faces can ×100 be told from the
-# best, on rooms nothing but ×1000. And the small rooms are no independent
-# witness, being rooms. The rule is a place to begin, no more:
+# multiplier in each. All the same, four sweeps with three or four points each
+# are not much of a test. The valley is flat: only on faces can ×100 be told
+# from the best, on rooms nothing but ×1000. And the small rooms are no
+# independent witness, being rooms. The rule is a place to begin, no more:
 #
 # :::{admonition} Which multiplier?
 # :class: tip
@@ -1117,17 +1123,18 @@ assert ratio["rooms", 1] > 1.5 and ratio["faces", 3] > 1.5
 # meter says *that* there is something to learn, at a low rate. It does not say
 # which rate is right.
 #
-# Second, agreement. Do two networks from different seeds come to the same view of
-# which tasks are alike? The paper compares the similarity matrices of seven
-# CelebA networks and finds a Spearman correlation of about 0.8 (chapter 11 does
-# that in full). Here it is a gauge, per multiplier, with the similarity as it
-# is, centred, and centred within each layer, which compares tasks channel by
-# channel; and beside it the last one with gates shuffled within their layers:
+# Second, agreement. Do two networks from different seeds come to the same view
+# of which tasks are alike? The paper compares the similarity matrices of seven
+# CelebA networks and finds a Spearman correlation of about 0.8 (chapter 11
+# does that in full). Here it is a gauge, per multiplier, with the similarity
+# as it is, centred, and centred within each layer, which compares tasks
+# channel by channel; and beside it the last one with gates shuffled within
+# their layers:
 
 
 # %%
 def agreement(found_, kind):
-    """Spearman correlation of the similarities, a value for each pair of seeds."""
+    """Spearman's correlation of similarities, for each pair of seeds."""
     upper = torch.triu_indices(12, 12, 1)
     draws = torch.Generator().manual_seed(0)
     rows = []
@@ -1195,13 +1202,14 @@ assert (
 assert means.loc[100].abs().max() < 0.25
 
 # %% [markdown]
-# Two things to take away. At ×100, where accuracy is still decent, the channels
-# of two seeds have nothing in common, only the depths agree
+# Two things to take away. At ×100, where accuracy is still decent, the
+# channels of two seeds have nothing in common, only the depths agree
 # ({doc}`11_relations`): a network can live with gates that are mostly chance, it
 # learns filters that fit them. So accuracy does not vouch for gates. And mind
-# what is compared. At ×10 most of the agreement of centred rows is about how far
-# tasks open a whole layer, and survives a shuffle within layers (chapter 11 takes
-# it apart). What is left channel by channel is less, and it does not survive.
+# what is compared. At ×10 most of the agreement of centred rows is about how
+# far tasks open a whole layer, and survives a shuffle within layers (chapter
+# 11 takes it apart). What is left channel by channel is less, and it does not
+# survive.
 #
 # The matched multiplier of the miniatures is therefore 10, and chapters 9
 # to 12 and 14 use it.
@@ -1210,8 +1218,8 @@ assert means.loc[100].abs().max() < 0.25
 # ## Loss scales
 #
 # The other knob is one that nobody wants to turn: the weights of the losses in
-# their sum. The paper multiplies one task's loss with 0.5, 1.5 or 2, the others
-# with 1, and trains each method nine times. The results of TSσBN spread
+# their sum. The paper multiplies one task's loss with 0.5, 1.5 or 2, the
+# others with 1, and trains each method nine times. The results of TSσBN spread
 # least (right part of its Figure 5). Should they? Part of the answer is
 # arithmetic. A task's gates see the loss of this task alone, and so does its
 # head. With Adam the weight cancels there. Only the shared filters feel it:
@@ -1261,13 +1269,13 @@ assert (changes.loc["filters"] > 0.01).all()
 
 # %% [markdown]
 # Doubling one loss does not change what the task's own norms and its head do
-# next. In HPS the norms are shared, so they feel it. This holds for TSBN as much
-# as for TSσBN, and for Adam, not for SGD. It is an argument for a smaller effect,
-# not for none: the filters are most of the network, and they listen to
+# next. In HPS the norms are shared, so they feel it. This holds for TSBN as
+# much as for TSσBN, and for Adam, not for SGD. It is an argument for a smaller
+# effect, not for none: the filters are most of the network, and they listen to
 # whoever shouts.
 #
-# Now the measurement. The small rooms, three methods of the five in the paper's
-# figure, nine weightings each with one seed:
+# Now the measurement. The small rooms, three methods of the five in the
+# paper's figure, nine weightings each with one seed:
 #
 # ```
 # python -m tssbn train rooms --method tssbn --seed 0 \
@@ -1275,9 +1283,9 @@ assert (changes.loc["filters"] > 0.01).all()
 # ```
 #
 # A method whose results spread over weightings may be no more than a method
-# whose results spread. So each was also trained three times with *equal* weights
-# and different seeds. That is the control: the spread over weightings means
-# something only if it exceeds the spread over seeds.
+# whose results spread. So each was also trained three times with *equal*
+# weights and different seeds. That is the control: the spread over weightings
+# means something only if it exceeds the spread over seeds.
 
 # %%
 SCALED = ("hps", "tsbn", "tssbn")
@@ -1355,8 +1363,8 @@ pd.DataFrame(
 print(f"standard deviation of Δm over seeds: {a_seed:.2f}")
 for method, value in over_weights.sort_values().items():
     print(
-        f"{TITLES[method]}: {value:.2f}, {value / a_seed:.1f} times the seeds' "
-        f"of all three, {value / over_seeds[method]:.1f} times its own"
+        f"{TITLES[method]}: {value:.2f}, {value / a_seed:.1f} times the "
+        f"seeds', {value / over_seeds[method]:.1f} times its own seeds'"
     )
 of_methods = [perturbed["Δm"][perturbed["method"] == m] for m in SCALED]
 p = levene(*of_methods).pvalue
@@ -1373,36 +1381,36 @@ assert 1.7 < of_task["hps"] < 2
 assert of_task[["tsbn", "tssbn"]].between(1.15, 1.35).all()
 
 # %% [markdown]
-# This does not reproduce. TSσBN spreads most of the three, not least. But nor is
-# that a result: the test cannot tell the three spreads apart. Taken together,
-# other weights move Δm about as far as other seeds do. Method by method they do
-# not: TSσBN spreads four times as far over weights as over its seeds, TSBN less
-# far. But a spread of three seeds is known badly. (On the full rooms the three
-# seeds of TSσBN lie further apart than the nine weightings here.) After 200 steps
-# on small pictures what weights do and what seeds do cannot be told apart. The
-# paper's figure has no control for seeds; its networks were trained 400 times as
-# long, and may well have been steadier.
+# This does not reproduce. TSσBN spreads most of the three, not least. But nor
+# is that a result: the test cannot tell the three spreads apart. Taken
+# together, other weights move Δm about as far as other seeds do. Method by
+# method they do not: TSσBN spreads four times as far over weights as over its
+# seeds, TSBN less far. But a spread of three seeds is known badly. (On the
+# full rooms the three seeds of TSσBN lie further apart than the nine
+# weightings here.) After 200 steps on small pictures what weights do and what
+# seeds do cannot be told apart. The paper's figure has no control for seeds;
+# its networks were trained 400 times as long, and may well have been steadier.
 #
-# Δm also hides something. A task whose loss is halved loses and the others gain,
-# which cancels in the mean. The third column of the table looks at the tasks
-# by themselves, the fourth at the same over seeds. There the spread over weights
-# is the larger one: nearly twice as much in HPS, a fifth to a third more in the two with norms
-# of their own. That is the direction in which the arithmetic points. With one
-# seed and nine runs it is a hint.
+# Δm also hides something. A task whose loss is halved loses and the others
+# gain, which cancels in the mean. The third column of the table looks at the
+# tasks by themselves, the fourth at the same over seeds. There the spread over
+# weights is the larger one: nearly twice as much in HPS, a fifth to a third
+# more in the two with norms of their own. That is the direction in which the
+# arithmetic points. With one seed and nine runs it is a hint.
 #
 # ## Limits
 #
 # - **A window from a toy.** The edges of {eq}`eq-window` come from one problem
-#   with clear answers and independent channels. In a deep network a gate's worth
-#   depends on other gates; how noisy its gradient is, on batch and loss.
-# - **Few seeds.** Three for each multiplier on rooms, whose spread is as large as
-#   most differences. That ×10 is better there is likely, not shown; what speaks
-#   against ×100 with more force is that the gates on faces disagree.
+#   with clear answers and independent channels. In a deep network a gate's
+#   worth depends on other gates; how noisy its gradient is, on batch and loss.
+# - **Few seeds.** Three for each multiplier on rooms, whose spread is as large
+#   as most differences. That ×10 is better there is likely, not shown; what
+#   speaks against ×100 with more force is that the gates on faces disagree.
 # - **One thing at a time.** The rate of the gates was turned, the rate of the
 #   filters not. Both have an optimum, and they may depend on each other.
 # - **The paper's rows** are single numbers without a spread.
-# - **Loss scales** with one seed for each weighting. A weighting and a seed cannot
-#   be told apart in a single run, only in how nine of them spread.
+# - **Loss scales** with one seed for each weighting. A weighting and a seed
+#   cannot be told apart in a single run, only in how nine of them spread.
 #
 # ## Exercises
 #
@@ -1426,14 +1434,14 @@ assert of_task[["tsbn", "tssbn"]].between(1.15, 1.35).all()
 # ```
 #
 # 0.002 is in the window, a factor of 2.5 below the middle. Noise stays at
-# $\gamma = 0.4$. Decay sets in after a quarter of the training, and holds gates
-# whose $\rho$ is below a tenth within $\pm 2$. So leave gates out of it.
+# $\gamma = 0.4$. Decay sets in after a quarter of the training, and holds
+# gates whose $\rho$ is below a tenth within $\pm 2$. So leave gates out of it.
 # :::
 #
 # :::{exercise}
 # :label: ex-13-batch
-# Make the batches of the toy four times as small (`BATCH = 4`), then four times
-# as large. What happens to Adam's valley? What to SGD's, and would
+# Make the batches of the toy four times as small (`BATCH = 4`), then four
+# times as large. What happens to Adam's valley? What to SGD's, and would
 # {eq}`eq-sgd-rate` have told you?
 # :::
 #
@@ -1448,22 +1456,25 @@ assert of_task[["tsbn", "tssbn"]].between(1.15, 1.35).all()
 # BATCH = 16
 # ```
 #
-# Larger batches have less noise and lower errors. Adam's valley stays where it is,
-# but for a factor of two. $g_0$ falls to a third from batches of 4 to batches of
-# 64, for much of it is noise, and SGD's valley moves to the right by as much:
-# the equation would have told.
+# Larger batches have less noise and lower errors. Adam's valley stays where it
+# is, but for a factor of two. $g_0$ falls to a third from batches of 4 to
+# batches of 64, for much of it is noise, and SGD's valley moves to the right
+# by as much: the equation would have told.
 # :::
 #
 # ## What we learned
 #
-# - With Adam a gate's step is multiplier times base rate, whatever the loss, so
-#   that product is what can be carried over, together with the number of steps.
+# - With Adam a gate's step is multiplier times base rate, whatever the loss,
+#   so that product is what can be carried over, together with the number of
+#   steps.
 # - Too slow, and gates know the truth but do not act on it. Too fast, and they
-#   act without knowing. $1/\sqrt n$ is a fair first guess: it named the best of
-#   the three or four multipliers tried in each sweep, most of them within noise.
-# - Accuracy hides bad gates. Agreement of the channels between seeds shows them.
-# - With SGD the multiplier means something else for every loss, and weight decay
-#   pulls gates to indifference. `param_groups` leaves decay off.
+#   act without knowing. $1/\sqrt n$ is a fair first guess: it named the best
+#   of the three or four multipliers tried in each sweep. In ours half of the
+#   others were within noise of it.
+# - Accuracy hides bad gates. Agreement of the channels between seeds shows
+#   them.
+# - With SGD the multiplier means something else for every loss, and weight
+#   decay pulls gates to indifference. `param_groups` leaves decay off.
 # - With Adam a task's own norms and head do not feel the weight of its loss.
 #   A spread over loss weights has to be measured against that over seeds, and
 #   here the two cannot be told apart.

@@ -216,13 +216,20 @@ def test_a_number_of_clusters_that_cannot_be_is_refused(k):
         clusters(torch.eye(3), k)
 
 
+def pair_of(tasks):
+    """The first two tasks are alike."""
+    similarity = torch.eye(tasks)
+    similarity[0, 1] = similarity[1, 0] = 0.5
+    return similarity
+
+
 def test_too_few_runs_or_different_tasks_are_refused():
     with pytest.raises(ValueError, match="got 1 matrices"):
         agreement([torch.eye(3)])
     with pytest.raises(ValueError, match=r"\[3, 4\]"):
         agreement([torch.eye(3), torch.eye(4)])
     with pytest.raises(ValueError, match=r"\[3, 4\]"):
-        consensus([torch.eye(3), torch.eye(4)])
+        consensus([pair_of(3), pair_of(4)])
     with pytest.raises(ValueError, match="no similarities"):
         consensus([])
     with pytest.raises(ValueError, match="not \\(runs, tasks\\)"):

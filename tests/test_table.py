@@ -193,5 +193,5 @@ def test_options_of_a_method_may_differ_from_those_of_others_but_not_within_a_ro
     made = table("nyuv2", [record("stl", 0), record("tssbn", 0, **fast)])
     assert "multiplier=10" in made.caption
     assert next(row for row in made.rows if row.method == "tssbn").delta is not None
-    with pytest.raises(ValueError, match="in a row with others of tssbn: its options are {}"):
+    with pytest.raises(ValueError, match="in a row with others of tssbn"):
         table("nyuv2", [record("tssbn", 0, **fast), record("tssbn", 1)])
