@@ -379,9 +379,10 @@ assert (sharpness["epoch 1", "mean"].abs() < 0.15).all()
 # %% [markdown]
 # As in the paper, HPS, TSBN and MTAN are wide and TSσBN ×10 is sharper at zero.
 # With ×1, which has everything of TSσBN but gates that move, the one seed that
-# we have is as wide as some of HPS. What does not agree is the size. An even spread over all angles would be $1/\sqrt 3$,
-# and the paper's HPS is close to even; here HPS is not half as wide. And ×10 is
-# no spike: four in ten of its cosines are outside 0.1.
+# we have is as wide as some of HPS. What does not agree is the size. An even
+# spread over all angles would be $1/\sqrt 3$, and the paper's HPS is close to
+# even; here HPS is not half as wide. And ×10 is no spike: four in ten of its
+# cosines are outside 0.1.
 #
 # How do they go on, and where in the network are they?
 
