@@ -24,9 +24,8 @@ if "google.colab" in sys.modules:
 #
 # What the paper {cite:p}`suteu2025tssbn` says of TSσBN in its Table 1 and in its
 # Sections 5 and 7 (and, as far as summaries tell, in Appendix E), and what our
-# runs say. The tables at the end of the page are
-# not typed: each row is computed by the cell above it, from the records in
-# `data/results`, and a rule in the cell gives the verdict.
+# runs say. The tables are not typed: each row is computed by the cell above it,
+# from the records in `data/results`, and a rule in the cell gives the verdict.
 #
 # - **holds**, **does not**: of our evidence, by the rule;
 # - **partly**: it points the way of the claim, but it is smaller than claimed, or
@@ -64,13 +63,31 @@ from tssbn.training.records import read, summary, unpack_gates
 from tssbn.training.run import plan
 from tssbn.training.table import recorded, table
 
-ROWS = []
+ROWS, SHOWN = [], [0]
 
 
 def claim(chapter, anchor, text, data, figure, verdict):
     """Add a row; the first two say where in the book it is looked at."""
     ROWS.append((chapter, anchor, text, data, figure, verdict))
-    print(f"{verdict}: {figure}")
+
+
+def shown():
+    """The rows that have not been shown, as a table."""
+    head = "the paper's claim", "our evidence", "figure", "verdict", "where"
+    lines = ["".join(f"<th>{cell}</th>" for cell in head)]
+    for chapter, anchor, *cells, verdict in ROWS[SHOWN[-1] :]:
+        number = chapter.split("_")[0].lstrip("0")
+        address = f"{chapter}.html" + (f"#{anchor}" if anchor else "")
+        cells = [html.escape(cell) for cell in cells] + [
+            f"<b>{verdict}</b>",
+            f'<a href="{address}">chapter {number}</a>',
+        ]
+        lines.append("".join(f"<td>{cell}</td>" for cell in cells))
+    SHOWN.append(len(ROWS))
+    rows = "".join(f"<tr>{line}</tr>" for line in lines)
+    return HTML(
+        f'<div style="overflow-x: auto"><table class="table">{rows}</table></div>'
+    )
 
 
 def judge(holds, partly=False):
@@ -191,6 +208,8 @@ for name, title, chapter in (
         else judge(ours > max(others.values())),
     )
 
+shown()
+
 # %% [markdown]
 # ## Section 5: the gates, opened
 
@@ -266,6 +285,8 @@ claim(
     f"{100 * max(share):.2f} % of the encoder a task",
     judge(max(share) < 0.01),
 )
+
+shown()
 
 # %% tags=["hide-input"]
 nets = [
@@ -355,6 +376,8 @@ for text, measure, knobs, control in (
         judge(min(found.values()) > 0.5, max(found.values()) > 0.5),
     )
 
+shown()
+
 # %% tags=["hide-input"]
 runs = [last(r) for r in records("faces", "tssbn", multiplier=10)]
 truth = [
@@ -427,6 +450,8 @@ claim(
     f"beard has rank {place}",
     judge(place <= 0.05 * len(splits), place <= 0.25 * len(splits)),
 )
+
+shown()
 
 
 # %% tags=["hide-input"]
@@ -505,6 +530,8 @@ for name in "rooms", "faces":
         f"{min(matched):.1f} to {max(matched):.1f}",
         judge(min(own) > 2, min(own) > 1),
     )
+
+shown()
 
 # %% [markdown]
 # ## Section 7: the knobs
@@ -588,6 +615,8 @@ claim(
     ),
 )
 
+shown()
+
 # %% tags=["hide-input"]
 SMALL = {"n": 400, "height": 32, "width": 48}
 base = single("rooms", **SMALL)
@@ -626,6 +655,8 @@ claim(
     + f"; over seeds {chance:.1f}; the methods differ with p = {p:.2f}",
     judge(least == "TSσBN" and p < 0.05, least == "TSσBN"),
 )
+
+shown()
 
 # %% tags=["hide-input"]
 f1 = {
@@ -669,22 +700,11 @@ claim(
     judge(min(bare) > max(hps), min(kept) > max(hps)),
 )
 
-# %% [markdown]
-# ## All of them
+shown()
 
-# %%
-head = "claim of the paper", "our evidence", "figure", "verdict", "where"
-lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
-for chapter, anchor, text, data, figure, verdict in ROWS:
-    number = chapter.split("_")[0].lstrip("0")
-    address = f"{chapter}.html" + (f"#{anchor}" if anchor else "")
-    cells = [html.escape(cell) for cell in (text, data, figure, verdict)]
-    cells[3] = f"<b>{cells[3]}</b>"
-    cells.append(f'<a href="{address}">chapter {number}</a>')
-    lines.append("".join(f"<td>{cell}</td>" for cell in cells))
-table_of_claims = "".join(f"<tr>{line}</tr>" for line in lines)
-HTML(f'<table class="table">{table_of_claims}</table>')
+# %% [markdown]
+# ## In all
 
 # %%
 verdicts = [row[-1] for row in ROWS]
-print({verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))})
+{verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
