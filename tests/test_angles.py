@@ -306,6 +306,7 @@ def made(method, seed, weights, **changes):
         "method": method,
         "seed": seed,
         "settings": settings,
+        "options": {},
         "recipe": recipe,
         "data": {
             "kind": "made",
