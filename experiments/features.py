@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from angles import averaged, gated, set_gates, shuffled_channels
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, silhouette_score
 from sklearn.model_selection import cross_val_predict
@@ -26,7 +27,6 @@ import tssbn
 from tssbn.baselines import methods
 from tssbn.data.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
-from tssbn.norm import TaskSigmoidNorm
 from tssbn.training import records
 from tssbn.training.loop import train
 from tssbn.training.run import plan
@@ -68,8 +68,8 @@ def of_seed(seed: int) -> dict[str, dict]:
     nets = {
         "trained": with_gates(trained, end),
         "half open": with_gates(fresh, start),
-        "untrained, shuffled": with_gates(fresh, map(shuffled, end)),
-        "trained, shuffled": with_gates(trained, map(shuffled, end)),
+        "untrained, shuffled": with_gates(fresh, map(shuffled_channels, end)),
+        "trained, shuffled": with_gates(trained, map(shuffled_channels, end)),
         "trained, averaged": with_gates(trained, map(averaged, end)),
     }
     return {
@@ -85,27 +85,15 @@ def five(split: str) -> Stored:
     return Stored(tensors, {name: made.targets[name] for name in FIVE})
 
 
-def gated(net: nn.Module) -> list[nn.Module]:
-    return [layer for layer in net.modules() if isinstance(layer, TaskSigmoidNorm)]
-
-
 def with_gates(net: nn.Module, gammas: Iterable[Tensor]) -> nn.Module:
     """A copy with these gates, and running statistics of the training images that fit them."""
     net = copy.deepcopy(net)
+    set_gates(net, gammas)
+    for layer in gated(net):
+        layer.momentum = 1.0
     with torch.no_grad():
-        for layer, gamma in zip(gated(net), gammas, strict=True):
-            layer.gamma.copy_(gamma)
-            layer.momentum = 1.0
         net.train()(five("train")[:]["image"])
     return net.eval()
-
-
-def shuffled(gamma: Tensor) -> Tensor:
-    return torch.stack([row[torch.randperm(len(row))] for row in gamma])
-
-
-def averaged(gamma: Tensor) -> Tensor:
-    return gamma.sigmoid().mean(0).logit().expand_as(gamma)
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ and ``"sweep"`` the same for fewer and more of its own.
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +42,21 @@ IMAGES = {"rooms": 100, "faces": 200}  # of the test set, the first
 DRAWS = {"rooms": 3, "faces": 1}  # of what is random
 
 
-def matched(chosen: Tensor, layers: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Random filters instead of the chosen (T, F): in each layer as many, for each task."""
-    parts = []
-    for part in chosen.split(layers, dim=1):
-        order = torch.rand(part.shape, generator=generator).argsort(dim=1)
-        parts.append(part.gather(1, order))
-    return torch.cat(parts, dim=1)
-
-
 def choices(
     gates: Importance, count: int, draws: int, generator: torch.Generator
 ) -> dict[str, list[Tensor]]:
     """By kind, the filters that are chosen for each task; boolean (T, F)."""
-    own, layers = most_specialised(gates, count), list(gates.layers.values())
+    own = most_specialised(gates, count)
+    in_layers = replace(gates, values=own)
+    anywhere = replace(in_layers, layers={"all": own.shape[1]})
     narrowest_first = gates.values.argsort(dim=1, stable=True)
     none = torch.zeros_like(own)
     return {
         "own": [own],
         "widest": [none.scatter(1, narrowest_first[:, -count:], True)],
         "least": [none.scatter(1, narrowest_first[:, :count], True)],
-        "random": [matched(own, [sum(layers)], generator) for _ in range(draws)],
-        "matched": [matched(own, layers, generator) for _ in range(draws)],
+        "random": [shuffled(anywhere, generator).values for _ in range(draws)],
+        "matched": [shuffled(in_layers, generator).values for _ in range(draws)],
         "shuffled": [most_specialised(shuffled(gates, generator), count) for _ in range(draws)],
     }
 

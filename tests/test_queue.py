@@ -17,6 +17,7 @@ from tssbn.__main__ import main
 from tssbn.training import loop, queue, tasks
 from tssbn.training.loop import train
 from tssbn.training.progress import Lines
+from tssbn.training.run import plan
 from tssbn.training.watch import Silent
 
 SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
@@ -239,3 +240,12 @@ def test_a_damaged_checkpoint_is_named_when_it_is_tried(capsys):
     assert run_queue("--minutes", "5") == 1
     assert "failed: rooms/hps-0" in capsys.readouterr().err
     assert states()[1].finished
+
+
+def test_runs_that_differ_in_the_weights_of_losses_share_their_data():
+    small = {"n": 8, "height": 32, "width": 32}
+    held = queue._Held("cpu")
+    first = held.of(plan("rooms", "hps", settings=small))["train"]
+    weighted = held.of(plan("rooms", "tssbn", settings={**small, "weight.depth": 2.0}))["train"]
+    assert weighted is first
+    assert held.of(plan("rooms", "hps", settings={**small, "n": 4}))["train"] is not first

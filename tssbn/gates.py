@@ -172,12 +172,12 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
         rows = rows - rows.mean(dim=1, keepdim=True)
     shared = torch.zeros_like(total)
     independent = torch.zeros_like(total)
+    norms = _norms(rows)
     for t, row in enumerate(rows):
         others = torch.cat([rows[:t], rows[t + 1 :]]).T  # A, (F, T-1)
         explained = others @ (torch.linalg.pinv(others) @ row)
-        norm = row.norm() if row.norm() > 1e-12 * len(row) else torch.nan
-        shared[t] = explained.norm() / norm * total[t]
-        independent[t] = (row - explained).norm() / norm * total[t]
+        shared[t] = explained.norm() / norms[t] * total[t]
+        independent[t] = (row - explained).norm() / norms[t] * total[t]
     return CapacitySplit(shared, independent)
 
 
@@ -215,8 +215,7 @@ def similarity(matrix: Any, centred: bool = False) -> Tensor:
     rows = _matrix(matrix)
     if centred:
         rows = rows - rows.mean(dim=1, keepdim=True)
-    norm = rows.norm(dim=1, keepdim=True)
-    rows = rows / norm.where(norm > 1e-12 * rows.shape[1], torch.nan)
+    rows = rows / _norms(rows)[:, None]
     return rows @ rows.T
 
 
@@ -282,6 +281,12 @@ def _gated(model: nn.Module) -> tuple[tuple[str, ...], dict[str, nn.Module]]:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no σ layers, so no importances")
     return (found[0].names if found else ("",)), layers
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """The length of each row; NaN of one that is zero up to rounding and has no direction."""
+    norms = rows.norm(dim=1)
+    return norms.where(norms > 1e-12 * rows.shape[1], torch.nan)
 
 
 def _shares(matrix: Any) -> Tensor:

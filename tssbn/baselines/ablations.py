@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tssbn.baselines import Method, Network, heads, one_group, task_norm
+from tssbn.baselines import Method, Network, one_group, task_norm
 from tssbn.convert import task_specific
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskAffineNorm, TaskSigmoidNorm, converted_class
@@ -79,9 +79,7 @@ def build(
             nn.init.constant_(layer.gamma, start)
             if not bias:
                 layer.register_parameter("beta", None)
-    net = MultiTask(trunk, heads(network, outputs))
-    net.share_stem(network.example)
-    return net
+    return task_norm.assembled(trunk, network, outputs)
 
 
 def method(title: str, about: str, gate: str, bias: bool = False) -> Method:

@@ -26,7 +26,11 @@ def build(network: Network, outputs: Mapping[str, int], norm: str = "sigmoid") -
     Args:
         norm: what a task owns in each layer, as in :func:`tssbn.task_specific`.
     """
-    trunk = task_specific(network.trunk(), outputs, norm)
+    return assembled(task_specific(network.trunk(), outputs, norm), network, outputs)
+
+
+def assembled(trunk: nn.Module, network: Network, outputs: Mapping[str, int]) -> MultiTask:
+    """A converted trunk with its heads, whose stem runs once for all tasks."""
     net = MultiTask(trunk, heads(network, outputs))
     net.share_stem(network.example)
     return net

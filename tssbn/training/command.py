@@ -228,7 +228,7 @@ def _methods(options: argparse.Namespace) -> int:
         _print(
             f"{name} ({method.title})",
             method.about or _first_paragraph(sys.modules[build.__module__]),
-            settings=options_of(method.build) | options_of(method.groups),
+            settings=options_of(method.build, method.groups),
         )
     return 0
 
@@ -284,10 +284,7 @@ def _meant_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     from tssbn.baselines import methods
     from tssbn.training.run import options_of
 
-    options = {
-        name: options_of(known.build) | options_of(known.groups)
-        for name, known in methods().items()
-    }
+    options = {name: options_of(known.build, known.groups) for name, known in methods().items()}
     foreign = {key for of_method in options.values() for key in of_method}
     foreign -= set(options.get(method, ()))
     return {key: value for key, value in settings.items() if key not in foreign}

@@ -22,7 +22,7 @@ from tssbn.benchmarks import Recipe
 from tssbn.data.find import find
 from tssbn.training import checkpoint, records
 from tssbn.training.catalogue import real
-from tssbn.training.run import Run, plan
+from tssbn.training.run import WEIGHT, Run, plan
 
 __all__ = ["Job", "State", "jobs", "look", "report", "work"]
 
@@ -269,7 +269,12 @@ class _Held:
 
         recipe = run.benchmark.recipe
         ours = {field.name for field in fields(Recipe)} | set(run.options)
-        key = run.benchmark.name, {k: v for k, v in run.settings.items() if k not in ours}
+        of_data = {
+            key: value
+            for key, value in run.settings.items()
+            if key not in ours and not key.startswith(WEIGHT)
+        }
+        key = run.benchmark.name, of_data
         splits = ("train", "test", *(["val"] if recipe.select == "val" else []))
         if key != self.key:
             self.data = {}  # first, so that there is room

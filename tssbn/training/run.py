@@ -88,7 +88,7 @@ def plan(
     if not real and root is not None:
         raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
 
-    options = options_of(chosen.build) | options_of(chosen.groups)
+    options = options_of(chosen.build, chosen.groups)
     of_recipe = [field.name for field in fields(Recipe) if field.name != "weights"]
     weights = {}
     for key, value in list(settings.items()):
@@ -131,14 +131,14 @@ def _known(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def options_of(function: Callable) -> dict[str, Any]:
+def options_of(*functions: Callable) -> dict[str, Any]:
     """Parameters with a default: those that a setting may change, and the default.
 
     Example:
         >>> options_of(benchmarks()["rooms"])["n"]
         800
     """
-    parameters = signature(function).parameters.values()
+    parameters = [p for f in functions for p in signature(f).parameters.values()]
     return {p.name: p.default for p in parameters if p.default is not Parameter.empty}
 
 
