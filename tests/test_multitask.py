@@ -224,6 +224,8 @@ def test_gradients_of_chunks_add_up(size, norm):
 @pytest.mark.parametrize(("trunk", "stem"), [(conv_trunk, "1"), (token_trunk, "2")])
 @pytest.mark.parametrize("norm", ["sigmoid", "plain", "statistics", "affine"])
 def test_shared_stem_is_exact(trunk, stem, norm):
+    if (trunk, norm) == (conv_trunk, "sigmoid"):
+        stem = "3"  # the gates wait until after the ReLU
     if norm == "statistics" and trunk is token_trunk:
         norm = "plain"
     net = network(trunk=trunk, norm=norm)
@@ -249,6 +251,75 @@ def test_shared_stem_is_exact(trunk, stem, norm):
         twin.trunk[0].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
         assert_same(twin(x), net(x))
         assert rows.pop() == 3
+
+
+def waiting(*after, momentum=0.1, norm=nn.BatchNorm2d):
+    """A network whose first norm layer is followed by these layers, and where its tasks part."""
+    first = norm(6, momentum=momentum)
+    net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), first, *after))
+    return net, net.share_stem(images())
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        (nn.ReLU(inplace=True), nn.AvgPool2d(2), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)),
+        (nn.LeakyReLU(0.2), nn.MaxPool2d(2), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)),
+    ],
+)
+def test_gates_of_the_first_layer_wait_past_what_they_commute_with(after):
+    net, stem = waiting(*after)
+    assert stem == "4"  # the second convolution
+    full, x = copy.deepcopy(net), images()
+    full.tasks_per_pass = 1
+    for chosen in net.tasks, net.tasks[::2], net.tasks[1:]:
+        assert_same(net(x, chosen), full(x, chosen))
+    sum(y.square().sum() for y in net(x).values()).backward()
+    sum(y.square().sum() for y in full(x).values()).backward()
+    for a, b in zip(net.parameters(), full.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+    for a, b in zip(net.buffers(), full.buffers(), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+    assert_same(net.eval()(x), full.eval()(x))  # here the tasks' statistics differ by now
+
+
+@pytest.mark.parametrize("after", [nn.GELU(), nn.Sigmoid(), nn.BatchNorm2d(6), nn.Flatten(1)])
+def test_gates_do_not_wait_past_what_they_do_not_commute_with(after):
+    assert waiting(after, nn.Identity(), nn.Identity())[1] == "2"
+
+
+def test_gates_of_other_layers_than_the_papers_do_not_wait():
+    assert waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), momentum=None)[1] == "1"
+    pretrained = nn.BatchNorm2d(6)
+    nn.init.constant_(pretrained.weight, -1.0)
+    net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), pretrained, nn.ReLU()))
+    assert net.share_stem(images()) == "1"
+
+
+def test_what_waits_is_normalised_once_and_counted_once():
+    net, _ = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1))
+    rows = []
+    net.trunk[2].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
+    net(images())
+    assert rows == [3]
+    count = net.trunk[1]._buffers["num_batches_tracked"]
+    assert count.tolist() == [2] * len(net.tasks)  # once when the network was made
+
+
+def test_a_deep_fresh_network_hides_no_mistake():
+    """In eval mode its signal fades, and a gate on the wrong side of a convolution changes nothing."""
+    blocks = [
+        layer
+        for _ in range(12)
+        for layer in (nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+    ]
+    net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), *blocks[1:]))
+    assert net.share_stem(images()) == "3"
+
+
+def test_the_stem_can_be_shared_again():
+    net, stem = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
+    assert net.share_stem(images()) == stem == "3"
 
 
 def test_shared_stem_goes_out_to_where_parallel_branches_part():

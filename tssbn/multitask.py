@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn.norm import TaskSpecificNorm
 from tssbn.selection import check_tasks, choose_tasks, selections, tensors
 
 __all__ = ["MultiTask"]
+
+ENOUGH = 16  # values of a channel from which a trial takes a mean and a variance
 
 
 class MultiTask(nn.Module):
@@ -109,9 +113,9 @@ class MultiTask(nn.Module):
         outputs = {}
         for names in self.chunks(tasks):
             with self._selection.running(tuple(self.tasks.index(name) for name in names)):
-                features = self.trunk(x)
-                for position, task in enumerate(names):
-                    outputs[task] = self.heads[task](self._selection.task_rows(features, position))
+                features = self._selection.split(self.trunk(x))
+                for task, of_task in zip(names, features, strict=True):
+                    outputs[task] = self.heads[task](of_task)
         return outputs
 
     def add_task(self, name: str, head: nn.Module, like: str | None = None) -> None:
@@ -163,12 +167,19 @@ class MultiTask(nn.Module):
         self._selection.checked = True
 
     def share_stem(self, example: Any) -> str:
-        """Run what comes before the first task-specific layer once instead of once a task.
+        """Run what the tasks have in common once: all that comes before they part.
 
-        Up to there all tasks see the same activations. How far "there" reaches is not guessed: the
-        candidates are the first task-specific layer that runs and the modules around it, innermost
-        first, and the first one that gives the output of full passes, with gates drawn at random,
-        is taken. (A residual stream around the first norm of a transformer thus ends at its block.)
+        Up to the first task-specific layer all tasks see the same activations. How far "up to"
+        reaches is not guessed: the candidates are the layer that runs first and the modules around
+        it, innermost first, and the first one that gives the output of full passes, with gates
+        drawn at random, is taken. (A residual stream around the first norm of a transformer thus
+        ends at its block.)
+
+        If that is a BatchNorm of the paper's form, x̂ itself is the same for all tasks while
+        training, and a gate, a positive factor, commutes with ReLU and pooling. So the tasks part
+        still later, at the last module in front of which gating gives the same output, and there
+        the gates act. In eval mode each task has its own running statistics: they part at the
+        layer. (Dropout before the parting draws once for all tasks.)
 
         Args:
             example: An input of at least two images.
@@ -181,12 +192,28 @@ class MultiTask(nn.Module):
         """
         with _Trial(self, example) as trial:
             trial.insist()
-            for name in (*_outwards(trial.first_layer), ""):
-                self._selection.expand_at(self.trunk.get_submodule(name), self.trunk)
+            for name in (*_outwards(trial.order[0]), ""):
+                self._part_at(name)
                 if trial.fits():
                     break
+            if name == trial.order[0] and self._layers()[name].can_wait:
+                name = self._part_late(trial, name)
         self._selection.checked = True
         return name
+
+    def _part_at(self, name: str, waiting: nn.Module | None = None) -> None:
+        self._selection.expand_at(self.trunk.get_submodule(name), self.trunk, waiting)
+
+    def _part_late(self, trial: _Trial, first: str) -> str:
+        """The last module in front of which the gates of the first layer may act."""
+        layer, last = self._layers()[first], first
+        for name in trial.order[1:]:
+            self._part_at(name, layer)
+            if not trial.fits():
+                break
+            last = name
+        self._part_at(last, None if last == first else layer)
+        return last
 
     def _ordered(self, tasks: Iterable[str] | None) -> tuple[str, ...]:
         if tasks is None:
@@ -199,7 +226,17 @@ class MultiTask(nn.Module):
 
 
 class _Trial:
-    """Run a trunk in eval mode, with gates and statistics drawn at random for each task."""
+    """Compare stacked passes of a trunk with separate ones, with gates drawn for each task.
+
+    Compared are the inputs of the task-specific layers, each row summed up in a number, and the
+    outputs: a network far from trained may have outputs that tell little of what is inside.
+    All is in eval mode, but BatchNorm normalises by the batch, so that the signal of a deep fresh
+    network does not fade, except where so few values would blow up rounding errors. The network is
+    left as it was.
+
+    Attributes:
+        order: the first task-specific layer that runs, and the modules that begin after it.
+    """
 
     def __init__(self, net: MultiTask, example: Any):
         if net._selection is None:
@@ -210,42 +247,56 @@ class _Trial:
         self.layers = net._layers()
         self.state = {
             f"{name}.{key}": torch.rand_like(value) + 0.5
+            if value.is_floating_point()
+            else value.clone()
             for name, layer in self.layers.items()
             for key, value in (*layer._parameters.items(), *layer._buffers.items())
-            if value is not None and key in layer._owned and value.is_floating_point()
+            if value is not None and key in layer._owned
         }
 
     def __enter__(self) -> _Trial:
         self.modes = {module: module.training for module in self.trunk.modules()}
         self.checked, self.selection.checked = self.selection.checked, True
         self.trunk.eval()
-        order: list[str] = []
-        hooks = [
-            layer.register_forward_hook(lambda *_, name=name: order.append(name))
-            for name, layer in self.layers.items()
+        self.hooks = [
+            module.register_forward_pre_hook(partial(self._see, name))
+            for name, module in self.trunk.named_modules()
         ]
         try:
-            each = zip(*(self.run(task) for task in range(len(self.selection.names))), strict=True)
-            self.expected = [torch.stack(leaves, 1).flatten(0, 1) for leaves in each]
+            self.separate = [self.run(task) for task in range(len(self.selection.names))]
         except BaseException:
             self.__exit__()
             raise
-        finally:
-            for hook in hooks:
-                hook.remove()
-        self.first_layer = order[0]
+        self.order = self.begun
         return self
 
     def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
         self.selection.checked = self.checked
         for module, training in self.modes.items():
             module.training = training
 
+    def _see(self, name: str, module: nn.Module, args: tuple) -> None:
+        specific = isinstance(module, TaskSpecificNorm)
+        if specific:
+            x, tasks = args[0], len(self.selection.tasks)
+            parted = tasks == 1 or self.selection.images is not None
+            self.seen.append(x.flatten(1).norm(dim=1) if parted else None)
+            if isinstance(module, _BatchNorm) and "running_mean" in module._owned:
+                values = x.numel() // x.shape[1] // (tasks if parted else 1)
+                module.training = values >= ENOUGH or module is self.selection.waiting
+        if specific or self.begun:
+            self.begun.append(name)
+
     @torch.no_grad()
-    def run(self, *tasks: int) -> list[Tensor]:
+    def run(self, *tasks: int) -> list[Tensor | None]:
+        """What the layers see, None before the tasks have parted, and the outputs."""
+        self.begun: list[str] = []
+        self.seen: list[Tensor | None] = []
         with self.selection.running(tasks):
             out = functional_call(self.trunk, self.state, (self.example,))
-        return [leaf for leaf in tensors(out) if leaf.ndim]
+        return self.seen + [leaf for leaf in tensors(out) if leaf.ndim]
 
     def insist(self) -> None:
         """Raise if stacking does not give what separate passes gave."""
@@ -256,13 +307,18 @@ class _Trial:
             )
 
     def fits(self) -> bool:
-        """Whether all tasks stacked, as they are expanded now, give what separate passes gave."""
+        """Whether all tasks stacked, as they part now, give what separate passes gave."""
+        images = next(len(leaf) for leaf in tensors(self.example) if leaf.ndim)
         try:
             stacked = self.run(*range(len(self.selection.names)))
+            pairs = [
+                (one, torch.stack([v.unflatten(0, (images, -1)) for v in others], 1).flatten(0, 2))
+                for one, *others in zip(stacked, *self.separate, strict=True)
+                if one is not None
+            ]
         except Exception:  # whatever it is, rows did not fit
             return False
-        pairs = zip(stacked, self.expected, strict=True)
-        return bool(stacked) and all(_agree(one, other) for one, other in pairs)
+        return bool(pairs) and all(_agree(one, other) for one, other in pairs)
 
 
 def _outwards(name: str) -> list[str]:

@@ -10,6 +10,7 @@ batch_norm call over T·C channels normalises, gates and tracks every task.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tssbn.selection import TaskSelection
@@ -140,6 +141,7 @@ class TaskSpecificNorm(_Converted):
     """
 
     selection: TaskSelection
+    can_wait = False
     _owned = ("gamma", "beta", "running_mean", "running_var", "num_batches_tracked")
 
     def add_row(self, like: int | None) -> None:
@@ -185,7 +187,7 @@ class _OwnStatistics(TaskSpecificNorm):
         x = x.unflatten(0, (images, count, parts)).transpose(1, 2)  # (B, k, T, C, ...)
         # momentum=None averages over a count of batches, which may differ between tasks.
         one_call = self.channels_apart and self.momentum is not None
-        if one_call and tasks[-1] - tasks[0] == count - 1:
+        if one_call and self.selection.neighbours:
             y = super().forward(x.flatten(2, 3).flatten(0, 1))  # (B·k, T·C, ...), a view if k = 1
             y = y.unflatten(1, (count, -1)).unflatten(0, (images, parts))
         else:
@@ -200,27 +202,68 @@ class _OwnStatistics(TaskSpecificNorm):
         """(T, C) -> (t·C,): the rows of the t tasks that run now, end to end; a view."""
         return None if rows is None else rows[self.selection.rows].flatten(0, 1)
 
+    def _tracked(self, name: str) -> Tensor | None:
+        """The rows of a statistic of the tasks that run now, to be updated in place."""
+        statistic = self._buffers[name]
+        if statistic is None:
+            return None
+        rows = statistic[self.selection.rows]
+        return rows.clone() if self.selection.again else rows  # once is enough
+
     @property
     def running_mean(self) -> Tensor | None:
-        return self._now(self._buffers["running_mean"])
+        mean = self._tracked("running_mean")
+        return None if mean is None else mean.flatten(0, 1)
 
     @property
     def running_var(self) -> Tensor | None:
-        return self._now(self._buffers["running_var"])
+        var = self._tracked("running_var")
+        return None if var is None else var.flatten(0, 1)
 
     @property
     def num_batches_tracked(self) -> Tensor | None:
-        count = self._buffers["num_batches_tracked"]
-        return None if count is None else count[self.selection.rows]
+        return self._tracked("num_batches_tracked")
 
 
 class TaskSigmoidNorm(_OwnStatistics):
     """TSσBN and its relatives: ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420, eq. 3)."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        now = self.selection
+        if now.waiting is not self or now.images is not None or len(now.tasks) == 1:
+            return super().forward(x)
+        # The tasks have not parted yet: they see the same x, so that x̂ is the same for all.
+        batch_statistics = self.training or self._buffers["running_mean"] is None
+        if batch_statistics and now.neighbours:
+            return self._normalised(x)
+        return super().forward(now.repeat(x))
+
+    @property
+    def gates(self) -> Tensor:
+        """(t, C): the gates of the tasks that run now."""
+        return torch.sigmoid(self.gamma[self.selection.rows])
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether this is the paper's layer and no more, so that its gates may act later."""
+        plain = type(self).__bases__[1] in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        return plain and self.scale is self.beta is None and self.momentum is not None
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        """x̂ of images that all tasks see alike: computed once, and tracked by each of them."""
+        mean, var = self._tracked("running_mean"), self._tracked("running_var")
+        if mean is None:
+            return F.batch_norm(x, None, None, training=True, eps=self.eps)
+        of_batch = torch.zeros_like(mean[0]), torch.zeros_like(var[0])
+        y = F.batch_norm(x, *of_batch, training=True, momentum=1.0, eps=self.eps)
+        mean.lerp_(of_batch[0], self.momentum)
+        var.lerp_(of_batch[1], self.momentum)
+        self._tracked("num_batches_tracked").add_(1)
+        return y
+
     @property
     def weight(self) -> Tensor:
-        gate = torch.sigmoid(self.gamma[self.selection.rows])
-        return (gate if self.scale is None else self.scale * gate).flatten(0, 1)
+        return (self.gates if self.scale is None else self.scale * self.gates).flatten(0, 1)
 
     @property
     def bias(self) -> Tensor | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
 def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
@@ -56,6 +56,7 @@ class _Now(threading.local):
     def __init__(self):  # runs once in each thread; class attributes would upset torch.compile
         self.tasks: tuple[int, ...] = ()
         self.images: int | None = None
+        self.again = False
 
 
 class TaskSelection:
@@ -69,6 +70,7 @@ class TaskSelection:
         self.names = names
         self.batch_second: str | None = None  # a module whose rows are not images
         self.checked = False  # stacked passes were compared with separate ones
+        self.waiting: nn.Module | None = None  # the layer whose gates act where the tasks part
         self._now = _Now()
 
     # -- what runs now ----------------------------------------------------------------------------
@@ -101,41 +103,64 @@ class TaskSelection:
         chosen = choose_tasks((tasks,) if isinstance(tasks, str) else tasks, self.names)
         return tuple(self.names.index(name) for name in chosen)
 
-    def running(self, tasks: tuple[int, ...], images: int | None = None) -> _Pass:
+    @property
+    def neighbours(self) -> bool:
+        """Whether the tasks that run now are neighbours in (T, C) tensors."""
+        return self.tasks[-1] - self.tasks[0] == len(self.tasks) - 1
+
+    @property
+    def again(self) -> bool:
+        """Whether a part of a pass is run again for its backward pass: statistics stay then."""
+        return self._now.again
+
+    def running(
+        self, tasks: tuple[int, ...], images: int | None = None, again: bool = False
+    ) -> _Pass:
         """A context in which these tasks run."""
-        return _Pass(self._now, tasks, images)
+        return _Pass(self._now, tasks, images, again)
 
     # -- rows -------------------------------------------------------------------------------------
+
+    def begin(self, module: nn.Module, args: tuple) -> None:
+        """Forward pre-hook of the network: nothing is expanded yet."""
+        self._now.images = None
 
     def expand(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Forward pre-hook of the entry: repeat every image once for each running task.
 
         All tensors but scalars must have the images in dimension 0.
         """
-        tasks = len(self.tasks)
+        if self.images is not None:
+            return None
         found = [v for v in tensors((args, kwargs)) if v.ndim]
         if not found:
             raise ValueError(f"{type(module).__name__} was called without a tensor to stack")
-        images = self._now.images = found[0].shape[0]
-        if tasks == 1:
+        if len(self.tasks) == 1:
+            self._now.images = found[0].shape[0]
             return None
         if self.batch_second is not None:
             raise ValueError(
                 f"module {self.batch_second!r} has batch_first=False, so rows are not images and "
                 "tasks cannot be stacked: run one task a pass (tasks_per_pass=1)"
             )
+        gates = None if self.waiting is None else self.waiting.gates
+        return tree_map(lambda v: self.repeat(v, gates), (args, kwargs))
 
-        def repeat(v: Any) -> Any:
-            if not _has_rows(v):
-                return v
-            if v.shape[0] != images:
-                raise ValueError(
-                    f"inputs of {images} and {v.shape[0]} rows cannot be stacked: every tensor "
-                    "needs one row an image (or run one task a pass, tasks_per_pass=1)"
-                )
-            return v.unsqueeze(1).expand(-1, tasks, *v.shape[1:]).flatten(0, 1)
-
-        return tree_map(repeat, (args, kwargs))
+    def repeat(self, v: Any, gates: Tensor | None = None) -> Any:
+        """(B, ...) -> (B·T, ...), times (T, C) gates if there are any."""
+        if not _has_rows(v):
+            return v
+        if self.images is None:
+            self._now.images = v.shape[0]
+        if v.shape[0] != self.images:
+            raise ValueError(
+                f"inputs of {self.images} and {v.shape[0]} rows cannot be stacked: every tensor "
+                "needs one row an image (or run one task a pass, tasks_per_pass=1)"
+            )
+        rows = v.unsqueeze(1).expand(-1, len(self.tasks), *v.shape[1:])
+        if gates is not None:
+            rows = rows * gates.reshape(*gates.shape, *[1] * (v.ndim - 2)).to(v.dtype)
+        return rows.flatten(0, 1)
 
     def shape(self, rows: int) -> tuple[int, int, int]:
         """(B, T, k) of so many stacked rows; k > 1 where a layer sees parts of an image."""
@@ -164,33 +189,46 @@ class TaskSelection:
         images, _, parts = self.shape(x.shape[0])
         return torch.tensor(self.tasks, device=x.device).repeat_interleave(parts).repeat(images)
 
-    def task_rows(self, features: Any, position: int) -> Any:
-        """The rows of one running task out of the trunk's output (a tensor or a tree of them)."""
+    def split(self, features: Any) -> list[Any]:
+        """The trunk's output (a tensor or a tree of them) in parts, one for each running task."""
         tasks, images = len(self.tasks), self.images
-
-        def pick(v: Any) -> Any:
-            if not _has_rows(v):
-                return v
-            if v.shape[0] != images * tasks:
-                raise RuntimeError(
-                    f"the trunk returned a tensor of {v.shape[0]} rows, not images x tasks = "
-                    f"{images} x {tasks}: its output must keep the batch in dimension 0"
-                )
-            return v.unflatten(0, (images, tasks))[:, position].contiguous()
-
         if not tensors(features):
             raise ValueError(
                 f"the trunk returned a {type(features).__name__} in which no tensor is found: "
                 "return a tensor, or a tuple, list or dict of them"
             )
-        return features if tasks == 1 else tree_map(pick, features)
+        if tasks == 1:
+            return [features]
 
-    def expand_at(self, module: nn.Module, network: nn.Module) -> None:
-        """Make `module`, a part of `network`, the one point where rows are expanded."""
+        def parts(v: Any) -> list[Any]:
+            if not _has_rows(v):
+                return [v] * tasks
+            if v.shape[0] != images * tasks:
+                raise RuntimeError(
+                    f"the trunk returned a tensor of {v.shape[0]} rows, not images x tasks = "
+                    f"{images} x {tasks}: its output must keep the batch in dimension 0"
+                )
+            # Not by indexing, whose backward pass would add up T gradients of the stacked size.
+            return [rows.contiguous() for rows in v.unflatten(0, (images, tasks)).unbind(1)]
+
+        leaves, tree = tree_flatten(features)
+        return [tree_unflatten(row, tree) for row in zip(*map(parts, leaves), strict=True)]
+
+    def expand_at(
+        self, module: nn.Module, network: nn.Module, waiting: nn.Module | None = None
+    ) -> None:
+        """Make `module`, a part of `network`, the one point where rows are expanded.
+
+        The gates of the layer that is `waiting`, if one is, act there. All tasks share what comes
+        before, and a positive factor commutes with all that may lie between: ReLU and pooling.
+        """
         for part in network.modules():
             hooks = part._forward_pre_hooks
-            for key in [key for key, hook in hooks.items() if hook == self.expand]:
-                del hooks[key], part._forward_pre_hooks_with_kwargs[key]
+            for key in [key for key, hook in hooks.items() if hook in (self.begin, self.expand)]:
+                del hooks[key]
+                part._forward_pre_hooks_with_kwargs.pop(key, None)
+        self.waiting = waiting
+        network.register_forward_pre_hook(self.begin)
         module.register_forward_pre_hook(self.expand, with_kwargs=True)
 
     # -- state ------------------------------------------------------------------------------------
@@ -221,17 +259,17 @@ class TaskSelection:
 class _Pass:
     """Set the running tasks, and put back what ran before."""
 
-    def __init__(self, now: _Now, tasks: tuple[int, ...], images: int | None):
-        self.now, self.tasks, self.images = now, tasks, images
+    def __init__(self, now: _Now, tasks: tuple[int, ...], images: int | None, again: bool):
+        self.now, self.tasks, self.images, self.again = now, tasks, images, again
 
     def __enter__(self) -> None:
-        self.before = self.now.tasks, self.now.images
-        self.now.tasks, self.now.images = self.tasks, self.images
+        self.before = self.now.tasks, self.now.images, self.now.again
+        self.now.tasks, self.now.images, self.now.again = self.tasks, self.images, self.again
 
     def __exit__(self, *_: object) -> None:
         if self.now.tasks != self.tasks:
             raise RuntimeError("passes ended out of order: coroutines must not wait inside a pass")
-        self.now.tasks, self.now.images = self.before
+        self.now.tasks, self.now.images, self.now.again = self.before
 
 
 def _has_rows(value: Any) -> bool:
