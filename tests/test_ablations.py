@@ -104,7 +104,7 @@ def test_each_task_has_the_scale_of_the_formula(gate, bias, training):
                 if bias:
                     x = x + layer.beta[t][:, None, None]
             else:
-                x = layer(x)
+                x = layer.forward(x)  # its hooks part the tasks
         assert torch.allclose(outputs[task], net.heads[task](x), rtol=0, atol=1e-12)
 
 

@@ -218,6 +218,38 @@ def test_gradients_of_chunks_add_up(size, norm):
     assert_same(net.eval()(x), chunked.eval()(x))
 
 
+def test_a_pass_takes_as_many_tasks_as_keep_activations_below_32_mib():
+    names = [f"t{i}" for i in range(10)]
+    trunk = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
+    trunk = tssbn.task_specific(trunk.to(DEVICE, DTYPE), names)
+    heads = {name: nn.Identity() for name in names}
+    net = tssbn.MultiTask(trunk, heads)
+    with pytest.raises(RuntimeError, match=r"share_stem\(example\)"):
+        net.paying(4)
+    example = torch.rand(2, 3, 64, 64, device=DEVICE, dtype=DTYPE)
+    net.share_stem(example)
+    row = 8 * 64 * 64 * example.element_size()
+    assert net.tasks_per_pass == 10  # all, for two images
+    for images in 16, 50, 100:
+        k = net.paying(images)
+        assert k == 10 or (k + 1) * images * row >= 32 * 2**20
+        assert k == 1 or k * images * row < 32 * 2**20
+    assert (net.paying(1), net.paying(10**6)) == (10, 1)
+    net.tasks_per_pass = 4
+    assert [len(tasks) for tasks in net.chunks()] == [4, 4, 2]
+    net.tasks_per_pass = 7
+    assert [len(tasks) for tasks in net.chunks()] == [5, 5]  # as even as can be
+    given = tssbn.MultiTask(trunk, heads, tasks_per_pass=3)
+    given.share_stem(example)
+    assert given.tasks_per_pass == 3
+
+
+def test_tasks_that_share_statistics_make_one_pass():
+    net = network(norm="affine")
+    net.share_stem(images())
+    assert net.paying(10**6) == len(net.tasks)
+
+
 # -- the shared stem ------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from tssbn.norm import (
     SigmoidRMSNorm,
 )
 from tssbn.optim import param_groups
+from tssbn.recomputation import recompute
 from tssbn.selection import select
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "is_norm",
     "param_groups",
     "pruning",
+    "recompute",
     "select",
     "sigmoid",
     "task_specific",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from tssbn.selection import check_tasks, choose_tasks, selections, tensors
 
 __all__ = ["MultiTask"]
 
+PASS_BYTES = 32 * 2**20  # from which on an allocation of glibc is never kept for reuse
 ENOUGH = 16  # values of a channel from which a trial takes a mean and a variance
 
 
@@ -30,9 +32,9 @@ class MultiTask(nn.Module):
         trunk: Maps a batch to features with the batch in dimension 0: a tensor, or a tree (tuple,
             list, dict) of them. It is called with one argument; wrap one that takes several.
         heads: A module for each task, called with that task's features.
-        tasks_per_pass: How many tasks to stack; all by default. Activations of one pass live
-            together, so a smaller number needs less memory (see `chunks`), and 1 is right even for
-            trunks that mix rows.
+        tasks_per_pass: How many tasks to stack at most; all by default, and as many as pay once
+            `share_stem` knows the trunk. Activations of one pass live together, so a smaller number
+            needs less memory (see `chunks`), and 1 is right even for trunks that mix rows.
 
     Raises:
         ValueError: If the heads are not those of the trunk's tasks, or `tasks_per_pass` < 1.
@@ -66,6 +68,7 @@ class MultiTask(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.tasks_per_pass = tasks_per_pass
         self._selection = found[0] if found else None
+        self._row_bytes: int | None = None  # the largest activation of an image and a task
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -73,7 +76,7 @@ class MultiTask(nn.Module):
         return self._selection.names if self._selection else tuple(self.heads)
 
     def chunks(self, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, ...]]:
-        """The tasks in groups of `tasks_per_pass`, in the network's order.
+        """The tasks in groups of at most `tasks_per_pass`, in the network's order.
 
         A backward pass for each group frees its activations before the next; the gradients add up
         to those of a single backward. (Not with BatchNorm layers whose batch statistics all tasks
@@ -92,9 +95,31 @@ class MultiTask(nn.Module):
             ['c']
         """
         names = self._ordered(tasks)
-        size = len(names) if self.tasks_per_pass is None else self.tasks_per_pass
+        passes = math.ceil(len(names) / (self.tasks_per_pass or len(names)))
+        size = math.ceil(len(names) / passes)
         for first in range(0, len(names), size):
             yield names[first : first + size]
+
+    def paying(self, images: int) -> int:
+        """How many tasks to stack for batches of so many images: as many as pay, at least 1.
+
+        Small convolutions leave most of a machine idle, and stacked tasks fill it. Once it is full
+        a larger pass gains nothing, costs memory, and on a CPU loses: the usual allocator of Linux
+        gives tensors of 32 MiB and more back at once, and fresh pages are slow to come by. So a
+        pass takes as many tasks as keep the largest output of their layers below 32 MiB, or all
+        where BatchNorm layers have statistics that the tasks of a pass share. (Measured on a CPU; a
+        GPU may want another number, which `tasks_per_pass` sets.)
+
+        Raises:
+            RuntimeError: `share_stem` has not yet seen an example.
+        """
+        if self._row_bytes is None:
+            raise RuntimeError("the size of activations is not known: call share_stem(example)")
+        normal = [layer for layer in self.trunk.modules() if isinstance(layer, _BatchNorm)]
+        if not all("running_mean" in getattr(layer, "_owned", ()) for layer in normal):
+            return len(self.tasks)
+        most = (PASS_BYTES - 1) // max(1, images * self._row_bytes)
+        return max(1, min(len(self.tasks), most))
 
     def forward(self, x: Any, tasks: Iterable[str] | None = None) -> dict[str, Any]:
         """Predictions of the named tasks, all by default.
@@ -181,8 +206,10 @@ class MultiTask(nn.Module):
         the gates act. In eval mode each task has its own running statistics: they part at the
         layer. (Dropout before the parting draws once for all tasks.)
 
+        If `tasks_per_pass` is None, it becomes what is `paying` for batches like the example.
+
         Args:
-            example: An input of at least two images.
+            example: An input of at least two images, of the size that is to come.
 
         Returns:
             The name of the module in front of which the tasks part, "" for the whole trunk.
@@ -198,7 +225,11 @@ class MultiTask(nn.Module):
                     break
             if name == trial.order[0] and self._layers()[name].can_wait:
                 name = self._part_late(trial, name)
+            trial.fits()
+            self._row_bytes = trial.largest // (trial.images * len(self.tasks))
         self._selection.checked = True
+        if self.tasks_per_pass is None:
+            self.tasks_per_pass = self.paying(trial.images)
         return name
 
     def _part_at(self, name: str, waiting: nn.Module | None = None) -> None:
@@ -236,6 +267,7 @@ class _Trial:
 
     Attributes:
         order: the first task-specific layer that runs, and the modules that begin after it.
+        largest: bytes of a layer's largest output in the last run, after the tasks have parted.
     """
 
     def __init__(self, net: MultiTask, example: Any):
@@ -244,6 +276,7 @@ class _Trial:
         if any(leaf.ndim and leaf.shape[0] < 2 for leaf in tensors(example)):
             raise ValueError("example has one image: two or more are needed to tell rows apart")
         self.trunk, self.example, self.selection = net.trunk, example, net._selection
+        self.images = next((len(leaf) for leaf in tensors(example) if leaf.ndim), 0)
         self.layers = net._layers()
         self.state = {
             f"{name}.{key}": torch.rand_like(value) + 0.5
@@ -261,6 +294,9 @@ class _Trial:
         self.hooks = [
             module.register_forward_pre_hook(partial(self._see, name))
             for name, module in self.trunk.named_modules()
+        ]
+        self.hooks += [
+            layer.register_forward_hook(self._measure) for layer in self.layers.values()
         ]
         try:
             self.separate = [self.run(task) for task in range(len(self.selection.names))]
@@ -289,11 +325,16 @@ class _Trial:
         if specific or self.begun:
             self.begun.append(name)
 
+    def _measure(self, module: nn.Module, args: tuple, y: Tensor) -> None:
+        if self.selection.images is not None:
+            self.largest = max(self.largest, y.numel() * y.element_size())
+
     @torch.no_grad()
     def run(self, *tasks: int) -> list[Tensor | None]:
         """What the layers see, None before the tasks have parted, and the outputs."""
         self.begun: list[str] = []
         self.seen: list[Tensor | None] = []
+        self.largest = 0
         with self.selection.running(tasks):
             out = functional_call(self.trunk, self.state, (self.example,))
         return self.seen + [leaf for leaf in tensors(out) if leaf.ndim]
@@ -308,11 +349,15 @@ class _Trial:
 
     def fits(self) -> bool:
         """Whether all tasks stacked, as they part now, give what separate passes gave."""
-        images = next(len(leaf) for leaf in tensors(self.example) if leaf.ndim)
         try:
             stacked = self.run(*range(len(self.selection.names)))
             pairs = [
-                (one, torch.stack([v.unflatten(0, (images, -1)) for v in others], 1).flatten(0, 2))
+                (
+                    one,
+                    torch.stack([v.unflatten(0, (self.images, -1)) for v in others], 1).flatten(
+                        0, 2
+                    ),
+                )
                 for one, *others in zip(stacked, *self.separate, strict=True)
                 if one is not None
             ]

@@ -199,7 +199,7 @@ class _Training:
         outputs = {name: task.outputs for name, task in self.tasks.items()}
         self.net = method.build(benchmark.network, outputs, **_taken(run, method.build))
         if isinstance(self.net, MultiTask) and selections(self.net):
-            self.net.tasks_per_pass = recipe.tasks_per_pass
+            self.net.tasks_per_pass = recipe.tasks_per_pass or self.net.paying(recipe.batch)
         form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
         self.net.to(memory_format=form)
         optimiser = recipe.make_optimiser(

@@ -1,0 +1,86 @@
+"""Activations that are computed again for the backward pass instead of being kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from tssbn.norm import TaskSpecificNorm, converted_class
+from tssbn.selection import TaskSelection, selections
+
+__all__ = ["recompute"]
+
+
+def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
+    """Keep of some parts of a converted trunk only their inputs, and run them again when needed.
+
+    Trades time for memory inside a pass, as `torch.utils.checkpoint` does; what is learned stays
+    the same, running statistics included, which are updated once. Changes the trunk in place.
+
+    Args:
+        trunk: A module converted by `tssbn.task_specific`.
+        names: Parts of it, as in ``trunk.named_modules()``; stages or blocks are good choices.
+
+    Raises:
+        ValueError: If the trunk has no task-specific layer; or a part is unknown, chosen twice, a
+            norm layer itself, or has a BatchNorm whose statistics the tasks share, which would be
+            updated twice.
+
+    Example:
+        >>> import torch, tssbn
+        >>> block = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
+        >>> trunk = tssbn.task_specific(torch.nn.Sequential(block, torch.nn.ReLU()), ("a", "b"))
+        >>> net = tssbn.MultiTask(tssbn.recompute(trunk, ["0"]), {"a": block[0], "b": block[0]})
+        >>> sum(y.sum() for y in net(torch.rand(4, 3)).values()).backward()
+    """
+    found = selections(trunk)
+    if len(found) != 1:
+        raise ValueError(
+            f"{type(trunk).__name__} has {len(found)} sets of task-specific layers: convert it in "
+            "one call of tssbn.task_specific first"
+        )
+    modules, chosen = dict(trunk.named_modules()), list(names)
+    for name in chosen:
+        if chosen.count(name) > 1:
+            raise ValueError(f"{name!r} is chosen twice")
+        if name not in modules:
+            raise ValueError(f"{type(trunk).__name__} has no module {name!r}")
+        for inner, module in modules[name].named_modules():
+            path = f"{name}.{inner}".strip(".")
+            if isinstance(module, Recomputed) or (inner and path in chosen):
+                raise ValueError(f"{path!r} is chosen twice, as a part of {name!r}, too")
+            if isinstance(module, _BatchNorm) and "running_mean" not in getattr(
+                module, "_owned", ()
+            ):
+                raise ValueError(
+                    f"{path!r}, a {type(module).__name__}, has statistics that the tasks share, "
+                    "which would be updated twice"
+                )
+        if isinstance(modules[name], TaskSpecificNorm):
+            raise ValueError(f"{name!r} is a single layer: choose the block around it")
+    for name in chosen:
+        part = modules[name]
+        part.__class__ = converted_class(Recomputed, type(part))
+        part.tasks_now = found[0]
+    return trunk
+
+
+class Recomputed:
+    """A module that keeps its inputs only, and runs again for the backward pass."""
+
+    tasks_now: TaskSelection
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return checkpoint(
+            super().forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs
+        )
+
+    def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """What the forward pass runs in, and what the second run does: the same pass again."""
+        now = self.tasks_now
+        return nullcontext(), now.running(now.tasks, now.images, again=True)
