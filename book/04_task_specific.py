@@ -516,8 +516,10 @@ assert close(gradients(net, net.chunks()), at_once)
 
 # %% [markdown]
 # Up to the first task-specific layer all tasks see the same activations. This
-# {term}`stem` need not be repeated. `share_stem` finds where it ends, by
-# comparing with full passes, and moves the stacking there:
+# {term}`stem` need not be repeated. While training, $\hat{x}$ of that layer is
+# the same for all tasks, too, and a positive gate may as well act after ReLU or
+# pooling. `share_stem` finds where the tasks have to part, by comparing with
+# full passes, and moves the stacking there:
 
 # %%
 net.tasks_per_pass = None

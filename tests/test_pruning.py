@@ -13,6 +13,7 @@ from torch import nn
 import tssbn
 from tssbn import pruning
 from tssbn.networks.cifar import VGG16, ResNet56
+from tssbn.networks.segnet import SegNet
 
 law = settings(deadline=None)  # no test is about time
 
@@ -379,3 +380,118 @@ def test_missing_torch_pruning_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(ImportError, match=r'torch-pruning: pip install "tssbn\[train\]"'):
         pruning.remove(nn.BatchNorm1d(2), {}, torch.rand(2, 2))
+
+
+# --- sums and depthwise filters -------------------------------------------------------------------
+
+
+class Joined(nn.Module):
+    """Two branches of a convolution and a norm layer each, joined, and a convolution."""
+
+    def __init__(self, join, inputs):
+        super().__init__()
+        self.a = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4))
+        self.b = nn.Sequential(nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4))
+        self.join, self.last = join, nn.Conv2d(inputs, 3, 1)
+
+    def forward(self, x):
+        return self.last(self.join(self.a(x), self.b(x)).relu())
+
+
+def marked(*channels):
+    """A mask of four."""
+    return torch.tensor([i in channels for i in range(4)], device=DEVICE)
+
+
+def cut(net, masks, x):
+    """Masks tied and removed; what is left of the layers."""
+    tied = pruning.tie(net, masks, x)
+    small = pruning.remove(net, tied, x)
+    torch.testing.assert_close(small(x), pruning.silence(net, tied)(x))
+    return tied, small
+
+
+def test_a_channel_of_a_sum_goes_if_both_sides_do_without():
+    pytest.importorskip("torch_pruning")
+    net = stir(Joined(torch.add, 4), "plain").to(DEVICE, DTYPE)
+    x = torch.rand(2, 2, 5, 5, device=DEVICE, dtype=DTYPE)
+    masks = {"a.1": marked(0, 1), "b.1": marked(0, 2)}
+    tied, small = cut(net, masks, x)
+    assert all(torch.equal(mask, marked(0, 1, 2)) for mask in tied.values())
+    assert [m.out_channels for m in (small.a[0], small.b[0])] == [3, 3]
+    assert small.last.in_channels == 3
+    assert torch.equal(small.a[1].weight, net.a[1].weight[:3])
+    with pytest.raises(ValueError, match=r"'a.1' can only go together, since \['a.1', 'b.1'\]"):
+        pruning.remove(net, masks, x)
+    alone = pruning.tie(net, {"a.1": marked(0, 1)}, x)
+    assert list(alone) == ["a.1"] and alone["a.1"].all()
+
+
+def test_channels_side_by_side_go_by_themselves():
+    pytest.importorskip("torch_pruning")
+    net = stir(Joined(lambda a, b: torch.cat([a, b], 1), 8), "paper").to(DEVICE, DTYPE)
+    x = torch.rand(2, 2, 5, 5, device=DEVICE, dtype=DTYPE)
+    masks = {"a.1": marked(0, 1), "b.1": marked(2)}
+    tied, small = cut(net, masks, x)
+    assert all(torch.equal(tied[name], mask) for name, mask in masks.items())
+    assert torch.equal(small.last.weight, net.last.weight[:, [0, 1, 6]])
+
+
+def depthwise(norm_between=True):
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4) if norm_between else nn.Identity(),
+        nn.ReLU(), nn.Conv2d(4, 3, 1),
+    )  # fmt: skip
+
+
+def test_the_norm_layer_after_a_depthwise_filter_decides():
+    pytest.importorskip("torch_pruning")
+    net = stir(depthwise(), "plain").to(DEVICE, DTYPE)
+    x = torch.rand(2, 2, 5, 5, device=DEVICE, dtype=DTYPE)
+    tied, small = cut(net, {"1": marked(0, 1), "4": marked(1, 2)}, x)
+    # 0 is switched off behind the filter; 2 and 3 before it, which leaves 2 with a constant
+    assert all(torch.equal(mask, marked(1, 2)) for mask in tied.values())
+    assert (small[3].groups, small[3].out_channels, small[6].in_channels) == (2, 2, 2)
+    tied, _ = cut(net, {"4": marked(1, 2)}, x)
+    assert torch.equal(tied["1"], marked(1, 2))
+
+
+def test_without_a_norm_layer_after_it_the_one_before_decides():
+    pytest.importorskip("torch_pruning")
+    net = stir(depthwise(norm_between=False), "plain").to(DEVICE, DTYPE)
+    net[3].bias = None  # or the channel would be a constant
+    x = torch.rand(2, 2, 5, 5, device=DEVICE, dtype=DTYPE)
+    tied, small = cut(net, {"1": marked(0, 1)}, x)
+    assert torch.equal(tied["1"], marked(0, 1)) and small[6].in_channels == 2
+
+
+def test_channels_of_a_grouped_convolution_stay():
+    pytest.importorskip("torch_pruning")
+    layers = (nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1, groups=2))
+    net = stir(nn.Sequential(*layers), "plain").to(DEVICE, DTYPE)
+    x = torch.rand(2, 2, 5, 5, device=DEVICE, dtype=DTYPE)
+    assert pruning.tie(net, {"1": marked(0, 1)}, x)["1"].all()
+
+
+def test_channels_under_another_number_stay():
+    pytest.importorskip("torch_pruning")
+    net = stir(ResNet56(), "paper")
+    x = torch.rand(1, 3, 32, 32)
+    masks = pruning.keep(net, 0.5)
+    tied = pruning.tie(net, masks, x)
+    for name, mask in tied.items():
+        assert torch.equal(mask, masks[name]) if name in net.prunable else mask.all()
+
+
+def test_places_of_maxima_tie_the_pooled_to_the_unpooled():
+    pytest.importorskip("torch_pruning")
+    net = stir(SegNet(4), "paper").to(DEVICE, DTYPE)
+    x = torch.rand(2, 3, 32, 32, device=DEVICE, dtype=DTYPE)
+    pooled, unpooled = "encoder.0.1.1", "decoder.1.1.1"  # 4 channels each
+    assert net.get_submodule(pooled).num_features == net.get_submodule(unpooled).num_features == 4
+    both = {pooled: marked(0, 1), unpooled: marked(0, 2)}
+    tied, _ = cut(net, both, x)
+    assert all(torch.equal(mask, marked(0, 1, 2)) for mask in tied.values())
+    with pytest.raises(ValueError, match=rf"\['{pooled}', '{unpooled}'\] feed one sum"):
+        pruning.remove(net, both, x)

@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tssbn.bench import command as bench
 from tssbn.data import command as data
 from tssbn.training import command as training
 
 # What a wrong argument, a file or the machine can cause; anything else is a fault of ours.
 EXPECTED = (OSError, ValueError, ImportError, NotImplementedError, FloatingPointError, MemoryError)
-COMMANDS = (data, training)  # modules with add(commands): a parser each, with `run` as its default
+COMMANDS = (data, training, bench)  # modules with add(commands): a parser each, with `run` as its default
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

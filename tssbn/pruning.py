@@ -9,15 +9,19 @@ the others off, and `remove` cuts them out of the network.
 import copy
 import warnings
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
 
-__all__ = ["cost", "keep", "l1", "receding", "remove", "silence"]
+__all__ = ["cost", "keep", "l1", "receding", "remove", "silence", "tie"]
 
 CLOSED = -1000.0  # σ(CLOSED) is 0 in every dtype, yet the penalty stays finite, as with -inf not
 
@@ -170,9 +174,9 @@ def remove(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn
         example: an input batch of the size that the network will see.
 
     Raises:
-        ValueError: as `silence`; or a layer whose channels are tied to another norm layer's by a
-            sum of branches; or the small network computes something else, as where an activation
-            does not map 0 to 0.
+        ValueError: as `silence`; or the channels of a layer are tied to another norm layer's by a
+            sum of branches, and the masks do not agree (see `tie`); or the small network computes
+            something else, as where an activation does not map 0 to 0.
         ImportError: torch-pruning is not installed.
 
     Example:
@@ -180,56 +184,25 @@ def remove(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn
         >>> remove(net, keep(net, 0.5), torch.rand(2, 4))[3]  # all scores tie: the minimum stays
         Linear(in_features=3, out_features=2, bias=True)
     """
-    try:
-        with warnings.catch_warnings():  # its progress bars ask notebooks for ipywidgets
-            warnings.simplefilter("ignore")
-            import torch_pruning as tp
-    except ImportError as error:
-        raise ImportError('removal needs torch-pruning: pip install "tssbn[train]"') from error
-
-    class GatePruner(tp.BasePruningFunc):
-        """What a σBN layer holds for each channel: γ, statistics, and what an affine mode keeps."""
-
-        def prune_out_channels(self, layer, idxs):
-            stays = torch.ones(layer.num_features, dtype=torch.bool)
-            stays[idxs] = False
-            for name, value in [*layer.named_parameters(), *layer.named_buffers()]:
-                if value.ndim:
-                    rest = value.detach()[stays.to(value.device)]
-                    is_parameter = isinstance(value, nn.Parameter)
-                    setattr(layer, name, nn.Parameter(rest) if is_parameter else rest)
-            layer.num_features -= len(idxs)
-            return layer
-
-        prune_in_channels = prune_out_channels
-
-        def get_out_channels(self, layer):
-            return layer.num_features
-
-        get_in_channels = get_out_channels
-
     expected = _outputs(silence(model, masks), example)
-    small = copy.deepcopy(model).requires_grad_(True)  # the graph is read off autograd
-    gated = {type(part) for part in small.modules() if _gated(part)}
-    with torch.enable_grad():
-        graph = tp.DependencyGraph().build_dependency(
-            small, (example,), customized_pruners={kind: GatePruner() for kind in gated}
-        )
-    for name, mask in masks.items():
+    small, graph = _surgery(model, masks, example)
+    for name in masks:
         layer = small.get_submodule(name)
+        idxs = (~layer.stays).nonzero().flatten().tolist()
+        if not idxs:
+            continue
         prune = graph.get_pruner_of_module(layer).prune_out_channels
-        if not mask.all():
-            group = graph.get_pruning_group(layer, prune, (~mask).nonzero().flatten().tolist())
-            touched = {dep.target.module for dep, _ in group}
-            tied = [
-                n for n, m in small.named_modules() if m in touched and isinstance(m, _BatchNorm)
-            ]
-            if tied != [name]:
-                raise ValueError(
-                    f"the channels of {name!r} can only go together, since {tied} feed one sum: "
-                    "leave these layers out, see the argument layers of keep"
-                )
-            group.prune()
+        group = graph.get_pruning_group(layer, prune, idxs)
+        tied = _norms(group.items)
+        if any(norm.stays[idxs].any() for norm, idxs in tied.items()):
+            names = [n for n, m in small.named_modules() if m in tied]
+            raise ValueError(
+                f"the channels of {name!r} can only go together, since {names} feed one sum: "
+                "leave these layers out, see the argument layers of keep, or see tie"
+            )
+        group.prune()
+    for layer in small.modules():
+        layer._buffers.pop("stays", None)
     for part, original in zip(small.modules(), model.modules(), strict=True):
         part.training = original.training  # tracing switched to eval mode
     for part, original in zip(small.parameters(), model.parameters(), strict=True):
@@ -241,6 +214,174 @@ def remove(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn
             "still matters, as where the activation after its norm layer does not map 0 to 0"
         )
     return small
+
+
+def tie(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> dict[str, Tensor]:
+    """Masks in which the channels of one sum, or of one filter for each channel, go together.
+
+    In a residual network a channel is a sum of what several norm layers put out. It is nothing only
+    if all of them have switched it off; so it is unmarked in all if it was unmarked in all, and in
+    none otherwise. Layers without a mask keep theirs. An exception are norm layers that nothing
+    but depthwise convolutions with a norm layer of their own read: they are tied to it, but have
+    no say, since what the later one switches off nobody reads. Channels of a grouped convolution
+    stay.
+
+    Args:
+        masks: boolean (C,) masks by layer name, as from `keep`.
+        example: an input batch of the size that the network will see.
+
+    Returns:
+        Masks for `remove`, for the given layers and for those that a depthwise convolution ties to
+        them.
+
+    Raises:
+        ValueError: as `silence`.
+        ImportError: torch-pruning is not installed.
+
+    Example:
+        >>> class Residual(nn.Sequential):
+        ...     def forward(self, x):
+        ...         return self[4](self[0:2](x) + self[2:4](x))
+        >>> conv = lambda: (nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
+        >>> net = Residual(*conv(), *conv(), nn.Conv2d(3, 1, 1))
+        >>> a, b = torch.tensor([True, False, False]), torch.tensor([False, True, False])
+        >>> tie(net, {"1": a, "3": b}, torch.rand(1, 1, 4, 4))["1"]
+        tensor([ True,  True, False])
+    """
+    _check(model, masks)
+    small, graph = _surgery(model, masks, example)
+    groups = {}
+    for name, layer in small.named_modules():
+        if isinstance(layer, _BatchNorm) and layer in graph.module2node:
+            prune = graph.get_pruner_of_module(layer).prune_out_channels
+            everything = list(range(layer.num_features))
+            groups[name] = graph.get_pruning_group(layer, prune, everything).items
+    fixed = {member for items in groups.values() if _is_fixed(items) for member in _norms(items)}
+    tied = {}
+    for name, items in groups.items():
+        stays = torch.zeros(len(items[0].idxs), dtype=torch.bool)
+        for item in items:
+            member = item.dep.target.module
+            if member in fixed:
+                stays[:] = True
+            elif isinstance(member, _BatchNorm) and not _overruled(graph.module2node[member]):
+                stays[torch.tensor(item.root_idxs)[member.stays[item.idxs].cpu()]] = True
+        if name in masks or not stays.all():
+            tied[name] = stays.to(small.get_submodule(name).stays.device)
+    return tied
+
+
+def _is_fixed(items: Any) -> bool:
+    """Whether the channels of a pruning group cannot go.
+
+    They are those of a grouped convolution; or they reach layers under other numbers, as where a
+    shortcut pads channels, of which torch-pruning knows nothing.
+    """
+    for item in items:
+        member = item.dep.target.module
+        if isinstance(member, _ConvNd) and 1 < member.groups < member.out_channels:
+            return True
+        if isinstance(member, _BatchNorm) and max(item.idxs) >= member.num_features:
+            return True
+    return False
+
+
+def _overruled(norm: Any) -> bool:
+    """Whether depthwise convolutions with norm layers alone read a norm layer (a node)."""
+    readers = _readers(norm)
+    return bool(readers) and all(
+        _is_depthwise(reader.module)
+        and all(isinstance(after.module, _BatchNorm) for after in _readers(reader))
+        for reader in readers
+    )
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, _ConvNd) and 1 < layer.groups == layer.out_channels
+
+
+def _readers(node: Any) -> set[Any]:
+    """The layers that a layer's output reaches through activations, sums and the like (nodes)."""
+    found, waiting = set(), list(node.outputs)
+    while waiting:
+        reader = waiting.pop()
+        if isinstance(reader.module, (_BatchNorm, _ConvNd, nn.Linear)) or not reader.outputs:
+            found.add(reader)
+        else:
+            waiting += reader.outputs
+    return found
+
+
+def _norms(items: Any) -> dict[nn.Module, list[int]]:
+    """The norm layers of a pruning group, and which of their channels belong to it."""
+    targets = ((item.dep.target.module, item.idxs) for item in items)
+    return {module: idxs for module, idxs in targets if isinstance(module, _BatchNorm)}
+
+
+class _Places(TorchFunctionMode):
+    """Makes the places of a pooling's maxima visible: where they are put to use, a sum of zeros.
+
+    torch-pruning follows gradients. Integers have none, yet they have the channels of the map that
+    was pooled.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.pooled = WeakIdKeyDictionary()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        if name.startswith("max_unpool") and args[1] in self.pooled:
+            args = (args[0] + 0 * self.pooled[args[1]], *args[1:])
+        result = function(*args, **(kwargs or {}))
+        if name.startswith(("max_pool", "adaptive_max_pool")) and isinstance(result, tuple):
+            self.pooled[result[1]] = result[0]
+        return result
+
+
+def _surgery(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> tuple:
+    """A copy to be cut, whose BatchNorm layers hold their masks as `stays`, and its graph."""
+    try:
+        with warnings.catch_warnings():  # its progress bars ask notebooks for ipywidgets
+            warnings.simplefilter("ignore")
+            import torch_pruning as tp
+    except ImportError as error:
+        raise ImportError('removal needs torch-pruning: pip install "tssbn[train]"') from error
+
+    class NormPruner(tp.BasePruningFunc):
+        """All that a norm layer holds for each channel: scale or γ, statistics, and its mask."""
+
+        def prune_out_channels(self, layer, idxs):
+            rest = torch.ones(layer.num_features, dtype=torch.bool)
+            rest[idxs] = False
+            for kind in layer._parameters, layer._buffers:
+                for name, value in kind.items():
+                    if value is not None and value.ndim:
+                        kept = value.detach()[rest.to(value.device)]
+                        is_parameter = isinstance(value, nn.Parameter)
+                        kind[name] = nn.Parameter(kept) if is_parameter else kept
+            layer.num_features -= len(idxs)
+            return layer
+
+        prune_in_channels = prune_out_channels
+
+        def get_out_channels(self, layer):
+            return layer.num_features
+
+        get_in_channels = get_out_channels
+
+    small = copy.deepcopy(model).requires_grad_(True)  # the graph is read off autograd
+    pruners = {}
+    for name, layer in small.named_modules():
+        if isinstance(layer, _BatchNorm):
+            pruners[type(layer)] = NormPruner()
+            everything = torch.ones(layer.num_features, dtype=torch.bool)
+            layer.register_buffer("stays", masks.get(name, everything).clone())
+    with torch.enable_grad(), _Places():
+        graph = tp.DependencyGraph().build_dependency(
+            small, (example,), customized_pruners=pruners, verbose=False
+        )
+    return small, graph
 
 
 def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:

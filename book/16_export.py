@@ -1,0 +1,490 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["remove-cell"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install -q "tssbn[train,export] @ git+https://github.com/tssbn/tssbn"
+    pass
+
+# %% [markdown]
+# # One task, one plain network
+#
+# :::{admonition} The claim
+# A trained {term}`TSσBN` network of T tasks is T ordinary networks in one.
+# Each comes out as plain PyTorch that computes the same and has no norm layer
+# and no gate left to pay for. Its gates also say which channels it can do
+# without, if they were trained to say so: gates that nobody pushed stay half
+# open, and by them a network is cut hardly better than by chance.
+# :::
+#
+# *Runs in under a minute on one CPU core; no GPU and no download needed.*
+
+# %% tags=["hide-input"]
+import copy
+import logging
+import subprocess
+import tempfile
+import textwrap
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+import tssbn
+from tssbn import export, plots, pruning
+from tssbn.baselines import Network
+from tssbn.bench.timing import rounds
+from tssbn.networks.segnet import SegNet
+from tssbn.training import records
+from tssbn.training.cost import macs, parameters
+from tssbn.training.loop import train
+from tssbn.training.run import plan
+
+torch.set_num_threads(1)
+plots.style()
+
+# %% [markdown]
+# ## A network that cannot leave home
+#
+# We train a small network on drawn faces (chapter 5): six convolutions in an
+# `nn.Sequential`, four questions about each face, gates of its own for each.
+
+# %%
+SMALL = {"n": 700, "side": 24, "attributes": 4, "epochs": 6}
+
+
+def block(before, width):
+    conv = nn.Conv2d(before, width, 3, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(width), nn.ReLU()
+
+
+def make_trunk():
+    return nn.Sequential(
+        *(*block(3, 12), *block(12, 12), nn.MaxPool2d(2)),
+        *(*block(12, 24), *block(24, 24), nn.MaxPool2d(2)),
+        *(*block(24, 48), *block(48, 48), nn.AdaptiveAvgPool2d(1)),
+        nn.Flatten(),
+    )
+
+
+run = plan("faces", "tssbn", 0, {"multiplier": 10, **SMALL})
+made = Network(
+    make_trunk, lambda n: nn.Linear(48, n), run.benchmark.network.example
+)
+run = replace(run, benchmark=replace(run.benchmark, network=made))
+net = train(run).net
+x = run.benchmark.data("test")[:]["image"]
+print(", ".join(net.tasks))
+
+# %% [markdown]
+# Suppose somebody wants the answer to one of the four questions, in a program
+# of theirs. We save the network and send it. They have PyTorch and nothing of
+# ours:
+
+# %%
+folder = Path(tempfile.mkdtemp())
+task = net.tasks[0]
+torch.save(net, folder / "whole.pt")
+
+
+def elsewhere(name):
+    """What another Python says, one without this package."""
+    program = f"""
+        import sys, torch
+        sys.modules["tssbn"] = None  # not installed
+        try:
+            net = torch.load({name!r}, weights_only=False)
+            y = net(torch.zeros(2, 3, 24, 24))
+            print(tuple(y.shape), "from", sum(1 for _ in net.modules()), "modules")
+        except ImportError as error:
+            print(type(error).__name__, error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    return done.stdout.strip()
+
+
+said = elsewhere("whole.pt")
+print(said)
+assert said.startswith("ModuleNotFoundError")
+
+# %% [markdown]
+# It does not even load. And where it does, it is a strange thing to deploy: it
+# holds the gates and statistics of all tasks, and answers all questions unless
+# told otherwise, each with a pass through the trunk. Exported as it is, every
+# pass goes along:
+
+# %%
+image = x[:1]
+single = export.task(net, task)
+torch.save(single, folder / "single.pt")
+print(f"whole: {macs(net, image):,} MACs; {task}: {macs(single, image):,}")
+said = elsewhere("single.pt")
+print(said)
+assert said.startswith("(2, 1)")
+assert macs(net, image) > 3.5 * macs(single, image)
+
+# %% [markdown]
+# The second network is what this chapter is about. It comes from
+# `tssbn.export.task`, does a quarter of the work, loads where nobody has heard
+# of us, and has no norm layers:
+
+# %%
+single
+
+# %% [markdown]
+# ## Where the gates went
+#
+# In training {term}`BN` depends on the batch. In evaluation it does not: mean
+# $\mu_t$ and variance $v_t$ are {term}`running statistics`, numbers like any
+# other. For one task $t$ so is the gate. What follows a convolution with
+# weight $W$ and bias $b$ is then
+#
+# $$
+# \sigma(\gamma_t)\,\frac{W * x + b - \mu_t}{\sqrt{v_t + \varepsilon}}
+# = (a_t W) * x + a_t (b - \mu_t) + \beta_t, \qquad
+# a_t = \frac{\sigma(\gamma_t)}{\sqrt{v_t + \varepsilon}} ,
+# $$ (eq-fold)
+#
+# with $\beta_t = 0$ but in some affine modes: a convolution again, with a
+# weight $a_t W$ (each filter times one number) and a new bias. That BN folds
+# away is old knowledge, and PyTorch has a function for it. What is new is that
+# shared filters fold into $T$ different sets of filters, one for each task. By
+# hand, for the first layer of our network:
+
+# %%
+conv, norm = net.trunk[0], net.trunk[1]
+row = net.tasks.index(task)
+with torch.no_grad(), tssbn.select(net, task):
+    gate = torch.sigmoid(norm.gamma[row])
+    a = gate / (norm.running_var + norm.eps).sqrt()
+    W = a[:, None, None, None] * conv.weight
+    b = -a * norm.running_mean
+    by_hand = F.conv2d(x, W, b, padding=1)
+    as_it_is = norm(conv(x))
+assert torch.allclose(by_hand, as_it_is, atol=1e-5)
+assert torch.allclose(W, single.trunk[0].weight, rtol=1e-5)
+assert torch.allclose(b, single.trunk[0].bias, atol=1e-6)
+print("by hand = the layers = the package")
+
+# %% [markdown]
+# Transformers normalise each token by its own mean and variance, so {term}`LN`
+# cannot fold into what is in front of it. Its gate can go into what comes
+# behind, if that is a linear layer and nobody else looks:
+#
+# $$
+# W\,(\sigma(\gamma_t) \odot \hat x) + b
+# = \bigl(W \operatorname{diag} \sigma(\gamma_t)\bigr)\,\hat x + b .
+# $$ (eq-fold-ln)
+#
+# The normalising stays, the gate costs nothing.
+#
+# Who is in front and who looks? The package asks {mod}`torch.fx`, which runs
+# the network's code without numbers and writes down who called whom. Only what
+# is certain is folded: a convolution that is called once, whose output goes
+# into that norm layer and nowhere else. The modules, their names and the code
+# of the network stay what they are; norm layers become `Identity`.
+#
+# ## Every task, every network
+#
+# Is it exact? Here are our four tasks, in single precision, and in double:
+
+# %%
+rows = {}
+with torch.no_grad():
+    outputs, double = net(x), copy.deepcopy(net).double()
+    exact = double(x.double())
+    for t in net.tasks:
+        y = export.task(net, t)(x)
+        y64 = export.task(double, t)(x.double())
+        rows[t] = {
+            "float32": (y - outputs[t]).abs().max().item(),
+            "float64": (y64 - exact[t]).abs().max().item(),
+        }
+differences = pd.DataFrame(rows).T
+assert (differences["float32"] < 1e-4).all()
+assert (differences["float64"] < 1e-10).all()
+
+# %% tags=["nbval-ignore-output"]
+differences.map("{:.0e}".format)
+
+# %% [markdown]
+# And other people's networks, with gates and statistics drawn at random, in
+# double precision:
+
+
+# %%
+def stirred(trunk, head):
+    tasks = ("seg", "depth")
+    trunk = tssbn.task_specific(trunk.double(), tasks)
+    heads = {task: copy.deepcopy(head).double() for task in tasks}
+    for m in trunk.modules():
+        if hasattr(m, "gamma"):
+            nn.init.normal_(m.gamma)
+    net = tssbn.MultiTask(trunk, heads)
+    net.train()(torch.rand(4, 3, 64, 64).double())
+    return net.eval()
+
+
+def count(net):
+    return sum(tssbn.is_norm(m) for m in net.modules())
+
+
+_ = torch.manual_seed(0)
+OTHERS = {
+    "ResNet-18": torchvision.models.resnet18(),
+    "MobileNetV3": torchvision.models.mobilenet_v3_small(),
+    "EfficientNet-B0 (timm)": timm.create_model("efficientnet_b0"),
+    "DenseNet-121 (timm)": timm.create_model("densenet121"),
+    "SegNet": SegNet(8),
+    "ViT-S (timm)": timm.create_model(
+        "vit_small_patch16_224", img_size=64, depth=4
+    ),
+}
+rows = {}
+for name, trunk in OTHERS.items():
+    head = nn.Conv2d(8, 3, 1) if name == "SegNet" else nn.Linear(1000, 3)
+    other = stirred(trunk, head)
+    with torch.no_grad():
+        image64 = torch.rand(2, 3, 64, 64).double()
+        plain = export.task(other, "depth")
+        y, expected = plain(image64), other(image64)["depth"]
+    gated = [
+        m
+        for m in plain.modules()
+        if tssbn.is_norm(m) and m.weight is not None
+    ]
+    rows[name] = {
+        "difference": ((y - expected).abs().max() / expected.std()).item(),
+        "norm layers": count(other.trunk),
+        "left": count(plain),
+        "with a scale": len(gated),
+    }
+    assert rows[name]["difference"] < 1e-10
+others = pd.DataFrame(rows).T
+counts = others.drop(columns="difference").astype(int)
+assert (counts.loc[["ResNet-18", "SegNet", "MobileNetV3"], "left"] == 0).all()
+assert counts.loc["ViT-S (timm)", "with a scale"] == 1
+counts
+
+# %% [markdown]
+# All of them agree to ten digits. In the networks of the upper half of the
+# book nothing is left of the norm layers. DenseNet normalises *before* it
+# convolves, and what is normalised is a heap of earlier outputs that others
+# read as well, so half of its layers stay: as ordinary BatchNorm with the gate
+# for a weight. A ViT keeps its LayerNorms without a scale, all but the last,
+# of whose tokens only one is read.
+#
+# ## No overhead?
+#
+# If what comes out is the backbone, it should take the backbone's time. Our
+# small network against its own untrained twin, folded in the same way, and not
+# folded; and against asking the multi-task network for that one task:
+
+# %% tags=["nbval-ignore-output"]
+backbone = nn.Sequential(make_trunk(), nn.Linear(48, 1)).eval()
+steps = {
+    "exported": single,
+    "backbone, folded": export.fold(backbone),
+    "backbone": backbone,
+    "net(x, (task,))": lambda x: net(x, (task,)),
+    "net(x)": net,
+}
+
+
+def timed(x, count=25):
+    with torch.no_grad():
+        calls = {name: (lambda f=f: f(x)) for name, f in steps.items()}
+        seen = pd.DataFrame(rounds(calls, count))
+    return seen.div(seen["backbone, folded"], axis=0)
+
+
+live = timed(x[:8]).quantile([0.25, 0.5, 0.75]).T
+live.round(2)
+
+# %% [markdown]
+# Quartiles of the time relative to the folded backbone, every variant once in
+# each round. The same on networks of the usual size, from
+# `benchmarks/export.py`:
+
+# %% tags=["nbval-ignore-output"]
+bench = records.read("bench/export.json")
+full = pd.DataFrame(
+    {
+        name: {v: ratio["median"] for v, ratio in found["ratios"].items()}
+        for name, found in bench["networks"].items()
+    }
+).T
+print(f"{bench['device']}, {bench['threads']} thread(s)")
+full.round(2)
+
+# %% [markdown]
+# RESULT-BENCH
+#
+# ## Two lines to anywhere
+#
+# A plain network goes wherever plain networks go, without any help from this
+# package. {mod}`torch.export` takes two lines, and so does ONNX:
+
+# %%
+logging.getLogger("onnxscript").setLevel(logging.ERROR)
+shapes = ({0: torch.export.Dim("batch")},)  # any number of images
+
+program = torch.export.export(single, (x[:2],), dynamic_shapes=shapes)
+torch.export.save(program, folder / "single.pt2")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what the exporter says about itself
+    onnx_program = torch.onnx.export(
+        single, (x[:2],), dynamo=True, dynamic_shapes=shapes, verbose=False
+    )
+onnx_program.save(folder / "single.onnx")
+
+# %%
+import onnxruntime
+
+session = onnxruntime.InferenceSession(
+    folder / "single.onnx", providers=["CPUExecutionProvider"]
+)
+(entry,) = session.get_inputs()
+again = torch.export.load(folder / "single.pt2").module()
+with torch.no_grad():
+    for n in 1, 7, 100:
+        expected = net(x[:n])[task]
+        (y,) = session.run(None, {entry.name: x[:n].numpy()})
+        assert abs(y - expected.numpy()).max() < 1e-4
+        assert (again(x[:n]) - expected).abs().max() < 1e-5
+print([node.op_type for node in onnx_program.model.graph])
+
+# %% [markdown]
+# Convolutions with a bias and ReLU, and that is all. The tests of the package
+# do the same with a ResNet, a ViT, and SegNet, whose unpooling takes a detour
+# through scattered indices in ONNX but arrives.
+#
+# (export-cut)=
+# ## What can go?
+#
+# A gate near 0 says: I hardly need this channel. So take it out, with the
+# filter that makes it and the weights that read it,
+#
+# $$
+# K_t = \{\, c : \sigma(\gamma_{t,c}) \ge \tau \,\} ,
+# $$ (eq-cut)
+#
+# layer by layer, for one task. `export.task(net, task, threshold=τ,
+# example=x)` does that before it folds. Where channels meet in a sum, as in
+# residual networks, a channel can go only if it is closed in everything that
+# is added up; the package finds those layers and lets the rest be.
+#
+# If the gates of what goes are exactly 0, nothing changes. Let us shut
+# every other channel of our network, for one task:
+
+# %%
+shut = copy.deepcopy(net)
+with torch.no_grad():
+    for layer in shut.trunk:
+        if hasattr(layer, "gamma"):
+            layer.gamma[row, ::2] = -torch.inf
+    less = export.task(shut, task, threshold=1e-6, example=x[:2])
+    assert torch.allclose(less(x), shut(x)[task], atol=1e-5)
+pd.DataFrame(
+    {
+        name: {"parameters": parameters(n), "MACs": macs(n, image)}
+        for name, n in {"all": single, "every other": less}.items()
+    }
+).T
+
+# %% [markdown]
+# Half of the channels, a quarter of the work. But gates are not 0. What are
+# they?
+
+# %% tags=["nbval-ignore-output"]
+importance = tssbn.gates.importance(net)
+pd.DataFrame(
+    importance.values.numpy(), index=net.tasks
+).T.describe().T.drop(columns="count").round(2)
+
+# %% [markdown]
+# Around one half, where they started. Nothing in the loss asks a gate to
+# close; a channel that is of no use to a task is as cheap as one that is. That
+# was the point of the penalty of chapter 2, {term}`RNI`, which asks all gates
+# and is overruled where the task insists. It works on task-specific gates as
+# it did on others. Four more epochs with it:
+
+# %%
+PENALTY, EPOCHS = 3e-4, 4
+
+
+def receded(net, seed=0):
+    """The network after some more epochs with a penalty on its gates."""
+    net = copy.deepcopy(net).train()
+    data = run.benchmark.data("train")[:]
+    _ = torch.manual_seed(seed)
+    optimiser = torch.optim.Adam(tssbn.param_groups(net, 2e-3, 25))
+    for _ in range(EPOCHS):
+        for i in torch.randperm(len(data["image"])).split(64):
+            loss = sum(
+                F.binary_cross_entropy_with_logits(y[:, 0], data[t][i].float())
+                for t, y in net(data["image"][i]).items()
+            )
+            optimiser.zero_grad()
+            (loss + PENALTY * pruning.receding(net)).backward()
+            optimiser.step()
+    return net.eval()
+
+
+pushed = receded(net)
+
+# %%
+test = run.benchmark.data("test")[:]
+
+
+def f1(single, t):
+    with torch.no_grad():
+        yes = single(test["image"])[:, 0] > 0
+    truth = test[t] > 0
+    return (2 * (yes & truth).sum() / (yes.sum() + truth.sum())).item()
+
+
+THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+found = {}
+for title, network in {"as trained": net, "receded": pushed}.items():
+    for threshold in THRESHOLDS:
+        singles = {
+            t: export.task(network, t, threshold, x[:2]) for t in net.tasks
+        }
+        found[title, threshold] = {
+            "MACs, %": 100
+            * np.mean([macs(n, image) for n in singles.values()])
+            / macs(single, image),
+            "F1": np.mean([f1(n, t) for t, n in singles.items()]),
+        }
+cut = pd.DataFrame(found).T.unstack(0).swaplevel(axis=1).sort_index(axis=1)
+
+# %% tags=["nbval-ignore-output"]
+cut.rename_axis(index="τ").round(2)

@@ -1,0 +1,599 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["remove-cell"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
+    pass
+
+# %% [markdown]
+# # From gates to branches
+#
+# :::{admonition} The claim
+# CLAIM
+# :::
+#
+# *Runs in under a minute on one CPU core; no GPU and no download needed.*
+
+# %% tags=["hide-input"]
+from bisect import bisect_left
+from collections import Counter
+from functools import reduce
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+import tssbn
+from tssbn import plots
+from tssbn.data import digits
+from tssbn.export import branches, trees
+from tssbn.training import records
+from tssbn.training.cost import macs
+
+torch.set_num_threads(1)
+plots.style()
+SEEDS = range(3)
+
+# %% [markdown]
+# ## The same thing four times
+#
+# Two digits stand on a canvas, as in {doc}`04_task_specific`. Four questions
+# are asked: which is the left one, is it under five, which is the right one,
+# is it under five. A trunk of six convolutions with a gate for each task and
+# channel answers them in four passes. Before it is trained, all gates are half
+# open, so the four passes compute the same thing four times:
+
+# %%
+TASKS = ("left", "left under 5", "right", "right under 5")
+
+
+def canvases(split, per_pair):
+    found = digits.pairs(split, parity=False, per_pair=per_pair, root=None)
+    for side in "left", "right":
+        found[f"{side} under 5"] = (found[side] < 5).long()
+    return found
+
+
+train = canvases("train", 60)
+held_out, test = canvases("val", 20), canvases("test", 40)
+
+
+def block(inputs, stride=1):
+    conv = nn.Conv2d(inputs, 16, 3, stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(16), nn.ReLU())
+
+
+def network(seed):
+    _ = torch.manual_seed(seed)
+    trunk = nn.Sequential(
+        block(1, 2), block(16), block(16, 2), *(block(16) for _ in range(3))
+    )
+    heads = {
+        task: nn.Sequential(
+            nn.Flatten(), nn.Linear(400, 2 if "under" in task else 10)
+        )
+        for task in TASKS
+    }
+    return tssbn.MultiTask(tssbn.task_specific(trunk, TASKS), heads)
+
+
+fresh, image = network(0).eval(), test["image"][:1]
+LAYERS = list(trees.differences(fresh))  # in the order in which they run
+APART = tuple((task,) for task in TASKS)
+one_trunk = branches(fresh, {})
+with torch.no_grad():
+    expected, outputs = fresh(image), one_trunk(image)
+for task in TASKS:
+    assert torch.equal(outputs[task], expected[task])
+print(f"{macs(fresh, image):,} MACs in four passes")
+print(f"{macs(one_trunk, image):,} in one, with the same outputs")
+
+# %% [markdown]
+# `tssbn.export.branches` made that network. It is given a *tree*: for each norm
+# layer, the groups of tasks that share it. The tree `{}` says that nobody
+# parts anywhere. `{LAYERS[0]: APART}` would say that everybody parts at the
+# first layer, and this is what the four passes are.
+#
+# Now three networks are trained, from three seeds, and all gates go their own
+# ways. What if the tasks still shared the first layers, each with the *mean* of
+# the gates and statistics that the tasks have there? Nothing is trained to
+# make up for it. (With the mean layers, the activations that follow are no
+# longer quite those that their statistics were taken of; `update_bn` of
+# PyTorch estimates these anew, from training images.)
+
+
+# %%
+def descend(net, optimiser, steps, seed):
+    """Training; all rates fall to zero along a cosine."""
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        i = torch.randint(len(train["image"]), (64,), generator=order)
+        outputs = net.train()(train["image"][i])
+        losses = [F.cross_entropy(y, train[t][i]) for t, y in outputs.items()]
+        optimiser.zero_grad()
+        sum(losses).backward()
+        optimiser.step()
+        schedule.step()
+    return net.eval()
+
+
+def fit(seed, lr=4e-3):
+    net = network(seed)
+    groups = tssbn.param_groups(net, lr, multiplier=10)
+    return descend(net, torch.optim.Adam(groups, fused=True), 150, seed)
+
+
+@torch.no_grad()
+def accuracy(net):
+    """Share of right answers on the test canvases, mean over tasks."""
+    outputs = net(test["image"])
+    right = [(y.argmax(1) == test[t]).double() for t, y in outputs.items()]
+    return torch.stack(right).mean().item()
+
+
+def merged(net, tree):
+    """The network with this tree, its statistics estimated anew."""
+    net = branches(net, tree)
+    update_bn(train["image"][:512].split(128), net)
+    return net
+
+
+nets = [fit(seed) for seed in SEEDS]
+shared_until = {
+    seed: [accuracy(merged(net, {layer: APART})) for layer in LAYERS]
+    + [accuracy(merged(net, {}))]
+    for seed, net in enumerate(nets)
+}
+
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Mean accuracy of three networks over the number of norm layers that all four tasks share, from none to all six. It stays nearly level for the first layer and falls faster and faster from there."}}
+_, ax = plt.subplots(figsize=(7, 3))
+for seed, values in shared_until.items():
+    ax.plot(range(7), values, "o-", ms=5, label=f"seed {seed}")
+ax.set(xlabel="norm layers that all share", ylabel="mean accuracy")
+ax.set_title("Averaged layers still work, the worse the more there are")
+ax.legend()
+plt.show()
+
+for seed, values in shared_until.items():
+    print(f"seed {seed}:", " ".join(f"{value:.2f}" for value in values))
+    assert values[0] > values[-1] + 0.01 and values[-1] > 0.4
+
+# %% [markdown]
+# With one pass for everybody much of what was learned is lost, and yet the
+# answers are far better than guesses (which are right in three cases of ten):
+# gates that went their own ways are still gates of the same filters. And one or
+# two shared layers cost next to nothing.
+#
+# Between one pass for each task and one pass for all there is a whole range of
+# networks: trees that start with one trunk and end with a branch for each
+# task. This chapter is about which of them to take.
+#
+# ## When can two passes be one?
+#
+# Let $P(v)$ be the groups of tasks for which a value $v$ of the network is the
+# same, and $P_\text{tree}(v)$ the groups that the tree names for it, if a norm
+# layer puts it out. Two tasks have the same $v$ if they had the same of
+# everything it is computed from, and share its norm layer:
+#
+# $$
+# P(v) = P_\text{tree}(v) \wedge \bigwedge_{u \to v} P(u) ,
+# \qquad P(\text{image}) = \{\text{all tasks}\} .
+# $$ (eq-refinement)
+#
+# Here $\wedge$ is the *common refinement* of two partitions: all the non-empty
+# intersections of a group of one with a group of the other. The value is
+# computed once for each group, so that all of it costs
+#
+# $$
+# C = \sum_v |P(v)|\, c_v
+# $$ (eq-branch-cost)
+#
+# multiply-accumulates, where $c_v$ are those of one time. Nothing else is
+# needed to get skips and residual streams right. A value that goes around a
+# split keeps its groups until it meets one that has parted. Take a trunk with
+# a skip, and three tasks of which one leaves in the middle:
+
+# %%
+LETTERS = ("a", "b", "c")
+
+
+class Skip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm1 = nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)
+        self.deep, self.norm2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.side = nn.Conv2d(4, 4, 1)
+        self.last, self.norm3 = nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        fine = self.norm1(self.stem(x))
+        deep = self.norm2(self.deep(fine))
+        return self.norm3(self.last(torch.cat([self.side(fine), deep], 1)))
+
+
+INPUTS = {  # of each step
+    "stem": ["image"],
+    "norm1": ["stem"],
+    "deep": ["norm1"],
+    "norm2": ["deep"],
+    "side": ["norm1"],
+    "last": ["side", "norm2"],
+    "norm3": ["last"],
+}
+ONCE = {"stem": 4, "deep": 16, "side": 16, "last": 32}  # c_v of an 1x1 image
+tree = {"norm2": (("a", "b"), ("c",)), "norm3": (("a",), ("b", "c"))}
+
+
+def meet(one, other):
+    return {g & h for g in one for h in other} - {frozenset()}
+
+
+def sets(partition):
+    return {frozenset(group) for group in partition}
+
+
+groups = {"image": {frozenset(LETTERS)}}
+for step, sources in INPUTS.items():
+    own = sets(tree.get(step, [LETTERS]))
+    groups[step] = reduce(meet, [groups[source] for source in sources], own)
+    names = sorted("".join(sorted(group)) for group in groups[step])
+    print(f"{step:6}", *names)
+
+# %% [markdown]
+# The tree asks for *b* and *c* together in the last layer, in vain: there they
+# have met different things before. And `side`, which lies on the skip, runs
+# once. The package traces the trunk with `torch.fx`, which lists its steps, and
+# emits each as often as the rule says. Count them:
+
+# %%
+heads = {task: nn.Identity() for task in LETTERS}
+toy = tssbn.MultiTask(tssbn.task_specific(Skip(), LETTERS), heads).eval()
+unrolled = branches(toy, tree)
+steps = [node for node in unrolled.graph.nodes if node.op == "call_module"]
+calls = Counter(node.target.split(".")[1] for node in steps)
+for step in INPUTS:
+    assert calls[step] == len(groups[step])
+dot = torch.rand(1, 1, 1, 1)
+assert macs(unrolled, dot) == sum(
+    len(groups[step]) * c for step, c in ONCE.items()
+)
+for name, part in unrolled.trunk.norm3.named_children():
+    print(name, type(part).__name__)
+
+# %% [markdown]
+# What comes out is a plain network: convolutions that are called several
+# times, and an ordinary BatchNorm for each group. It can be trained, saved and
+# exported like any other ({doc}`16_export`). With every task alone it gives
+# what the passes give, which holds for trunks with residual sums and
+# Transformers as well; the tests of the package check it to $10^{-10}$.
+#
+# ## How far are two layers apart?
+#
+# In evaluation a norm layer is a line for each channel. With scale $w_t$ (the
+# gate), bias $b_t$, running mean $m_t$ and deviation $s_t$ of task $t$,
+#
+# $$
+# y_t = a_t x + c_t, \qquad a_t = \frac{w_t}{s_t}, \quad
+# c_t = b_t - a_t m_t .
+# $$
+#
+# If two tasks have shared everything before, both layers see the same $x$. Say
+# it has mean $m$ and variance $s^2$, those that the two have on average. Then
+# their outputs differ, in the root mean square over values and channels and
+# relative to the size of what they put out, by
+#
+# $$
+# d_{t,u} = \sqrt{\frac{
+#   \operatorname{mean}\bigl[(\Delta a\, m + \Delta c)^2 + \Delta a^2 s^2\bigr]
+# }{
+#   \operatorname{mean}\bigl[(w_t^2 + w_u^2)/2\bigr]
+# }} .
+# $$ (eq-apart)
+#
+# By hand, for the first two tasks of the first network:
+
+
+# %%
+def line(layer, t):
+    """a, c, m, s², w of a task, each (channels,), in float64."""
+    w = layer.gamma[t].detach().double().sigmoid()
+    m, var = (
+        layer._buffers[f"running_{name}"][t].double()
+        for name in ("mean", "var")
+    )
+    a = w / (var + layer.eps).sqrt()
+    return a, -a * m, m, var, w
+
+
+def apart_by_hand(layer, t, u):
+    (a1, c1, m1, v1, w1), (a2, c2, m2, v2, w2) = (
+        line(layer, i) for i in (t, u)
+    )
+    da, dc, m, v = a1 - a2, c1 - c2, (m1 + m2) / 2, (v1 + v2) / 2
+    size = ((w1**2 + w2**2) / 2).mean()
+    return (((da * m + dc) ** 2 + da**2 * v).mean() / size).sqrt()
+
+
+found = trees.differences(nets[0])
+for name in LAYERS:
+    by_hand = apart_by_hand(nets[0].trunk.get_submodule(name), 0, 1)
+    assert torch.allclose(by_hand, found[name][0, 1])
+print(" ".join(f"{apart[0, 1]:.2f}" for apart in found.values()))
+
+# %% [markdown]
+# `trees.agree(net, tolerance)` makes a tree of these numbers. Layer by layer
+# from the input, it clusters the tasks of each group by complete linkage: no
+# two that stay together are further apart than the tolerance. Once apart they
+# are apart for good.
+#
+# That costs nothing. But what matters is not how far apart two outputs are, it
+# is what the heads make of it. `trees.greedy(net, loss, ...)` measures that.
+# It begins with all passes apart. A move lets two groups share one more layer;
+# the loss of the network is measured on held-out images, and the move with the
+# least increase for each MAC that it saves is made. (So trees were grown
+# from other networks, too: see {cite:t}`lu2017adaptive` and
+# {cite:t}`vandenhende2020branched`, who start from one trunk or from
+# affinities of single-task networks.)
+
+
+# %%
+@torch.no_grad()
+def held_out_loss(net):
+    update_bn(train["image"][:512].split(128), net)
+    outputs = net(held_out["image"])
+    losses = [F.cross_entropy(y, held_out[t]) for t, y in outputs.items()]
+    return sum(losses).item()
+
+
+BUDGET = 0.4 * macs(nets[0], image)
+paths = [
+    trees.greedy(net, held_out_loss, image, budget=BUDGET) for net in nets
+]
+for seed, path in enumerate(paths):
+    print(f"seed {seed}: {len(path) - 1} moves, to {path[-1].cost:,} MACs")
+
+
+# %% tags=["hide-input"]
+def draw(ax, tree, layers, tasks, marks=None):
+    """A line for each group of tasks from layer to layer."""
+    partitions, last = [], (tuple(tasks),)
+    for layer in layers:
+        groups = tree.get(layer, last)
+        last = tuple(map(tuple, groups))
+        partitions.append(last)
+
+    def place(task):
+        return [
+            [task in group for group in partition].index(True)
+            for partition in partitions
+        ]
+
+    lane = {task: i for i, task in enumerate(sorted(tasks, key=place))}
+    heights = [
+        {t: np.mean([lane[u] for u in group]) for group in p for t in group}
+        for p in [(tuple(tasks),), *partitions]
+    ]
+    for depth, (before, now) in enumerate(pairwise(heights)):
+        for y0, y1 in {(before[task], now[task]) for task in tasks}:
+            ax.plot([depth, depth + 1], [y0, y1], color="#888888", lw=1.5)
+            ax.plot(depth + 1, y1, "o", ms=5, color=plots.COLORS["blue"])
+    for task in tasks:
+        ax.text(len(layers) + 0.2, lane[task], task, va="center", fontsize=8)
+    ax.set(yticks=[], ylim=(len(tasks) - 0.5, -0.5))
+    ax.set_xlim(0, 1.5 * len(layers))
+    ax.set_xticks(marks or range(1, len(layers) + 1))
+    ax.grid(visible=False)
+
+
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three trees over six norm layers, one for each seed, all alike: one line for all four tasks in the first layer, then one for both questions on the left digit and one for both on the right digit, and four lines in the last layer."}}
+_, axes = plt.subplots(1, 3, figsize=(8, 2.4))
+for seed, (ax, path) in enumerate(zip(axes, paths, strict=True)):
+    draw(ax, path[-1].tree, LAYERS, TASKS)
+    ax.set_title(f"seed {seed}", fontsize=10)
+axes[1].set_xlabel("norm layer")
+plt.suptitle("Measured losses find out who looks at the same digit")
+plt.show()
+
+# %% [markdown]
+# Nobody told these networks which questions are about the same digit. The
+# greedy path finds it out: both questions about a digit stay together until
+# the last layer, where parting is free, as no convolution follows. Of the
+# three ways to pair four tasks, this is the one that makes sense. And the
+# gates alone, at the same cost?
+
+
+# %% tags=["nbval-ignore-output"]
+def by_gates(net):
+    """The tree of the smallest tolerance that is cheap enough."""
+
+    def affordable(tolerance):
+        tree = trees.agree(net, tolerance)
+        return macs(branches(net, tree), image) <= BUDGET
+
+    seen = torch.stack(list(trees.differences(net).values()))
+    seen = seen.unique().tolist()
+    return trees.agree(net, seen[bisect_left(seen, True, key=affordable)])
+
+
+def siblings(tree):
+    """The largest groups of the second half, at their last common layer."""
+    last = {
+        group: layer
+        for layer, partition in tree.items()
+        for group in partition
+        if 1 < len(group) < len(TASKS)
+    }
+    return sorted(last)
+
+
+RIGHT = [("left", "left under 5"), ("right", "right under 5")]
+gated = [by_gates(net) for net in nets]
+for seed, (path, tree) in enumerate(zip(paths, gated, strict=True)):
+    print(f"seed {seed}, by loss: ", siblings(path[-1].tree))
+    print(f"seed {seed}, by gates:", siblings(tree))
+assert sum(siblings(path[-1].tree) == RIGHT for path in paths) >= 2
+
+# %% [markdown]
+# GATESTEXT
+#
+# ## What it costs
+#
+# A merged network is a start. It can be trained on, for a moment, all of it:
+# filters, heads, and the norm layers of its groups. To know what that is worth,
+# we need controls: the four passes trained on as long, one trunk for all, and
+# the same tree with the tasks' names shuffled (the left digit's two
+# questions no longer together), which costs the same.
+
+# %%
+SWAP = {"left under 5": "right under 5", "right under 5": "left under 5"}
+
+
+def swapped(tree):
+    """The tree with two of the tasks in each other's place."""
+    return {
+        layer: tuple(tuple(SWAP.get(t, t) for t in group) for group in groups)
+        for layer, groups in tree.items()
+    }
+
+
+rows = []
+for seed, (net, path) in enumerate(zip(nets, paths, strict=True)):
+    for name, tree in {
+        "four passes": {LAYERS[0]: APART},
+        "tree by loss": path[-1].tree,
+        "the same, swapped": swapped(path[-1].tree),
+        "tree by gates": gated[seed],
+        "one trunk": {},
+    }.items():
+        smaller = merged(net, tree)
+        before = accuracy(smaller)
+        optimiser = torch.optim.Adam(smaller.parameters(), 2e-3, fused=True)
+        after = accuracy(descend(smaller, optimiser, 60, seed))
+        cost = macs(smaller, image) / path[0].cost
+        rows.append((name, seed, cost, before, after))
+columns = ("network", "seed", "cost", "merged", "trained on")
+live = pd.DataFrame(rows, columns=columns)
+
+# %% tags=["nbval-ignore-output"]
+by_name = live.groupby("network", sort=False)
+by_name[["cost", "merged", "trained on"]].mean().round(3)
+
+# %% [markdown]
+# LIVETEXT
+#
+# ## On rooms and faces
+#
+# `experiments/branches.py` did the same with TSσBN on the made rooms (three
+# tasks, a SegNet) and the made faces (twelve attributes), at the sizes of
+# chapters 6 and 8, with the matched multiplier of {doc}`13_knobs`, and three
+# seeds. It takes a tree for each of several shares of the cost of all passes,
+# in four ways: by **gates** and statistics (the smallest tolerance that is
+# cheap enough), by the **loss** on validation images (the greedy path), and for
+# control the tree of the loss with names **shuffled**, and all **together** up
+# to some layer, each alone after it. No test image has a say in the choice. What
+# is read here is the change of the test metrics against the passes as they were
+# trained, mean over the tasks, in per cent (of faces, of the mean F1). Cost is
+# relative to that of the passes, heads included, with what precedes the first
+# norm layer computed once.
+
+# %%
+STUDY = {
+    (benchmark, seed): records.read(f"branches/{benchmark}-{seed}.json")
+    for benchmark in ("rooms", "faces")
+    for seed in SEEDS
+}
+points = pd.DataFrame(
+    [
+        {
+            "benchmark": benchmark,
+            "seed": seed,
+            "chooser": point["chooser"],
+            "share": point["share"],
+            "cost": point["cost"],
+            **point["change"],
+        }
+        for (benchmark, seed), record in STUDY.items()
+        for point in record["points"]
+    ]
+)
+STAGES = ["merged", "statistics", "tuned"]
+what = ["benchmark", "share", "chooser"]
+groups_of_points = points.groupby(what, sort=False, dropna=False)
+mean = groups_of_points[["cost", *STAGES]].mean()
+mean.round(2)
+
+# %% mystnb={"image": {"alt": "ALT"}}
+fig, axes = plt.subplots(2, 2, figsize=(8, 6), sharex="col")
+ROWS = {
+    "loss": {"merged": "red", "statistics": "orange", "tuned": "blue"},
+    "tuned": {
+        "loss": "blue",
+        "gates": "green",
+        "random": "orange",
+        "together": "purple",
+    },
+}
+ENDS = ["apart", "trunk"]
+for column, benchmark in enumerate(("rooms", "faces")):
+    of_one = points[points.benchmark == benchmark]
+    for row, (what, lines) in enumerate(ROWS.items()):
+        ax = axes[row, column]
+        for name, color in lines.items():
+            stage, chooser = (name, what) if row == 0 else (what, name)
+            shown = of_one[of_one.chooser.isin([*ENDS, chooser])]
+            shown = shown.dropna(subset=[stage])
+            means = shown.groupby(["chooser", "share"], dropna=False)
+            means = means[["cost", stage]].mean().sort_values("cost")
+            color = plots.COLORS[color]
+            ax.plot(means["cost"], means[stage], color=color, label=name)
+            ax.plot(shown["cost"], shown[stage], "o", ms=4, color=color)
+        ax.axhspan(-1, 0, color="#DDDDDD", zorder=0)
+        ax.axvline(0.5, color="black", lw=1, ls=":")
+    axes[0, column].set_title(benchmark)
+    axes[1, column].set_xlabel("cost, relative to a pass for each task")
+axes[0, 0].set_ylabel("change, % (trees by loss)")
+axes[1, 0].set_ylabel("change, % (after tuning)")
+for ax in axes[:, 0]:
+    ax.legend(loc="lower right")
+fig.suptitle("MAIN")
+plt.show()
+
+# %% [markdown]
+# MAINTEXT
+
+# %% mystnb={"image": {"alt": "TREEALT"}}
+fig, axes = plt.subplots(2, 3, figsize=(8, 5), height_ratios=(2, 3))
+for row, benchmark in enumerate(("rooms", "faces")):
+    for seed, ax in enumerate(axes[row]):
+        record = STUDY[benchmark, seed]
+        (half,) = (
+            point
+            for point in record["points"]
+            if (point["chooser"], point["share"]) == ("loss", 0.5)
+        )
+        layers, short = record["layers"], record["tasks"]
+        draw(ax, half["tree"], layers, short)
+        ax.set_title(f"{benchmark}, seed {seed}", fontsize=10)
+        ax.set_xticks([1, len(layers)])
+    axes[1, 1].set_xlabel("norm layer")
+plt.show()

@@ -1,0 +1,129 @@
+"""Networks of three tasks with nothing left at a start value, for the tests of export."""
+
+import pytest
+import torch
+from settings import DEVICE, DTYPE
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import tssbn
+from tssbn.networks.celeba import CelebANet
+from tssbn.networks.cifar import ResNet56
+from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+
+exact = {"rtol": 0, "atol": 1e-10 if DTYPE is torch.float64 else 1e-4}
+
+
+def stir(model):
+    """Nothing left at a start value."""
+    for module in model.modules():
+        for name, value in (*module._parameters.items(), *module._buffers.items()):
+            if value is None or not value.is_floating_point():
+                continue
+            if name in ("gamma", "beta", "running_mean"):
+                nn.init.normal_(value)
+            elif name == "running_var" or tssbn.is_norm(module):
+                nn.init.uniform_(value, 0.5, 2.0)
+    return model.to(DEVICE, DTYPE)
+
+
+def images(*shape, dtype=DTYPE):
+    return torch.randn(*shape, device=DEVICE, dtype=dtype)
+
+
+def norms(model):
+    return [m for m in model.modules() if tssbn.is_norm(m)]
+
+
+TASKS = ("seg", "depth", "normal")
+
+
+def residual():
+    models = pytest.importorskip("torchvision").models
+    return models.resnet.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=8)
+
+
+def bottlenecks():
+    models = pytest.importorskip("torchvision").models
+    return models.resnet.ResNet(models.resnet.Bottleneck, [1, 2, 1, 1], num_classes=8)
+
+
+def mobile():
+    return pytest.importorskip("torchvision").models.mobilenet_v3_small(num_classes=8)
+
+
+def efficient():
+    timm = pytest.importorskip("timm")
+    return timm.create_model("tf_efficientnet_b0", num_classes=8)
+
+
+def preactivated():
+    timm = pytest.importorskip("timm")
+    return timm.create_model("resnetv2_50", num_classes=8, layers=(1, 1, 2, 1), stem_chs=16)
+
+
+def dilated():
+    deeplab = pytest.importorskip("tssbn.networks.deeplab")
+    return deeplab.dilated_resnet((1, 1, 1, 1), (2, 4, 4, 4))
+
+
+def vit():
+    timm = pytest.importorskip("timm")
+    return timm.create_model(
+        "vit_small_patch16_224", num_classes=8, img_size=32, depth=2, embed_dim=48, num_heads=3
+    )
+
+
+def swin():
+    timm = pytest.importorskip("timm")
+    return timm.create_model(
+        "swin_tiny_patch4_window7_224", num_classes=8, img_size=56, depths=(2, 1), embed_dim=24,
+        num_heads=(2, 4),
+    )  # fmt: skip
+
+
+TRUNKS = {
+    "segnet": (lambda: SegNet(4), lambda: SegNetHead(2, width=4), 32),
+    "celeba": (lambda: CelebANet(4), lambda: nn.Linear(32, 2), 16),
+    "residual": (residual, lambda: nn.Linear(8, 2), 32),
+    "resnet56": (ResNet56, lambda: nn.Linear(10, 2), 16),
+    "bottlenecks": (bottlenecks, lambda: nn.Linear(8, 2), 32),
+    "mobile": (mobile, lambda: nn.Linear(8, 2), 32),
+    "efficient": (efficient, lambda: nn.Linear(8, 2), 32),
+    "preactivated": (preactivated, lambda: nn.Linear(8, 2), 32),
+    "dilated": (dilated, lambda: _deeplab_head(), 32),
+    "vit": (vit, lambda: nn.Linear(8, 2), 32),
+    "swin": (swin, lambda: nn.Linear(8, 2), 56),
+}
+
+
+def _deeplab_head():
+    from tssbn.networks.deeplab import DeepLabHead
+
+    return DeepLabHead(2, inputs=16, width=4)
+
+
+def network(name, norm="sigmoid", affine="auto", stirred=False):
+    make, head, size = TRUNKS[name]
+    trunk = stir(make()) if stirred else make()
+    if norm is not None:
+        trunk = tssbn.task_specific(trunk, TASKS, norm, affine)
+    net = stir(tssbn.MultiTask(trunk, {task: head() for task in TASKS}))
+    x = images(2, 3, size, size)
+    with torch.no_grad():  # statistics of this very network, so that no layer is dead
+        for module in net.modules():
+            if isinstance(module, _BatchNorm):
+                module.momentum = 0.9
+        net.train()(x)
+    return net.eval(), x
+
+
+def modules_of_ours(single):
+    mine = (SigmoidNorm, TaskSpecificNorm, tssbn.MultiTask)
+    return [m for m in single.modules() if isinstance(m, mine)]
+
+
+def hooks(single):
+    kept = [h for m in single.modules() for k, h in vars(m).items() if "_hooks" in k and h]
+    return [h for h in kept if isinstance(h, dict)]

@@ -1,0 +1,43 @@
+"""`--devices 2` starts a second process by itself."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning_fabric")
+pytest.importorskip("timm")
+pytest.importorskip("torchmetrics")
+pytest.importorskip("torchvision")
+
+from tssbn.training import records
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
+    """The command is that of the page, on fewer images."""
+    command = records.read("ddp/run.json")["commands"]["devices"]["command"]
+    assert command.startswith("python -m tssbn train ") and " --devices 2 " in command
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command)[1:], "--set", "n=16", "batch=4", "epochs=1"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
+            ),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("data/results/rooms/*.json")
+    record = records.read(str(path))
+    assert record["devices"] == 2 and record["finished"]
+    assert done.stdout.count("epoch 1/1 ") == 1 and done.stdout.strip().endswith(path.name)

@@ -1,0 +1,1 @@
+"""``python -m tssbn bench``: what T tasks cost, against T steps of the plain backbone."""

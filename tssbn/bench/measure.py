@@ -1,0 +1,55 @@
+"""All that is measured of a network with a number of tasks, as an entry for the record."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from tssbn.bench.job import Job
+from tssbn.bench.memory import peak
+from tssbn.bench.timing import matmul, rounds
+from tssbn.training.processes import numerics
+from tssbn.training.records import environment
+
+__all__ = ["measure"]
+
+
+def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterator[dict[str, Any]]:
+    """The entry of the record, see :mod:`tssbn.bench.record`, anew after every round.
+
+    Args:
+        jobs: by strategy, ``"plain"`` among them; the same network and tasks in all.
+        count: of the rounds.
+        memory: measure it, too. A strategy that has too little of it is then left out.
+
+    Raises:
+        MemoryError: there is too little for the plain backbone, or for all strategies at once.
+        ValueError: the network does not take images of this size.
+    """
+    plain = jobs["plain"]
+    cell: dict[str, Any] = {"batch": plain.batch, "size": list(plain.size), **environment()}
+    cell |= {"memory": {}, "out_of_memory": []}
+    if memory:
+        cell["memory"]["one"] = peak(replace(plain, tasks=1, strategy="sequential"))
+        for name, job in jobs.items():
+            try:
+                cell["memory"][name] = peak(job)
+            except MemoryError:
+                cell["out_of_memory"].append(name)
+    try:
+        with numerics(plain.setting.precision):
+            fit = [name for name in jobs if name not in cell["out_of_memory"]]
+            steps = {name: jobs[name].step() for name in fit}
+            cell["tasks_a_pass"] = {
+                name: max(map(len, step.net.chunks())) for name, step in steps.items()
+            }
+            cell["macs"] = {name: step.macs() for name, step in steps.items()}
+            product, cell["matmul"] = matmul(plain.setting.device, plain.setting.precision)
+            cell["seconds"] = {name: [] for name in ("matmul", *steps)}
+            for times in rounds({"matmul": product, **steps}, count, plain.setting.device):
+                for name, seconds in times.items():
+                    cell["seconds"][name].append(round(seconds, 6))
+                yield cell
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(f"too little for {plain.tasks} tasks at once: {error}") from error

@@ -1,0 +1,65 @@
+"""The trunks that are timed, with random weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+__all__ = ["NETWORKS", "Network"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trunk, and the batch that it is timed on.
+
+    Attributes:
+        build: ``build((height, width))`` makes the trunk for images of this size, three channels.
+        batch: images in a batch, unless told otherwise; at least 2.
+        size: height and width of the images, unless told otherwise.
+    """
+
+    build: Callable[[tuple[int, int]], nn.Module]
+    batch: int
+    size: tuple[int, int]
+
+
+def _timm(name: str, size: tuple[int, int], sized: bool = False, **options) -> nn.Module:
+    import timm
+
+    sizes = {"img_size": size} if sized else {}
+    return timm.create_model(name, pretrained=False, num_classes=0, **sizes, **options)
+
+
+def _segnet(size: tuple[int, int]) -> nn.Module:
+    from tssbn.networks.segnet import SegNet
+
+    return SegNet()
+
+
+def _deeplab(size: tuple[int, int]) -> nn.Module:
+    from tssbn.networks.deeplab import dilated_resnet
+
+    return dilated_resnet()
+
+
+def _celeba(size: tuple[int, int]) -> nn.Module:
+    from tssbn.networks.celeba import CelebANet
+
+    return CelebANet()
+
+
+# Transformers drop no paths: what is left out at random would be left out of the time.
+NETWORKS = {
+    "resnet18": Network(partial(_timm, "resnet18"), 8, (64, 64)),
+    "resnet50": Network(partial(_timm, "resnet50"), 4, (64, 64)),
+    "segnet": Network(_segnet, 2, (96, 128)),
+    "deeplab": Network(_deeplab, 2, (96, 128)),
+    "celeba": Network(_celeba, 8, (64, 64)),
+    "vit_s": Network(partial(_timm, "vit_small_patch16_224", sized=True), 2, (64, 64)),
+    "swin_t": Network(
+        partial(_timm, "swin_tiny_patch4_window7_224", sized=True, drop_path_rate=0.0),
+        2,
+        (112, 112),
+    ),
+}

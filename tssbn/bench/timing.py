@@ -1,0 +1,56 @@
+"""Interleaved timing: whatever else the machine does meets all alike."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+
+__all__ = ["matmul", "rounds"]
+
+SIDE = {"cpu": 1536}  # of the matrices whose product tells the machine's peak
+LARGE = 8192
+
+
+def rounds(
+    steps: Mapping[str, Callable[[], object]], count: int, device: str = "cpu", seed: int = 0
+) -> Iterator[dict[str, float]]:
+    """Seconds of each step, round after round; each round has its own order, from the seed.
+
+    A round before the first warms up and is not given.
+
+    Example:
+        >>> [sorted(times) for times in rounds({"a": list, "b": dict}, 2)]
+        [['a', 'b'], ['a', 'b']]
+    """
+    order, generator = list(steps), random.Random(seed)
+    for number in range(count + 1):
+        generator.shuffle(order)
+        seconds = {}
+        for name in order:
+            _wait(device)
+            start = time.perf_counter()
+            steps[name]()
+            _wait(device)
+            seconds[name] = time.perf_counter() - start
+        if number:
+            yield {name: seconds[name] for name in steps}
+
+
+def matmul(device: str = "cpu", precision: str = "32") -> tuple[Callable[[], torch.Tensor], int]:
+    """A product of two large square matrices, and its multiply-accumulates.
+
+    Example:
+        >>> product, macs = matmul()
+        >>> product().shape, macs == 1536**3
+        (torch.Size([1536, 1536]), True)
+    """
+    side = SIDE.get(device, LARGE)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    one, other = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
+    return lambda: one @ other, side**3
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.accelerator.synchronize()

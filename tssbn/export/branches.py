@@ -1,0 +1,199 @@
+"""Passes that part late: a network in which tasks share what their norm layers agree on.
+
+T tasks make T passes through one trunk. Where two tasks have the same norm layers from the input
+up to some point, their passes are one computation up to there. A *tree* says where they part: for
+each norm layer the groups of tasks that share it. :func:`branches` unrolls the trunk along a tree,
+into a plain network that computes whatever is common once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import fx, nn
+from torch.fx.node import map_arg
+
+from tssbn.export.plain import forget_rows, merged
+from tssbn.multitask import MultiTask
+from tssbn.norm import TaskSpecificNorm
+from tssbn.selection import selections
+
+__all__ = ["branches", "refine"]
+
+Partition = tuple[tuple[str, ...], ...]  # groups of tasks; every task is in one of them
+Tree = Mapping[str, Partition]  # by the name of a norm layer of the trunk
+
+
+def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
+    """Unroll a network along a tree: what is the same for several tasks is computed once.
+
+    Every value of the trunk has a partition of the tasks. That of the input is one group; that of
+    any other value is the common refinement of the partitions of all it is computed from and, where
+    a norm layer puts it out, of that layer's in the tree. It is computed once for each group. So
+    residual streams, skips and the indices of poolings part where they have to, and what comes
+    before the first split runs once for all.
+
+    A group's norm layer is an ordinary one. Its scale, bias, running mean and running variance are
+    the means over the members: it sees one stream of activations, somewhere between theirs, and not
+    a mixture of them, whose variance would have that of the means on top. From the second merged
+    layer on these statistics are a guess; :func:`torch.optim.swa_utils.update_bn` with training
+    images puts in their place those that the network has.
+
+    Everything else stays one module with its parameters, called once for each group. Modules
+    without a task-specific layer keep their own class; of the others only the steps remain, as they
+    are taken in the present mode of the trunk (``if self.training:`` is decided now).
+
+    Args:
+        net: a network with task-specific norm layers.
+        tree: groups of tasks for norm layers of the trunk, by name. A layer that is not named
+            splits nothing. With every task alone in the first layer the outputs are those of
+            ``net``; with ``{}`` one pass serves all heads.
+
+    Returns:
+        A network of its own in the same mode, with copies of the parameters. It maps the trunk's
+        input to the outputs by task and can be trained, pickled and exported; of this package there
+        is nothing in it but what heads and leaf modules are. The norm layer of a group is called
+        ``trunk.<layer>.<task>+<task>``.
+
+    Raises:
+        TypeError: ``net`` is no `tssbn.MultiTask`.
+        ValueError: the network has no task-specific layer, the tree names unknown layers or its
+            groups are no partition of the tasks, a task has "+" in its name, or torch.fx cannot
+            follow the trunk, as where a branch depends on values; names the module.
+
+    Example:
+        >>> import torch, tssbn
+        >>> from torch import nn
+        >>> trunk = nn.Sequential(
+        ...     nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+        ... )
+        >>> heads = {task: nn.Conv2d(4, 1, 1) for task in ("seg", "depth", "normal")}
+        >>> net = tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads).eval()
+        >>> merged = branches(net, {"1": (("seg", "depth"), ("normal",))})
+        >>> [name for name, layer in merged.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+        ['trunk.1.seg+depth', 'trunk.1.normal', 'trunk.3.seg+depth', 'trunk.3.normal']
+        >>> list(merged(torch.rand(2, 3, 9, 9)))
+        ['seg', 'depth', 'normal']
+    """
+    root, graph, layers = traced(net)
+    check_tree(tree, net.tasks, layers)
+    if awkward := [task for task in net.tasks if "+" in task]:
+        raise ValueError(f"tasks {awkward} have '+' in the name, which joins those of a group")
+
+    new = fx.Graph()
+    values: dict[fx.Node, dict[tuple[str, ...], fx.Node]] = {}  # what became of a node, by group
+    groups_of = {name: nn.Module() for name in layers}
+    for node in graph.nodes:
+        if node.op == "output":
+            break
+        partition: Partition = (net.tasks,)
+        for source in node.all_input_nodes:
+            partition = refine(partition, tuple(values[source]))
+        layer = layer_name(node) if node.op == "call_module" else None
+        if layer in layers:
+            partition = refine(partition, tree.get(layer, (net.tasks,)))
+        values[node] = {}
+        for group in partition:
+            values[node][group] = one = new.node_copy(node, _serving(group, values))
+            if layer in layers:
+                one.target = f"{node.target}.{'+'.join(group)}"
+                groups_of[layer].add_module("+".join(group), merged(layers[layer], group))
+
+    (features,) = node.args
+    outputs = {}
+    for task in net.tasks:
+        own = map_arg(features, _serving((task,), values))
+        outputs[task] = new.call_module(f"heads.{task}", (own,))
+    new.output(outputs)
+    for layer, of_groups in groups_of.items():
+        root.set_submodule(f"trunk.{layer}".rstrip("."), of_groups)
+    return fx.GraphModule(root, new, class_name="Branches")
+
+
+def refine(one: Partition, other: Partition) -> Partition:
+    """The common refinement of two partitions: two tasks stay together if they are so in both.
+
+    Example:
+        >>> refine((("a", "b", "c"), ("d",)), (("a",), ("b", "c", "d")))
+        (('a',), ('b', 'c'), ('d',))
+    """
+    meets = (tuple(task for task in group if task in set(by)) for group in one for by in other)
+    return tuple(group for group in meets if group)
+
+
+def check_tree(tree: Tree, tasks: tuple[str, ...], layers: Iterable[str]) -> None:
+    """Refuse unknown layers, and groups that are no partition of the tasks."""
+    if unknown := [name for name in tree if name not in layers]:
+        raise ValueError(
+            f"tree names {unknown}: the task-specific layers of the trunk are {list(layers)}"
+        )
+    for name, partition in tree.items():
+        groups = [() if isinstance(group, str) else tuple(group) for group in partition]
+        if not all(groups) or sorted(sum(groups, ())) != sorted(tasks):
+            raise ValueError(
+                f"tree[{name!r}]={partition!r} must be groups, tuples of names, in which each of "
+                f"the tasks {list(tasks)} is once"
+            )
+
+
+def traced(net: MultiTask) -> tuple[nn.Module, fx.Graph, dict[str, TaskSpecificNorm]]:
+    """A copy of trunk and heads, the graph of its trunk, its norm layers in the order they run."""
+    if not isinstance(net, MultiTask):
+        raise TypeError(f"net must be a tssbn.MultiTask, got a {type(net).__name__}")
+    if not selections(net.trunk):
+        raise ValueError("the trunk has no task-specific layer: one pass serves all tasks as it is")
+    root = _TrunkAndHeads(copy.deepcopy(net))
+    forget_rows(root.trunk)
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(root)
+    except Exception as error:  # whatever a forward trips over when tensors have no values
+        raise ValueError(
+            f"torch.fx cannot follow {tracer.inside}: {' '.join(str(error).split())}"
+        ) from error
+    calls = graph.find_nodes(op="call_module")
+    called = {layer_name(node): root.get_submodule(node.target) for node in calls}
+    layers = {name: part for name, part in called.items() if isinstance(part, TaskSpecificNorm)}
+    return root, graph, layers
+
+
+def layer_name(node: fx.Node) -> str:
+    """The name within the trunk of the module that is called; "" is the trunk."""
+    return node.target.removeprefix("trunk").removeprefix(".")
+
+
+class _TrunkAndHeads(nn.Module):
+    def __init__(self, net: MultiTask):
+        super().__init__()
+        self.trunk, self.heads = net.trunk, net.heads
+        self.training = net.training
+
+    def forward(self, x: Any) -> Any:
+        return self.trunk(x)
+
+
+class _Tracer(fx.Tracer):
+    """Looks into modules as far as there are task-specific layers in them."""
+
+    inside = "the trunk"  # where it is, for messages
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, TaskSpecificNorm) or not selections(module)
+
+    def call_module(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
+        around = self.inside
+        self.inside = f"{self.path_of_module(module)!r}, a {type(module).__name__}"
+        value = super().call_module(module, forward, args, kwargs)
+        self.inside = around
+        return value
+
+
+def _serving(group: tuple[str, ...], values: Mapping) -> Callable[[fx.Node], fx.Node]:
+    """Gives what became of a node for a group: the copy for the larger group it lies in."""
+
+    def pick(node: fx.Node) -> fx.Node:
+        return next(new for tasks, new in values[node].items() if group[0] in tasks)
+
+    return pick

@@ -1,0 +1,170 @@
+"""One task of a multi-task network as a network of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tssbn import pruning
+from tssbn.export.fold import fold, make_plain
+from tssbn.export.plain import merged
+from tssbn.multitask import MultiTask
+from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
+from tssbn.selection import TaskSelection, choose_tasks, tensors
+
+__all__ = ["task"]
+
+SLACK = 0.01  # what rounding may do to the outputs, half precision included
+
+
+def task(
+    net: MultiTask, name: str, threshold: float = 0.0, example: Tensor | None = None
+) -> nn.Sequential:
+    """The network of one task: plain PyTorch, at the price of the backbone without norm layers.
+
+    For a single task the gates and statistics of a converted trunk are constants. They are folded
+    into the convolutions and linear layers, see :func:`tssbn.export.fold`; what is left is the
+    trunk's own class and code with that task's head behind it. It can be pickled, saved, exported
+    by :func:`torch.export.export` and :func:`torch.onnx.export`, and knows nothing of this package
+    (but trunks and heads that are its own).
+
+    With a threshold, channels whose gate is below it are cut out before. A channel goes with its
+    norm layer, the filter that makes it and the weights that read it. Where channels meet in a sum,
+    as in residual networks, one goes if all that are added to it are closed, and what no open gate
+    lets through goes, too (:func:`tssbn.pruning.tie`). Of a layer whose gates are all below the
+    threshold the widest stays. Biases that an affine mode kept go with their channels.
+
+    Args:
+        net: a network of any norm mode, or with a trunk that was not converted.
+        name: of the task.
+        threshold: gates below it are closed, in [0, 1); 0 keeps all. Needs torch-pruning.
+        example: an input batch. Cutting channels needs one; without a threshold it serves to
+            compare the result with ``net(example)[name]``.
+
+    Returns:
+        ``nn.Sequential`` of ``trunk`` and ``head``, in eval mode, with parameters of its own;
+        without a threshold equal to ``net(x)[name]`` in eval mode, up to rounding.
+
+    Raises:
+        TypeError: ``net`` is no `tssbn.MultiTask`.
+        ValueError: an unknown task, a threshold outside [0, 1), or one above 0 without an example
+            or without gated BatchNorm layers; channels that cannot be cut, see
+            :func:`tssbn.pruning.remove`; or the result differs from the network on the example.
+        ImportError: there is a threshold and torch-pruning is not installed.
+
+    Example:
+        >>> import tssbn
+        >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> heads = {"seg": nn.Conv2d(8, 13, 1), "depth": nn.Conv2d(8, 1, 1)}
+        >>> net = tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads)
+        >>> task(net, "depth")
+        Sequential(
+          (trunk): Sequential(
+            (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+            (1): Identity()
+            (2): ReLU()
+          )
+          (head): Conv2d(8, 1, kernel_size=(1, 1), stride=(1, 1))
+        )
+    """
+    if not isinstance(net, MultiTask):
+        raise TypeError(
+            f"net must be a tssbn.MultiTask, got {type(net).__name__}: pass the network itself, "
+            "not what wraps it"
+        )
+    (name,) = choose_tasks((name,), net.tasks)
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold={threshold} must be in [0, 1), as gates are")
+    if threshold and example is None:
+        raise ValueError(f"threshold={threshold} cuts channels out, which needs an example input")
+
+    plain = unfolded(net, name)
+    if threshold:
+        plain = _cut(plain, gates(net, name), threshold, example)
+    single = fold(plain)
+    if example is not None and not threshold:
+        _compare(single, net, name, example)
+    return single
+
+
+def unfolded(net: MultiTask, name: str) -> nn.Sequential:
+    """Trunk and head of a task, in eval mode, with ordinary norm layers that are all there."""
+    single = copy.deepcopy(nn.Sequential(_parts(net, name))).eval()
+    made = {}
+    for layer in single.modules():
+        _forget_passes(layer)
+        if isinstance(layer, TaskSpecificNorm):
+            made[layer] = merged(layer, (name,))
+        elif isinstance(layer, SigmoidNorm):
+            make_plain(layer)
+    for module in single.modules():
+        for child, layer in module._modules.items():
+            module._modules[child] = made.get(layer, layer)  # wherever it is used
+    return single
+
+
+def gates(net: MultiTask, name: str) -> dict[str, Tensor]:
+    """The gates of a task's BatchNorm layers, by their names in the task's network; each (C,)."""
+    found = {}
+    for path, layer in nn.Sequential(_parts(net, name)).named_modules():
+        if isinstance(layer, _BatchNorm) and isinstance(layer, SigmoidNorm):
+            found[path] = layer.gamma.detach().sigmoid()
+        elif isinstance(layer, _BatchNorm) and isinstance(layer, TaskSigmoidNorm):
+            (row,) = layer.selection.indices(name)
+            found[path] = layer.gamma[row].detach().sigmoid()
+    return found
+
+
+def _parts(net: MultiTask, name: str) -> OrderedDict[str, nn.Module]:
+    return OrderedDict(trunk=net.trunk, head=net.heads[name])
+
+
+def _forget_passes(module: nn.Module) -> None:
+    """Take out the hooks that a conversion made."""
+    for kind, hooks in vars(module).items():
+        if kind.endswith("_hooks"):
+            for key in [key for key, hook in hooks.items() if _of_selection(hook)]:
+                del hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)
+
+
+def _of_selection(hook: Callable) -> bool:
+    hook = getattr(hook, "hook", hook)  # PyTorch wraps some
+    owners = (getattr(hook, "__self__", None), *getattr(hook, "args", ()))
+    return any(isinstance(owner, TaskSelection) for owner in owners)
+
+
+def _cut(
+    single: nn.Module, widths: dict[str, Tensor], threshold: float, example: Tensor
+) -> nn.Module:
+    if not widths:
+        raise ValueError(
+            f"threshold={threshold} has nothing to cut: there is no BatchNorm layer with gates of "
+            "this task (channels of a LayerNorm are normalised together, so none can go)"
+        )
+    masks = {}
+    for path, gate in widths.items():
+        masks[path] = gate >= threshold
+        masks[path][gate.argmax()] = True
+    return pruning.remove(single, pruning.tie(single, masks, example), example)
+
+
+@torch.no_grad()
+def _compare(single: nn.Module, net: MultiTask, name: str, example: Tensor) -> None:
+    """Raise if the two differ by more than rounding; torch.fx may have been led astray."""
+    outputs = tensors(single(example))
+    references = tensors(copy.deepcopy(net).eval()(example, (name,))[name])
+    for output, reference in zip(outputs, references, strict=True):
+        # In the mean over all values: rounding decides which of two equals a pooling takes.
+        difference, size = ((output - reference).norm(), reference.norm())
+        if not difference <= SLACK * size:
+            raise ValueError(
+                f"the network of {name!r} is off by {difference / size:.2g} on the example, "
+                "relative to its output: torch.fx saw another path through the trunk than the one "
+                "that runs"
+            )

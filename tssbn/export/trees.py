@@ -1,0 +1,233 @@
+"""Which tasks share which layers: trees for :func:`tssbn.export.branches`, and how to choose them.
+
+A tree starts with one trunk and ends with as many branches as the tasks need; tasks that have
+parted stay apart. Two ways to find one: :func:`agree` looks at gates and statistics and runs
+nothing, :func:`greedy` measures what each merger costs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from tssbn.export.branches import Partition, branches, refine, traced
+from tssbn.export.plain import effective
+from tssbn.multitask import MultiTask
+from tssbn.norm import TaskSpecificNorm
+from tssbn.training.cost import macs
+
+__all__ = ["Step", "agree", "differences", "greedy"]
+
+
+class Step(NamedTuple):
+    """A network on the way from T passes to fewer.
+
+    Attributes:
+        cost: multiply-accumulates for one image and all tasks.
+        loss: what was measured.
+        tree: who shares what.
+    """
+
+    cost: int
+    loss: float
+    tree: dict[str, Partition]
+
+
+def differences(net: MultiTask) -> dict[str, Tensor]:
+    """How far apart two tasks' norm layers are, as maps from one input, by layer.
+
+    In evaluation a norm layer is an affine map of each channel: y = a_t x + c_t with
+    a_t = w_t / s_t and c_t = b_t - a_t m_t, of scale w, bias b, running mean m and deviation s.
+    For an input with the mean m and variance v that the two tasks have on average, the
+    root of the mean over channels of (Δa m + Δc)² + Δa² v is how far the outputs are apart; it is
+    divided by that of the scales w, the size of what both put out.
+
+    Returns:
+        A (T, T) tensor for each task-specific layer, in the order in which they run; float64.
+
+    Raises:
+        ValueError: as :func:`tssbn.export.branches`.
+
+    Example:
+        >>> import tssbn
+        >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(1), ("seg", "depth"))
+        >>> _ = trunk.gamma.data.copy_(torch.logit(torch.tensor([[0.3], [0.4]])))
+        >>> net = tssbn.MultiTask(trunk, {task: torch.nn.ReLU() for task in ("seg", "depth")})
+        >>> differences(net)[""][0, 1].round(decimals=3)  # 0.1 / √(0.3²/2 + 0.4²/2)
+        tensor(0.2830, dtype=torch.float64)
+    """
+    _, _, layers = traced(net)
+    return {name: _apart(layer, net.tasks) for name, layer in layers.items()}
+
+
+def agree(net: MultiTask, tolerance: float) -> dict[str, Partition]:
+    """Tasks stay together for as long as their gates and statistics agree.
+
+    Layer by layer from the input, the tasks of each group of the layer before are clustered by
+    :func:`differences` with complete linkage: no two tasks of a group are further apart than the
+    tolerance. Once apart, they are apart for good. What a difference in an early layer does to
+    those that follow is not looked at.
+
+    Args:
+        net: a network with task-specific norm layers.
+        tolerance: 0 or more. At 0 only equals stay together; with infinity there is one trunk.
+
+    Returns:
+        The tree, with a partition for every task-specific layer in the order in which they run.
+
+    Raises:
+        ValueError: a negative tolerance; and as :func:`tssbn.export.branches`.
+
+    Example:
+        >>> import tssbn
+        >>> tasks = ("seg", "depth", "normal")
+        >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(4), tasks)
+        >>> net = tssbn.MultiTask(trunk, {task: torch.nn.ReLU() for task in tasks})
+        >>> _ = trunk.gamma.data[1].fill_(3)
+        >>> agree(net, 0)
+        {'': (('seg', 'normal'), ('depth',))}
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance={tolerance} must be 0 or more")
+    partition: Partition = (net.tasks,)
+    tree = {}
+    for name, apart in differences(net).items():
+        groups = []
+        for group in partition:
+            rows = [net.tasks.index(task) for task in group]
+            groups += _clusters(group, apart[rows][:, rows], tolerance)
+        tree[name] = partition = tuple(groups)
+    return tree
+
+
+def greedy(
+    net: MultiTask,
+    loss: Callable[[fx.GraphModule], float],
+    example: Tensor,
+    depths: Iterable[str] | None = None,
+    budget: float = 0,
+) -> list[Step]:
+    """From T passes to ever fewer: merge what costs the least loss for each MAC that it saves.
+
+    A move lets two groups, which are one up to some depth, stay together up to the next depth. The
+    best one is made, again and again. To find it not all are measured each time: those that looked
+    best last time are measured again, until one still is.
+
+    Args:
+        net: a network with task-specific norm layers.
+        loss: of a network as :func:`tssbn.export.branches` gives it, on images that are not those
+            of the test; may change it, say re-estimate its statistics.
+        example: a batch of inputs, for the cost.
+        depths: names of the norm layers at which tasks may part; all by default. The first layer
+            always is one. With fewer depths there are fewer and longer moves.
+        budget: go on until the network has no more MACs for an image; by default as far as it goes.
+
+    Returns:
+        The whole path, T passes first. Costs fall from step to step; a tree has the depths alone,
+        as a layer that is not named splits nothing.
+
+    Raises:
+        ValueError: unknown depths; and as :func:`tssbn.export.branches`.
+
+    Example:
+        >>> import tssbn
+        >>> from torch import nn
+        >>> parts = [nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)]
+        >>> heads = {task: nn.Conv2d(2, 1, 1) for task in ("seg", "depth")}
+        >>> net = tssbn.MultiTask(tssbn.task_specific(nn.Sequential(*parts), heads), heads)
+        >>> path = greedy(net, lambda merged: 0.0, torch.rand(1, 2, 1, 1))
+        >>> [step.cost for step in path], path[-1].tree["1"]
+        ([16, 12], (('seg', 'depth'),))
+    """
+    _, _, layers = traced(net)
+    names = (
+        list(layers) if depths is None else [depths] if isinstance(depths, str) else list(depths)
+    )
+    if unknown := [name for name in names if name not in layers]:
+        raise ValueError(f"depths names {unknown}: the task-specific layers are {list(layers)}")
+    places = [name for i, name in enumerate(layers) if i == 0 or name in names]
+
+    def step(partitions: list[Partition]) -> Step:
+        tree = dict(zip(places, partitions, strict=True))
+        merged = branches(net, tree).eval()
+        cost = macs(copy.deepcopy(merged).to("meta"), example.to("meta"))
+        return Step(cost, float(loss(merged)), tree)
+
+    partitions: list[Partition] = [tuple((task,) for task in net.tasks)] * len(places)
+    path = [step(partitions)]
+    rates: dict[tuple, float] = {}  # loss for each MAC saved, as last measured
+    while path[-1].cost > budget:
+        fresh: dict[tuple, Step] = {}
+        moves = dict(_moves(partitions, net.tasks))
+        while moves:
+            best = min(moves, key=lambda move: rates.get(move, -torch.inf))
+            if best in fresh:
+                break
+            fresh[best] = now = step(moves[best])
+            saved = path[-1].cost - now.cost
+            rates[best] = (now.loss - path[-1].loss) / saved if saved else torch.inf
+        if not moves or rates[best] == torch.inf:
+            break
+        partitions = moves[best]
+        path.append(fresh[best])
+    return path
+
+
+def _apart(layer: TaskSpecificNorm, tasks: Iterable[str]) -> Tensor:
+    """(T, T), see `differences`."""
+    values = [effective(layer, task) for task in tasks]
+
+    def rows(name: str, default: float) -> Tensor:
+        """(T, C)"""
+        each = [v.get(name, torch.full_like(v["weight"], default)) for v in values]
+        return torch.stack(each).detach().double().flatten(1)
+
+    scale, bias = rows("weight", 1.0), rows("bias", 0.0)
+    mean, variance = rows("running_mean", 0.0), rows("running_var", 1.0)
+    slope = scale / (variance + getattr(layer, "eps", 0.0)).sqrt()
+    shift = bias - slope * mean
+
+    def pairs(x: Tensor) -> tuple[Tensor, Tensor]:
+        """Difference and mean of every two rows, (T, T, C)."""
+        return x[:, None] - x, (x[:, None] + x) / 2
+
+    (slopes, _), (shifts, _) = pairs(slope), pairs(shift)
+    (_, mean), (_, variance), (_, power) = pairs(mean), pairs(variance), pairs(scale**2)
+    off = ((slopes * mean + shifts) ** 2 + slopes**2 * variance).mean(-1).sqrt()
+    return torch.where(off == 0, 0.0, off / power.mean(-1).sqrt())
+
+
+def _clusters(group: tuple[str, ...], apart: Tensor, tolerance: float) -> list[tuple[str, ...]]:
+    """Complete linkage: the nearest two clusters become one, as long as they are near enough."""
+    clusters = [[i] for i in range(len(group))]
+    apart = apart.clone().fill_diagonal_(torch.inf)
+    while len(clusters) > 1 and apart.min() <= tolerance:
+        i, j = sorted(divmod(int(apart.argmin()), len(clusters)))
+        apart[i] = apart[:, i] = torch.maximum(apart[i], apart[j])
+        stay = [k for k in range(len(clusters)) if k != j]
+        apart = apart[stay][:, stay]
+        clusters[i] += clusters.pop(j)
+    return [tuple(group[i] for i in sorted(cluster)) for cluster in clusters]
+
+
+def _moves(
+    partitions: list[Partition], tasks: tuple[str, ...]
+) -> Iterator[tuple[tuple, list[Partition]]]:
+    """Every move by depth and groups, and the partitions that it leads to."""
+    above: Partition = (tasks,)
+    for depth, partition in enumerate(partitions):
+        for i, one in enumerate(partition):
+            for other in partition[i + 1 :]:
+                together = tuple(task for task in tasks if task in one or task in other)
+                if len(refine((together,), above)) == 1:
+                    rest = tuple(group for group in partition if group not in (one, other))
+                    merged = (together, *rest)
+                    yield (
+                        (depth, one, other),
+                        [*partitions[:depth], merged, *partitions[depth + 1 :]],
+                    )
+        above = partition
