@@ -105,6 +105,7 @@ def main() -> None:
         "size": list(options.size),
         **records.environment(),
         "memory": {},
+        "network": {},
         "out_of_memory": [],
         "tasks_a_pass": {name: max(map(len, step.net.chunks())) for name, step in steps.items()},
         "macs": {name: step.macs() for name, step in steps.items()},

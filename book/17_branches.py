@@ -396,11 +396,12 @@ def draw(ax, tree, layers, tasks, marks=None):
     for depth, (before, now) in enumerate(pairwise(heights)):
         for y0, y1 in {(before[task], now[task]) for task in tasks}:
             ax.plot([depth, depth + 1], [y0, y1], color="#888888", lw=1.5)
-            ax.plot(depth + 1, y1, "o", ms=5, color=plots.COLORS["blue"])
+            ax.plot(depth + 1, y1, "o", ms=4, color=plots.COLORS["blue"])
     for task in tasks:
-        ax.text(len(layers) + 0.2, lane[task], task, va="center", fontsize=8)
+        place_of_name = 1.04 * len(layers), lane[task]
+        ax.text(*place_of_name, task, va="center", fontsize=7)
     ax.set(yticks=[], ylim=(len(tasks) - 0.5, -0.5))
-    ax.set_xlim(0, 1.5 * len(layers))
+    ax.set_xlim(0, 1.75 * len(layers))
     ax.set_xticks(marks or range(1, len(layers) + 1))
     ax.grid(visible=False)
 
@@ -436,14 +437,9 @@ def by_gates(net):
 
 
 def siblings(tree):
-    """The largest groups of the second half, at their last common layer."""
-    last = {
-        group: layer
-        for layer, partition in tree.items()
-        for group in partition
-        if 1 < len(group) < len(TASKS)
-    }
-    return sorted(last)
+    """All groups of several tasks, but not of all."""
+    groups = {group for partition in tree.values() for group in partition}
+    return sorted(group for group in groups if 1 < len(group) < len(TASKS))
 
 
 RIGHT = [("left", "left under 5"), ("right", "right under 5")]
@@ -454,7 +450,9 @@ for seed, (path, tree) in enumerate(zip(paths, gated, strict=True)):
 assert sum(siblings(path[-1].tree) == RIGHT for path in paths) >= 2
 
 # %% [markdown]
-# GATESTEXT
+# They say the same. `agree` has seen no image and no answer, only the gates and
+# statistics. So here the gates know who needs the same filters, up to the
+# depth at which it matters.
 #
 # ## What it costs
 #
@@ -498,8 +496,16 @@ live = pd.DataFrame(rows, columns=columns)
 by_name = live.groupby("network", sort=False)
 by_name[["cost", "merged", "trained on"]].mean().round(3)
 
+# %%
+after = by_name["trained on"].mean()
+assert after["four passes"] > after["tree by loss"] > after["one trunk"]
+assert after["tree by loss"] > after["the same, swapped"]
+
 # %% [markdown]
-# LIVETEXT
+# At well under half the cost the trees keep most of what separates four passes
+# from one trunk, as they are and trained on. The swapped tree, with the same
+# shape and the same cost, keeps less. (That all networks gain by training on
+# says that 150 steps are few; so they are compared among each other.)
 #
 # ## On rooms and faces
 #
@@ -597,3 +603,125 @@ for row, benchmark in enumerate(("rooms", "faces")):
         ax.set_xticks([1, len(layers)])
     axes[1, 1].set_xlabel("norm layer")
 plt.show()
+
+# %% [markdown]
+# TREESTEXT
+#
+# ## What the clock says
+#
+# A tree computes a group's step in a call of its own. Stacked passes
+# ({doc}`04_task_specific`) do the steps of all tasks in one. So half the
+# arithmetic is half the time only where the calls are large enough. The record
+# has the seconds of an inference of all tasks on one CPU core, every network
+# once in a round, as ratios to stacked passes of the same round:
+
+# %%
+clock = pd.DataFrame(records.read("branches/time.json")["rows"])
+clock["cost"] = clock["macs"].round(2)
+table = clock.pivot_table(
+    index=["benchmark", "network", "cost"],
+    columns="images",
+    values="ratio",
+    sort=False,
+)
+table.columns = [f"time, {n} image{'s' * (n > 1)}" for n in table.columns]
+for benchmark in "rooms", "faces":
+    assert table.loc[benchmark, "loss 0.5"].iloc[0, 1] < 0.7
+table.round(2)
+
+# %% [markdown]
+# With sixteen images the time follows the arithmetic, on rooms and on faces. With
+# a single image the twelve passes of the faces are faster stacked than in a
+# tree of half their cost: a dozen small calls take longer than a large one.
+#
+# ## Limits
+#
+# - Small networks, short training, three seeds. The miniatures' heads are a
+#   large part of the rooms' cost, and no tree saves any of it.
+# - The trees were chosen for networks that had been trained as passes, and then
+#   adapted. A tree that is known beforehand can be trained as such from the
+#   start; this was not tried.
+# - A mean of layers is the simplest way to merge them. Where two tasks use the
+#   same gate for opposite ends, it serves neither.
+# - {eq}`eq-apart` looks at one layer at a time, for an input that nobody has
+#   seen. It knows neither what an early difference does later, nor the heads.
+# - The greedy path is greedy. It never takes a merger back.
+# - A tree gives up two things that passes have: a task cannot be added with
+#   nothing but a row of gates, and one task alone costs the same as before.
+#
+# ## Exercises
+#
+# :::{exercise}
+# :label: ex-17-free
+# In all three trees the tasks part once more at the last norm layer. Share
+# that one, too: how many MACs does it save, and what does it cost? Why does the
+# greedy path never do it?
+# :::
+#
+# :::{solution} ex-17-free
+# :class: dropdown
+#
+# ```python
+# for net, path in zip(nets, paths, strict=True):
+#     tree = {name: p for name, p in path[-1].tree.items() if name != LAYERS[-1]}
+#     smaller = merged(net, tree)
+#     print(macs(smaller, image) - path[-1].cost, accuracy(smaller))
+# ```
+#
+# It saves nothing: after the last norm layer there are only the heads, and they
+# are one a task in any case. (The norm layer itself is not counted as MACs.) A
+# move that saves nothing has no loss *for each MAC saved*; it is never made.
+# :::
+#
+# :::{exercise}
+# :label: ex-17-wide
+# Let *a* part from *b* and *c* at `norm1` of the toy trunk, and *b* from the
+# others at `norm2`. Which groups does each step have? Work it out by
+# {eq}`eq-refinement` before you run the loop above.
+# :::
+#
+# :::{solution} ex-17-wide
+# :class: dropdown
+#
+# ```python
+# wide = {"norm1": (("a",), ("b", "c")), "norm2": (("a", "c"), ("b",))}
+# unrolled = branches(toy, wide)
+# steps = [n for n in unrolled.graph.nodes if n.op == "call_module"]
+# print(Counter(node.target.split(".")[1] for node in steps))
+# ```
+#
+# `stem` one; `norm1`, `deep` and `side` two, {a} and {b, c}; `norm2`, `last` and
+# `norm3` three. That the tree wants *a* and *c* together in `norm2` is in vain,
+# they parted at `norm1`.
+# :::
+#
+# :::{exercise}
+# :label: ex-17-mixture
+# Merge the first norm layer of `nets[0]` for all tasks, but give the merged
+# layer the variance of a mixture: the mean of the variances plus the variance of
+# the means. Does it matter? Try the last layer, too.
+# :::
+#
+# :::{solution} ex-17-mixture
+# :class: dropdown
+#
+# ```python
+# for name in LAYERS[0], LAYERS[-1]:
+#     layer = nets[0].trunk.get_submodule(name)
+#     means, variances = (
+#         layer._buffers[key] for key in ("running_mean", "running_var")
+#     )
+#     more = means.var(0, unbiased=False) / variances.mean(0)
+#     print(name, more.max().item())
+# ```
+#
+# In the first layer all tasks see the same activations, so their means are
+# equal and there is nothing to add. In the last one it would be a few per cent
+# of the variance of the channel in which it is most: here it hardly matters. In
+# principle it would be too much, as the merged layer sees one stream and not a
+# mixture of four.
+# :::
+#
+# ## What we learned
+#
+# - LEARNED

@@ -51,6 +51,7 @@ def test_a_relabelled_tree_is_another_one_of_the_same_form(study):
     assert other["a"] != TREE["a"] and set(other["b"]) == set(TREE["b"])
     assert sorted(map(len, other["a"])) == [1, 2]
     assert sorted(task for group in other["a"] for task in group) == ["x", "y", "z"]
+    assert study.relabelled({"b": TREE["b"]}, ("x", "y", "z"), 0) is None
 
 
 def test_a_tree_in_short_has_the_layers_at_which_somebody_parts(study):

@@ -10,7 +10,8 @@ from tssbn.training import command as training
 
 # What a wrong argument, a file or the machine can cause; anything else is a fault of ours.
 EXPECTED = (OSError, ValueError, ImportError, NotImplementedError, FloatingPointError, MemoryError)
-COMMANDS = (data, training, bench)  # modules with add(commands): a parser each, with `run` as its default
+# Modules with add(commands): a parser each, with `run` as its default.
+COMMANDS = (data, training, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -207,10 +207,12 @@ def remove(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn
         part.training = original.training  # tracing switched to eval mode
     for part, original in zip(small.parameters(), model.parameters(), strict=True):
         part.requires_grad_(original.requires_grad)
-    difference = (_outputs(small, example) - expected).abs().max()
-    if not difference <= 1e-3 * expected.abs().max():
+    # In the mean over all values: rounding decides which of two equals a pooling takes.
+    difference, size = (_outputs(small, example) - expected).norm(), expected.norm()
+    if not difference <= 0.01 * size:
         raise ValueError(
-            f"the smaller network is off by {difference:.2g} on the example: a removed channel "
+            f"the smaller network is off by {difference / size:.2g} on the example, relative to "
+            "its output: a removed channel "
             "still matters, as where the activation after its norm layer does not map 0 to 0"
         )
     return small
@@ -239,13 +241,16 @@ def tie(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> dict[
         ImportError: torch-pruning is not installed.
 
     Example:
-        >>> class Residual(nn.Sequential):
+        >>> class Residual(nn.ModuleDict):
         ...     def forward(self, x):
-        ...         return self[4](self[0:2](x) + self[2:4](x))
-        >>> conv = lambda: (nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
-        >>> net = Residual(*conv(), *conv(), nn.Conv2d(3, 1, 1))
-        >>> a, b = torch.tensor([True, False, False]), torch.tensor([False, True, False])
-        >>> tie(net, {"1": a, "3": b}, torch.rand(1, 1, 4, 4))["1"]
+        ...         return self["end"](self["a"](x) + self["b"](x))
+        >>> branches = {name: nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)) for name in "ab"}
+        >>> net = Residual({**branches, "end": nn.Conv2d(3, 1, 1)})
+        >>> masks = {
+        ...     "a.1": torch.tensor([True, False, False]),
+        ...     "b.1": torch.tensor([False, True, False]),
+        ... }
+        >>> tie(net, masks, torch.rand(1, 1, 4, 4))["a.1"]
         tensor([ True,  True, False])
     """
     _check(model, masks)

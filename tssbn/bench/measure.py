@@ -29,10 +29,10 @@ def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterato
     """
     plain = jobs["plain"]
     cell: dict[str, Any] = {"batch": plain.batch, "size": list(plain.size), **environment()}
-    cell |= {"memory": {}, "out_of_memory": []}
+    cell |= {"memory": {}, "network": {}, "out_of_memory": []}
     if memory:
-        cell["memory"]["one"] = peak(replace(plain, tasks=1, strategy="sequential"))
-        for name, job in jobs.items():
+        one = replace(plain, tasks=1, strategy="sequential")
+        for name, job in {"one": one, **jobs}.items():
             try:
                 cell["memory"][name] = peak(job)
             except MemoryError:
@@ -41,6 +41,9 @@ def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterato
         with numerics(plain.setting.precision):
             fit = [name for name in jobs if name not in cell["out_of_memory"]]
             steps = {name: jobs[name].step() for name in fit}
+            if memory:
+                held = {"one": one.step(), **steps}
+                cell["network"] = {name: step.mebibytes() for name, step in held.items()}
             cell["tasks_a_pass"] = {
                 name: max(map(len, step.net.chunks())) for name, step in steps.items()
             }

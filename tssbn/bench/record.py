@@ -12,14 +12,16 @@ One record is of one machine and setting, and holds networks, and for each the n
         "commit": "861fb32", "dirty": false, "versions": {...},
         "tasks_a_pass": {"stem": 3, "chunks:1": 1, ...},    # at most, by strategy
         "macs": {"plain": 3476029440, "stem": ...},         # of a step, by strategy
-        "memory": {"one": 50.2, "plain": 49.8, ...},        # peak, MiB; {} if not measured
+        "memory": {"one": 56.1, "plain": 55.9, ...},        # peak of a step, MiB; or {}
+        "network": {"one": 42.7, "plain": 42.7, ...},       # MiB that were there before
         "out_of_memory": [],                                # strategies that are left out
         "matmul": 3623878656,                               # MACs of the product of matrices
         "seconds": {"matmul": [...], "plain": [...], ...}   # by strategy, one for each round
        }}}}
 
-``"plain"`` is one pass of the backbone whatever the number of tasks, and ``"one"`` in the memory
-the converted network of one task.
+``"plain"`` is one pass of the backbone whatever the number of tasks, and ``"one"`` of the memory
+that of the converted network of one task. Memory is what a step adds to the network and the images,
+gradients included; the peak of all is its sum with ``"network"``.
 Entry ``i`` of all lists is round ``i``, so that ratios are taken round by round, see
 :func:`relative`.
 """
@@ -125,9 +127,13 @@ def put(record: dict[str, Any], network: str, tasks: int, cell: Mapping[str, Any
 def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
     """A network with so many tasks, as a table: a line for each strategy.
 
+    The peak memory of a step stands beside that of one task, alone and with that of the network.
+
     Example:
         >>> cell = {
-        ...     "batch": 8, "size": [64, 64], "matmul": 4e9, "memory": {}, "out_of_memory": [],
+        ...     "batch": 8, "size": [64, 64], "matmul": 4e9, "out_of_memory": [],
+        ...     "memory": {"one": 50.0, "plain": 50.0, "stem": 100.0},
+        ...     "network": {"one": 40.0, "plain": 40.0, "stem": 41.0},
         ...     "tasks_a_pass": {"plain": 1, "stem": 3}, "macs": {"plain": 3e9, "stem": 8e9},
         ...     "seconds": {"matmul": [0.1], "plain": [0.15], "stem": [0.36]},
         ... }
@@ -135,33 +141,31 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
         resnet18, 3 tasks, 8 images of 64x64
         of 3 plain steps: median [quartiles] of 1 round, 0.50 at the 80.0 GFLOP/s of a matmul
         <BLANKLINE>
-                                  ms  a pass  MiB  of one task  GMAC  GFLOP/s  of matmul
-        --------------------------------------------------------------------------------
-        plain                    150       1    -            -   3.0     40.0       50 %
-        stem   0.80 [0.80 0.80]  360       3    -            -   8.0     44.4       56 %
+                                  ms  a pass  MiB  of one  in all  GMAC  GFLOP/s  of matmul
+        -----------------------------------------------------------------------------------
+        plain                    150       1   50    1.00    1.00   3.0     40.0       50 %
+        stem   0.80 [0.80 0.80]  360       3  100    2.00    1.57   8.0     44.4       56 %
     """
-    lines = [["", "", "ms", "a pass", "MiB", "of one task", "GMAC", "GFLOP/s", "of matmul"]]
-    memory, one = cell["memory"], cell["memory"].get("one")
+    lines = [["", "", "ms", "a pass", "MiB", "of one", "in all", "GMAC", "GFLOP/s", "of matmul"]]
     for strategy, macs in cell["macs"].items():
         ratio = ""
         if strategy != "plain":
             low, median, high = relative(cell, strategy, tasks)
             ratio = f"{median:.2f} [{low:.2f} {high:.2f}]"
-        seconds, held = statistics.median(cell["seconds"][strategy]), memory.get(strategy)
+        seconds = statistics.median(cell["seconds"][strategy])
         lines.append(
             [
                 strategy,
                 ratio,
                 _number(1e3 * seconds),
                 str(cell["tasks_a_pass"][strategy]),
-                "-" if held is None else f"{held:.0f}",
-                "-" if held is None or not one else f"{held / one:.2f}",
+                *_memory(cell, strategy),
                 _number(macs / 1e9),
                 _number(2 * macs / seconds / 1e9),
                 f"{100 * share(cell, strategy).median:.0f} %",
             ]
         )
-    lines += [[name, "too little memory", *[""] * 7] for name in cell["out_of_memory"]]
+    lines += [[name, "too little memory", *[""] * 8] for name in cell["out_of_memory"]]
     height, width = cell["size"]
     count = len(cell["seconds"]["plain"])
     rate = 2 * cell["matmul"] / statistics.median(cell["seconds"]["matmul"]) / 1e9
@@ -171,6 +175,16 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
         f"{share(cell, 'plain').median:.2f} at the {_number(rate)} GFLOP/s of a matmul"
     )
     return "\n".join([title, caption, "", *_columns(lines)])
+
+
+def _memory(cell: Mapping[str, Any], strategy: str) -> list[str]:
+    """Of a step, its ratio to that of one task, and the ratio with the networks added."""
+    step, net = cell["memory"], cell["network"]
+    if step.get(strategy) is None or step.get("one") is None:
+        return ["-"] * 3
+    alone = step[strategy] / step["one"]
+    whole = (step[strategy] + net[strategy]) / (step["one"] + net["one"])
+    return [f"{step[strategy]:.0f}", f"{alone:.2f}", f"{whole:.2f}"]
 
 
 def _by_round(cell: Mapping[str, Any], value: Callable[[dict[str, float]], float]) -> Spread:

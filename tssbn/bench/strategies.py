@@ -136,6 +136,11 @@ class Step:
                 loss = sum(features.square().mean() for features in outputs.values())
             loss.backward()
 
+    def mebibytes(self) -> float:
+        """MiB of the network's parameters and buffers, and of the images."""
+        held = [*self.net.parameters(), *self.net.buffers(), self.images]
+        return sum(tensor.nbytes for tensor in held) / 2**20
+
     def macs(self) -> int:
         """Multiply-accumulates of the whole step; computes nothing.
 

@@ -100,11 +100,20 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
             if layer in layers:
                 one.target = f"{node.target}.{'+'.join(group)}"
                 groups_of[layer].add_module("+".join(group), merged(layers[layer], group))
+        target = _changed_in_place(node, root)
+        if target is not None and len(partition) > len(values[target]):
+            for group, one in values[node].items():  # each group changes a copy of its own
+                common = _serving(group, values)(target)
+                with new.inserting_before(one):
+                    one.replace_input_with(common, new.call_method("clone", (common,)))
+            values[target] = values[node]
 
     (features,) = node.args
     outputs = {}
     for task in net.tasks:
         own = map_arg(features, _serving((task,), values))
+        if any(getattr(part, "inplace", False) for part in root.heads[task].modules()):
+            own = map_arg(own, lambda node: new.call_method("clone", (node,)))
         outputs[task] = new.call_module(f"heads.{task}", (own,))
     new.output(outputs)
     for layer, of_groups in groups_of.items():
@@ -188,6 +197,19 @@ class _Tracer(fx.Tracer):
         value = super().call_module(module, forward, args, kwargs)
         self.inside = around
         return value
+
+
+def _changed_in_place(node: fx.Node, root: nn.Module) -> fx.Node | None:
+    """What a step writes to, if it is its first input."""
+    if node.op == "call_module":
+        changes = getattr(root.get_submodule(node.target), "inplace", False)
+    elif node.op == "call_method":
+        changes = node.target.endswith("_")
+    else:
+        name = getattr(node.target, "__name__", "")
+        changes = node.kwargs.get("inplace") or name.endswith("_")
+    first = node.args[0] if node.args else None
+    return first if changes and isinstance(first, fx.Node) else None
 
 
 def _serving(group: tuple[str, ...], values: Mapping) -> Callable[[fx.Node], fx.Node]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -15,6 +16,8 @@ from torch import distributed as dist
 __all__ = ["PRECISIONS", "average", "first", "launch", "numerics"]
 
 T = TypeVar("T")
+
+MESSAGE = 2**20  # numbers that fill one
 
 PRECISIONS = {  # as Fabric calls them
     "32": "32-true",
@@ -27,7 +30,7 @@ PRECISIONS = {  # as Fabric calls them
 def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
     """Start what is to run, on one device or, as one process for each, on several.
 
-    Under torchrun its processes are taken, whatever ``devices`` says.
+    Under torchrun, and SLURM's srun, their processes are taken, whatever ``devices`` says.
 
     Raises:
         ValueError: unknown precision, or one that the device has not; a GPU where there is none.
@@ -40,6 +43,9 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
     if dist.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    elif SLURMEnvironment.detect():  # of srun, which starts the processes as torchrun does
+        devices = int(os.environ.get("SLURM_NTASKS_PER_NODE", "1"))
+        nodes = int(os.environ.get("SLURM_NNODES", "1"))
     elif devices == "auto":
         devices = 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
     with warnings.catch_warnings():
@@ -84,13 +90,31 @@ def numerics(precision: str) -> Iterator[None]:
 
 @torch.no_grad()
 def average(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
-    """Make each tensor the mean of the processes', in one exchange."""
-    if fabric.world_size == 1 or not (tensors := list(tensors)):
+    """Make each tensor the mean of the processes', in messages of a few MiB."""
+    if fabric.world_size == 1:
         return
-    flat = fabric.all_reduce(torch.cat([tensor.flatten() for tensor in tensors]), reduce_op="mean")
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    for tensor, mean in zip(tensors, parts, strict=True):
-        tensor.copy_(mean.view_as(tensor))
+    sent = []
+    for parts in _messages(tensors):
+        flat = torch.cat([part.flatten() for part in parts])
+        sent.append((parts, flat, dist.all_reduce(flat, async_op=True)))
+    for parts, flat, work in sent:
+        work.wait()
+        means = flat.div_(fabric.world_size).split([part.numel() for part in parts])
+        for part, mean in zip(parts, means, strict=True):
+            part.copy_(mean.view_as(part))
+
+
+def _messages(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours together; the memory of one large message would be fetched anew every time."""
+    parts, size = [], 0
+    for tensor in tensors:
+        parts.append(tensor)
+        size += tensor.numel()
+        if size >= MESSAGE:
+            yield parts
+            parts, size = [], 0
+    if parts:
+        yield parts
 
 
 def first(fabric: Fabric, action: Callable[[], T]) -> T | None:
