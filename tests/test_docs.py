@@ -32,7 +32,9 @@ WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra
 
 def load(name):
     """The module, or a skip where what it or its examples need is not installed."""
-    trainer = name.startswith(("tssbn.baselines", "tssbn.benchmarks", "tssbn.training."))
+    trainer = name.startswith(
+        ("tssbn.baselines", "tssbn.bench.", "tssbn.benchmarks", "tssbn.training.")
+    )
     for needed in NEEDS.get(name, WHOLE if trainer else ()):
         pytest.importorskip(needed)
     return importlib.import_module(name)

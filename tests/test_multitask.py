@@ -339,7 +339,7 @@ def test_what_waits_is_normalised_once_and_counted_once():
 
 
 def test_a_deep_fresh_network_hides_no_mistake():
-    """In eval mode its signal fades, and a gate on the wrong side of a convolution changes nothing."""
+    """In eval mode its signal fades, and a gate behind the convolution makes no difference."""
     blocks = [
         layer
         for _ in range(12)

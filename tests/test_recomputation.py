@@ -9,7 +9,9 @@ from torch import nn
 from torchvision.models import resnet18
 
 import tssbn
+from tssbn import export
 from tssbn.networks.segnet import SegNet
+from tssbn.recomputation import Recomputed
 
 TASKS = ("seg", "depth", "normal")
 
@@ -115,3 +117,17 @@ def test_trunks_that_share_statistics_are_refused():
     net = network(resnet18(), norm="affine")
     with pytest.raises(ValueError, match="statistics that the tasks share"):
         tssbn.recompute(net.trunk, ["layer1"])
+
+
+def test_what_is_exported_recomputes_nothing():
+    trunk, parts = trunk_and_parts("segnet")
+    net, x = network(trunk), torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    tssbn.recompute(net.trunk, parts)
+    expected = net.eval()(x)
+    single = export.task(net, "depth")
+    tree = export.branches(net, {"encoder.2.0.1": tuple((task,) for task in TASKS)})
+    for model in single, tree:
+        assert not any(isinstance(module, Recomputed) for module in model.modules())
+    torch.testing.assert_close(single(x), expected["depth"])
+    assert list(tree(x)) == list(TASKS)
+    assert isinstance(net.trunk.encoder[0], Recomputed)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from tssbn.export.plain import forget_rows, merged
+from tssbn.export.plain import forget_passes, merged
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
 from tssbn.selection import selections
@@ -154,7 +154,7 @@ def traced(net: MultiTask) -> tuple[nn.Module, fx.Graph, dict[str, TaskSpecificN
     if not selections(net.trunk):
         raise ValueError("the trunk has no task-specific layer: one pass serves all tasks as it is")
     root = _TrunkAndHeads(copy.deepcopy(net))
-    forget_rows(root.trunk)
+    forget_passes(root.trunk)
     tracer = _Tracer()
     try:
         graph = tracer.trace(root)

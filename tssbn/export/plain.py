@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tssbn.norm import SharedStatisticsNorm, TaskSpecificNorm
+from tssbn.recomputation import Recomputed
 from tssbn.selection import TaskSelection
 
-__all__ = ["effective", "forget_rows", "merged"]
+__all__ = ["effective", "forget_passes", "merged"]
 
 
 def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
@@ -48,7 +49,7 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     """
     each = [effective(layer, task) for task in tasks]
     plain = copy.deepcopy(layer)
-    forget_rows(plain)
+    forget_passes(plain)
     plain.__class__ = type(layer).__bases__[1]
     for name in ("gamma", "beta", "scale", "weight", "bias", "selection", "channels_apart"):
         for kind in plain._parameters, plain._buffers, plain.__dict__:
@@ -66,15 +67,28 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     return plain
 
 
-def forget_rows(model: nn.Module) -> None:
-    """Take out, in place, the hooks by which images are repeated for each task."""
+def forget_passes(model: nn.Module) -> None:
+    """Take out, in place, what a conversion hung on the modules, and what `recompute` made of them.
+
+    Example:
+        >>> import tssbn
+        >>> layer = tssbn.task_specific(nn.BatchNorm1d(2), ("seg", "depth"))
+        >>> forget_passes(layer)
+        >>> len(layer._forward_pre_hooks)
+        0
+    """
     for module in model.modules():
-        hooks = module._forward_pre_hooks
-        ours = [k for k, hook in hooks.items() if isinstance(_owner(hook), TaskSelection)]
-        for key in ours:
-            del hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
+        for kind, hooks in vars(module).items():
+            if kind.endswith("_hooks"):
+                for key in [key for key, hook in hooks.items() if _of_selection(hook)]:
+                    del hooks[key]
+                    module._forward_pre_hooks_with_kwargs.pop(key, None)
+        if isinstance(module, Recomputed):
+            module.__class__ = type(module).__bases__[1]
+            del module.tasks_now
 
 
-def _owner(hook: Callable) -> object:
-    return getattr(hook, "__self__", None)
+def _of_selection(hook: Callable) -> bool:
+    hook = getattr(hook, "hook", hook)  # PyTorch wraps some
+    owners = (getattr(hook, "__self__", None), *getattr(hook, "args", ()))
+    return any(isinstance(owner, TaskSelection) for owner in owners)

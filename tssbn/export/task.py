@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn import pruning
 from tssbn.export.fold import fold, make_plain
-from tssbn.export.plain import merged
+from tssbn.export.plain import forget_passes, merged
 from tssbn.multitask import MultiTask
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
-from tssbn.selection import TaskSelection, choose_tasks, tensors
+from tssbn.selection import choose_tasks, tensors
 
 __all__ = ["task"]
 
@@ -95,9 +94,9 @@ def task(
 def unfolded(net: MultiTask, name: str) -> nn.Sequential:
     """Trunk and head of a task, in eval mode, with ordinary norm layers that are all there."""
     single = copy.deepcopy(nn.Sequential(_parts(net, name))).eval()
+    forget_passes(single)
     made = {}
     for layer in single.modules():
-        _forget_passes(layer)
         if isinstance(layer, TaskSpecificNorm):
             made[layer] = merged(layer, (name,))
         elif isinstance(layer, SigmoidNorm):
@@ -122,21 +121,6 @@ def gates(net: MultiTask, name: str) -> dict[str, Tensor]:
 
 def _parts(net: MultiTask, name: str) -> OrderedDict[str, nn.Module]:
     return OrderedDict(trunk=net.trunk, head=net.heads[name])
-
-
-def _forget_passes(module: nn.Module) -> None:
-    """Take out the hooks that a conversion made."""
-    for kind, hooks in vars(module).items():
-        if kind.endswith("_hooks"):
-            for key in [key for key, hook in hooks.items() if _of_selection(hook)]:
-                del hooks[key]
-                module._forward_pre_hooks_with_kwargs.pop(key, None)
-
-
-def _of_selection(hook: Callable) -> bool:
-    hook = getattr(hook, "hook", hook)  # PyTorch wraps some
-    owners = (getattr(hook, "__self__", None), *getattr(hook, "args", ()))
-    return any(isinstance(owner, TaskSelection) for owner in owners)
 
 
 def _cut(
