@@ -320,6 +320,42 @@ def test_gates_do_not_wait_past_what_they_do_not_commute_with(after):
     assert waiting(after, nn.Identity(), nn.Identity())[1] == "2"
 
 
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.inner = function, nn.Identity()
+
+    def forward(self, x):
+        return self.inner(self.function(x))
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        nn.ReLU6(),  # x̂ of the example stays below 6
+        Function(nn.functional.relu6),
+        Function(lambda x: x.clamp(-8, 8)),
+        nn.Conv2d(6, 6, 1, bias=False),  # made with zeros
+        nn.Conv2d(6, 6, 1, groups=6, bias=False),
+    ],
+)
+def test_gates_do_not_wait_past_what_only_seems_to_commute(after):
+    for parameter in after.parameters():
+        nn.init.zeros_(parameter)
+    first = nn.BatchNorm2d(6)
+    trunk = nn.Sequential(nn.Conv2d(3, 6, 3), first, after, nn.Identity(), nn.BatchNorm2d(6))
+    net = tssbn.MultiTask(
+        tssbn.task_specific(trunk.to(DEVICE, DTYPE), TASKS), {task: nn.Identity() for task in TASKS}
+    )
+    assert net.share_stem(images()) == "2"
+
+
+def test_the_first_layer_called_by_itself_does_not_wait():
+    net, _ = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
+    with tssbn.select(net.trunk, net.tasks), pytest.raises(RuntimeError, match="not a part of it"):
+        net.trunk[1](torch.rand(4, 6, 3, 3, device=DEVICE, dtype=DTYPE))
+
+
 def test_gates_of_other_layers_than_the_papers_do_not_wait():
     assert waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), momentum=None)[1] == "1"
     pretrained = nn.BatchNorm2d(6)

@@ -111,6 +111,14 @@ def test_bad_parts_are_refused(parts, message):
         tssbn.recompute(net.trunk, parts)
 
 
+def test_parts_that_are_never_called_are_refused():
+    net = network(SegNet(2))
+    with pytest.raises(ValueError, match="'encoder' is a ModuleList, which is never called"):
+        tssbn.recompute(net.trunk, ["encoder"])
+    with pytest.raises(ValueError, match="names='encoder' is one string"):
+        tssbn.recompute(net.trunk, "encoder")
+
+
 def test_trunks_that_share_statistics_are_refused():
     with pytest.raises(ValueError, match="0 sets of task-specific layers"):
         tssbn.recompute(resnet18(), ["layer1"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,11 @@ from tssbn.selection import check_tasks, choose_tasks, selections, tensors
 __all__ = ["MultiTask"]
 
 PASS_BYTES = 32 * 2**20  # from which on an allocation of glibc is never kept for reuse
+COMMUTE = (  # with a positive factor for each channel; dropout draws once for all tasks
+    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Dropout, nn.Dropout2d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
+)
 ENOUGH = 16  # values of a channel from which a trial takes a mean and a variance
 
 
@@ -106,9 +112,9 @@ class MultiTask(nn.Module):
         Small convolutions leave most of a machine idle, and stacked tasks fill it. Once it is full
         a larger pass gains nothing, costs memory, and on a CPU loses: the usual allocator of Linux
         gives tensors of 32 MiB and more back at once, and fresh pages are slow to come by. So a
-        pass takes as many tasks as keep the largest output of their layers below 32 MiB, or all
-        where BatchNorm layers have statistics that the tasks of a pass share. (Measured on a CPU; a
-        GPU may want another number, which `tasks_per_pass` sets.)
+        pass takes as many tasks as keep the largest output of their norm layers below 32 MiB, or
+        all where BatchNorm layers have statistics that the tasks of a pass share. (Measured on a
+        CPU; a GPU may want another number, which `tasks_per_pass` sets.)
 
         Raises:
             RuntimeError: `share_stem` has not yet seen an example.
@@ -217,6 +223,8 @@ class MultiTask(nn.Module):
         Raises:
             ValueError: As `check`, whose comparison it begins with.
         """
+        if self._selection is not None:
+            self._part_at("")
         with _Trial(self, example) as trial:
             trial.insist()
             for name in (*_outwards(trial.order[0]), ""):
@@ -225,7 +233,7 @@ class MultiTask(nn.Module):
                     break
             if name == trial.order[0] and self._layers()[name].can_wait:
                 name = self._part_late(trial, name)
-            trial.fits()
+            trial.insist()
             self._row_bytes = trial.largest // (trial.images * len(self.tasks))
         self._selection.checked = True
         if self.tasks_per_pass is None:
@@ -236,13 +244,21 @@ class MultiTask(nn.Module):
         self._selection.expand_at(self.trunk.get_submodule(name), self.trunk, waiting)
 
     def _part_late(self, trial: _Trial, first: str) -> str:
-        """The last module in front of which the gates of the first layer may act."""
+        """The last module in front of which the gates of the first layer may act.
+
+        By value alone commuting cannot be told: a convolution may have been made with zeros, and a
+        ReLU6 be fed nothing above 6. So the modules on the way are of known kinds, and what is no
+        module gets x̂ a thousand times as large.
+        """
         layer, last = self._layers()[first], first
-        for name in trial.order[1:]:
-            self._part_at(name, layer)
-            if not trial.fits():
-                break
-            last = name
+        with trial.loud(layer):
+            for name in trial.order[1:]:
+                self._part_at(name, layer)
+                if not trial.fits():
+                    break
+                last, module = name, self.trunk.get_submodule(name)
+                if not (isinstance(module, COMMUTE) or next(module.children(), None)):
+                    break
         self._part_at(last, None if last == first else layer)
         return last
 
@@ -295,9 +311,7 @@ class _Trial:
             module.register_forward_pre_hook(partial(self._see, name))
             for name, module in self.trunk.named_modules()
         ]
-        self.hooks += [
-            layer.register_forward_hook(self._measure) for layer in self.layers.values()
-        ]
+        self.hooks += [layer.register_forward_hook(self._measure) for layer in self.layers.values()]
         try:
             self.separate = [self.run(task) for task in range(len(self.selection.names))]
         except BaseException:
@@ -305,6 +319,17 @@ class _Trial:
             raise
         self.order = self.begun
         return self
+
+    @contextmanager
+    def loud(self, layer: nn.Module) -> Iterator[None]:
+        """Compare passes in which what this layer puts out is a thousand times as large."""
+        hook, usual = layer.register_forward_hook(lambda *args: 1000 * args[-1]), self.separate
+        try:
+            self.separate = [self.run(task) for task in range(len(self.selection.names))]
+            yield
+        finally:
+            hook.remove()
+            self.separate = usual
 
     def __exit__(self, *_: object) -> None:
         for hook in self.hooks:
@@ -317,7 +342,7 @@ class _Trial:
         specific = isinstance(module, TaskSpecificNorm)
         if specific:
             x, tasks = args[0], len(self.selection.tasks)
-            parted = tasks == 1 or self.selection.images is not None
+            parted = tasks == 1 or bool(self.selection.images)
             self.seen.append(x.flatten(1).norm(dim=1) if parted else None)
             if isinstance(module, _BatchNorm) and "running_mean" in module._owned:
                 values = x.numel() // x.shape[1] // (tasks if parted else 1)
@@ -326,7 +351,7 @@ class _Trial:
             self.begun.append(name)
 
     def _measure(self, module: nn.Module, args: tuple, y: Tensor) -> None:
-        if self.selection.images is not None:
+        if self.selection.images:
             self.largest = max(self.largest, y.numel() * y.element_size())
 
     @torch.no_grad()
@@ -345,10 +370,11 @@ class _Trial:
             raise ValueError(
                 f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
                 "mixes rows of a batch, so run it with tasks_per_pass=1"
-            )
+            ) from self.error
 
     def fits(self) -> bool:
         """Whether all tasks stacked, as they part now, give what separate passes gave."""
+        self.error: Exception | None = None
         try:
             stacked = self.run(*range(len(self.selection.names)))
             pairs = [
@@ -361,7 +387,10 @@ class _Trial:
                 for one, *others in zip(stacked, *self.separate, strict=True)
                 if one is not None
             ]
-        except Exception:  # whatever it is, rows did not fit
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever it is, rows did not fit
+            self.error = error
             return False
         return bool(pairs) and all(_agree(one, other) for one, other in pairs)
 

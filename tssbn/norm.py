@@ -230,7 +230,7 @@ class TaskSigmoidNorm(_OwnStatistics):
 
     def forward(self, x: Tensor) -> Tensor:
         now = self.selection
-        if now.waiting is not self or now.images is not None or len(now.tasks) == 1:
+        if now.waiting is not self or now.images != 0 or len(now.tasks) == 1:
             return super().forward(x)
         # The tasks have not parted yet: they see the same x, so that x̂ is the same for all.
         batch_statistics = self.training or self._buffers["running_mean"] is None

@@ -28,8 +28,8 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
 
     Raises:
         ValueError: If the trunk has no task-specific layer; or a part is unknown, chosen twice, a
-            norm layer itself, or has a BatchNorm whose statistics the tasks share, which would be
-            updated twice.
+            norm layer itself, never called (as a ModuleList is), or has a BatchNorm whose
+            statistics the tasks share, which would be updated twice.
 
     Example:
         >>> import torch, tssbn
@@ -44,6 +44,8 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
             f"{type(trunk).__name__} has {len(found)} sets of task-specific layers: convert it in "
             "one call of tssbn.task_specific first"
         )
+    if isinstance(names, str):
+        raise ValueError(f"names={names!r} is one string: pass a sequence, [{names!r}]")
     modules, chosen = dict(trunk.named_modules()), list(names)
     for name in chosen:
         if chosen.count(name) > 1:
@@ -61,6 +63,11 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
                     f"{path!r}, a {type(module).__name__}, has statistics that the tasks share, "
                     "which would be updated twice"
                 )
+        if type(modules[name]).forward is nn.Module.forward:
+            raise ValueError(
+                f"{name!r} is a {type(modules[name]).__name__}, which is never called: choose what "
+                "is in it"
+            )
         if isinstance(modules[name], TaskSpecificNorm):
             raise ValueError(f"{name!r} is a single layer: choose the block around it")
     for name in chosen:

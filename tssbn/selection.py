@@ -55,7 +55,7 @@ class _Now(threading.local):
 
     def __init__(self):  # runs once in each thread; class attributes would upset torch.compile
         self.tasks: tuple[int, ...] = ()
-        self.images: int | None = None
+        self.images: int | None = None  # 0 where the network runs and nothing is expanded yet
         self.again = False
 
 
@@ -90,7 +90,7 @@ class TaskSelection:
 
     @property
     def images(self) -> int | None:
-        """B, the rows at the point where they were last expanded; None before it."""
+        """B, the rows at the point where they were expanded; 0 before it, None outside."""
         return self._now.images
 
     @property
@@ -123,14 +123,14 @@ class TaskSelection:
 
     def begin(self, module: nn.Module, args: tuple) -> None:
         """Forward pre-hook of the network: nothing is expanded yet."""
-        self._now.images = None
+        self._now.images = 0
 
     def expand(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Forward pre-hook of the entry: repeat every image once for each running task.
 
         All tensors but scalars must have the images in dimension 0.
         """
-        if self.images is not None:
+        if self.images:
             return None
         found = [v for v in tensors((args, kwargs)) if v.ndim]
         if not found:
@@ -150,7 +150,7 @@ class TaskSelection:
         """(B, ...) -> (B·T, ...), times (T, C) gates if there are any."""
         if not _has_rows(v):
             return v
-        if self.images is None:
+        if not self.images:
             self._now.images = v.shape[0]
         if v.shape[0] != self.images:
             raise ValueError(
@@ -169,7 +169,7 @@ class TaskSelection:
             return rows, 1, 1
         if rows == 0:
             return 0, tasks, 1
-        if images is None or rows % (images * tasks):
+        if not images or rows % (images * tasks):
             raise RuntimeError(
                 f"{rows} rows reached a task-specific layer, not a multiple of images x tasks = "
                 f"{images} x {tasks}: call the converted module itself, which stacks the tasks, "

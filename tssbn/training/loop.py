@@ -1,5 +1,6 @@
 """Training: any method on any benchmark, on any device, to a network and a record."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -83,7 +84,7 @@ def train(
         precision: ``"32"``; ``"tf32"``, 32 bits whose products have 10 bits of mantissa;
             ``"bf16"`` and ``"16"``, mixed with 32 bits by autocast.
         accelerator: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-        devices: how many, or ``"auto"`` for all; under torchrun, what it started.
+        devices: how many, or ``"auto"`` for all; under torchrun and srun, what they started.
         compile: use torch.compile.
         channels_last: keep images and filters in this memory format.
         angles: every so many steps the cosines between the tasks' gradients are written into the
@@ -199,7 +200,8 @@ class _Training:
         outputs = {name: task.outputs for name, task in self.tasks.items()}
         self.net = method.build(benchmark.network, outputs, **_taken(run, method.build))
         if isinstance(self.net, MultiTask) and selections(self.net):
-            self.net.tasks_per_pass = recipe.tasks_per_pass or self.net.paying(recipe.batch)
+            images = math.ceil(recipe.batch / fabric.world_size)
+            self.net.tasks_per_pass = recipe.tasks_per_pass or self.net.paying(images)
         form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
         self.net.to(memory_format=form)
         optimiser = recipe.make_optimiser(
