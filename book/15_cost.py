@@ -35,6 +35,7 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import warnings
 from collections import Counter
+from itertools import cycle
 from statistics import median
 
 warnings.filterwarnings(
@@ -393,7 +394,7 @@ _, axes = plt.subplots(1, 2, figsize=(7, 3.8), sharey=True)
 for ax, way in zip(axes, (OURS, CONTROL), strict=True):
     ax.axhline(1, color="#888888", lw=1)
     for (name, cells), color in zip(
-        found.items(), plots.COLORS.values(), strict=False
+        found.items(), cycle(plots.COLORS.values()), strict=False
     ):
         low, middle, high = zip(
             *(relative(cell, way, t) for t, cell in cells.items()), strict=True
@@ -438,12 +439,15 @@ for name, cells in found.items():
 pd.DataFrame(rows).T
 
 # %%
+checked = 0
 for name, cells in found.items():
-    t, cell = max(cells.items())
-    ours, control = (relative(cell, way, t) for way in (OURS, CONTROL))
-    assert ours.median < 1.02 * control.median, name
+    for t, cell in cells.items():
+        ours, control = (relative(cell, way, t) for way in (OURS, CONTROL))
+        assert t == 1 or ours.median < 1.02 * control.median, (name, t)
+        checked += t > 1
 assert relative(found["resnet18"][3], OURS, 3).median < 0.9
-print("never slower than T passes; ResNet-18, three tasks: below 0.9")
+print("never over 1.02 of T passes, in", checked, "cases; ResNet-18, three")
+print("tasks: below 0.9")
 
 # %% [markdown]
 # The two rates are in floating-point operations, two to a MAC. Read the table by
@@ -672,7 +676,7 @@ print({batch: net.paying(batch) for batch in (8, 32, 128, 512)})
 # the norm layer.
 #
 # **How many share a pass.** As many as pay. With $s$ the bytes of the largest
-# input of a layer, for one image and one task, a pass takes
+# output of a norm layer, for one image and one task, a pass takes
 #
 # $$
 # k = \max\Bigl(1, \Bigl\lfloor \frac{32\,\mathrm{MiB} - 1}{B s}
@@ -680,16 +684,40 @@ print({batch: net.paying(batch) for batch in (8, 32, 128, 512)})
 # $$ (eq-cost-paying)
 #
 # tasks, at most all, and the passes are made about equally large. Below that
-# size stacking fills an idle machine. Above it a larger pass gains nothing on
-# our CPU and even loses: tensors of 32 MiB and more are given back to the system
-# at once by the usual allocator of Linux, and taken anew they cost a visit for
-# each page. The number is a property of that machine. `tasks_per_pass`, of
+# size stacking fills an idle machine. Above it a larger pass may even lose:
+# tensors of 32 MiB and more are given back to the system at once by the usual
+# allocator of Linux, and taken anew they cost a visit for each page. Where the
+# record has networks for which the rule stops short of all tasks, it shows what
+# more would have brought:
+
+# %% tags=["hide-input"]
+WAYS = {"chunks:1": 1, "chunks:5": 5, "auto": "rule", "stem": "all"}
+rows = {}
+for name, cells in found.items():
+    t, cell = max(cells.items())
+    if cell["tasks_a_pass"]["auto"] < t:
+        rows[f"{TITLES[name]}, T = {t}"] = {
+            f"tasks a pass: {size}": f"{relative(cell, way, t).median:.2f}"
+            for way, size in WAYS.items()
+            if way in cell["seconds"]
+        } | {"the rule's": cell["tasks_a_pass"]["auto"]}
+pd.DataFrame(rows).T
+
+# %%
+forty = found["celeba"][40]
+assert forty["tasks_a_pass"]["auto"] < 40
+ruled, whole = (relative(forty, way, 40) for way in ("auto", "stem"))
+assert ruled.median < 0.95 * whole.median
+print("CelebA's network: forty tasks in one pass take longer than the rule's")
+
+# %% [markdown]
+# The number is a property of that machine. `tasks_per_pass`, of
 # `MultiTask` and of the trainer's recipes, overrides it.
 #
 # **Less memory still.** Within a pass `tssbn.recompute` keeps only the inputs of
-# the parts that are named, and runs them once more for the backward pass. That
-# costs about a further forward pass. What is learned is the same, running
-# statistics included:
+# the parts that are named, and runs them once more for the backward pass: memory
+# for, at most, the arithmetic of one more forward pass. (Its time is not
+# measured here.) What is learned is the same, running statistics included:
 
 # %%
 again = narrow(5, 5)

@@ -261,7 +261,7 @@ show("loop")
 #   once more at the end. The trainer takes the mean of all processes instead.
 #
 # Or do it without DDP, as the trainer does: run all chunks, then average
-# `p.grad` of all parameters yourself, in one piece.
+# `p.grad` of all parameters yourself, many of them in a message.
 #
 # ## Several machines
 #
@@ -277,8 +277,8 @@ show("loop")
 #
 # On one node `srun` starts the processes. [Lightning
 # Fabric](https://lightning.ai/docs/fabric/), on which the trainer is built, reads
-# from SLURM's variables who each of them is. `--devices` is the number of
-# tasks of the node:
+# from SLURM's variables who each of them is. `--devices`, where it is given, must
+# be the number of tasks of a node:
 #
 # ```sh
 # #!/bin/bash
@@ -289,7 +289,7 @@ show("loop")
 #     --minutes 230 --data data/cityscapes
 # ```
 #
-# On several nodes `srun` starts one `torchrun` on each:
+# The same goes for several nodes. Or `srun` starts one `torchrun` on each:
 #
 # ```sh
 # #!/bin/bash

@@ -14,6 +14,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
 from tssbn.training import records
+from tssbn.training.processes import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,3 +42,17 @@ def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
     record = records.read(str(path))
     assert record["devices"] == 2 and record["finished"]
     assert done.stdout.count("epoch 1/1 ") == 1 and done.stdout.strip().endswith(path.name)
+
+
+@pytest.mark.parametrize(
+    ("variables", "devices", "message"),
+    [
+        ({}, 1, "SLURM has 4 tasks: ask for them by --ntasks-per-node"),
+        ({"SLURM_NTASKS_PER_NODE": "2"}, 4, "devices=4, but SLURM has 2 tasks on each node"),
+    ],
+)
+def test_what_slurm_does_not_tell_is_asked_for(monkeypatch, variables, devices, message):
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        launch("cpu", devices, "32")

@@ -24,7 +24,7 @@ COMMUTE = (  # with a positive factor for each channel; dropout draws once for a
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
 )
-ENOUGH = 16  # values of a channel from which a trial takes a mean and a variance
+ENOUGH = 16  # the fewest values of a channel whose mean and variance a trial uses
 
 
 class MultiTask(nn.Module):
@@ -74,7 +74,7 @@ class MultiTask(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.tasks_per_pass = tasks_per_pass
         self._selection = found[0] if found else None
-        self._row_bytes: int | None = None  # the largest activation of an image and a task
+        self._row_bytes: int | None = None  # the largest normalised activation, by image and task
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -112,15 +112,13 @@ class MultiTask(nn.Module):
         Small convolutions leave most of a machine idle, and stacked tasks fill it. Once it is full
         a larger pass gains nothing, costs memory, and on a CPU loses: the usual allocator of Linux
         gives tensors of 32 MiB and more back at once, and fresh pages are slow to come by. So a
-        pass takes as many tasks as keep the largest output of their norm layers below 32 MiB, or
-        all where BatchNorm layers have statistics that the tasks of a pass share. (Measured on a
-        CPU; a GPU may want another number, which `tasks_per_pass` sets.)
-
-        Raises:
-            RuntimeError: `share_stem` has not yet seen an example.
+        pass takes as many tasks as keep the largest output of their norm layers below 32 MiB.
+        (Measured on a CPU; a GPU may want another number, which `tasks_per_pass` sets.) All tasks
+        share a pass where `share_stem` has not seen an example yet, and where the tasks of a pass
+        share the statistics of a BatchNorm.
         """
         if self._row_bytes is None:
-            raise RuntimeError("the size of activations is not known: call share_stem(example)")
+            return len(self.tasks)
         normal = [layer for layer in self.trunk.modules() if isinstance(layer, _BatchNorm)]
         if not all("running_mean" in getattr(layer, "_owned", ()) for layer in normal):
             return len(self.tasks)
@@ -289,13 +287,15 @@ class _Trial:
     def __init__(self, net: MultiTask, example: Any):
         if net._selection is None:
             raise ValueError("the trunk has no task-specific layer: everything is shared already")
-        if any(leaf.ndim and leaf.shape[0] < 2 for leaf in tensors(example)):
+        lengths = [len(leaf) for leaf in tensors(example) if leaf.ndim]
+        if min(lengths, default=2) < 2:
             raise ValueError("example has one image: two or more are needed to tell rows apart")
         self.trunk, self.example, self.selection = net.trunk, example, net._selection
-        self.images = next((len(leaf) for leaf in tensors(example) if leaf.ndim), 0)
+        self.images = lengths[0] if lengths else 0
         self.layers = net._layers()
+        generator = torch.Generator().manual_seed(0)  # what the caller draws next stays the same
         self.state = {
-            f"{name}.{key}": torch.rand_like(value) + 0.5
+            f"{name}.{key}": (torch.rand(value.shape, generator=generator) + 0.5).to(value)
             if value.is_floating_point()
             else value.clone()
             for name, layer in self.layers.items()

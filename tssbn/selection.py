@@ -159,7 +159,7 @@ class TaskSelection:
             )
         rows = v.unsqueeze(1).expand(-1, len(self.tasks), *v.shape[1:])
         if gates is not None:
-            rows = rows * gates.reshape(*gates.shape, *[1] * (v.ndim - 2)).to(v.dtype)
+            rows = (rows * gates.reshape(*gates.shape, *[1] * (v.ndim - 2))).to(v.dtype)
         return rows.flatten(0, 1)
 
     def shape(self, rows: int) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ __all__ = ["PRECISIONS", "average", "first", "launch", "numerics"]
 
 T = TypeVar("T")
 
-MESSAGE = 2**20  # numbers that fill one
+MESSAGE = 2**20  # numbers, 4 MiB of them in 32 bits, after which a message is sent
 
 PRECISIONS = {  # as Fabric calls them
     "32": "32-true",
@@ -30,10 +30,11 @@ PRECISIONS = {  # as Fabric calls them
 def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
     """Start what is to run, on one device or, as one process for each, on several.
 
-    Under torchrun, and SLURM's srun, their processes are taken, whatever ``devices`` says.
+    Under torchrun, and SLURM's srun, their processes are taken.
 
     Raises:
-        ValueError: unknown precision, or one that the device has not; a GPU where there is none.
+        ValueError: unknown precision, or one that the device has not; a GPU where there is none;
+            SLURM does not tell how many processes a node has, or ``devices`` is another number.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} must be one of {tuple(PRECISIONS)}")
@@ -43,9 +44,13 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
     if dist.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    elif SLURMEnvironment.detect():  # of srun, which starts the processes as torchrun does
-        devices = int(os.environ.get("SLURM_NTASKS_PER_NODE", "1"))
-        nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    elif SLURMEnvironment.detect() and (tasks := int(os.environ["SLURM_NTASKS"])) > 1:
+        of_node = os.environ.get("SLURM_NTASKS_PER_NODE")
+        if of_node is None:
+            raise ValueError(f"SLURM has {tasks} tasks: ask for them by --ntasks-per-node")
+        if devices not in (1, "auto", int(of_node)):
+            raise ValueError(f"devices={devices}, but SLURM has {of_node} tasks on each node")
+        devices, nodes = int(of_node), int(os.environ["SLURM_NNODES"])
     elif devices == "auto":
         devices = 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
     with warnings.catch_warnings():
