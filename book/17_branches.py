@@ -28,8 +28,9 @@ if "google.colab" in sys.modules:
 # part late: on made rooms the trees that gates or losses choose save a quarter
 # of the computation at next to no loss as they are, and about half of it for
 # one or two per cent after a short training. Twelve attributes of made faces
-# agree less, and lose several per cent at half of the cost. The goal that was
-# set, half of the cost for one per cent, is met by neither on average.
+# agree less, and lose four to six per cent at half of the cost. Half of the cost
+# for one per cent, the goal that was set, is missed by both after two epochs of
+# training. Four reach it on rooms, in the one seed that was tried.
 # :::
 #
 # *Runs in under a minute on one CPU core; no GPU and no download needed.*
@@ -187,8 +188,8 @@ for seed, values in shared_until.items():
 # %% [markdown]
 # With one pass for everybody much of what was learned is lost, and yet the
 # answers are far better than guesses (which are right in three cases of ten):
-# gates that went their own ways are still gates of the same filters. And one or
-# two shared layers cost next to nothing.
+# gates that went their own ways are still gates of the same filters. And the
+# first shared layer costs about a point.
 #
 # Between one pass for each task and one pass for all there is a whole range of
 # networks: trees that start with one trunk and end with a branch for each
@@ -319,7 +320,7 @@ for name, part in unrolled.trunk.norm3.named_children():
 # By hand, for the first two tasks of the first network:
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def line(layer, t):
     """a, c, m, s², w of a task, each (channels,), in float64."""
     w = layer.gamma[t].detach().double().sigmoid()
@@ -362,7 +363,7 @@ print(" ".join(f"{apart[0, 1]:.2f}" for apart in found.values()))
 # affinities of single-task networks.)
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 @torch.no_grad()
 def held_out_loss(net):
     update_bn(train["image"][:512].split(128), net)
@@ -412,7 +413,7 @@ def draw(ax, tree, layers, tasks, marks=None):
     ax.grid(visible=False)
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three trees over six norm layers, one for each seed, all alike: one line for all four tasks in the first layer, then one for both questions on the left digit and one for both on the right digit, and four lines in the last layer."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three trees over six norm layers, one for each seed, all alike: one line for all four tasks in the first layer or two, then one for both questions on the left digit and one for both on the right digit, and four lines at the end."}}
 _, axes = plt.subplots(1, 3, figsize=(8, 2.4))
 for seed, (ax, path) in enumerate(zip(axes, paths, strict=True)):
     draw(ax, path[-1].tree, LAYERS, TASKS)
@@ -423,10 +424,11 @@ plt.show()
 
 # %% [markdown]
 # Nobody told these networks which questions are about the same digit. The
-# greedy path finds it out: both questions about a digit stay together until
-# the last layer, where parting is free, as no convolution follows. Of the
-# three ways to pair four tasks, this is the one that makes sense. And the
-# gates alone, at the same cost?
+# greedy path finds it out: after a layer or two the questions about one digit
+# part from those about the other, and stay together nearly to the end. (At
+# the last norm layer parting is free, as no convolution follows.) Of the three
+# ways to pair four tasks, this is the one that makes sense. And the gates
+# alone, at the same cost?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -588,7 +590,7 @@ axes[1, 0].set_ylabel("change, % (after tuning)")
 for ax in axes[:, 0]:
     ax.legend(loc="lower right")
 fig.suptitle(
-    "Three tasks give up little until half the cost, twelve lose all the way"
+    "At half the cost rooms lose two per cent, faces four to six (tuned)"
 )
 plt.show()
 
@@ -603,7 +605,13 @@ close = [rooms[0.5, c].tuned for c in ("loss", "gates", "random", "together")]
 assert max(close) - min(close) < 1  # ... and like them at 1/2
 assert min(close) > -2.5 and max(close) < -1
 assert rooms[0.6, "gates"].tuned > -1 and rooms[0.6, "gates"].cost < 0.55
-assert all(faces[0.5, c].tuned < -2 for c in ("loss", "gates", "random"))
+for chooser in "gates", "loss":
+    assert -8 < faces[0.5, chooser].tuned < -3
+    for control in "random", "together":
+        chosen, other = faces[0.5, chooser], faces[0.5, control]
+        assert chosen.statistics > other.statistics + 2
+(passes,) = (row for key, row in at.items() if key[::2] == ("faces", "apart"))
+assert 2 < passes.tuned < 4
 
 # %% [markdown]
 # (Above: trees by loss, in the three states. Below: all four ways to choose,
@@ -614,7 +622,7 @@ assert all(faces[0.5, c].tuned < -2 for c in ("loss", "gates", "random"))
 # statistics estimated anew, the trees by loss lose less than half a per cent
 # there, those of the controls more. Then it becomes steep. At half
 # the cost a merged network is several per cent below the passes, and two epochs
-# of training (the passes had eight) bring it to within two. Which tree it was
+# of training (the passes had eight) bring it to about two. Which tree it was
 # is hardly seen any more: nearly everything is shared by all there, and
 # the trees differ in a few layers near the end. The trees by gates for a cost
 # of 0.6 turned out cheaper than asked, and are within one per cent at little
@@ -640,37 +648,32 @@ assert apart["faces"].mean() > 1.5 * apart["rooms"].mean()
 
 # %% [markdown]
 # (Means over pairs of tasks, by {eq}`eq-apart`; the smallest and the largest
-# layer.) At half the cost all trees lose several per cent of the mean F1, tuned or
-# not, and choosing by gates or by loss is no better than shuffling the names
-# is. The validation loss says how sure the answers are, F1 counts the rare
-# ones that are yes; a tree that is good for one is not always good for the
-# other.
+# layer.) At half the cost all trees lose several per cent of the mean F1. Before
+# they are trained, those by gates and by loss are well ahead of the controls,
+# so both have chosen something. The short training evens this out: shuffled
+# names catch up with them. And it makes the passes themselves better by some
+# three per cent, so that against passes that were trained on, too, the trees lose
+# more than the figure shows.
 #
-# What if the training is not so short?
+# What if the rooms' trees train for longer, four epochs? One seed, the first:
 
 # %%
-LONGER = [
-    {"benchmark": benchmark, "seed": seed, **point}
-    for benchmark, seed in STUDY
-    for point in records.read(f"branches/{benchmark}-{seed}-longer.json")[
-        "points"
-    ]
-]
-longer = pd.DataFrame(LONGER).fillna({"share": 1.0})
-more = longer.groupby(["benchmark", "chooser"], sort=False)
-more = more[["cost", "change"]].mean()
-more["2 epochs"] = [
-    at[benchmark, 0.5, chooser].tuned
-    if chooser != "apart"
-    else points[
-        (points.benchmark == benchmark) & (points.chooser == "apart")
-    ].tuned.mean()
-    for benchmark, chooser in more.index
-]
-more.rename(columns={"change": "4 epochs"}).round(2)
+long = records.read("branches/rooms-0-longer.json")["points"]
+first = points[(points.benchmark == "rooms") & (points.seed == 0)]
+more = pd.DataFrame(long).set_index("chooser")[["cost", "change"]]
+two = first[first.share != 0.6].set_index("chooser").tuned.dropna()
+more["2 epochs"] = two[more.index]
+more = more.rename(columns={"change": "4 epochs"})
+assert (more.loc[["gates", "loss"], "4 epochs"] > -1).all()
+assert (more.loc[["gates", "loss"], "cost"] <= 0.5).all()
+assert (more["4 epochs"] > more["2 epochs"]).all()
+more.round(2)
 
 # %% [markdown]
-# LONGTEXT
+# Both trees are within one per cent then, at half the cost. It is one seed, and
+# four epochs are half of the training that the passes had. The passes gain, too,
+# if they get them (the row *apart*): against those the trees are two per cent
+# behind, as after two epochs.
 #
 # Here are the trees by loss at half of the cost:
 
@@ -692,11 +695,11 @@ for row, benchmark in enumerate(("rooms", "faces")):
 plt.show()
 
 # %% [markdown]
-# The rooms' three tasks share the encoder and most of the decoder; depth and
-# segmentation stay together longest. In the faces some groups make sense (the
-# beard's attributes, baldness and sideburns) and others do not. What is common to
-# the seeds is little: with gates as far apart as these, there are many trees
-# that are as good as each other.
+# The rooms' three tasks share the encoder and most of the decoder; in two seeds
+# depth and segmentation stay together longest. In the faces the shadow of a
+# beard and having no beard are in one group in all three seeds; most other groups
+# differ from seed to seed. With gates as far apart as these, there are many
+# trees that are as good as each other.
 #
 # ## What the clock says
 #
@@ -727,8 +730,10 @@ table.round(2)
 #
 # ## Limits
 #
-# - Small networks, short training, three seeds. The miniatures' heads are a
-#   large part of the rooms' cost, and no tree saves any of it.
+# - Small networks, short training, three seeds. The rate of the short training
+#   was chosen on validation images of the first seed, for each benchmark. The
+#   miniatures' heads are a large part of the rooms' cost, and no tree saves any
+#   of it.
 # - The trees were chosen for networks that had been trained as passes, and then
 #   adapted. A tree that is known beforehand can be trained as such from the
 #   start; this was not tried.

@@ -42,8 +42,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from tssbn.baselines import methods
-from tssbn.export.branches import branches
 from tssbn.export.trees import agree, differences, greedy
+from tssbn.export.unroll import branches
 from tssbn.training import records
 from tssbn.training.batches import Batches, mixed, shuffled
 from tssbn.training.cost import delta_m, macs

@@ -11,11 +11,14 @@ channels (`tssbn.export`), which are chosen by
 
 gates      the task's gates, the narrowest of all layers
 shuffled   the same gates, shuffled within their layers
-weights    the norm of the filters; in each layer as many as by gates
+weights    the norm of the filters; in each layer as many as by gates. A weak control: BatchNorm
+           undoes the scale of a filter, so its norm tells of the optimiser, not of the function
 
-and scored on the test images. In the record ``cut/<benchmark>-<seed>``, ``"networks"`` has for
-each network and task ``"whole"``, its multiply-accumulates, parameters and score, and for each kind
-a list of the same for the shares of gates in ``"shares"``. Nothing is trained after a cut.
+and scored on the first ``IMAGES`` test images. The two that go on learn at other rates than before:
+``LR``, and gates ``MULTIPLIER`` times that. In the record ``cut/<benchmark>-<seed>``,
+``"networks"`` has for each network and task ``"whole"``, its multiply-accumulates, parameters and
+score, and for each kind a list of the same for the shares of gates in ``"shares"``;
+``"went_on"`` has the rates. Nothing is trained after a cut.
 """
 
 import argparse
@@ -30,7 +33,7 @@ from torch import Tensor, nn
 
 import tssbn
 from tssbn import export, pruning
-from tssbn.export.task import gates, unfolded
+from tssbn.export.single import gates, unfolded
 from tssbn.training.cost import macs, parameters
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train

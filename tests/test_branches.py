@@ -12,9 +12,9 @@ from torch.optim.swa_utils import update_bn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 import tssbn
-from tssbn.export.branches import branches, refine
 from tssbn.export.plain import effective, merged
 from tssbn.export.trees import agree, differences, greedy
+from tssbn.export.unroll import branches, refine
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.norm import TaskSpecificNorm
 from tssbn.training.cost import macs

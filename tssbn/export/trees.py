@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from tssbn.export.branches import Partition, branches, refine, traced
 from tssbn.export.plain import effective
+from tssbn.export.unroll import Partition, branches, refine, traced
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
 from tssbn.training.cost import macs

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn import pruning
-from tssbn.export.fold import fold, make_plain
+from tssbn.export.folding import fold, make_plain
 from tssbn.export.plain import forget_passes, merged
 from tssbn.multitask import MultiTask
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
