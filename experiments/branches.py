@@ -23,8 +23,9 @@ in per cent, up is better; of faces it is that of the mean F1.
 With ``--longer`` the trees of the records by gates and by loss for half of the cost, and "apart",
 are trained for so many epochs instead, into ``branches/<benchmark>-<seed>-longer``.
 
-With ``--time`` the trees of the records are timed against stacked passes, interleaved, without any
-training, into the record ``branches/time``: medians over rounds of the ratio to stacked passes.
+With ``--time`` the trees of the records are timed, without any training, and beside them three ways
+to make all passes: stacked, one after another, and unrolled ("apart"). Every network has its turn
+in every round. The record ``branches/time`` has medians and quartiles over rounds.
 """
 
 import argparse
@@ -309,7 +310,7 @@ def pairs(apart: Tensor) -> Tensor:
 
 @torch.no_grad()
 def timed(rounds: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
-    """Seconds of inference of stacked passes, and the ratios to it of all else."""
+    """Milliseconds of inference of all tasks, by network and number of images."""
     rows = []
     for benchmark in SHARES:
         found = records.read(f"branches/{benchmark}-0.json")
@@ -335,23 +336,20 @@ def timed(rounds: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
                     model(images)
                     seconds[name].append(time.perf_counter() - began)
             for name, (cost, _) in nets.items():
-                both = zip(seconds[name][1:], seconds["stacked passes"][1:], strict=True)
-                ratios = [own / stacked for own, stacked in both]
-                low, middle, high = statistics.quantiles(ratios, n=4)
+                low, middle, high = (1000 * s for s in statistics.quantiles(seconds[name][1:], n=4))
                 rows.append(
                     {
                         "benchmark": benchmark,
                         "images": size,
                         "network": name,
                         "macs": cost,
-                        "ms": 1000 * statistics.median(seconds[name][1:]),
-                        "ratio": middle,
+                        "ms": middle,
                         "quartiles": [low, high],
                     }
                 )
                 print(
-                    f"{benchmark:6} {size:3} {name:16} {cost:6.3f} {rows[-1]['ms']:8.2f} ms "
-                    f"{middle:6.3f} [{low:.3f}, {high:.3f}]"
+                    f"{benchmark:6} {size:3} {name:16} {cost:6.3f} {middle:8.2f} ms "
+                    f"[{low:.2f}, {high:.2f}]"
                 )
     return {
         "rounds": rounds,

@@ -49,6 +49,7 @@ def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
     [
         ({}, 1, "SLURM has 4 tasks: ask for them by --ntasks-per-node"),
         ({"SLURM_NTASKS_PER_NODE": "2"}, 4, "devices=4, but SLURM has 2 tasks on each node"),
+        ({"SLURM_NTASKS": "1"}, 2, "devices=2, but SLURM has 1 tasks on each node"),
     ],
 )
 def test_what_slurm_does_not_tell_is_asked_for(monkeypatch, variables, devices, message):

@@ -328,12 +328,25 @@ class Function(nn.Module):
         return self.inner(self.function(x))
 
 
+class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shift, self.inner = nn.Parameter(torch.zeros(1, 6, 1, 1)), nn.Identity()
+
+    def forward(self, x):
+        return self.inner(x + self.shift)
+
+
 @pytest.mark.parametrize(
     "after",
     [
         nn.ReLU6(),  # x̂ of the example stays below 6
         Function(nn.functional.relu6),
         Function(lambda x: x.clamp(-8, 8)),
+        Function(nn.functional.gelu),
+        Function(nn.functional.elu),
+        Function(lambda x: x + 1),
+        Shifted(),  # by zeros at first
         nn.Conv2d(6, 6, 1, bias=False),  # made with zeros
         nn.Conv2d(6, 6, 1, groups=6, bias=False),
     ],

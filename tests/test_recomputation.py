@@ -63,6 +63,18 @@ def test_what_is_learned_stays_the_same(name, stem, size):
         assert torch.equal(one, two)  # each batch was tracked once
 
 
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_statistics_are_updated_once_where_tasks_run_one_by_one(momentum):
+    block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=momentum), nn.ReLU())
+    net, x = network(nn.Sequential(block)), torch.rand(2, 3, 4, 4, dtype=torch.float64)
+    other = copy.deepcopy(net)
+    tssbn.recompute(other.trunk, ["0"])
+    for each in net, other:
+        sum(y.square().sum() for y in each(x, ("seg", "normal")).values()).backward()
+    for one, two in zip(net.buffers(), other.buffers(), strict=True):
+        assert torch.equal(one, two)
+
+
 def test_less_is_kept():
     trunk, parts = trunk_and_parts("segnet")
     net, x = network(trunk), torch.rand(2, 3, 64, 64, dtype=torch.float64)
@@ -125,6 +137,11 @@ def test_trunks_that_share_statistics_are_refused():
     net = network(resnet18(), norm="affine")
     with pytest.raises(ValueError, match="statistics that the tasks share"):
         tssbn.recompute(net.trunk, ["layer1"])
+    norms = nn.LayerNorm(4), nn.InstanceNorm1d(4, track_running_stats=True)
+    trunk = nn.Sequential(nn.Sequential(*norms))
+    net = network(trunk, where=lambda name, layer: isinstance(layer, nn.LayerNorm))
+    with pytest.raises(ValueError, match=r"'0.1', a InstanceNorm1d, has statistics that the tasks"):
+        tssbn.recompute(net.trunk, ["0"])
 
 
 def test_what_is_exported_recomputes_nothing():

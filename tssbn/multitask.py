@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tssbn.norm import TaskSpecificNorm
+from tssbn.norm import TaskSpecificNorm, shares_statistics
 from tssbn.selection import check_tasks, choose_tasks, selections, tensors
 
 __all__ = ["MultiTask"]
@@ -115,12 +115,11 @@ class MultiTask(nn.Module):
         pass takes as many tasks as keep the largest output of their norm layers below 32 MiB.
         (Measured on a CPU; a GPU may want another number, which `tasks_per_pass` sets.) All tasks
         share a pass where `share_stem` has not seen an example yet, and where the tasks of a pass
-        share the statistics of a BatchNorm.
+        share running statistics. (In a transformer the hidden layers of the MLPs are larger still.)
         """
         if self._row_bytes is None:
             return len(self.tasks)
-        normal = [layer for layer in self.trunk.modules() if isinstance(layer, _BatchNorm)]
-        if not all("running_mean" in getattr(layer, "_owned", ()) for layer in normal):
+        if any(shares_statistics(module) for module in self.trunk.modules()):
             return len(self.tasks)
         most = (PASS_BYTES - 1) // max(1, images * self._row_bytes)
         return max(1, min(len(self.tasks), most))
@@ -246,17 +245,18 @@ class MultiTask(nn.Module):
 
         By value alone commuting cannot be told: a convolution may have been made with zeros, and a
         ReLU6 be fed nothing above 6. So the modules on the way are of known kinds, and what is no
-        module gets x̂ a thousand times as large.
+        module is tried with x̂ a thousand times as large, too.
         """
         layer, last = self._layers()[first], first
-        with trial.loud(layer):
-            for name in trial.order[1:]:
-                self._part_at(name, layer)
-                if not trial.fits():
-                    break
-                last, module = name, self.trunk.get_submodule(name)
-                if not (isinstance(module, COMMUTE) or next(module.children(), None)):
-                    break
+        for name in trial.order[1:]:
+            self._part_at(name, layer)
+            with trial.loud(layer):
+                fits = trial.fits()
+            if not (fits and trial.fits()):
+                break
+            last, module = name, self.trunk.get_submodule(name)
+            if not isinstance(module, COMMUTE) and next(module.children(), None) is None:
+                break
         self._part_at(last, None if last == first else layer)
         return last
 
@@ -294,8 +294,19 @@ class _Trial:
         self.images = lengths[0] if lengths else 0
         self.layers = net._layers()
         generator = torch.Generator().manual_seed(0)  # what the caller draws next stays the same
+
+        def drawn(value: Tensor) -> Tensor:
+            return (torch.rand(value.shape, generator=generator) + 0.5).to(value)
+
+        # Not only gates and statistics: what starts as 0, as positions do, would hide what it does.
         self.state = {
-            f"{name}.{key}": (torch.rand(value.shape, generator=generator) + 0.5).to(value)
+            f"{name}.{key}".removeprefix("."): drawn(value)
+            for name, module in self.trunk.named_modules()
+            if name not in self.layers and next(module.children(), None) is not None
+            for key, value in module._parameters.items()
+            if value is not None and value.is_floating_point()
+        } | {
+            f"{name}.{key}".removeprefix("."): drawn(value)
             if value.is_floating_point()
             else value.clone()
             for name, layer in self.layers.items()
@@ -344,7 +355,7 @@ class _Trial:
             x, tasks = args[0], len(self.selection.tasks)
             parted = tasks == 1 or bool(self.selection.images)
             self.seen.append(x.flatten(1).norm(dim=1) if parted else None)
-            if isinstance(module, _BatchNorm) and "running_mean" in module._owned:
+            if isinstance(module, _BatchNorm) and not shares_statistics(module):
                 values = x.numel() // x.shape[1] // (tasks if parted else 1)
                 module.training = values >= ENOUGH or module is self.selection.waiting
         if specific or self.begun:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn.selection import TaskSelection
 
@@ -324,6 +325,13 @@ class SharedStatisticsNorm(TaskSpecificNorm):
         shape = (-1, x.shape[1], *[1] * (x.ndim - 2))
         gamma, beta = (v[task].reshape(shape).to(x.dtype) for v in (self.gamma, self.beta))
         return normalised * gamma + beta
+
+
+def shares_statistics(module: nn.Module) -> bool:
+    """Whether a module normalises by statistics of a batch that are not a task's own."""
+    if "running_mean" in getattr(module, "_owned", ()):
+        return False
+    return isinstance(module, _BatchNorm) or module._buffers.get("running_mean") is not None
 
 
 def converted_class(mixin: type, host: type) -> type:

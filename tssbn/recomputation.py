@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from tssbn.norm import TaskSpecificNorm, converted_class
+from tssbn.norm import TaskSpecificNorm, converted_class, shares_statistics
 from tssbn.selection import TaskSelection, selections
 
 __all__ = ["recompute"]
@@ -28,8 +27,8 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
 
     Raises:
         ValueError: If the trunk has no task-specific layer; or a part is unknown, chosen twice, a
-            norm layer itself, never called (as a ModuleList is), or has a BatchNorm whose
-            statistics the tasks share, which would be updated twice.
+            norm layer itself, never called (as a ModuleList is), or has running
+            statistics that the tasks share, which would be updated twice.
 
     Example:
         >>> import torch, tssbn
@@ -56,9 +55,7 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
             path = f"{name}.{inner}".strip(".")
             if isinstance(module, Recomputed) or (inner and path in chosen):
                 raise ValueError(f"{path!r} is chosen twice, as a part of {name!r}, too")
-            if isinstance(module, _BatchNorm) and "running_mean" not in getattr(
-                module, "_owned", ()
-            ):
+            if shares_statistics(module):
                 raise ValueError(
                     f"{path!r}, a {type(module).__name__}, has statistics that the tasks share, "
                     "which would be updated twice"

@@ -117,7 +117,7 @@ class TaskSelection:
         self, tasks: tuple[int, ...], images: int | None = None, again: bool = False
     ) -> _Pass:
         """A context in which these tasks run."""
-        return _Pass(self._now, tasks, images, again)
+        return _Pass(self._now, tasks, images, again or self._now.again)
 
     # -- rows -------------------------------------------------------------------------------------
 

@@ -37,9 +37,9 @@ def fold(model: nn.Module) -> nn.Module:
 
     - A BatchNorm, ordinary or σ, that alone reads the output of a convolution or linear layer is
       folded into that layer, and an Identity takes its place. In layers that go on with an
-      activation, as timm's BatchNormAct2d does, the activation remains. After a linear layer it is
-      a Flatten, which leaves (N, C) as it is: with (N, L, C) a BatchNorm1d does something that
-      cannot be folded, and then the shapes do not fit.
+      activation, as timm's BatchNormAct2d does, the activation remains. The input of a linear layer
+      has to come from a flattening or a mean over pixels: with (N, L, C) a BatchNorm1d does
+      something that cannot be folded.
     - A LayerNorm or RMSNorm, ordinary or σ, whose output linear layers alone read leaves its scale
       and bias to them, W ← W·diag(σ(γ)) and b ← b + Wβ, and only normalises.
     - All other σ layers become ordinary ones that have the gate as their weight.
@@ -84,7 +84,10 @@ def fold(model: nn.Module) -> nn.Module:
             layer = folded.get_submodule(name)
             if _known(layer, _BatchNorm, BATCH_NORMS):
                 source = wiring.source(name)
-                if source is not None:
+                if source is not None and (
+                    not isinstance(folded.get_submodule(source), nn.Linear)
+                    or wiring.is_flat(source)
+                ):
                     _fold_batch_norm(folded, source, name)
             elif _known(layer, (nn.LayerNorm, nn.RMSNorm), LAYER_NORMS):
                 readers = [folded.get_submodule(reader) for reader in wiring.readers(name) or ()]
@@ -138,11 +141,7 @@ def _fold_batch_norm(model: nn.Module, source_name: str, name: str) -> None:
 
     rest = [*norm.children()]  # the dropout and activation of timm's layers
     rest = [part for part in rest if not isinstance(part, nn.Identity)]
-    if linear:
-        rest = [nn.Flatten(1)]
-    elif not rest:
-        rest = [nn.Identity()]
-    rest = rest[0] if len(rest) == 1 else nn.Sequential(*rest)
+    rest = nn.Sequential(*rest) if len(rest) > 1 else next(iter(rest), nn.Identity())
     model.set_submodule(name, rest.eval())
 
 

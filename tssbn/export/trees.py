@@ -118,7 +118,7 @@ def greedy(
     best last time are measured again, until one still is.
 
     Args:
-        net: a network with task-specific norm layers.
+        net: a network with task-specific norm layers. A copy in evaluation mode is measured.
         loss: of a network as :func:`tssbn.export.branches` gives it, on images that are not those
             of the test; may change it, say re-estimate its statistics.
         example: a batch of inputs, for the cost.
@@ -144,6 +144,7 @@ def greedy(
         ([16, 12], (('seg', 'depth'),))
     """
     _, _, layers = traced(net)
+    net = copy.deepcopy(net).eval()  # a mode that is traced stays: dropout by function, say
     names = (
         list(layers) if depths is None else [depths] if isinstance(depths, str) else list(depths)
     )
@@ -153,7 +154,7 @@ def greedy(
 
     def step(partitions: list[Partition]) -> Step:
         tree = dict(zip(places, partitions, strict=True))
-        merged = branches(net, tree).eval()
+        merged = branches(net, tree)
         cost = macs(copy.deepcopy(merged).to("meta"), example.to("meta"))
         return Step(cost, float(loss(merged)), tree)
 

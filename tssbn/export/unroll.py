@@ -112,7 +112,7 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
     outputs = {}
     for task in net.tasks:
         own = map_arg(features, _serving((task,), values))
-        if any(getattr(part, "inplace", False) for part in root.heads[task].modules()):
+        if _writes(root.heads[task]):
             own = map_arg(own, lambda node: new.call_method("clone", (node,)))
         outputs[task] = new.call_module(f"heads.{task}", (own,))
     new.output(outputs)
@@ -210,6 +210,36 @@ def _changed_in_place(node: fx.Node, root: nn.Module) -> fx.Node | None:
         changes = node.kwargs.get("inplace") or name.endswith("_")
     first = node.args[0] if node.args else None
     return first if changes and isinstance(first, fx.Node) else None
+
+
+class _Proxy(fx.Proxy):
+    """Refuses ``x += y`` and its like, which other proxies take for ``x + y``."""
+
+
+def _refuse(self: fx.Proxy, other: Any) -> None:
+    raise TypeError("changes a value in place")
+
+
+AUGMENTED = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
+for _name in AUGMENTED.split():
+    setattr(_Proxy, f"__i{_name}__", _refuse)
+
+
+class _HeadTracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+
+def _writes(head: nn.Module) -> bool:
+    """Whether it may change its input in place; what torch.fx cannot follow may."""
+    if any(getattr(part, "inplace", False) for part in head.modules()):
+        return True
+    try:
+        graph = _HeadTracer().trace(head)
+    except Exception:  # whatever a forward trips over when tensors have no values
+        return True
+    steps = [node for node in graph.nodes if node.op.startswith("call_")]
+    return any(_changed_in_place(node, head) is not None for node in steps)
 
 
 def _serving(group: tuple[str, ...], values: Mapping) -> Callable[[fx.Node], fx.Node]:

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -15,6 +17,7 @@ from tssbn.convert import is_norm
 
 __all__ = ["Wiring"]
 
+KEEP_FLAT = (nn.Linear, nn.BatchNorm1d, nn.Identity, nn.Dropout, nn.ReLU)
 QUESTIONS = {"shape", "dtype", "device", "ndim", "size", "dim"}  # a tensor's, not its values
 
 
@@ -35,6 +38,8 @@ class Wiring:
     """
 
     def __init__(self, model: nn.Module):
+        self._model = model
+        self._volumes = any(isinstance(module, nn.Conv3d) for module in model.modules())
         tracer = _Tracer()
         nodes: list[fx.Node] = []
         try:
@@ -76,6 +81,25 @@ class Wiring:
         source = inputs[0]
         alone = source.target in self._plain and _readers(source) == [node]
         return source.target if alone else None
+
+    def is_flat(self, name: str) -> bool:
+        """Whether what a layer reads is certain to have two dimensions, (N, C)."""
+        node = self._nodes[name][0]
+        while len(node.all_input_nodes) == 1:
+            (node,) = node.all_input_nodes
+            if node.op == "call_module":
+                module = self._model.get_submodule(node.target)
+                if isinstance(module, nn.Flatten):
+                    return (module.start_dim, module.end_dim) == (1, -1)
+                if not isinstance(module, KEEP_FLAT):
+                    return False
+            elif node.target in (torch.flatten, "flatten"):
+                return (*node.args[1:], *node.kwargs.values()) == (1,)
+            elif node.target == "mean":  # over the pixels of (N, C, H, W)
+                return not self._volumes and [*node.args[1:], *node.kwargs.values()] == [(2, 3)]
+            elif node.target not in (F.relu, torch.relu, F.dropout):
+                return False
+        return False
 
     def readers(self, name: str) -> list[str] | None:
         """The layers that read this one's output, or None if anything else does."""

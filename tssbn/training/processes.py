@@ -44,13 +44,14 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
     if dist.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    elif SLURMEnvironment.detect() and (tasks := int(os.environ["SLURM_NTASKS"])) > 1:
-        of_node = os.environ.get("SLURM_NTASKS_PER_NODE")
+    elif SLURMEnvironment.detect():
+        tasks = int(os.environ["SLURM_NTASKS"])
+        of_node = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if tasks == 1 else None)
         if of_node is None:
             raise ValueError(f"SLURM has {tasks} tasks: ask for them by --ntasks-per-node")
         if devices not in (1, "auto", int(of_node)):
             raise ValueError(f"devices={devices}, but SLURM has {of_node} tasks on each node")
-        devices, nodes = int(of_node), int(os.environ["SLURM_NNODES"])
+        devices, nodes = int(of_node), int(os.environ.get("SLURM_NNODES", "1"))
     elif devices == "auto":
         devices = 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
     with warnings.catch_warnings():
