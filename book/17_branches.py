@@ -30,8 +30,10 @@ if "google.colab" in sys.modules:
 # nothing but statistics estimated anew, at 0.60 after two epochs of training.
 # Trees by gates do the former in two seeds of three. Half of the cost for one
 # per cent, the goal that was set, is missed: there the trees of rooms are two to
-# three per cent behind, whoever chose them, and no less after four epochs for
-# all. Twelve attributes of made faces are seven to nine per cent behind.
+# three per cent behind, whoever chose them, and still more than one and a half
+# in the mean after four epochs for all. (Against passes that get no such training
+# they are within one per cent then.) Twelve attributes of made faces are seven to nine
+# per cent behind.
 # :::
 #
 # *Runs in under a minute on one CPU core; no GPU and no download needed.*
@@ -759,11 +761,23 @@ for seed in SEEDS:
         )
 more = pd.DataFrame(rows).set_index(["network", "seed"]).sort_index()
 trained_alike = more["to passes with four"].drop("apart")
-LONGER_ASSERTS
+by_network = trained_alike.groupby("network").mean()
+assert by_network.between(-2, -1.5).all()
+assert trained_alike.between(-2.3, -0.8).all()
+assert (trained_alike > -1).sum() == 1 and trained_alike["gates", 2] > -1
+for name in "gates", "loss":  # better than after two
+    assert by_network[name] > rooms[0.5, name].tuned
+assert (more["cost"].drop("apart") <= 0.5).all()
+assert (more["to passes with none"] > -1).all()
 more.round(2)
 
 # %% [markdown]
-LONGER_PROSE
+# The trees come closer, to 1.6 (by gates) and 1.9 per cent (by loss) in the mean
+# of three seeds, after 2.2 and 2.6 with two epochs. One tree of the six is within
+# one per cent. The passes gain as well. Those who
+# compare with the passes as they were before find all six within one
+# per cent, at half the cost or less; but four epochs are half of the training
+# that the passes had, and given to them they are well spent, too.
 #
 # Here are the trees by loss at half of the cost:
 
@@ -787,8 +801,10 @@ for row, benchmark in enumerate(("rooms", "faces")):
 plt.show()
 
 # %%
-pairs = [("segmentation", "depth") in map(tuple, sum(t.values(), [])) for t in kept[:3]]
-assert sum(pairs) == 2
+pair = ("segmentation", "depth")
+names_of = [{tuple(g) for p in t.values() for g in p} for t in kept[:3]]
+assert sum(pair in groups for groups in names_of) == 2
+assert sum(len(tree) == 1 for tree in kept[:3]) == 1  # all part at once
 for tree in kept[:3]:  # all share the encoder
     assert all(layer.startswith("decoder") for layer in tree)
 start = [[set(g) for g in next(iter(tree.values()))] for tree in kept[3:]]
