@@ -397,6 +397,15 @@ def test_a_deep_fresh_network_hides_no_mistake():
     assert net.share_stem(images()) == "3"
 
 
+class Noisy(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x, training=self.training))
+
+
+def test_a_layer_that_draws_while_training_is_tried_in_evaluation():
+    assert waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), Noisy(6), norm=Noisy)[1] == "1"
+
+
 def test_the_stem_can_be_shared_again_and_draws_nothing():
     net, stem = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
     x, state = images(), torch.get_rng_state()

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn.norm import TaskSpecificNorm, shares_statistics
 from tssbn.selection import check_tasks, choose_tasks, selections, tensors
@@ -355,7 +354,7 @@ class _Trial:
             x, tasks = args[0], len(self.selection.tasks)
             parted = tasks == 1 or bool(self.selection.images)
             self.seen.append(x.flatten(1).norm(dim=1) if parted else None)
-            if isinstance(module, _BatchNorm) and not shares_statistics(module):
+            if getattr(module, "channels_apart", False):  # nothing but a BatchNorm
                 values = x.numel() // x.shape[1] // (tasks if parted else 1)
                 module.training = values >= ENOUGH or module is self.selection.waiting
         if specific or self.begun:
