@@ -123,6 +123,13 @@ def test_bad_parts_are_refused(parts, message):
         tssbn.recompute(net.trunk, parts)
 
 
+def test_parts_are_recomputed_once():
+    net = network(resnet18())
+    tssbn.recompute(net.trunk, ["layer1"])
+    with pytest.raises(ValueError, match=r"'layer1' is recomputed already"):
+        tssbn.recompute(net.trunk, ["layer1"])
+
+
 def test_parts_that_are_never_called_are_refused():
     net = network(SegNet(2))
     with pytest.raises(ValueError, match="'encoder' is a ModuleList, which is never called"):

@@ -53,7 +53,9 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
             raise ValueError(f"{type(trunk).__name__} has no module {name!r}")
         for inner, module in modules[name].named_modules():
             path = f"{name}.{inner}".strip(".")
-            if isinstance(module, Recomputed) or (inner and path in chosen):
+            if isinstance(module, Recomputed):
+                raise ValueError(f"{path!r} is recomputed already")
+            if inner and path in chosen:
                 raise ValueError(f"{path!r} is chosen twice, as a part of {name!r}, too")
             if shares_statistics(module):
                 raise ValueError(
