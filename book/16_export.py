@@ -588,7 +588,9 @@ plt.show()
 # Lines are means over the seeds, read off between the cuts of each; bands
 # reach from the lowest to the highest seed. What a task loses, in % of the
 # score of the *network as trained* with all its channels: before any cut, and
-# when a tenth and a quarter of its MACs are gone (means over the seeds):
+# when a tenth and a quarter of its MACs are gone (means over the seeds). These
+# two shares are what the title speaks of; further on depth is back at chance
+# after RNI as well:
 
 
 # %%

@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
     cost: int
     loss: float
-    tree: dict[str, Partition]
+    tree: dict[str, tuple[tuple[str, ...], ...]]
 
 
 def differences(net: MultiTask) -> dict[str, Tensor]:
