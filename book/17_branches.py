@@ -28,9 +28,9 @@ if "google.colab" in sys.modules:
 # greedy search by the loss chose come within one per cent of passes that were
 # treated in the same way, in all three seeds: at 0.72 of their cost with
 # nothing but statistics estimated anew, at 0.60 after two epochs of training.
-# Trees by gates do the former in two seeds of three, at 0.73 and 0.74. Half of the cost for one
-# per cent, the goal that was set, is missed: there the trees of rooms are two
-# to three per cent behind in the mean, whoever chose them, and still more than
+# Trees by gates do the former in two seeds of three, at 0.73 and 0.74. Half of
+# the cost for one per cent, the goal that was set, is missed: there the trees of
+# rooms are two to three per cent behind in the mean, whoever chose them, and still more than
 # one and a half in the mean after four epochs for all. (Against passes that
 # get no such training they are within one per cent then.) Twelve attributes of
 # made faces are seven to nine per cent behind at half the cost.

@@ -68,7 +68,7 @@ show("devices")
 
 # %%
 losses = [
-    [line for line in run["commands"][name]["printed"].splitlines()][1:-1]
+    run["commands"][name]["printed"].splitlines()[1:-1]
     for name in ("torchrun", "devices")
 ]
 scores = [[line.rpartition("|")[0] or line for line in of] for of in losses]

@@ -34,7 +34,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from tssbn.baselines import methods
+from tssbn.bench.timing import rounds
 from tssbn.export.trees import agree, differences, greedy
 from tssbn.export.unroll import branches
 from tssbn.training import records
@@ -309,7 +310,7 @@ def pairs(apart: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def timed(rounds: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
+def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
     """Milliseconds of inference of all tasks, by network and number of images."""
     rows = []
     for benchmark in SHARES:
@@ -329,14 +330,11 @@ def timed(rounds: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
                 nets[name] = point["cost"], branches(net, point["tree"])
         for size in sizes:
             images = run.benchmark.data("test")[:size]["image"]
-            seconds: dict[str, list[float]] = {name: [] for name in nets}
-            for _ in range(rounds + 1):  # the first one warms up
-                for name, (_, model) in nets.items():
-                    began = time.perf_counter()
-                    model(images)
-                    seconds[name].append(time.perf_counter() - began)
+            calls = {name: partial(model, images) for name, (_, model) in nets.items()}
+            seconds = list(rounds(calls, count))
             for name, (cost, _) in nets.items():
-                low, middle, high = (1000 * s for s in statistics.quantiles(seconds[name][1:], n=4))
+                of_one = [1000 * times[name] for times in seconds]
+                low, middle, high = statistics.quantiles(of_one, n=4)
                 rows.append(
                     {
                         "benchmark": benchmark,
@@ -352,7 +350,7 @@ def timed(rounds: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
                     f"[{low:.2f}, {high:.2f}]"
                 )
     return {
-        "rounds": rounds,
+        "rounds": count,
         "threads": torch.get_num_threads(),
         "device": device_name(torch.device("cpu")),
         "rows": rows,
