@@ -16,7 +16,9 @@ from tssbn.__main__ import main
 from tssbn.baselines import methods
 from tssbn.benchmarks import benchmarks
 from tssbn.training import progress, records
+from tssbn.training.catalogue import data_folder
 from tssbn.training.command import _setting
+from tssbn.training.run import plan
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
 NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
@@ -180,6 +182,15 @@ def test_a_setting_without_a_value(capsys):
 def test_a_folder_of_the_same_name_is_not_the_data_of_a_made_benchmark(capsys):
     Path("data/rooms").mkdir()
     assert train("--minutes", "0") == 0
+
+
+def test_the_small_form_of_a_benchmark_reads_the_same_data(here):
+    assert data_folder("celeba_small") is None
+    (here / "data/celeba").mkdir()
+    assert data_folder("celeba_small") == data_folder("celeba") == Path("data/celeba")
+    large, small = (plan(name, "hps", root=".").benchmark for name in ("celeba", "celeba_small"))
+    assert small.name == "celeba_small" and not small.paper and large.paper
+    assert small.network.example.shape == (2, 3, 32, 32)
 
 
 def test_lists(capsys):

@@ -1,10 +1,12 @@
 """What can be said of a benchmark without its data."""
 
 from inspect import signature
+from pathlib import Path
 
 from tssbn.benchmarks import Benchmark, benchmarks
+from tssbn.data.find import find
 
-__all__ = ["described", "real"]
+__all__ = ["data_folder", "described", "real"]
 
 
 def real(name: str) -> bool:
@@ -34,3 +36,18 @@ def described(name: str) -> Benchmark:
         200
     """
     return benchmarks()[name](".") if real(name) else benchmarks()[name]()
+
+
+def data_folder(name: str) -> Path | None:
+    """Where the data of a real benchmark lies; None for a made one, or where there is none.
+
+    The small form of a benchmark, ``celeba_small``, reads the data of ``celeba``.
+
+    Raises:
+        ValueError: unknown name.
+        FileNotFoundError: ``TSSBN_DATA`` is set, but not to a folder.
+
+    Example:
+        >>> data_folder("rooms")
+    """
+    return find(name.partition("_")[0]) if real(name) else None

@@ -141,9 +141,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from tssbn.data.find import find
-    from tssbn.training import checkpoint
-    from tssbn.training.catalogue import real
+    from tssbn.training import catalogue, checkpoint
     from tssbn.training.loop import train
     from tssbn.training.run import plan
 
@@ -151,7 +149,7 @@ def _train(options: argparse.Namespace) -> int:
     settings = dict(options.set)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
-    root = options.data or (find(options.benchmark) if real(options.benchmark) else None)
+    root = options.data or catalogue.data_folder(options.benchmark)
     run = plan(options.benchmark, options.method, options.seed, settings, root)
     results, folder = options.results or records.results(), options.runs / run.name
     record, last = results / f"{run.name}.json", folder / checkpoint.LAST

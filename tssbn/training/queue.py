@@ -19,9 +19,8 @@ else:
     import tomli as tomllib
 
 from tssbn.benchmarks import Recipe
-from tssbn.data.find import find
 from tssbn.training import checkpoint, records
-from tssbn.training.catalogue import real
+from tssbn.training.catalogue import data_folder, real
 from tssbn.training.run import WEIGHT, Run, plan
 
 __all__ = ["Job", "State", "jobs", "look", "report", "work"]
@@ -130,7 +129,7 @@ def _job(entry: Mapping[str, Any], data: Mapping[str, str | Path]) -> Job:
     if not isinstance(entry.get("seed", 0), int):
         raise ValueError(f"seed={entry['seed']!r} must be an integer")
     name = entry["benchmark"]
-    root = data.get(name) or (find(name) if real(name) else None)
+    root = data.get(name) or data_folder(name)
     absent = real(name) and root is None
     what = entry["method"], entry.get("seed", 0), entry.get("settings", {})
     return Job(plan(name, *what, "." if absent else root), entry["minutes"], not absent)
