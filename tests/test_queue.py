@@ -14,7 +14,7 @@ pytest.importorskip("lightning_fabric")
 
 from tssbn import MultiTask
 from tssbn.__main__ import main
-from tssbn.training import loop, queue, tasks
+from tssbn.training import checkpoint, loop, queue, tasks
 from tssbn.training.loop import train
 from tssbn.training.progress import Lines
 from tssbn.training.run import plan
@@ -123,7 +123,7 @@ def test_a_stopped_run_goes_on(monkeypatch, capsys):
             super().epoch(entry)
             monkeypatch.setattr(loop.time, "monotonic", lambda: now() + 60)
 
-    listed = states()
+    listed = queue.jobs(Path("queue.toml"))
     assert not queue.work(listed, 50, Path("runs"), Path("data/results"), Slow())
     monkeypatch.setattr(loop.time, "monotonic", now)
     assert "stopped after epoch 1" in capsys.readouterr().out
@@ -172,12 +172,38 @@ def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
     before = networks()  # of tests before, if one failed
     gc.disable()
     try:
-        failed = queue.work(states(), 300, Path("runs"), Path("data/results"), Silent())
+        listed = queue.jobs(Path("queue.toml"))
+        failed = queue.work(listed, 300, Path("runs"), Path("data/results"), Silent())
         assert networks() <= before
     finally:
         gc.enable()
     (message,) = failed.values()
     assert message.startswith("out of memory with batch=16")
+
+
+def test_several_processes_work_off_one_list(capsys):
+    write(entry("tssbn"), entry("hps"))
+    taken, _ = states()
+    with checkpoint.claim(Path("runs") / taken.job.run.name):  # as another process would
+        assert run_queue("--minutes", "5") == 0
+    assert f"{taken.job.run.name}: another process trains it" in capsys.readouterr().out
+    assert [state.finished for state in states()] == [False, True]
+
+
+def test_what_another_process_finished_meanwhile_is_not_trained_again(capsys):
+    write(entry("tssbn"), entry("hps"))
+    listed = queue.jobs(Path("queue.toml"))
+
+    class Other(Silent):
+        """Finishes the second run while the first one trains."""
+
+        def end(self, record):
+            path = Path("data/results") / f"{listed[1].run.name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('{"epochs": [], "method": "hps", "settings": {}}')
+
+    assert not queue.work(listed, 300, Path("runs"), Path("data/results"), Other())
+    assert not (Path("runs") / listed[1].run.name).exists()
 
 
 def test_a_run_without_its_data_is_not_tried(capsys):

@@ -226,6 +226,20 @@ def test_channels_last_changes_the_layout_and_nothing_else():
     torch.testing.assert_close(usual.net.state_dict(), other.net.state_dict())
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_kernels_of_cudnn(fast):
+    cudnn = torch.backends.cudnn
+    before, seen = (cudnn.deterministic, cudnn.benchmark), []
+
+    class Watching(Silent):
+        def step(self, *_):
+            seen.append((cudnn.deterministic, cudnn.benchmark))
+
+    record = train(tiny.run(), fast_kernels=fast, watch=Watching()).record
+    assert set(seen) == {(not fast, fast)} and record["fast_kernels"] is fast
+    assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
 @pytest.mark.parametrize("method", ["hps", "tssbn"])
 def test_a_compiled_network_learns_the_same(method, monkeypatch, tmp_path):
     compiled = []

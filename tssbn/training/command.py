@@ -97,6 +97,9 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--channels-last", action="store_true", help="the other memory format")
+    parser.add_argument(
+        "--fast-kernels", action="store_true", help="the fastest of cuDNN, which do not repeat"
+    )
     parser.add_argument("--note", default="", help="for the record")
     parser.add_argument("--quiet", action="store_true", help="a line for each epoch, no bar")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write for TensorBoard")
@@ -134,6 +137,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
         "accelerator": options.device,
         "compile": options.compile,
         "channels_last": options.channels_last,
+        "fast_kernels": options.fast_kernels,
         "note": options.note,
     }
 
@@ -293,13 +297,12 @@ def _queue(options: argparse.Namespace) -> int:
 
     jobs = queue.jobs(options.file, dict(options.data))
     results = options.results or records.results()
-    states = [queue.look(job, options.runs, results) for job in jobs]
     seconds = 60 * options.minutes
     if options.dry:
-        print(queue.report(states, seconds))
+        print(queue.report([queue.look(job, options.runs, results) for job in jobs], seconds))
         return 0
     with closing(_watch(options)) as watch:
-        failed = queue.work(states, seconds, options.runs, results, watch, **_how(options))
+        failed = queue.work(jobs, seconds, options.runs, results, watch, **_how(options))
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -57,6 +57,7 @@ def train(
     devices: int | str = 1,
     compile: bool = False,
     channels_last: bool = False,
+    fast_kernels: bool = False,
     angles: int = 0,
     note: str = "",
     deadline: float | None = None,
@@ -87,6 +88,8 @@ def train(
         devices: how many, or ``"auto"`` for all; under torchrun and srun, what they started.
         compile: use torch.compile.
         channels_last: keep images and filters in this memory format.
+        fast_kernels: on a GPU, let cuDNN choose its fastest kernels, which do not repeat a result
+            to the last bit.
         angles: every so many steps the cosines between the tasks' gradients are written into the
             record, see :class:`~tssbn.training.angles.Angles`; never if 0. Changes nothing else.
         note: for the record; of a resumed run without one, the earlier one stays.
@@ -116,7 +119,7 @@ def train(
     """
     fabric = launch(accelerator, devices, precision)
     with ExitStack() as contexts:
-        contexts.enter_context(numerics(precision))
+        contexts.enter_context(numerics(precision, repeatable=not fast_kernels))
         if folder is not None:
             folder = Path(folder)
             first(fabric, lambda: contexts.enter_context(checkpoint.claim(folder)))
@@ -127,6 +130,7 @@ def train(
             "devices": fabric.world_size,
             "compile": compile,
             "channels_last": channels_last,
+            "fast_kernels": fast_kernels,
         }
         if angles and (fabric.world_size > 1 or precision == "16"):
             raise ValueError(

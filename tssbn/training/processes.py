@@ -81,14 +81,18 @@ class _Replicas(DDPStrategy):
 
 
 @contextmanager
-def numerics(precision: str) -> Iterator[None]:
-    """TF32 where it is asked for, and only there; kernels of cuDNN that repeat their results."""
+def numerics(precision: str, repeatable: bool = True) -> Iterator[None]:
+    """TF32 where it is asked for, and only there; kernels of cuDNN that repeat their results.
+
+    Args:
+        repeatable: else cuDNN tries its kernels for each shape, and takes the fastest.
+    """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
     tf32 = precision == "tf32"
     try:
         matmul.allow_tf32, cudnn.allow_tf32 = tf32, tf32
-        cudnn.deterministic, cudnn.benchmark = True, False
+        cudnn.deterministic, cudnn.benchmark = repeatable, not repeatable
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before

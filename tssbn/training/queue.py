@@ -202,15 +202,16 @@ def _unfit(states: Sequence[State]) -> dict[str, str]:
 
 
 def work(
-    states: Sequence[State], seconds: float, runs: Path, results: Path, watch: Any, **how: Any
+    listed: Sequence[Job], seconds: float, runs: Path, results: Path, watch: Any, **how: Any
 ) -> dict[str, str]:
     """Train what is not done, most wanted first; stop in time.
 
     A run goes on where it was stopped. It is passed over if not one of its epochs fits into the
-    time that is left, or if it has no data. One that fails does not stop the others.
+    time that is left, if it has no data, or if another process trains it: several may work off one
+    list, which pays where one run leaves the GPU idle. One that fails does not stop the others.
 
     Args:
-        states: of all jobs.
+        listed: the jobs, most wanted first.
         seconds: from now.
         runs, results: the folders of checkpoints and of records.
         watch: as that of :func:`~tssbn.training.loop.train`.
@@ -224,9 +225,9 @@ def work(
     deadline = time.monotonic() + seconds
     failed: dict[str, str] = {}
     held = _Held(how.get("accelerator", "auto"))
-    for state in states:
-        run = state.job.run
-        if not _fits(state, deadline - time.monotonic()):
+    for job in listed:
+        run = job.run
+        if not _fits(look(job, runs, results), deadline - time.monotonic()):
             continue
         try:
             trained = train(
@@ -238,6 +239,9 @@ def work(
                 data=held.of(run),
                 **how,
             )
+        except BlockingIOError:
+            print(f"{run.name}: another process trains it", flush=True)
+            continue
         except Exception as error:
             traceback.print_exc()
             failed[run.name] = str(error)
