@@ -230,6 +230,12 @@ def test_tables(capsys):
     assert main(["table", "1"]) == 0
     out = capsys.readouterr().out
     assert all(title in out for title in ("NYUv2", "Cityscapes", "CelebA", "+6.93", "+1.81"))
+    assert "quarter" not in out  # the short form, without records
+    path = next(Path("data/results/rooms").iterdir())
+    short = json.loads(path.read_text()) | {"benchmark": "nyuv2_short", "settings": {}}
+    records.write("nyuv2_short/tssbn-3", short)
+    assert main(["table", "1"]) == 0
+    assert "NYUv2, a quarter of the epochs" in capsys.readouterr().out
 
 
 def test_a_missing_package_is_named_and_how_to_get_it(monkeypatch, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 from tssbn.benchmarks import Benchmark, benchmarks
 from tssbn.data.find import find
 
-__all__ = ["data_folder", "described", "real"]
+__all__ = ["data_folder", "described", "real", "source"]
 
 
 def real(name: str) -> bool:
@@ -38,10 +38,18 @@ def described(name: str) -> Benchmark:
     return benchmarks()[name](".") if real(name) else benchmarks()[name]()
 
 
+def source(name: str) -> str:
+    """The data set that a benchmark reads: ``nyuv2_short`` and ``celeba_small`` are other forms.
+
+    Example:
+        >>> source("celeba_small"), source("celeba")
+        ('celeba', 'celeba')
+    """
+    return name.partition("_")[0]
+
+
 def data_folder(name: str) -> Path | None:
     """Where the data of a real benchmark lies; None for a made one, or where there is none.
-
-    The small form of a benchmark, ``celeba_small``, reads the data of ``celeba``.
 
     Raises:
         ValueError: unknown name.
@@ -50,4 +58,4 @@ def data_folder(name: str) -> Path | None:
     Example:
         >>> data_folder("rooms")
     """
-    return find(name.partition("_")[0]) if real(name) else None
+    return find(source(name)) if real(name) else None

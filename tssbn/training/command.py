@@ -267,6 +267,8 @@ def _table(options: argparse.Namespace) -> int:
     settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
         found = records.found(name, options.results)
+        if options.name in TABLES and "_" in name and not found:
+            continue  # a shorter or smaller form that nobody ran
         chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
         tables.append(table(name, chosen, options.best))
         seen += [record["settings"] for record in found]

@@ -20,7 +20,7 @@ else:
 
 from tssbn.benchmarks import Recipe
 from tssbn.training import checkpoint, records
-from tssbn.training.catalogue import data_folder, real
+from tssbn.training.catalogue import data_folder, real, source
 from tssbn.training.run import WEIGHT, Run, plan
 
 __all__ = ["Job", "State", "jobs", "look", "report", "work"]
@@ -89,8 +89,8 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
 
     Args:
         file: its path.
-        data: folders of real data sets by benchmark; those that are not named are looked for by
-            :func:`~tssbn.data.find.find`.
+        data: folders of real data sets by benchmark, which count for its other forms, too; those
+            that are not named are looked for by :func:`~tssbn.data.find.find`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -129,7 +129,7 @@ def _job(entry: Mapping[str, Any], data: Mapping[str, str | Path]) -> Job:
     if not isinstance(entry.get("seed", 0), int):
         raise ValueError(f"seed={entry['seed']!r} must be an integer")
     name = entry["benchmark"]
-    root = data.get(name) or data_folder(name)
+    root = data.get(name) or data.get(source(name)) or data_folder(name)
     absent = real(name) and root is None
     what = entry["method"], entry.get("seed", 0), entry.get("settings", {})
     return Job(plan(name, *what, "." if absent else root), entry["minutes"], not absent)

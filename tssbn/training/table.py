@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Figure", "Row", "Table", "recorded", "table"]
 
-TABLES = {"1": ("nyuv2", "cityscapes", "celeba")}
+TABLES = {"1": ("nyuv2", "nyuv2_short", "cityscapes", "celeba", "celeba_small")}
 BASELINE = "stl"
 ORDER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn")  # of the rows
 WIDTH = 100
@@ -323,12 +323,19 @@ def _caption(records: Sequence[Mapping], best: bool) -> str:
     if best:
         chosen = f"the epoch of {epochs} that is best on the test images"
     where = " and ".join(sorted({f"{r['precision']} on {r['device']}" for r in records}))
+    notes = sorted({record["note"] for record in records} - {""})
     settings = {key: value for record in records for key, value in record["settings"].items()}
     settings = ", ".join(f"{key}={value}" for key, value in settings.items())
-    return (
-        f"{first['data']['kind']} data ({images}); {'; '.join(filter(None, [settings, chosen]))}; "
-        f"± is the standard deviation over seeds; Δm against the mean of our STL; {where}"
-    )
+    said = [
+        f"{first['data']['kind']} data ({images})",
+        *notes,
+        settings,
+        chosen,
+        "± is the standard deviation over seeds",
+        "Δm against the mean of our STL",
+        where,
+    ]
+    return "; ".join(filter(None, said))
 
 
 def _signed(figure: Figure | None) -> str:
