@@ -506,6 +506,11 @@ def test_a_negative_tolerance_is_refused():
         agree(network(), -1)
 
 
+def test_a_trunk_is_not_the_network():
+    with pytest.raises(TypeError, match=r"net must be a tssbn\.MultiTask"):
+        agree(network().trunk, 0)
+
+
 def counted(net, tree):
     """A loss that adds up: each pair that shares a layer costs its own."""
     price = {("seg", "depth"): 3.0, ("seg", "normal"): 1.0, ("depth", "normal"): 2.0}

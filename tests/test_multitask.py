@@ -156,8 +156,9 @@ def test_errors_of_the_constructor_and_of_tasks():
         tssbn.MultiTask(trunk, {"seg": nn.Identity()})
     with pytest.raises(ValueError, match="tasks is empty"):
         tssbn.MultiTask(conv_trunk(), {})
-    with pytest.raises(ValueError, match="tasks_per_pass=0 must be at least 1"):
-        tssbn.MultiTask(trunk, heads, tasks_per_pass=0)
+    for wrong in (0, 1.5, "all"):
+        with pytest.raises(ValueError, match=f"tasks_per_pass={wrong!r} must be an integer from 1"):
+            tssbn.MultiTask(trunk, heads, tasks_per_pass=wrong)
     with pytest.raises(ValueError, match="converted in parts"):
         part = tssbn.task_specific(nn.BatchNorm2d(5), TASKS)
         tssbn.MultiTask(nn.Sequential(tssbn.task_specific(conv_trunk(), TASKS), part), heads)

@@ -67,8 +67,12 @@ class MultiTask(nn.Module):
             raise ValueError("the trunk was converted in parts: convert it in one call")
         if found and set(names) != set(found[0].names):
             raise ValueError(f"heads are for {list(names)}, the trunk for {list(found[0].names)}")
-        if tasks_per_pass is not None and tasks_per_pass < 1:
-            raise ValueError(f"tasks_per_pass={tasks_per_pass} must be at least 1, or None for all")
+        if tasks_per_pass is not None and not (
+            isinstance(tasks_per_pass, int) and tasks_per_pass >= 1
+        ):
+            raise ValueError(
+                f"tasks_per_pass={tasks_per_pass!r} must be an integer from 1, or None for all"
+            )
         self.trunk = trunk
         self.heads = nn.ModuleDict(heads)
         self.tasks_per_pass = tasks_per_pass

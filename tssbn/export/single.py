@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -77,17 +79,18 @@ def task(
             "not what wraps it"
         )
     (name,) = choose_tasks((name,), net.tasks)
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold={threshold} must be in [0, 1), as gates are")
+    if not isinstance(threshold, Real) or not 0 <= threshold < 1:
+        raise ValueError(f"threshold={threshold!r} must be a number in [0, 1), as gates are")
     if threshold and example is None:
         raise ValueError(f"threshold={threshold} cuts channels out, which needs an example input")
+    reference = None if example is None else _reference(net, name, example)
 
     plain = unfolded(net, name)
     if threshold:
         plain = _cut(plain, gates(net, name), threshold, example)
     single = fold(plain)
-    if example is not None and not threshold:
-        _compare(single, net, name, example)
+    if reference is not None and not threshold:
+        _compare(single, name, example, reference)
     return single
 
 
@@ -139,10 +142,21 @@ def _cut(
 
 
 @torch.no_grad()
-def _compare(single: nn.Module, net: MultiTask, name: str, example: Tensor) -> None:
+def _reference(net: MultiTask, name: str, example: Tensor) -> list[Tensor]:
+    """What the network says of the example."""
+    try:
+        return tensors(copy.deepcopy(net).eval()(example, (name,))[name])
+    except Exception as error:
+        what = f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example)
+        raise ValueError(
+            f"example must be a batch that the network takes, got {what}: {error}"
+        ) from error
+
+
+@torch.no_grad()
+def _compare(single: nn.Module, name: str, example: Tensor, references: Iterable[Tensor]) -> None:
     """Raise if the two differ by more than rounding; torch.fx may have been led astray."""
     outputs = tensors(single(example))
-    references = tensors(copy.deepcopy(net).eval()(example, (name,))[name])
     for output, reference in zip(outputs, references, strict=True):
         # In the mean over all values: rounding decides which of two equals a pooling takes.
         difference, size = ((output - reference).norm(), reference.norm())

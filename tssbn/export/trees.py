@@ -93,9 +93,10 @@ def agree(net: MultiTask, tolerance: float) -> dict[str, Partition]:
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance={tolerance} must be 0 or more")
+    found = differences(net)
     partition: Partition = (net.tasks,)
     tree = {}
-    for name, apart in differences(net).items():
+    for name, apart in found.items():
         groups = []
         for group in partition:
             rows = [net.tasks.index(task) for task in group]
