@@ -2,15 +2,16 @@
 
     python experiments/pace.py [nyuv2 celeba] [--methods tssbn ...] [--seconds 1] [--device cuda]
 
-A look of a minute or two before long runs. The trainer trains on noise of the benchmark's size,
-augmented and all, a few steps to warm up and then for the given time: first TSσBN in every
-precision and memory format, then all methods in the fastest of them. Printed are images and TFLOPs
+A short look before long runs. The trainer trains on noise of the benchmark's size,
+augmented and all, a few steps to warm up and then for the given time: first TSσBN in some
+precisions and memory formats, then the others in the fastest of them. Printed are images and TFLOPs
 a second, the share of what a large product of matrices reaches in that precision, the memory of a
 GPU, and how many minutes the benchmark's epochs would take, if a tested image counts as a third of
 a trained one. The record is data/results/pace/<NAME>.json, written anew after each line.
 """
 
 import argparse
+import gc
 import statistics
 import sys
 import time
@@ -40,10 +41,17 @@ WARM = 4  # steps in which libraries choose their kernels
 STEPS = 64  # at most, with those
 IMAGES = {"nyuv2": (795, 654), "celeba": (8000, 2000)}  # trained on and tested on in an epoch
 SIZES = {"nyuv2": (288, 384), "celeba": (64, 64)}
+METHODS = [method for method in ORDER[::-1] if method != "tsbn-x100"]  # tsbn by another rate
 WAYS = [  # the first method is measured in all, the others in the fastest
     {"precision": precision, "channels_last": last, "fast_kernels": fast}
-    for precision in ("32", "tf32", "bf16")
-    for last, fast in ((False, False), (False, True), (True, True))
+    for precision, last, fast in (
+        ("32", False, True),
+        ("tf32", False, True),
+        ("tf32", True, True),
+        ("bf16", False, True),
+        ("bf16", True, True),
+        ("bf16", True, False),
+    )
 ]
 
 
@@ -88,15 +96,18 @@ def noise(benchmark: str, n: int, height: int, width: int) -> Stored:
     return Stored({"image": draw(256, 3, height, width), **entries}, targets)
 
 
-def on_noise(benchmark: str, method: str, size: Sequence[int]) -> Run:
-    """A run on noise."""
+@cache
+def on_noise(benchmark: str, method: str, size: tuple[int, int]) -> Run:
+    """A run on noise; the same for the same arguments."""
     run = plan(benchmark, method, root=".")
     data = noise(benchmark, STEPS * run.benchmark.recipe.batch, *size)
     return replace(run, benchmark=replace(run.benchmark, data=lambda split: data))
 
 
-def multiplications(run: Run) -> int:
+@cache
+def multiplications(benchmark: str, method: str, size: tuple[int, int]) -> int:
     """MACs for an image, of all tasks."""
+    run = on_noise(benchmark, method, size)
     data = run.benchmark.data("train")
     outputs = {name: task.outputs for name, task in run.benchmark.tasks(data.targets).items()}
     net = methods()[run.method].build(run.benchmark.network, outputs).to("meta")
@@ -112,27 +123,38 @@ def peak(device: str, precision: str) -> float:
     return count / statistics.median(times)
 
 
-def measure(run: Run, way: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
-    """An entry of the record; without ``images_per_second`` if the memory was too small."""
-    entry = {"benchmark": run.benchmark.name, "method": run.method, **way}
+def measure(
+    benchmark: str,
+    method: str,
+    size: tuple[int, int],
+    way: dict[str, Any],
+    seconds: float,
+    device: str,
+) -> dict[str, Any]:
+    """An entry of the record; with ``error`` where this method does not run in this way."""
+    entry = {"benchmark": benchmark, "method": method, **way}
+    run, clock = on_noise(benchmark, method, size), Clock(seconds)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    clock = Clock(seconds)
     try:
         train(run, accelerator=device, watch=clock, **way)
-    except MemoryError:
-        return entry
     except Done:
-        pass
-    recipe, (trained, tested) = run.benchmark.recipe, IMAGES[run.benchmark.name]
+        entry["peak_memory_mib"] = peak_memory(torch.device(device))
+    except Exception as error:  # what else a device finds: the look goes on
+        entry["error"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    gc.collect()  # an error holds the network, whose memory the next one needs
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    if "error" in entry:
+        return entry
+    recipe, (trained, tested) = run.benchmark.recipe, IMAGES[benchmark]
     rate = recipe.batch / clock.pace
-    done = 3 * multiplications(run) * rate  # forward, and twice as many backward
+    done = 3 * multiplications(benchmark, method, size) * rate  # forward, and twice that backward
     return {
         **entry,
         "images_per_second": rate,
         "tflops": 2 * done / 1e12,
         "share_of_peak": done / peak(device, way["precision"]),
-        "peak_memory_mib": peak_memory(torch.device(device)),
         "minutes": recipe.epochs * (trained + tested / 3) / rate / 60,
     }
 
@@ -142,8 +164,8 @@ def line(entry: dict[str, Any]) -> str:
     way = entry["precision"] + ", channels last" * entry["channels_last"]
     way += ", fast kernels" * entry["fast_kernels"]
     start = f"{entry['benchmark']:6}  {entry['method']:12}  {way:33}"
-    if "images_per_second" not in entry:
-        return f"{start}  out of memory"
+    if "error" in entry:
+        return f"{start} {entry['error'][:80]}"
     return (
         f"{start} {entry['images_per_second']:8.1f} images/s {entry['tflops']:7.2f} TFLOP/s "
         f"({entry['share_of_peak']:5.1%}) {entry['peak_memory_mib'] / 1024:6.1f} GiB "
@@ -154,7 +176,7 @@ def line(entry: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="nyuv2, celeba; both")
-    parser.add_argument("--methods", nargs="+", choices=ORDER, default=ORDER[::-1])
+    parser.add_argument("--methods", nargs="+", choices=ORDER, default=METHODS)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement; 1")
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of the images")
@@ -171,8 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record |= {**records.environment(), "entries": []}
 
     def look(benchmark: str, method: str, way: dict[str, Any]) -> dict[str, Any]:
-        run = on_noise(benchmark, method, options.size or SIZES[benchmark])
-        entry = measure(run, way, options.seconds, options.device)
+        size = tuple(options.size or SIZES[benchmark])
+        entry = measure(benchmark, method, size, way, options.seconds, options.device)
         print(line(entry), flush=True)
         record["entries"].append(entry)
         records.write(f"pace/{options.out or options.device}", record, options.results)

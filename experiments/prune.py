@@ -39,6 +39,7 @@ from slimming import BATCH, NETWORKS, SCOPES, Setting, build, cut, optimiser, pe
 from torch import Tensor
 
 from tssbn import pruning
+from tssbn.data.find import find
 from tssbn.training import checkpoint
 from tssbn.training.batches import mixed
 from tssbn.training.describe import device_name, peak_memory
@@ -231,7 +232,7 @@ class Study:
 def main(arguments: Iterable[str] | None = None) -> None:
     began = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("data/cifar10"), metavar="ROOT")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder; data/cifar10")
     parser.add_argument("--method", choices=SCOPES, required=True)
     parser.add_argument("--network", choices=NETWORKS, default="vgg16")
     parser.add_argument("--seed", type=int, default=0)
@@ -260,14 +261,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
         raise ValueError("device='cuda', but torch finds no GPU: take 'auto' or 'cpu'")
     if find_spec("torch_pruning") is None:  # else it would be missed only after training
         raise ImportError('the cut needs torch-pruning: pip install "tssbn[train]"')
+    root = given.data or find("cifar10")
+    if root is None:
+        raise FileNotFoundError("no folder data/cifar10: --data ROOT says where the images are")
     gpu = given.device != "cpu" and torch.cuda.is_available()
     with (
         checkpoint.claim(given.runs / name),
         numerics(setting.precision, repeatable=not setting.fast_kernels),
     ):
-        study = Study(
-            setting, cifar.read(given.data), torch.device("cuda" if gpu else "cpu"), given.note
-        )
+        study = Study(setting, cifar.read(root), torch.device("cuda" if gpu else "cpu"), given.note)
         if study.go(given.runs / name, began + 60 * given.minutes):
             print(write(name, study.record, folder))
         else:

@@ -52,7 +52,13 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return f"{self.network}-{self.method}-{self.seed}"
+        usual = Setting(self.network, self.method)
+        parts = [self.network, self.method, str(self.seed)]
+        if self.epochs != usual.epochs:
+            parts.append(f"epochs={self.epochs}")
+        if self.shares != usual.shares:
+            parts.append(f"shares={'+'.join(map(str, self.shares))}")
+        return "-".join(parts)
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -482,7 +482,7 @@ def test_a_run_by_its_command(prune, slimming, root, tmp_path, capsys, precision
     assert "the same command goes on" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
     prune.main(command)
-    path = tmp_path / "results/pruning/tiny-rni-0.json"
+    path = tmp_path / "results/pruning/tiny-rni-0-epochs=4.json"
     record = json.loads(path.read_text())
     assert [record[key] for key in ("network", "method", "seed", "note", "precision")] == [
         *("tiny", "rni", 0, "made images", precision)
@@ -518,6 +518,12 @@ def test_a_run_by_its_command(prune, slimming, root, tmp_path, capsys, precision
     path.unlink()
     prune.main(command)  # the checkpoint is of the end: nothing is trained again
     assert json.loads(path.read_text()) == record
+
+
+def test_what_differs_from_the_study_is_in_the_name(slimming):
+    assert slimming.Setting("vgg16", "l1", 2).name == "vgg16-l1-2"
+    other = slimming.Setting("vgg16", "l1", epochs=4, shares=(0.5, 0.7))
+    assert other.name == "vgg16-l1-0-epochs=4-shares=0.5+0.7"
 
 
 def test_bad_settings_are_refused(prune, slimming, tmp_path):

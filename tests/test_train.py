@@ -240,6 +240,12 @@ def test_kernels_of_cudnn(fast):
     assert (cudnn.deterministic, cudnn.benchmark) == before
 
 
+def test_the_record_has_the_kernels_of_the_last_start(tmp_path):
+    assert not train(tiny.run(), tmp_path, deadline=0).record["finished"]
+    record = train(tiny.run(), tmp_path, resume=True, fast_kernels=True).record
+    assert record["finished"] and record["fast_kernels"]
+
+
 @pytest.mark.parametrize("method", ["hps", "tssbn"])
 def test_a_compiled_network_learns_the_same(method, monkeypatch, tmp_path):
     compiled = []

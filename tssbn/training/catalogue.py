@@ -39,13 +39,14 @@ def described(name: str) -> Benchmark:
 
 
 def source(name: str) -> str:
-    """The data set that a benchmark reads: ``nyuv2_short`` and ``celeba_small`` are other forms.
+    """The benchmark whose data a form of it reads, ``celeba`` of ``celeba_small``; else itself.
 
     Example:
-        >>> source("celeba_small"), source("celeba")
-        ('celeba', 'celeba')
+        >>> source("celeba_small"), source("celeba"), source("my_own")
+        ('celeba', 'celeba', 'my_own')
     """
-    return name.partition("_")[0]
+    head = name.partition("_")[0]
+    return head if head in benchmarks() else name
 
 
 def data_folder(name: str) -> Path | None:

@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-__all__ = ["LAST", "agree", "claim", "load", "save"]
+__all__ = ["LAST", "Taken", "agree", "claim", "load", "save"]
 
 LAST = "last.pt"
+
+
+class Taken(BlockingIOError):
+    """Another process trains in the folder."""
 
 
 @contextmanager
@@ -20,7 +24,7 @@ def claim(folder: Path) -> Iterator[None]:
     """Keep other processes out of the folder; the system ends it with the process, however it ends.
 
     Raises:
-        BlockingIOError: another process is there.
+        Taken: another process is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock", timeout=0)
@@ -28,14 +32,15 @@ def claim(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         message = f"another process trains in {folder}: wait for it or end it"
-        raise BlockingIOError(message) from None
+        raise Taken(message) from None
     try:
         yield
     finally:
-        lock.release()
-        if {path.name for path in folder.iterdir()} <= {"lock"}:  # nothing came of it
+        empty = {path.name for path in folder.iterdir()} <= {"lock"}  # nothing came of it
+        if empty and os.name != "nt":  # before others can come in; Windows removes no open file
             (folder / "lock").unlink(missing_ok=True)
             folder.rmdir()
+        lock.release()
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:

@@ -31,7 +31,8 @@ from tssbn.training.watch import Silent, Watch
 
 __all__ = ["Trained", "train"]
 
-MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note")  # between two starts
+# Between two starts of a run:
+MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note", "fast_kernels")
 PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
 
 

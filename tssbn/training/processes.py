@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -40,7 +40,7 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
         raise ValueError(f"precision={precision!r} must be one of {tuple(PRECISIONS)}")
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ValueError("accelerator='cuda', but torch finds no GPU: take 'auto' or 'cpu'")
-    nodes = 1
+    nodes, plugins = 1, None
     if dist.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
@@ -52,8 +52,11 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
         if devices not in (1, "auto", int(of_node)):
             raise ValueError(f"devices={devices}, but SLURM has {of_node} tasks on each node")
         devices, nodes = int(of_node), int(os.environ.get("SLURM_NNODES", "1"))
-    elif devices == "auto":
-        devices = 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
+    else:
+        # Named, as Fabric would look for MPI, which fails where mpi4py is there and MPI is not.
+        plugins = LightningEnvironment()
+        if devices == "auto":
+            devices = 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
         fabric = Fabric(
@@ -62,6 +65,7 @@ def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
             num_nodes=nodes,
             strategy="auto" if devices == nodes == 1 else _Replicas(),
             precision=PRECISIONS[precision],
+            plugins=plugins,
         )
     if precision == "16" and fabric.device.type == "cpu":  # Fabric would take bf16 instead
         raise ValueError("precision='16' needs a GPU; on the CPU 'bf16' is there, and '32'")

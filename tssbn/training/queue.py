@@ -229,7 +229,10 @@ def work(
         run = job.run
         if not _fits(look(job, runs, results), deadline - time.monotonic()):
             continue
+        trained = None  # the network of the run before, whose memory this one needs
         try:
+            with checkpoint.claim(runs / run.name):
+                pass  # before data are decoded for it
             trained = train(
                 run,
                 runs / run.name,
@@ -239,7 +242,7 @@ def work(
                 data=held.of(run),
                 **how,
             )
-        except BlockingIOError:
+        except checkpoint.Taken:
             print(f"{run.name}: another process trains it", flush=True)
             continue
         except Exception as error:

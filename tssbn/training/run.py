@@ -8,6 +8,7 @@ from typing import Any
 
 from tssbn.baselines import Method, methods
 from tssbn.benchmarks import Benchmark, Recipe, benchmarks
+from tssbn.training.catalogue import source
 
 __all__ = ["Run", "options_of", "plan"]
 
@@ -82,8 +83,8 @@ def plan(
     real = "root" in signature(make).parameters
     if real and root is None:
         raise ValueError(
-            f"{benchmark} needs the folder of its data; `python -m tssbn data where {benchmark}` "
-            "says where to get it"
+            f"{benchmark} needs the folder of its data; `python -m tssbn data where "
+            f"{source(benchmark)}` says where to get it"
         )
     if not real and root is not None:
         raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
