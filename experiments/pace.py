@@ -132,7 +132,7 @@ def measure(
     device: str,
 ) -> dict[str, Any]:
     """An entry of the record; with ``error`` where this method does not run in this way."""
-    entry = {"benchmark": benchmark, "method": method, **way}
+    entry = {"benchmark": benchmark, "method": method, "size": list(size), **way}
     run, clock = on_noise(benchmark, method, size), Clock(seconds)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -186,7 +186,9 @@ def test_several_processes_work_off_one_list(capsys):
     taken, _ = states()
     with checkpoint.claim(Path("runs") / taken.job.run.name):  # as another process would
         assert run_queue("--minutes", "5") == 0
-    assert f"{taken.job.run.name}: another process trains it" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{taken.job.run.name}: another process trains it" in out
+    assert out.splitlines()[-1].startswith("1 of 2 runs are left, ")
     assert [state.finished for state in states()] == [False, True]
 
 

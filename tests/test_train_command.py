@@ -222,7 +222,7 @@ def test_tables(capsys):
     assert "no record with the settings typo=1; " in error
     assert "differ from the recipes in epochs, filters, height, n, width" in error
     assert main(["table", "streets", "--set", "typo=1"]) == 1
-    assert "differ from the recipes in nothing" in capsys.readouterr().err
+    assert "there is no record of streets" in capsys.readouterr().err
     assert train("--seed", "3", "--set", "multiplier=10") == 0
     assert main(["table", "rooms", "--set", "multiplier=10", "epochs=2", *SMALL]) == 0
     out = " ".join(capsys.readouterr().out.split())

@@ -80,7 +80,8 @@ def task(
         )
     (name,) = choose_tasks((name,), net.tasks)
     if not isinstance(threshold, Real) or not 0 <= threshold < 1:
-        raise ValueError(f"threshold={threshold!r} must be a number in [0, 1), as gates are")
+        what = threshold if isinstance(threshold, (Real, str)) else type(threshold).__name__
+        raise ValueError(f"threshold={what!r} must be a number in [0, 1), as gates are")
     if threshold and example is None:
         raise ValueError(f"threshold={threshold} cuts channels out, which needs an example input")
     reference = None if example is None else _reference(net, name, example)

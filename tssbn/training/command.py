@@ -272,6 +272,8 @@ def _table(options: argparse.Namespace) -> int:
         chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
         tables.append(table(name, chosen, options.best))
         seen += [record["settings"] for record in found]
+    if settings and not seen:
+        raise ValueError(f"there is no record of {options.name}")
     if settings and settings not in seen:
         wanted = " ".join(f"{key}={value}" for key, value in settings.items())
         known = sorted({key for of_record in seen for key in of_record})
@@ -305,6 +307,10 @@ def _queue(options: argparse.Namespace) -> int:
         return 0
     with closing(_watch(options)) as watch:
         failed = queue.work(jobs, seconds, options.runs, results, watch, **_how(options))
+    states = [queue.look(job, options.runs, results) for job in jobs if job.data]
+    if left := [state for state in states if not state.finished]:
+        minutes = sum(state.left for state in left) / 60
+        print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0

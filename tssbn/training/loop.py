@@ -63,7 +63,7 @@ def train(
     note: str = "",
     deadline: float | None = None,
     watch: Watch | None = None,
-    data: Mapping[str, Dataset] | None = None,
+    data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]] | None = None,
 ) -> Trained:
     """Train a method on a benchmark.
 
@@ -98,7 +98,7 @@ def train(
             the one before.
         watch: is told how the run goes.
         data: the decoded data sets, as :func:`~tssbn.training.batches.hold` gives them, by split,
-            where they are there already.
+            where they are there already; or what gives them, once the folder is this process's.
 
     Returns:
         The network and the record; ``record["finished"]`` is False where the deadline came first.
@@ -138,7 +138,8 @@ def train(
                 f"angles={angles} needs one device and a precision other than '16', got "
                 f"{fabric.world_size} and {precision!r}"
             )
-        training = _Training(fabric, run, setup, note, data or {}, angles)
+        held = data() if callable(data) else data or {}
+        training = _Training(fabric, run, setup, note, held, angles)
         return training.go(folder, deadline, watch or Silent())
 
 

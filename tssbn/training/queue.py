@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,15 +232,13 @@ def work(
             continue
         trained = None  # the network of the run before, whose memory this one needs
         try:
-            with checkpoint.claim(runs / run.name):
-                pass  # before data are decoded for it
             trained = train(
                 run,
                 runs / run.name,
                 resume=True,
                 deadline=deadline,
                 watch=watch,
-                data=held.of(run),
+                data=partial(held.of, run),
                 **how,
             )
         except checkpoint.Taken:
