@@ -323,7 +323,7 @@ def _caption(records: Sequence[Mapping], best: bool) -> str:
     if best:
         chosen = f"the epoch of {epochs} that is best on the test images"
     where = " and ".join(sorted({f"{r['precision']} on {r['device']}" for r in records}))
-    notes = sorted({record["note"] for record in records} - {""})
+    notes = sorted({record.get("note", "") for record in records} - {""})
     settings = {key: value for record in records for key, value in record["settings"].items()}
     settings = ", ".join(f"{key}={value}" for key, value in settings.items())
     said = [
