@@ -976,7 +976,7 @@ ax.set_xlabel("F1 minus that of STL (in brackets), in points; a dot per seed")
 ax.set_title(
     "Forty networks lose where they say nothing, not where they are good"
 )
-ax.legend(loc="lower right")
+ax.legend(loc="upper right")
 plt.show()
 
 # %%

@@ -1119,7 +1119,7 @@ for seed in range(7):
         forty.append(gates[max(gates)])
 counted = records.read("company/celeba.json")
 REAL = list(forty[0].tasks)
-assert REAL == counted["tasks"]
+assert counted["tasks"] == REAL
 PAIRS = np.triu_indices(len(REAL), 1)
 labelled = torch.eye(len(REAL), dtype=torch.float64)
 labelled[PAIRS] = torch.tensor(counted["correlation"]).double().abs()
