@@ -1110,13 +1110,21 @@ assert (split["splits as good"] == 1).all()
 # Everything above is done again with their gates. Company is counted on the
 # labels of the same faces, by `experiments/company.py`.
 
+
 # %%
-forty = []
-for seed in range(7):
-    run = plan("celeba_small", "tssbn", seed, {"multiplier": 10}, root=".")
-    with suppress(FileNotFoundError):  # not all were trained
-        gates = records.unpack_gates(records.read(f"{run.name}.json")["gates"])
-        forty.append(gates[max(gates)])
+def of_real(method, **settings):
+    """The records that there are of a method, seed after seed."""
+    found = []
+    for seed in range(7):
+        run = plan("celeba_small", method, seed, settings, root=".")
+        with suppress(FileNotFoundError):  # not all were trained
+            found.append(records.read(f"{run.name}.json"))
+    return found
+
+
+forty = last(
+    records.unpack_gates(r["gates"]) for r in of_real("tssbn", multiplier=10)
+)
 counted = records.read("company/celeba.json")
 REAL = list(forty[0].tasks)
 assert counted["tasks"] == REAL
@@ -1310,11 +1318,7 @@ placed = [t for t in REAL if any(t in of for of in REGIONS.values())]
 rows36 = [at[t] for t in placed]
 region = [next(r for r, of in REGIONS.items() if t in of) for t in placed]
 same = torch.tensor([[a == b for a in region] for b in region]).double()
-alone = []
-for seed in range(7):
-    with suppress(FileNotFoundError):
-        name = plan("celeba_small", "stl", seed, root=".").name
-        alone.append(records.summary(records.read(f"{name}.json"))["test"])
+alone = [records.summary(record)["test"] for record in of_real("stl")]
 hard = torch.tensor([np.mean([f1[t] for f1 in alone]) for t in placed])
 causes_real = {
     "region": same,

@@ -2,12 +2,12 @@
 
     python experiments/pace.py [nyuv2 celeba] [--methods tssbn ...] [--seconds 1] [--device cuda]
 
-A short look before long runs. The trainer trains on noise of the benchmark's size,
-augmented and all, a few steps to warm up and then for the given time: first TSσBN in some
-precisions and memory formats, then the others in the fastest of them. Printed are images and TFLOPs
-a second, the share of what a large product of matrices reaches in that precision, the memory of a
-GPU, and how many minutes the benchmark's epochs would take, if a tested image counts as a third of
-a trained one. The record is data/results/pace/<NAME>.json, written anew after each line.
+A short look before long runs. The trainer trains on noise of the benchmark's size, augmented and
+all, a few steps to warm up and then for the given time: first TSσBN in some precisions and memory
+formats, then the others in the fastest of them. Printed are images and TFLOPs a second, the share
+of what a large product of matrices reaches in that precision, the memory of a GPU, and how many
+minutes all epochs of the official data set would take, if a tested image counts as a third of a
+trained one. The record is data/results/pace/<NAME>.json, written anew after each line.
 """
 
 import argparse
@@ -39,7 +39,6 @@ from tssbn.training.watch import Silent
 
 WARM = 4  # steps in which libraries choose their kernels
 STEPS = 64  # at most, with those
-IMAGES = {"nyuv2": (795, 654), "celeba": (8000, 2000)}  # trained on and tested on in an epoch
 SIZES = {"nyuv2": (288, 384), "celeba": (64, 64)}
 METHODS = [method for method in ORDER[::-1] if method != "tsbn-x100"]  # tsbn by another rate
 WAYS = [  # the first method is measured in all, the others in the fastest
@@ -147,7 +146,8 @@ def measure(
         torch.cuda.empty_cache()
     if "error" in entry:
         return entry
-    recipe, (trained, tested) = run.benchmark.recipe, IMAGES[benchmark]
+    recipe, official = run.benchmark.recipe, real_set(benchmark).official
+    trained, tested = official["train"], sum(official.values()) - official["train"]
     rate = recipe.batch / clock.pace
     done = 3 * multiplications(benchmark, method, size) * rate  # forward, and twice that backward
     return {
@@ -183,9 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="NAME", help="of the record; the device without it")
     parser.add_argument("--results", type=Path, help="folder of the records; data/results")
     options = parser.parse_args(arguments)
-    chosen = options.benchmarks or list(IMAGES)
-    if set(chosen) - set(IMAGES):
-        parser.error(f"benchmarks are {', '.join(IMAGES)}, got {', '.join(chosen)}")
+    chosen = options.benchmarks or list(SIZES)
+    if set(chosen) - set(SIZES):
+        parser.error(f"benchmarks are {', '.join(SIZES)}, got {', '.join(chosen)}")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no GPU: --device cpu")
 

@@ -28,6 +28,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,11 @@ from tssbn import pruning
 from tssbn.data.find import find
 from tssbn.training import checkpoint
 from tssbn.training.batches import mixed
-from tssbn.training.describe import device_name, peak_memory
+from tssbn.training.describe import add_gates, device_name, peak_memory
 from tssbn.training.processes import numerics
-from tssbn.training.records import environment, pack_gates, results, unpack_gates, write
+from tssbn.training.records import environment, results, write
 
 SCORED = 1000  # test images at a time
-PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
-MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note")  # between two starts
 
 
 class Study:
@@ -96,7 +95,7 @@ class Study:
             if time.monotonic() + self._pace() > deadline:
                 break
             self._epoch()
-            if time.monotonic() - self.last_save > PATIENCE * self.save_seconds:
+            if time.monotonic() - self.last_save > checkpoint.PATIENCE * self.save_seconds:
                 self._save(folder)
         if not self.saved:
             self._save(folder)
@@ -143,9 +142,8 @@ class Study:
         self.saved = False
         print(f"{title}: loss {loss:.3f}, test {accuracy:.2%}, {seconds:.1f} s", flush=True)
 
-        if len(stages) == 1 and epoch in {1, round(0.1 * epochs), round(0.3 * epochs), epochs}:
-            earlier = unpack_gates(self.record["gates"]) if "gates" in self.record else {}
-            self.record["gates"] = pack_gates({**earlier, epoch: scores(self.net)})
+        if len(stages) == 1:
+            add_gates(self.record, epoch, epochs, partial(scores, self.net))
         if epoch == epochs:
             best = max(done, key=lambda entry: entry["test"])
             self.stage |= {"last": accuracy, "best": best["test"], "best_epoch": best["epoch"]}
@@ -219,7 +217,7 @@ class Study:
     def _resume(self, folder: Path) -> None:
         state = checkpoint.load(folder)
         checkpoint.agree(state["run"], self._identity(), folder)
-        here = {key: self.record[key] for key in MAY_DIFFER if self.record[key] != ""}
+        here = {key: self.record[key] for key in checkpoint.MAY_DIFFER if self.record[key] != ""}
         self.record, self.trained = state["record"], state["trained"]
         if not self.record["finished"]:
             self.record |= here | {"starts": self.record["starts"] + 1}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tssbn.benchmarks import Benchmark, Recipe, celeba
+from tssbn.benchmarks import Benchmark, celeba, faces
 
 
 def benchmark(root: str | Path, side: int = 32, filters: int = 8) -> Benchmark:
@@ -21,6 +21,6 @@ def benchmark(root: str | Path, side: int = 32, filters: int = 8) -> Benchmark:
         celeba.benchmark(root, side, filters),
         name="celeba_small",
         title="CelebA, small",
-        recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),
+        recipe=faces.benchmark().recipe,
         paper={},
     )

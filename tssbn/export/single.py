@@ -84,6 +84,7 @@ def task(
         raise ValueError(f"threshold={what!r} must be a number in [0, 1), as gates are")
     if threshold and example is None:
         raise ValueError(f"threshold={threshold} cuts channels out, which needs an example input")
+    # Of a network that is cut it only says whether the example fits.
     reference = None if example is None else _reference(net, name, example)
 
     plain = unfolded(net, name)

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-__all__ = ["LAST", "Taken", "agree", "claim", "load", "save"]
+__all__ = ["LAST", "MAY_DIFFER", "PATIENCE", "Taken", "agree", "claim", "load", "save"]
 
 LAST = "last.pt"
+PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
+# Of a record, between two starts of a run:
+MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note", "fast_kernels")
 
 
 class Taken(BlockingIOError):

@@ -262,12 +262,13 @@ def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
 
 
 def _table(options: argparse.Namespace) -> int:
+    from tssbn.training import catalogue
     from tssbn.training.table import TABLES, table
 
     settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
         found = records.found(name, options.results)
-        if options.name in TABLES and "_" in name and not found:
+        if options.name in TABLES and catalogue.source(name) != name and not found:
             continue  # a shorter or smaller form that nobody ran
         chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
         tables.append(table(name, chosen, options.best))

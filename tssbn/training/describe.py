@@ -4,8 +4,9 @@ import copy
 import math
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from tssbn.data.real import RealSet
-from tssbn.gates import importance
+from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.batches import content
 from tssbn.training.cost import macs, parameters
@@ -21,7 +22,7 @@ from tssbn.training.records import environment, pack_gates, unpack_gates
 from tssbn.training.run import Run
 from tssbn.training.tasks import Task
 
-__all__ = ["add_epoch", "description", "device_name", "peak_memory"]
+__all__ = ["add_epoch", "add_gates", "description", "device_name", "peak_memory"]
 
 
 def description(
@@ -84,7 +85,7 @@ def add_epoch(
     Args:
         entry: number, seconds, learning rate and losses.
         scores: by split, then by task, what the metrics gave.
-        net: its gates are written down at epoch 1, after a tenth, three tenths and all epochs.
+        net: its gates are written down, see :func:`add_gates`.
     """
     for split, tasks in scores.items():
         entry[split] = {
@@ -96,10 +97,21 @@ def add_epoch(
     record["seconds"] = math.fsum(one["seconds"] for one in record["epochs"])
     epoch, epochs = entry["epoch"], record["recipe"]["epochs"]
     record["finished"] = epoch == epochs
-    gated = any(isinstance(layer, TaskSigmoidNorm) for layer in net.modules())
-    if gated and epoch in {1, round(0.1 * epochs), round(0.3 * epochs), epochs}:
+    if any(isinstance(layer, TaskSigmoidNorm) for layer in net.modules()):
+        add_gates(record, epoch, epochs, partial(importance, net))
+
+
+def add_gates(
+    record: dict[str, Any], epoch: int, epochs: int, look: Callable[[], Importance]
+) -> None:
+    """Write down what the gates are after epoch 1, a tenth, three tenths and all epochs.
+
+    Args:
+        look: gives them; asked at those epochs only.
+    """
+    if epoch in {1, round(0.1 * epochs), round(0.3 * epochs), epochs}:
         earlier = unpack_gates(record["gates"]) if "gates" in record else {}
-        record["gates"] = pack_gates({**earlier, epoch: importance(net)})
+        record["gates"] = pack_gates({**earlier, epoch: look()})
 
 
 def _lists(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:

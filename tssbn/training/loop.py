@@ -31,10 +31,6 @@ from tssbn.training.watch import Silent, Watch
 
 __all__ = ["Trained", "train"]
 
-# Between two starts of a run:
-MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note", "fast_kernels")
-PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
-
 
 class Trained(NamedTuple):
     """What a run gives.
@@ -268,7 +264,7 @@ class _Training:
 
     def _save_is_due(self) -> bool:
         """Large networks train their small epochs faster than a disk takes a checkpoint of each."""
-        due = time.monotonic() - self.last_save > PATIENCE * self.save_seconds
+        due = time.monotonic() - self.last_save > checkpoint.PATIENCE * self.save_seconds
         return self.fabric.broadcast(due)
 
     def _save(self, folder: Path) -> None:
@@ -341,7 +337,7 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        here = {key: self.record[key] for key in MAY_DIFFER if self.record[key] != ""}
+        here = {key: self.record[key] for key in checkpoint.MAY_DIFFER if self.record[key] != ""}
         self.record, self.paces = state["record"], state["paces"]
         if not self.record["finished"]:
             self.record |= here | {"starts": self.record.get("starts", 1) + 1}
