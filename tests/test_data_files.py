@@ -1,5 +1,7 @@
 """Files of data sets: what is broken is named, nothing is half written, and folders are found."""
 
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -107,6 +109,72 @@ def test_an_image_that_is_cut_short(tmp_path, suffix, left):
         files.image(tmp_path / "1.png")
 
 
+def test_an_image_of_too_many_pixels_and_a_folder_in_its_place(tmp_path, monkeypatch):
+    Image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "0.png"
+    Image.new("L", (40, 40)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"0\.png is not a whole image file: .*1600 pixels"):
+        files.image(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"0\.png is not a whole image file: .*directory"):
+        files.image(path)
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
+def test_an_array_whose_header_is_damaged_anywhere(tmp_path):
+    path, random = tmp_path / "0.npy", np.random.default_rng(0)
+    np.save(path, np.zeros((4, 4)))
+    content = path.read_bytes()
+    for place in range(128):
+        for value in random.integers(0, 256, 8):
+            path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            try:
+                files.array(path)
+            except ValueError as error:
+                assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a 0\nb 1\n", ["a 0", "b 1"]),
+        (b"a 0\r\nb 1\r\n", ["a 0", "b 1"]),
+        (b"a 0\rb 1", ["a 0", "b 1"]),
+        (b"\xef\xbb\xbfa 0 \n\nb 1  \n \n\n", ["a 0 ", "", "b 1"]),
+        ("\xe4\u2028\x0c 0".encode(), ["\xe4\u2028\x0c 0"]),  # no ends of lines
+        (b"", []),
+        (b"\xef\xbb\xbf\n\n", []),
+    ],
+)
+def test_the_lines_of_a_list(tmp_path, content, expected):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    assert files.lines(path) == files.lines(Path("elsewhere"), content) == expected
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    for content in ("a 0\n".encode("utf-16"), b"\xff\xfe", b"caf\xe9 0"):
+        (tmp_path / "list.txt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"list\.txt is not a text file in UTF-8"):
+            files.lines(tmp_path / "list.txt")
+    with pytest.raises(FileNotFoundError, match=r"other\.txt"):
+        files.lines(tmp_path / "other.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((name, False) for name in ("0.png", "a.b/0.png", "Thumbs.png", "MACOSX/0.png")),
+        *((name, True) for name in ("._0.png", "a/._0.png", ".DS_Store", "a/.git/0.png")),
+        *((name, True) for name in ("Thumbs.db", "a/thumbs.DB", "Desktop.ini", "__MACOSX/a/0.png")),
+    ],
+)
+def test_what_systems_leave(name, expected):
+    assert files.hidden(Path(name)) is expected
+
+
 def touch(folder, *names):
     folder.mkdir(exist_ok=True)
     for name in names:
@@ -118,6 +186,7 @@ def test_numbers_without_a_gap(tmp_path):
     touch(
         a, *(f"{i}.npy" for i in range(12)), "notes.txt", "00.npy", "x.npy", "7.png", ".0.part.npy"
     )
+    touch(a, "._0.npy", "._12.npy", ".DS_Store", "Thumbs.db")
     touch(b, *(f"{i}.npy" for i in range(12)))
     assert files.numbered([a, b], ".npy") == 12
 
@@ -145,6 +214,34 @@ def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
     with files.whole(path) as part:
         part.write_bytes(b"all")
     assert path.read_bytes() == b"all" and list(path.parent.iterdir()) == [path]
+
+
+WRITERS = {
+    "bytes": lambda path: path.write_bytes(bytes(100_000)),
+    "array": lambda path: np.save(path, np.zeros(100_000)),
+    "image": lambda path: __import__("PIL.Image").Image.new("L", (999, 999)).save(path, "TIFF"),
+}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is full")
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_named_with_its_space(tmp_path, name):
+    if name == "image":
+        pytest.importorskip("PIL")
+    path = tmp_path / "0.npy"
+    free = pytest.raises(OSError, match=r"[\d,]+ bytes are free\).*0\.npy")
+    with free as raised, files.whole(path) as part:
+        os.symlink("/dev/full", part)
+        WRITERS[name](part)
+    assert type(raised.value) is OSError and raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_writing_stay_as_they_are(tmp_path):
+    for error in (PermissionError(errno.EACCES, "no", "a"), OSError(errno.EIO, "io"), ValueError()):
+        with pytest.raises(type(error)) as raised, files.writing(tmp_path / "0.bin"):
+            raise error
+        assert raised.value is error
 
 
 @pytest.fixture

@@ -1,16 +1,57 @@
 """Reading and writing the files of data sets: what is broken is named, nothing is half written."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from tokenize import TokenError
+from pathlib import Path, PurePath
 from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
 
-__all__ = ["array", "image", "numbered", "whole"]
+__all__ = ["array", "hidden", "image", "lines", "numbered", "whole", "writing"]
+
+# What systems put beside the files of a data set, without a dot in front.
+LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share, the file
+
+
+def hidden(path: PurePath) -> bool:
+    """Whether a path, relative to a data set, leads to what is none of its files.
+
+    Systems put such files beside others: macOS on a foreign disk ``._0.png`` and in archives
+    ``__MACOSX/._0.png``, both with the ending of an image, and folders have ``.DS_Store`` or
+    ``Thumbs.db``.
+
+    Example:
+        >>> [hidden(Path(name)) for name in ("a/0.png", "a/._0.png", "__MACOSX/a", "Thumbs.db")]
+        [False, True, True, True]
+    """
+    return any(part[0] == "." or part.lower() in LEFT_BY_SYSTEMS for part in path.parts)
+
+
+def lines(path: Path, content: bytes | None = None) -> list[str]:
+    r"""The lines of a text file, without blank ones at its end and without a byte order mark.
+
+    Args:
+        path: the file.
+        content: what the file holds, where it is not read from the disk; errors name ``path``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not text in UTF-8.
+
+    Example:
+        >>> lines(Path("list.txt"), b"a 0\r\nb 1\r\n\r\n")
+        ['a 0', 'b 1']
+    """
+    try:
+        text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file in UTF-8: {error}") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+    return text.split("\n") if text else []
 
 
 def array(path: Path, *shape: int | None) -> np.ndarray:
@@ -33,7 +74,9 @@ def array(path: Path, *shape: int | None) -> np.ndarray:
     """
     try:
         value = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, TokenError, BadZipFile) as error:
+    except OSError:
+        raise  # these name the file
+    except Exception as error:  # which kind depends on where the file is broken
         raise ValueError(f"{path} is not a whole .npy file of numbers: {error}") from error
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{path} is an archive, expected one array (.npy)")
@@ -59,7 +102,7 @@ def image(path: Path, mode: str | None = None, size: tuple[int, int] | None = No
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an image, or cut short.
+        ValueError: not an image, cut short, or of more pixels than Pillow takes for harmless.
 
     Example:
         >>> import tempfile
@@ -79,7 +122,7 @@ def image(path: Path, mode: str | None = None, size: tuple[int, int] | None = No
             return np.array(picture)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # which kind depends on where the file is broken
         raise ValueError(f"{path} is not a whole image file: {error}") from error
 
 
@@ -125,6 +168,9 @@ def whole(path: Path) -> Iterator[Path]:
     So a file that exists is complete, and a run that was interrupted goes on by skipping those.
     The name keeps the suffix, which the writers of arrays and images go by.
 
+    Raises:
+        OSError: what the block raises; where it was not said, with the path and the free space.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "new" / "0.npy"
@@ -136,7 +182,29 @@ def whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{uuid4().hex}.part{path.suffix}")
     try:
-        yield part
-        os.replace(part, path)
+        with writing(path):
+            yield part
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file and the space that is left where a full disk ends the block.
+
+    Example:
+        >>> with writing(Path("0.npy")):
+        ...     raise OSError(errno.ENOSPC, "No space left on device")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device (... bytes are free): '0.npy'
+    """
+    try:
+        yield
+    except OSError as error:
+        # NumPy and Pillow say that a write failed by a plain OSError without a number.
+        if error.errno not in FULL and (type(error) is not OSError or error.errno is not None):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        number, text = error.errno or errno.EIO, error.strerror or str(error)
+        raise OSError(number, f"{text} ({free:,} bytes are free)", str(path)) from error
