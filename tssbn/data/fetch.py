@@ -1,28 +1,26 @@
 """Getting published files: downloads that resume, archives that stay inside their folder."""
 
-import gzip
 import hashlib
 import os
-import shutil
 import ssl
 import stat
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import IO, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from .chunks import progress
-from .files import whole
+from .files import hidden, whole, writing
 
-__all__ = ["Remote", "digest", "download", "unpack"]
+__all__ = ["Member", "Remote", "digest", "download", "members", "unpack"]
 
 CHUNK = 1 << 18
 GIVES_UP = {400, 401, 403, 404, 405, 410, 451}  # asking again would not help
@@ -87,7 +85,8 @@ def download(remote: Remote, folder: Path, attempts: int = 8, pause: float = 1.0
     Raises:
         ValueError: the server sends a file of another size or checksum (nothing of it is kept), or
             such a file lies there already.
-        OSError: the address does not exist, or every attempt failed; the part is kept.
+        OSError: the address does not exist, every attempt failed, or the disk is full; the part is
+            kept.
     """
     path = folder / remote.name
     if path.exists():
@@ -162,7 +161,7 @@ def _receive(remote: Remote, part: Path, tag: Path) -> None:
         validator = response.headers.get("ETag") or ""
         if not validator or validator.startswith("W/"):  # a weak one does not say "same bytes"
             validator = response.headers.get("Last-Modified") or ""
-        with open(part, "ab" if resumed else "wb") as file:
+        with writing(part), open(part, "ab" if resumed else "wb") as file:
             if not resumed:
                 tag.write_text(validator, encoding="utf-8")
             arrived = start
@@ -197,19 +196,13 @@ def _verify(path: Path, remote: Remote, text: str) -> None:
 
 
 def unpack(archive: Path, dest: Path) -> None:
-    """Unpack a zip or tar file below a folder; goes on where it stopped.
+    """Write what :func:`members` finds in an archive below a folder; goes on where it stopped.
 
-    Only plain files and folders with names that stay inside are accepted, and all names are looked
-    at before anything is written. Every file is written under another name first. A file that is
-    there with the size of the archive's is left alone.
-
-    Args:
-        archive: ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ...; told apart by their content.
-        dest: the folder.
+    Every file is written under another name first. A file that is there with the size of the
+    archive's is left alone.
 
     Raises:
-        ValueError: not an archive, damaged, or with a link, a device or a name that leads out of
-            ``dest``; the error names the member.
+        ValueError: as of :func:`members`, and then nothing is written; or a member is damaged.
 
     Example:
         >>> import tempfile
@@ -220,67 +213,140 @@ def unpack(archive: Path, dest: Path) -> None:
         >>> (folder / "out/in/b.txt").read_text()
         'b'
     """
-    try:
-        if tarfile.is_tarfile(archive):  # first: a tar that ends in a zip looks like a zip, too
-            with tarfile.open(archive) as opened:
-                members = [_of_tar(opened, member) for member in opened]
-                while opened.fileobj.read(CHUNK):  # on to the checksum behind the last member
-                    pass
-                _extract(members, archive, dest)
-        else:
-            with zipfile.ZipFile(archive) as opened:
-                _extract([_of_zip(opened, member) for member in opened.infolist()], archive, dest)
-    except BROKEN as error:
-        raise ValueError(f"{archive} is not a whole zip or tar file: {error}") from error
+    with members(archive) as found:
+        dest.mkdir(parents=True, exist_ok=True)
+        for member in progress(found, f"unpack {archive.name}"):
+            member.save(dest / member.path)
 
 
-BROKEN = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    EOFError,
-    zlib.error,
-    RuntimeError,  # an encrypted zip
-)
+class Member(NamedTuple):
+    """A file of an archive that is open, or of a folder.
 
+    Attributes:
+        source: the archive or folder.
+        path: the place in it.
+        size: bytes.
+        open: gives a stream of them.
+    """
 
-class _Member(NamedTuple):
-    name: str
-    kind: str  # "file", "folder", or what is refused
+    source: Path
+    path: PurePath
     size: int
     open: Callable[[], IO[bytes]]
 
+    def pieces(self) -> Iterator[bytes]:
+        """The contents.
 
-def _of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Member:
-    mode = member.external_attr >> 16  # how Unix tools store the type; 0 from others
-    kind = "folder" if member.is_dir() else "file"
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        kind = "link" if stat.S_ISLNK(mode) else "special file"
-    return _Member(member.filename, kind, member.file_size, partial(archive.open, member))
+        Raises:
+            ValueError: they cannot be read, or are not as long as was said.
+        """
+        left = self.size
+        try:
+            with self.open() as stream:
+                while piece := stream.read(CHUNK):
+                    left -= len(piece)
+                    yield piece
+            if left:
+                raise EOFError(f"{self.size - left:,} bytes, expected {self.size:,}")
+        except Exception as error:  # which kind depends on the compression and on the damage
+            raise ValueError(f"{self.path} in {self.source} cannot be read: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the file, unless one of its size is there."""
+        if not (path.is_file() and path.stat().st_size == self.size):
+            with whole(path) as part, open(part, "wb") as target:
+                target.writelines(self.pieces())
 
 
-def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> _Member:
-    kind = "folder" if member.isdir() else "file" if member.isfile() else "special file"
-    kind = "link" if member.issym() or member.islnk() else kind
-    return _Member(member.name, kind, member.size, partial(archive.extractfile, member))
+@contextmanager
+def members(source: Path) -> Iterator[list[Member]]:
+    """The files of an archive, while it is open, or of a folder.
+
+    What systems leave there is passed over: :func:`~tssbn.data.files.hidden`.
+
+    Args:
+        source: a folder, ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ...; told apart by content.
+
+    Raises:
+        ValueError: not an archive, damaged, or with a link, a device, a file without a name, two
+            files of one name, or a name that leads out; the error names the member.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("0.png", "._0.png"):
+        ...     _ = (folder / name).write_bytes(b"")
+        >>> with members(folder) as found:
+        ...     print([str(member.path) for member in found])
+        ['0.png']
+    """
+    with ExitStack() as stack:
+        try:
+            if source.is_dir():
+                listed = _in_folder(source)
+            elif tarfile.is_tarfile(source):  # first: a tar that ends in a zip looks like a zip
+                listed = _in_tar(stack.enter_context(tarfile.open(source)))
+            else:
+                listed = _in_zip(stack.enter_context(zipfile.ZipFile(source)))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # which kind depends on the compression and on the damage
+            raise ValueError(f"{source} is not a whole zip or tar file: {error}") from error
+        yield _accepted(source, listed)
 
 
-def _extract(members: list[_Member], archive: Path, dest: Path) -> None:
-    for member in members:
-        if member.kind not in ("file", "folder"):
-            raise ValueError(f"{archive} holds a {member.kind}: {member.name!r}")
-        path = PureWindowsPath(member.name)  # knows drives, and both kinds of slash
-        if path.anchor or ".." in path.parts:
-            raise ValueError(
-                f"{archive} holds a name that leads out of its folder: {member.name!r}"
-            )
-    dest.mkdir(parents=True, exist_ok=True)
-    for member in progress(members, f"unpack {archive.name}"):
-        path = dest / member.name
-        if member.kind == "folder":
-            path.mkdir(parents=True, exist_ok=True)
-        elif not (path.is_file() and path.stat().st_size == member.size):
-            with whole(path) as part, member.open() as source, open(part, "wb") as target:
-                shutil.copyfileobj(source, target)
-                if target.tell() != member.size:
-                    raise EOFError(f"{member.name!r} is cut short")
+# Of each member: "file", "folder" or what is refused; the name; the size; what opens it.
+Listed = list[tuple[str, str, int, Callable[[], IO[bytes]]]]
+
+
+def _in_folder(folder: Path) -> Listed:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        ("file", str(path.relative_to(folder)), path.stat().st_size, partial(open, path, "rb"))
+        for path in paths
+    ]
+
+
+def _in_zip(archive: zipfile.ZipFile) -> Listed:
+    listed = []
+    for member in archive.infolist():
+        kind = "folder" if member.filename.endswith("/") else "file"
+        mode = member.external_attr >> 16  # how Unix tools store the type; 0 from others
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            kind = "link" if stat.S_ISLNK(mode) else "special file"
+        listed.append((kind, member.filename, member.file_size, partial(archive.open, member)))
+    return listed
+
+
+def _in_tar(archive: tarfile.TarFile) -> Listed:
+    listed = []
+    for member in archive:
+        kind = "folder" if member.isdir() else "file" if member.isfile() else "special file"
+        kind = "link" if member.issym() or member.islnk() else kind
+        listed.append((kind, member.name, member.size, partial(archive.extractfile, member)))
+    # A header that is cut short or damaged passes for the end, which is a block of zeros.
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise EOFError(f"its end is missing behind {len(listed)} members")
+    while archive.fileobj.read(CHUNK):  # on to the checksum behind the last member
+        pass
+    return listed
+
+
+def _accepted(source: Path, listed: Listed) -> list[Member]:
+    found: dict[PurePath, Member] = {}
+    for kind, name, size, opener in listed:
+        place = PureWindowsPath(name)  # knows drives, and both kinds of slash
+        if place.anchor or ".." in place.parts:
+            raise ValueError(f"{source} holds a name that leads out of its folder: {name!r}")
+        if kind == "folder" or hidden(place):
+            continue
+        path = PurePath(*place.parts)
+        if kind != "file":
+            raise ValueError(f"{source} holds a {kind}: {name!r}")
+        if not place.parts:
+            raise ValueError(f"{source} holds a file without a name: {name!r}")
+        if path in found:
+            raise ValueError(f"{source} holds two files of one name: {name!r}")
+        found[path] = Member(source, path, size, opener)
+    return list(found.values())
