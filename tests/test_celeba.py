@@ -1,5 +1,6 @@
 """CelebA: the official folders read back, broken one way at a time, and made from the archive."""
 
+import shutil
 import zipfile
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tssbn.data.celeba import ATTRIBUTES, CelebA
 from tssbn.data.check import check
+from tssbn.data.fetch import Member
 
 SPLITS = {"train": ["000001.jpg", "000004.jpg"], "val": ["000002.jpg"], "test": ["000003.jpg"]}
 NAMES = sorted(name for names in SPLITS.values() for name in names)
@@ -130,11 +132,13 @@ def test_a_partition_with_another_line(root, line):
 
 def test_a_partition_without_the_split_or_with_an_image_twice(root):
     path = root / "Eval/list_eval_partition.txt"
-    rewrite(path, "000002.jpg 1", "000001.jpg 0")
-    with pytest.raises(ValueError, match=r"partition\.txt lists an image twice"):
-        CelebA(root, "train")
+    rewrite(path, "000002.jpg 1", "000002.jpg 0")
     with pytest.raises(ValueError, match=r"partition\.txt lists no image of the split 'val'"):
         CelebA(root, "val")
+    rewrite(path, "000002.jpg 0", "000001.jpg 2")  # in two splits: one is tested on what was seen
+    for split in SPLITS:
+        with pytest.raises(ValueError, match=r"partition\.txt, line 2: it lists 000001\.jpg twice"):
+            CelebA(root, split)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +152,8 @@ def test_a_partition_without_the_split_or_with_an_image_twice(root):
         (table(rows=["000001.jpg" + " 1" * 41]), r"line 3: expected a file name and 40 values"),
         (table(rows=["000001.jpg" + " 0" * 40]), r"line 3: expected a file name and 40 values 1"),
         (table(rows=["000001.jpg" + " 1" * 40]), r"has no row for 000004\.jpg, which"),
+        (table(rows=[ROWS[0], "", *ROWS[1:]]), r"line 4: expected a file name and 40 values"),
+        (table(rows=[*ROWS, "000001.jpg" + " 1" * 40]), r"line 7: it lists 000001\.jpg twice"),
     ],
 )
 def test_a_wrong_attribute_table(root, text, says):
@@ -156,6 +162,33 @@ def test_a_wrong_attribute_table(root, text, says):
     with pytest.raises(ValueError, match=says) as raised:
         CelebA(root, "train")
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n"], ids=["unix", "windows", "blanks"])
+@pytest.mark.parametrize("last", ["", "\n\n", " \r\n"], ids=["", "two", "blank"])
+def test_lists_as_editors_leave_them(root, mark, end, last):
+    data, names = CelebA(root, "train"), ["list_attr_celeba.txt", "list_eval_partition.txt"]
+    for path in (root / "Anno" / names[0], root / "Eval" / names[1]):
+        text = mark + path.read_text().replace("\n", end) + last
+        path.write_bytes(text.encode())
+    again = CelebA(root, "train")
+    assert again.names == data.names and torch.equal(again.labels, data.labels)
+
+
+def test_a_list_that_is_no_text(root):
+    path = root / "Eval/list_eval_partition.txt"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ValueError, match=r"partition\.txt is not a text file in UTF-8"):
+        CelebA(root, "train")
+
+
+def test_a_folder_in_the_place_of_a_file(root):
+    path = root / "Eval/list_eval_partition.txt"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"partition\.txt is missing"):
+        CelebA(root, "train")
 
 
 def test_an_image_that_is_cut_short_or_none(root):
@@ -193,8 +226,151 @@ def test_prepared_from_the_published_files(published, root, tmp_path_factory):
     assert not any(kept.read_bytes()) and lost.exists()
 
 
+def test_the_official_lists_are_kept_byte_by_byte(published, tmp_path):
+    path = published / "lists/list_eval_partition.txt"
+    path.write_bytes(path.read_bytes().replace(b"\n", b" \r\n"))
+    CelebA.prepare(published, tmp_path / "celeba")
+    kept = tmp_path / "celeba/Eval/list_eval_partition.txt"
+    assert kept.read_bytes() == path.read_bytes() and len(CelebA(tmp_path / "celeba", "train")) == 2
+
+
 def test_published_files_that_are_missing(published, tmp_path):
     (published / "lists/list_attr_celeba.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no list_attr_celeba\.txt in .*it takes"):
+    with pytest.raises(FileNotFoundError, match=r"no list_attr_celeba\.txt or \.csv in .*Kaggle"):
+        CelebA.prepare(published, tmp_path / "celeba")
+    (published / "lists/list_attr_celeba.txt").write_text(table())
+    (published / "img_align_celeba.zip").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no img_align_celeba\.zip in .*Kaggle"):
         CelebA.prepare(published, tmp_path / "celeba")
     assert not (tmp_path / "celeba").exists()
+
+
+CSV = {
+    "list_attr_celeba.csv": "\n".join(
+        [",".join(["image_id", *ATTRIBUTES]), *(",".join(row.split()) for row in ROWS)]
+    ),
+    "list_eval_partition.csv": "image_id,partition\n" + partition().replace(" ", ","),
+    "list_bbox_celeba.csv": "image_id,x_1,y_1,width,height\n000001.jpg,95,71,226,313\n",
+}
+LEFT = ("._000001.jpg", "._list_attr_celeba.csv", ".DS_Store", "Thumbs.db")
+
+
+def unpacked(folder, root, nested=True):
+    """What is in Kaggle's archive, and what systems leave beside it."""
+    images = folder / "img_align_celeba" / ("img_align_celeba" if nested else "")
+    shutil.copytree(root / "Img/img_align_celeba", images)
+    for name, text in CSV.items():
+        (folder / name).write_text(text)
+    for place in (folder, images, folder / "__MACOSX/img_align_celeba"):
+        place.mkdir(parents=True, exist_ok=True)
+        for name in LEFT:
+            (place / name).write_bytes(b"\0\5\x16\7")
+
+
+@pytest.fixture(params=["unpacked", "flat", "archive.zip", "celeba-dataset.zip", "lists apart"])
+def kaggle(request, root, tmp_path_factory):
+    src = tmp_path_factory.mktemp("kaggle")
+    unpacked(src / "in", root, nested=request.param != "flat")
+    if request.param in ("unpacked", "flat"):
+        return src
+    name = request.param.replace("lists apart", "archive.zip")
+    with zipfile.ZipFile(src / name, "w") as made:
+        for path in (path for path in (src / "in").rglob("*") if path.is_file()):
+            made.write(path, path.relative_to(src / "in"))
+    shutil.rmtree(src / "in")
+    if request.param == "lists apart":  # as some unpack each: in a folder of its own name
+        for name, text in CSV.items():
+            (src / name).mkdir()
+            (src / name / name).write_text(text)
+    return src
+
+
+def test_prepared_from_kaggle_it_is_the_same_set(kaggle, root, tmp_path_factory):
+    dest = tmp_path_factory.mktemp("dest") / "celeba"
+    CelebA.prepare(kaggle, dest)
+    assert check(CelebA, dest).digest == check(CelebA, root).digest
+    for split, names in SPLITS.items():
+        data, official = CelebA(dest, split), CelebA(root, split)
+        assert data.names == names and torch.equal(data.labels, official.labels)
+    files = {path.name for path in dest.rglob("*") if path.is_file()}
+    assert files == {*NAMES, "list_attr_celeba.txt", "list_eval_partition.txt"}
+    first = check(CelebA, dest).digest
+    CelebA.prepare(kaggle, dest)
+    assert check(CelebA, dest).digest == first
+
+
+def test_an_unpacked_archive_and_the_folder_of_the_set_may_be_one(root, tmp_path_factory):
+    src = tmp_path_factory.mktemp("celeba")
+    unpacked(src, root)
+    with pytest.raises(FileNotFoundError, match=r"also on Kaggle, .*data prepare celeba SRC"):
+        CelebA(src, "train")
+    own = src / "Img/img_align_celeba"
+    own.mkdir(parents=True)
+    shutil.copy(root / "Img/img_align_celeba" / NAMES[0], own)  # an earlier call was interrupted
+    for _ in range(2):
+        CelebA.prepare(src, src)
+        assert check(CelebA, src).digest == check(CelebA, root).digest
+    inner = src / "data"
+    shutil.copytree(own, inner / "Img/img_align_celeba")
+    (inner / "Img/img_align_celeba" / NAMES[0]).unlink()
+    CelebA.prepare(src, inner)
+    assert check(CelebA, inner).digest == check(CelebA, root).digest
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("list_attr_celeba.csv", "Arched", "Ached", r"attr_celeba\.csv, line 1: .* 40 names"),
+        ("list_attr_celeba.csv", "image_id,", "", r"attr_celeba\.csv, line 1: .* 40 names"),
+        ("list_attr_celeba.csv", "000002.jpg,", "000001.jpg,", r"line 3: it lists 000001\.jpg twi"),
+        ("list_attr_celeba.csv", "000002.jpg,", "000002.jpg,1,", r"line 3: .* 40 values 1 or -1"),
+        ("list_eval_partition.csv", "000002.jpg,1", "000002.jpg,3", r"line 3: '000002\.jpg,3'"),
+        ("list_eval_partition.csv", "image_id,part", "image,part", r"line 1: 'image,partition'"),
+    ],
+)
+def test_a_wrong_list_is_named_before_anything_is_written(
+    root, tmp_path_factory, name, old, new, says
+):
+    src = tmp_path_factory.mktemp("kaggle")
+    unpacked(src, root)
+    right = (src / name).read_text()
+    rewrite(src / name, old, new)
+    with pytest.raises(ValueError, match=says):
+        CelebA.prepare(src, src / "dest")
+    assert not (src / "dest").exists()
+    (src / name).write_text(right)
+    CelebA.prepare(src, src / "dest")
+    assert check(CelebA, src / "dest").usable
+
+
+def test_an_interrupted_call_is_gone_on_with(published, root, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    dest = tmp_path / "celeba"
+    save = Member.save
+    monkeypatch.setattr(
+        Member, "save", lambda self, path: stop() if path.name == NAMES[2] else save(self, path)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        CelebA.prepare(published, dest)
+    monkeypatch.undo()
+    CelebA.prepare(published, dest)
+    assert check(CelebA, dest).digest == check(CelebA, root).digest
+
+
+def test_a_damaged_archive_is_named_and_leaves_no_half_image(published, tmp_path):
+    path = published / "img_align_celeba.zip"
+    whole = path.read_bytes()
+    place = len(whole) // 2
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+    with pytest.raises(ValueError, match=r"jpg in .*img_align_celeba\.zip cannot be read: Bad CRC"):
+        CelebA.prepare(published, tmp_path / "celeba")
+    images = tmp_path / "celeba/Img/img_align_celeba"
+    assert {path.name for path in images.iterdir()} < set(NAMES)
+    path.write_bytes(whole[:place])
+    with pytest.raises(ValueError, match=r"img_align_celeba\.zip is not a whole zip"):
+        CelebA.prepare(published, tmp_path / "celeba")
+    path.write_bytes(whole)
+    CelebA.prepare(published, tmp_path / "celeba")
+    assert check(CelebA, tmp_path / "celeba").usable

@@ -1,16 +1,18 @@
 """CelebA: 202,599 aligned faces with 40 attributes each, 40 tasks."""
 
 import os
-import shutil
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .fetch import unpack
-from .files import image, whole
+from .chunks import progress
+from .fetch import Member, members
+from .files import image, lines, whole
 from .real import RealSet, Transform
 from .target import Target
 
@@ -30,6 +32,11 @@ PARTS = (IMAGES, TABLE, PARTITION) = (
     "Anno/list_attr_celeba.txt",
     "Eval/list_eval_partition.txt",
 )
+ARCHIVES = ("img_align_celeba.zip", "archive.zip", "celeba-dataset.zip")  # the last two: Kaggle's
+TAKEN = (
+    "img_align_celeba.zip (or the folder in it), list_attr_celeba.txt and list_eval_partition.txt, "
+    "or what Kaggle offers: archive.zip (or what is in it, the lists as .csv)"
+)
 
 WHERE = """\
 CelebA, 202,599 aligned faces of 10,177 people, 40 attributes each
@@ -43,7 +50,12 @@ From the folder that the page links to (Google Drive or Baidu), by hand:
   img_align_celeba.zip       md5 00d2c5bc6d35e252742224ab0c1e8fcb
   list_attr_celeba.txt       md5 75e246fa4810816ffd6ee81facbd244c
   list_eval_partition.txt    md5 d32c9cbf5e040fd4025c592c306e6668
-Then, with these three files in SRC:
+Or, where that folder is over its quota, the copy that others keep on Kaggle, its lists as
+list_attr_celeba.csv and list_eval_partition.csv (the page's agreement holds for it, too):
+  https://www.kaggle.com/datasets/jessicali9530/celeba-dataset
+It comes as archive.zip; from Kaggle's command line, as celeba-dataset.zip.
+
+With those three files or this one in SRC, packed or unpacked:
   python -m tssbn data prepare celeba SRC data/celeba
 
 Layout, the official one; a subset of it works as well:
@@ -91,8 +103,11 @@ class CelebA(RealSet):
         self._folder, self._table = self.root / IMAGES, self.root / TABLE
         self._partition = self.root / PARTITION
         for path in (self._folder, self._table, self._partition):
-            if not path.exists():
-                raise FileNotFoundError(f"{path} is missing, expected {PARTS}")
+            if not (path.is_dir() if path == self._folder else path.is_file()):
+                raise FileNotFoundError(
+                    f"{path} is missing, expected {PARTS}; of what is published, also on Kaggle, "
+                    f"they are made by: python -m tssbn data prepare celeba SRC {self.root}"
+                )
         self.names = self._listed()
         self.labels = self._attributes()
 
@@ -110,19 +125,8 @@ class CelebA(RealSet):
 
     def _listed(self) -> list[str]:
         """The files of the split, as the partition gives them."""
-        codes, names = dict(zip("012", self.official, strict=True)), []
-        text = self._partition.read_text(encoding="ascii", errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
-            name, _, code = line.partition(" ")
-            if code.strip() not in codes:
-                raise ValueError(
-                    f"{self._partition}, line {number}: {line!r}, expected a file name and "
-                    f"0 (train), 1 (val) or 2 (test)"
-                )
-            if codes[code.strip()] == self.split:
-                names.append(name)
-        if len(set(names)) < len(names):
-            raise ValueError(f"{self._partition} lists an image twice")
+        splits = _splits(self._partition, lines(self._partition))
+        names = [name for name, split in splits.items() if split == self.split]
         if not names:
             raise ValueError(f"{self._partition} lists no image of the split {self.split!r}")
         there = set(os.listdir(self._folder))
@@ -136,23 +140,9 @@ class CelebA(RealSet):
 
     def _attributes(self) -> Tensor:
         """(N, 40) uint8 in the order of the file names, from the table."""
-        lines = self._table.read_text(encoding="ascii", errors="replace").splitlines()
-        if len(lines) < 2 or lines[0].strip() != str(len(lines) - 2):
-            raise ValueError(
-                f"{self._table}: the first line is {lines[0] if lines else ''!r}, expected the "
-                f"number of rows, {max(len(lines) - 2, 0)}"
-            )
-        if lines[1].split() != list(ATTRIBUTES):
-            raise ValueError(f"{self._table}, line 2: expected the 40 names of CelebA in order")
         place = {name: i for i, name in enumerate(self.names)}
         labels = np.zeros((len(place), len(ATTRIBUTES)), np.uint8)
-        for number, line in enumerate(lines[2:], 3):
-            name, *signs = line.split()
-            if len(signs) != len(ATTRIBUTES) or not {"1", "-1"}.issuperset(signs):
-                raise ValueError(
-                    f"{self._table}, line {number}: expected a file name and "
-                    f"{len(ATTRIBUTES)} values 1 or -1, got {line!r}"
-                )
+        for name, signs in _rows(self._table, lines(self._table)):
             if name in place:
                 labels[place.pop(name)] = [sign == "1" for sign in signs]
         if place:
@@ -167,18 +157,114 @@ class CelebA(RealSet):
 
         Args:
             src: holds ``img_align_celeba.zip``, ``list_attr_celeba.txt`` and
-                ``list_eval_partition.txt``, at any depth.
-            dest: gets ``Img``, ``Anno`` and ``Eval``.
+                ``list_eval_partition.txt``, or Kaggle's ``archive.zip``, whose lists are ``.csv``;
+                at any depth, packed or unpacked.
+            dest: gets ``Img``, ``Anno`` and ``Eval``, the lists in the official form.
 
         Raises:
             FileNotFoundError: one of the three is missing.
-            ValueError: the archive is damaged.
+            ValueError: an archive is damaged, or a list is not as the official one.
         """
-        names = ("img_align_celeba.zip", Path(TABLE).name, Path(PARTITION).name)
-        found = [next(iter(sorted(src.rglob(name))), None) for name in names]
-        if None in found:
-            raise FileNotFoundError(f"no {names[found.index(None)]} in {src}; it takes {names}")
-        for path, place in zip(found[1:], (TABLE, PARTITION), strict=True):
-            with whole(dest / place) as part:
-                shutil.copyfile(path, part)
-        unpack(found[0], (dest / IMAGES).parent)
+        src, dest = src.resolve(), dest.resolve()
+        with ExitStack() as opened:
+            found = opened.enter_context(members(src))
+            archives = [src / member.path for member in found if member.path.name in ARCHIVES]
+            # What an earlier call wrote, where DEST lies in SRC, is taken last.
+            found = sorted(found, key=lambda member: (src / member.path).is_relative_to(dest))
+            for archive in archives:
+                found = [*opened.enter_context(members(archive)), *found]
+            lists = {part: _published(src, found, part) for part in (TABLE, PARTITION)}
+            faces = _faces(src, found)
+            for part, content in lists.items():
+                with whole(dest / part) as path:
+                    path.write_bytes(content)
+            for member in progress(faces, "images"):
+                member.save(dest / IMAGES / member.path.name)
+
+
+def _published(src: Path, found: list[Member], part: str) -> bytes:
+    """A list in its official form: as it is, or made of Kaggle's."""
+    for suffix in (".txt", ".csv"):
+        name = Path(part).with_suffix(suffix).name
+        for member in found:
+            if member.path.name == name:
+                content = b"".join(member.pieces())
+                path = member.source / member.path
+                rows = (_as_table if part == TABLE else _as_partition)(path, lines(path, content))
+                return content if suffix == ".txt" else "\n".join([*rows, ""]).encode()
+    raise FileNotFoundError(f"no {Path(part).name} or .csv in {src}, expected {TAKEN}")
+
+
+def _as_table(path: Path, text: list[str]) -> list[str]:
+    rows = [
+        f"{name} " + " ".join(f"{sign:>2}" for sign in signs) for name, signs in _rows(path, text)
+    ]
+    return [str(len(rows)), " ".join(ATTRIBUTES) + " ", *rows]
+
+
+def _as_partition(path: Path, text: list[str]) -> list[str]:
+    codes = {split: code for code, split in enumerate(CelebA.official)}
+    return [f"{name} {codes[split]}" for name, split in _splits(path, text).items()]
+
+
+def _faces(src: Path, found: list[Member]) -> list[Member]:
+    """The images, of several folders with some those of the fullest."""
+    folders: dict[tuple[Path, PurePath], list[Member]] = {}
+    for member in found:
+        folder = member.path.parent
+        if folder.name == Path(IMAGES).name and member.path.suffix == ".jpg":
+            folders.setdefault((member.source, folder), []).append(member)
+    if not folders:
+        raise FileNotFoundError(f"no img_align_celeba.zip in {src}, expected {TAKEN}")
+    return max(folders.values(), key=len)
+
+
+def _fields(text: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The number and the fields of each line; Kaggle's lists have commas between them."""
+    kaggle = bool(text) and "," in text[0]
+    for number, line in enumerate(text, 1):
+        yield number, (line.replace(",", " ") if kaggle else line).split()
+
+
+def _splits(path: Path, text: list[str]) -> dict[str, str]:
+    """The split of each image, from the lines of the partition."""
+    codes, splits = dict(zip("012", CelebA.official, strict=True)), {}
+    for number, fields in _fields(text):
+        if number == 1 and fields == ["image_id", "partition"]:
+            continue
+        if len(fields) != 2 or fields[1] not in codes:
+            raise ValueError(
+                f"{path}, line {number}: {text[number - 1]!r}, expected a file name and "
+                f"0 (train), 1 (val) or 2 (test)"
+            )
+        name, code = fields
+        if name in splits:
+            raise ValueError(f"{path}, line {number}: it lists {name} twice")
+        splits[name] = codes[code]
+    return splits
+
+
+def _rows(path: Path, text: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """The file name and the 40 signs in each row of the table of attributes."""
+    kaggle = bool(text) and "," in text[0]
+    if not kaggle and (len(text) < 2 or text[0].strip() != str(len(text) - 2)):
+        raise ValueError(
+            f"{path}: the first line is {text[0] if text else ''!r}, expected the "
+            f"number of rows, {max(len(text) - 2, 0)}"
+        )
+    names, seen = 1 if kaggle else 2, set()
+    for number, fields in _fields(text):
+        if number == names and fields[kaggle:] != list(ATTRIBUTES):
+            raise ValueError(f"{path}, line {number}: expected the 40 names of CelebA in order")
+        if number <= names:
+            continue
+        if len(fields) != 1 + len(ATTRIBUTES) or not {"1", "-1"}.issuperset(fields[1:]):
+            raise ValueError(
+                f"{path}, line {number}: expected a file name and "
+                f"{len(ATTRIBUTES)} values 1 or -1, got {text[number - 1]!r}"
+            )
+        name, *signs = fields
+        if name in seen:
+            raise ValueError(f"{path}, line {number}: it lists {name} twice")
+        seen.add(name)
+        yield name, signs
