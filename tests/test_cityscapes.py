@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -295,23 +296,23 @@ class Stopped(BaseException):
 
 def test_prepare_goes_on_where_it_stopped(packages, prepared, tmp_path, monkeypatch):
     dest, calls = tmp_path / "new", itertools.count(1)
-    real = Image.Image.save
+    real = Path.write_bytes
 
-    def fails_at_the_fifth(self, path, **options):
-        if next(calls) >= 5:
-            path.write_bytes(b"half of it")
+    def fails_at_the_sixth(self, content):
+        if next(calls) >= 6:
+            real(self, content[: len(content) // 2])
             raise Stopped
-        real(self, path, **options)
+        real(self, content)
 
-    monkeypatch.setattr(Image.Image, "save", fails_at_the_fifth)
+    monkeypatch.setattr(Path, "write_bytes", fails_at_the_sixth)
     with pytest.raises(Stopped):
         Cityscapes.prepare(packages, dest)
+    monkeypatch.setattr(Path, "write_bytes", real)
     before = contents(dest)
-    notes = {"ORIGIN.txt", "frames.txt"}
-    assert len([name for name in before if name.name not in notes]) == 4
-    assert b"half of it" not in before.values()
-    times = {k: (dest / k).stat().st_mtime_ns for k in before if k.name not in notes}
-    monkeypatch.setattr(Image.Image, "save", real)
+    listing = before.pop(Path("train/frames.txt")).decode().split()
+    assert listing == [FRAMES["train"][k] for k in ORDER["train"]]
+    assert len(before) == 5 and before.items() < contents(prepared).items()
+    times = {k: (dest / k).stat().st_mtime_ns for k in before}
     Cityscapes.prepare(packages, dest)
     assert contents(dest) == contents(prepared)
     assert {k: (dest / k).stat().st_mtime_ns for k in times} == times
@@ -330,13 +331,103 @@ def test_prepare_from_folders_of_the_archives(packages, prepared, tmp_path):
 def test_prepare_refuses_a_folder_of_other_frames(packages, prepared, written, tmp_path):
     dest = shutil.copytree(prepared, tmp_path / "new")
     listing = dest / "train/frames.txt"
-    listing.write_text("aachen/aachen_000001_000019\n")
+    listing.write_text("bremen/bremen_000001_000019\n")
     with pytest.raises(ValueError, match=r"train/frames.txt lists other frames"):
         Cityscapes.prepare(packages, dest)
+    listing.write_text("aachen/aachen_000001_000019\n")  # of two: the second might be any
+    with pytest.raises(ValueError, match=r"1\.\w+ is of a frame that .*train/frames.txt lacks"):
+        Cityscapes.prepare(packages, dest)
     other = shutil.copytree(written, tmp_path / "other")
-    with pytest.raises(ValueError, match="train holds files of unknown frames"):
+    with pytest.raises(ValueError, match=r"is of a frame that .*train/frames.txt lacks: choose"):
         Cityscapes.prepare(packages, other)
     assert contents(other) == contents(written)
+
+
+def test_a_list_of_frames_that_an_editor_saved(packages, prepared, tmp_path):
+    dest = shutil.copytree(prepared, tmp_path / "new")
+    listing = dest / "train/frames.txt"
+    listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes().replace(b"\n", b"\r\n"))
+    Cityscapes.prepare(packages, dest)
+
+
+LEFT = b"\0\5\x16\7" + bytes(60)  # as macOS keeps on a foreign disk what belongs to a file
+
+
+@pytest.mark.parametrize("where", [[*PACKAGES], ["leftImg8bit"]], ids=["all", "one"])
+def test_what_systems_leave_is_no_frame(packages, prepared, tmp_path, where):
+    src = shutil.copytree(packages, tmp_path / "src")
+    for package in where:
+        for path in [*(src / package).glob("*/*/*")]:
+            path.with_name(f"._{path.name}").write_bytes(LEFT)
+            (path.parent / ".DS_Store").write_bytes(LEFT)
+            hidden = path.parent.parent / ".Trashes" / path.name
+            hidden.parent.mkdir(exist_ok=True)
+            hidden.write_bytes(LEFT)
+    dest = tmp_path / "new"
+    for _ in range(2):
+        Cityscapes.prepare(src, dest)
+        assert contents(dest) == contents(prepared)
+        for path in [*dest.glob("*/*/*")]:  # the new folder lies on such a disk, too
+            path.with_name(f"._{path.name}").write_bytes(LEFT)
+        (dest / "train/image/.DS_Store").write_bytes(LEFT)
+        assert [len(Cityscapes(dest, split)) for split in FRAMES] == [2, 1]
+        assert check(Cityscapes, dest).digest == check(Cityscapes, prepared).digest
+        for path in [*dest.rglob(".*")]:
+            path.unlink()
+    (tmp_path / "other/train/image").mkdir(parents=True)
+    (tmp_path / "other/train/image/._0.png").write_bytes(LEFT)
+    Cityscapes.prepare(src, tmp_path / "other")
+
+
+def test_a_call_that_failed_is_gone_on_with_whatever_becomes_of_the_broken_frame(
+    packages, prepared, tmp_path
+):
+    """Frames are listed when they were read: the broken one has no number yet."""
+    for name in ("mended", "left out"):
+        src, dest = shutil.copytree(packages, tmp_path / f"src {name}"), tmp_path / name
+        broken = src / f"gtFine/train/{FRAMES['train'][0]}_gtFine_labelIds.png"
+        whole = broken.read_bytes()
+        broken.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=r"labelIds.png is not a whole image"):
+            Cityscapes.prepare(src, dest)
+        assert (dest / "train/frames.txt").read_text().split() == FRAMES["train"][1:]
+        assert len(Cityscapes(dest, "train")) == 1 and not (dest / "val").exists()
+        times = {path: path.stat().st_mtime_ns for path in dest.rglob("0.*")}
+        if name == "mended":
+            broken.write_bytes(whole)
+        else:
+            for package, (_, ending) in PACKAGES.items():
+                (src / package / "train" / f"{FRAMES['train'][0]}{ending}").unlink()
+        Cityscapes.prepare(src, dest)
+        assert {path: path.stat().st_mtime_ns for path in times} == times and len(times) == 4
+        expected = contents(prepared)
+        if name == "left out":
+            expected = {k: v for k, v in expected.items() if k.stem != "1"}
+            expected[Path("train/frames.txt")] = f"{FRAMES['train'][1]}\n".encode()
+        assert contents(dest) == expected
+
+
+def test_a_first_frame_that_is_broken_leaves_nothing(packages, tmp_path):
+    src = shutil.copytree(packages, tmp_path / "src")
+    (src / f"leftImg8bit/{FRAME}_leftImg8bit.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"000019_leftImg8bit.png is not a whole image"):
+        Cityscapes.prepare(src, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["image/1.png", "part_seg/1.tif"])
+def test_a_folder_in_the_place_of_a_file(tree, name):
+    (tree / "train" / name).unlink()
+    (tree / "train" / name).mkdir()
+    with pytest.raises(ValueError, match=f"{name} is not a whole image file: .*directory"):
+        Cityscapes(tree, "train")[1]
+
+
+def test_endings_in_capitals_are_other_files(tree):
+    for path in [*(tree / "train/seg").iterdir()]:
+        path.rename(path.with_suffix(".PNG"))
+    with pytest.raises(FileNotFoundError, match=r"seg holds no file 0\.png"):
+        Cityscapes(tree, "train")
 
 
 FRAME = "train/aachen/aachen_000001_000019"

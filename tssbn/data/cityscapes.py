@@ -1,6 +1,6 @@
 """Cityscapes: three tasks at 256x512 from the official packages, and the small set of two tasks."""
 
-from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .chunks import progress
-from .files import array, image, numbered, whole
+from .chunks import progress, side_by_side
+from .files import array, hidden, image, lines, numbered, whole
 from .real import RealSet, Transform
 from .target import Target
 
@@ -187,8 +187,8 @@ class Cityscapes(RealSet):
     def prepare(cls, src: Path, dest: Path) -> None:
         """Write the layout from the official packages; goes on where it stopped.
 
-        Frames are numbered by city and name; ``<dest>/<split>/frames.txt`` lists them. Images are
-        resized bicubically (antialiased), all else takes the nearest pixel.
+        Frames are numbered by city and name; ``<dest>/<split>/frames.txt`` lists those that were
+        read. Images are resized bicubically (antialiased), all else takes the nearest pixel.
 
         Args:
             src: holds the four packages, unpacked.
@@ -200,20 +200,21 @@ class Cityscapes(RealSet):
                 other frames.
         """
         frames = {split: _frames(src, split) for split in cls.official}
-        jobs = []
+        known = {split: _known(dest / split, list(names)) for split, names in frames.items()}
         for split, names in frames.items():
-            folder = dest / split
-            _number(folder / "frames.txt", list(names))
-            for i, official in enumerate(names.values()):
-                for name, file in FILES.items():
-                    new = folder / file.folder / f"{i}{file.suffix}"
-                    if not new.exists():
-                        jobs.append((official[name], new, file))
+            listing, listed = dest / split / "frames.txt", known[split]
+            jobs = ((_missing(dest / split, i, paths),) for i, paths in enumerate(names.values()))
+            made = side_by_side(_smaller, jobs)  # Pillow works outside the interpreter's lock
+            for i, files in enumerate(progress(made, f"prepare {split}", total=len(names))):
+                # First the frame's line, then its files: what has a number has it from the list.
+                if i >= listed:
+                    with whole(listing) as part:
+                        part.write_text("".join(f"{n}\n" for n in [*names][: i + 1]), "utf-8")
+                for path, content in files.items():
+                    with whole(path) as part:
+                        part.write_bytes(content)
         with whole(dest / "ORIGIN.txt") as part:
             part.write_text(ORIGIN, encoding="utf-8")
-        with ThreadPoolExecutor() as pool:  # Pillow works outside the interpreter's lock
-            for _ in progress(pool.map(lambda job: _shrink(*job), jobs), "files", total=len(jobs)):
-                pass
 
 
 class CityscapesSmall(RealSet):
@@ -319,8 +320,9 @@ def _frames(src: Path, split: str) -> dict[str, dict[str, Path]]:
     folders = {name: _package(src, file) / split for name, file in FILES.items()}
     names: set[str] = set()
     for name, folder in folders.items():
-        found = folder.glob(f"*/*{FILES[name].ending}")
-        names |= {p.relative_to(folder).as_posix().removesuffix(FILES[name].ending) for p in found}
+        ending = FILES[name].ending
+        found = (p.relative_to(folder) for p in folder.glob(f"*/*{ending}"))
+        names |= {p.as_posix().removesuffix(ending) for p in found if not hidden(p)}
     if not names:
         raise FileNotFoundError(f"{folders['image']} holds no <city>/*{FILES['image'].ending}")
     frames = {}
@@ -332,24 +334,36 @@ def _frames(src: Path, split: str) -> dict[str, dict[str, Path]]:
     return frames
 
 
-def _number(listing: Path, frames: list[str]) -> None:
-    """Write down which frame gets which number; refuse a folder where they got others."""
-    text = "".join(f"{frame}\n" for frame in frames)
-    if listing.exists():
-        if listing.read_text(encoding="utf-8") != text:
-            raise ValueError(f"{listing} lists other frames: choose an empty folder")
-    elif any(listing.parent.glob("*/*")):
-        raise ValueError(f"{listing.parent} holds files of unknown frames: choose an empty folder")
-    else:
-        with whole(listing) as part:
-            part.write_text(text, encoding="utf-8")
+def _known(folder: Path, frames: list[str]) -> int:
+    """How many frames an earlier call read; refuse a folder where others got their numbers."""
+    listing = folder / "frames.txt"
+    listed = lines(listing) if listing.exists() else []
+    if listed != frames[: len(listed)]:
+        raise ValueError(f"{listing} lists other frames: choose an empty folder")
+    for path in folder.glob("*/*"):
+        if path.stem.isdecimal() and int(path.stem) >= len(listed):
+            raise ValueError(f"{path} is of a frame that {listing} lacks: choose an empty folder")
+    return len(listed)
 
 
-def _shrink(src: Path, dest: Path, file: File) -> None:
+Work = dict[Path, tuple[Path, File]]  # new file: official file
+
+
+def _missing(folder: Path, index: int, official: dict[str, Path]) -> Work:
+    new = {name: folder / file.folder / f"{index}{file.suffix}" for name, file in FILES.items()}
+    return {p: (official[name], FILES[name]) for name, p in new.items() if not p.exists()}
+
+
+def _smaller(work: Work) -> dict[Path, bytes]:
+    """The contents of the new files."""
     from PIL import Image
 
-    resample = Image.Resampling.BICUBIC if file.channels else Image.Resampling.NEAREST
-    small = Image.fromarray(_pixels(src, file, OFFICIAL_SIZE)).resize(SIZE[::-1], resample)
-    options = {"compression": "tiff_adobe_deflate"} if file.suffix == ".tif" else {}
-    with whole(dest) as part:
-        small.save(part, **options)
+    contents = {}
+    for new, (official, file) in work.items():
+        resample = Image.Resampling.BICUBIC if file.channels else Image.Resampling.NEAREST
+        small = Image.fromarray(_pixels(official, file, OFFICIAL_SIZE)).resize(SIZE[::-1], resample)
+        options = {"compression": "tiff_adobe_deflate"} if file.suffix == ".tif" else {}
+        stream = BytesIO()
+        small.save(stream, "TIFF" if file.suffix == ".tif" else "PNG", **options)
+        contents[new] = stream.getvalue()
+    return contents
