@@ -1,6 +1,7 @@
 """Made once, found again; nothing half-written is ever read."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +77,36 @@ def test_a_full_disk_costs_the_copy_and_not_the_data(monkeypatch):
         made = cache.cached("a", Maker())
     assert torch.equal(made["x"], torch.arange(5))
     assert not list(cache.folder().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"), [(Path, "mkdir"), (torch, "save"), (os, "replace")], ids=str
+)
+def test_a_read_only_folder_costs_the_copy_and_not_the_data(monkeypatch, owner, step):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(owner, step, refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.warns(UserWarning, match="not kept: .*Read-only"):
+        assert torch.equal(cache.cached("a", Maker())["x"], torch.arange(5))
+
+
+def test_a_file_in_the_folders_place_costs_the_copy_and_not_the_data():
+    cache.folder().touch()
+    with pytest.warns(UserWarning) as told:
+        assert torch.equal(cache.cached("a", Maker())["x"], torch.arange(5))
+    assert len(told) == 1 and "not kept" in str(told[0].message)
+
+
+def test_the_name_says_all_that_decides_what_is_made(monkeypatch, tmp_path):
+    (tmp_path / "make.py").write_text("")
+    names = [cache.digest(("val", n), tmp_path) for n in (8, 8, 9)]
+    (tmp_path / "make.py").write_text("n = 8")
+    names.append(cache.digest(("val", 8), tmp_path))
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    names.append(cache.digest(("val", 8), tmp_path))
+    assert names[0] == names[1] and len(set(names)) == 4
 
 
 def test_a_pickle_is_not_executed():

@@ -1,10 +1,7 @@
-"""Drawn faces: the rules and odds of attributes, where each shows, and the very bytes."""
+"""Drawn faces: the rules and odds of attributes, where each shows, and what the knobs change."""
 
 import hashlib
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,7 +13,6 @@ from tssbn.data.target import Target
 
 SMALL = Faces(size=32)
 HAIR_COLORS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
-SHA256 = "f5d26dd4aecf25fd"
 
 
 @pytest.fixture(scope="module")
@@ -239,37 +235,6 @@ def test_every_trait_is_used_once():
 def digest(data):
     parts = (value.contiguous().numpy().tobytes() for value in data.tensors.values())
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
-
-
-def test_the_bytes_are_the_same_on_every_machine():
-    assert digest(faces("train", 8)) == SHA256
-
-
-@pytest.mark.parametrize(("capability", "threads"), [("default", 2), ("avx2", 1)])
-def test_the_bytes_are_the_same_on_every_processor(tmp_path, capability, threads):
-    code = (
-        "import sys, hashlib, torch\n"
-        f"torch.set_num_threads({threads})\n"
-        "from tssbn.data.faces import faces\n"
-        "data = faces('train', 8)\n"
-        "parts = (value.contiguous().numpy().tobytes() for value in data.tensors.values())\n"
-        "print(hashlib.sha256(b''.join(parts)).hexdigest()[:16])\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"ATEN_CPU_CAPABILITY": capability, "TSSBN_CACHE": str(tmp_path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert run.stdout.strip() == SHA256
-
-
-def test_the_default_number_format_changes_nothing(data):
-    torch.set_default_dtype(torch.float64)
-    try:
-        image = draw(stacked(data)[:8], recipe=SMALL)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert torch.equal(image, data.tensors["image"][:8])
 
 
 def test_threads_change_nothing(data, monkeypatch):

@@ -1,16 +1,18 @@
 """Made once, kept on disk: tensors in the user's cache folder."""
 
+import hashlib
 import os
 import pickle
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import torch
 from torch import Tensor
 
-__all__ = ["cached", "folder"]
+__all__ = ["cached", "digest", "folder"]
 
 
 def folder() -> Path:
@@ -26,13 +28,31 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tssbn"
 
 
+def digest(asked: object, sources: Path) -> str:
+    """For the name of a file of made data: a hash of all that decides what is made.
+
+    Args:
+        asked: for what; its ``repr`` counts.
+        sources: the folder of the code that makes it.
+
+    Example:
+        >>> digest(("val", 8), Path()) == digest(("val", 9), Path())
+        False
+    """
+    # Another version of torch may draw other random numbers.
+    content = hashlib.sha256(repr((asked, str(torch.__version__))).encode())
+    for file in (*sorted(sources.glob("*.py")), Path(__file__).with_name("same.py")):
+        content.update(file.read_bytes())
+    return content.hexdigest()[:16]
+
+
 def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors of ``make()``, from disk where they were made before.
 
     The file is written under another name and renamed when it is complete: an interrupted run
     leaves no half file, and of two processes that make the same data the last one wins. A file
     that does not read, or holds anything but named tensors, is made again. Where the folder cannot
-    be written, nothing is kept.
+    be written, a warning says so and nothing is kept.
 
     Args:
         key: names the file; it must change whenever the tensors would.
@@ -46,7 +66,7 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     path = folder() / f"{key}.pt"
     try:
         return _named(torch.load(path, mmap=True, weights_only=True))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         warnings.warn(f"{path} does not read; its data is made again", stacklevel=2)
@@ -59,7 +79,8 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     except (OSError, RuntimeError) as error:  # a read-only home, a full disk: the data is fine
         warnings.warn(f"made data is not kept: {error}", stacklevel=2)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be deleted
+            part.unlink()
     return tensors
 
 

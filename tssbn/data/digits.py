@@ -10,7 +10,7 @@ Where real MNIST lies in ``data/mnist``, its 28x28 scans take their place.
 
 Two digits are placed on one canvas after DoubleMNIST (Sun, 2019), and the even-left odd-right
 variant after Suteu and Guo, arXiv 1912.06844, section 4. Only integers are drawn and only powers
-of two divided by (255 for MNIST), so the images are the same bits on every machine.
+of two divided by (255 for MNIST), so the images are the same bits on every processor.
 """
 
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .find import find
+from .same import float32_on_cpu
 
 __all__ = ["pairs", "pairs_in", "single"]
 
@@ -122,20 +123,21 @@ def pairs(
     """
     if per_pair < 1:
         raise ValueError(f"per_pair must be at least 1, got {per_pair}")
-    digits = torch.tensor(pairs_in(split, parity)).repeat_interleave(per_pair, 0)  # (N, 2)
-    scans = single(split, root)
-    scan, size = scans["image"].squeeze(1), scans["image"].shape[-1]
-    half = size + max(2, size // 7)  # 28 in 32 is DoubleMNIST
+    with float32_on_cpu():
+        digits = torch.tensor(pairs_in(split, parity)).repeat_interleave(per_pair, 0)  # (N, 2)
+        scans = single(split, root)
+        scan, size = scans["image"].squeeze(1), scans["image"].shape[-1]
+        half = size + max(2, size // 7)  # 28 in 32 is DoubleMNIST
 
-    generator = torch.Generator().manual_seed(3 * seed + SPLITS.index(split))
-    digits = digits[torch.randperm(len(digits), generator=generator)]
-    image = torch.zeros(len(digits), 2 * half, 2 * half)
-    n, pixels = torch.arange(len(digits))[:, None, None], torch.arange(size)
-    for side in range(2):
-        chosen = _draw(scans["digit"], digits[:, side], generator)
-        top = torch.randint(2 * half - size, (len(digits), 1, 1), generator=generator)
-        left = torch.randint(half - size, (len(digits), 1, 1), generator=generator) + side * half
-        image[n, top + pixels[:, None], left + pixels] = scan[chosen]
+        generator = torch.Generator().manual_seed(3 * seed + SPLITS.index(split))
+        digits = digits[torch.randperm(len(digits), generator=generator)]
+        image = torch.zeros(len(digits), 2 * half, 2 * half)
+        n, pixels = torch.arange(len(digits))[:, None, None], torch.arange(size)
+        for side in range(2):
+            chosen = _draw(scans["digit"], digits[:, side], generator)
+            top = torch.randint(2 * half - size, (len(digits), 1, 1), generator=generator)
+            left = torch.randint(half - size, top.shape, generator=generator) + side * half
+            image[n, top + pixels[:, None], left + pixels] = scan[chosen]
 
     left, right = (digits // 2 if parity else digits).unbind(1)
     return {"image": image.unsqueeze(1), "left": left, "right": right}

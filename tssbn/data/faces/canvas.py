@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..same import sqrt
+
 __all__ = ["Canvas", "Color"]
 
 Color = tuple[float, float, float]
@@ -35,7 +37,7 @@ class Canvas:
         cos, sin = self._angle(0.07)
         self.x, self.y = cos * x + sin * y, cos * y - sin * x
         cos, sin = self._angle(0.11)
-        depth = (0.56 * 0.56 - self.x * self.x).clamp(min=0).sqrt()
+        depth = sqrt((0.56 * 0.56 - self.x * self.x).clamp(min=0))
         self.u = cos * self.x - sin * depth
         self.m = self.u.abs()
 
@@ -76,7 +78,7 @@ class Canvas:
         """The finished pictures, (B, 3, size, size) uint8: light, exposure, tint and grain."""
         falloff = 1 + 0.16 * (light * self.x - self.between(-0.3, 1) * self.y)
         exposed = (self.image * (falloff * self.between(0.7, 1.05)).unsqueeze(1)).clamp(0, 1)
-        exposed = exposed + self.between(-0.15, 0.35).unsqueeze(1) * (exposed.sqrt() - exposed)
+        exposed = exposed + self.between(-0.15, 0.35).unsqueeze(1) * (sqrt(exposed) - exposed)
         red, green, blue = self.between(0.9, 1.1), self.between(0.95, 1.05), self.between(0.85, 1.1)
         noise = (grain * self.between(0.2, 1)).unsqueeze(1) * (self.grain[:, :3] - 0.5)
         image = exposed * torch.stack([red, green, blue], 1) + noise

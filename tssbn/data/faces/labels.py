@@ -98,7 +98,9 @@ def sample(chance: Tensor, correlation: float) -> Tensor:
     """
     made: dict[str, Tensor] = {}
     for name, odds in TABLE.items():
-        excluded = sum(TABLE[other].share for other in odds.never_with)
+        excluded = 0.0
+        for other in odds.never_with:  # not `sum`, which rounds in another way from Python 3.12 on
+            excluded += TABLE[other].share
         likely = torch.full_like(chance[:, 0], odds.share / (1 - excluded))
         for cause, lean in odds.leans.items():
             likely = likely + correlation * lean * (made[cause].float() - TABLE[cause].share)

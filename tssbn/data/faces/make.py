@@ -1,6 +1,5 @@
 """From a recipe and a seed to a data set of drawn faces."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..cache import cached
+from ..cache import cached, digest
 from ..chunks import progress, side_by_side
+from ..same import float32_on_cpu
 from ..stored import Stored
 from ..target import Target
 from .labels import ATTRIBUTES, check, sample
@@ -88,14 +88,14 @@ def faces(
     The mouth, the nose and the face (its outline, skin, cheeks and chin) have no rules. Faces
     differ in much else: skin, build, pose, light, clothes, background, and in how strongly an
     attribute shows. Made on first use and kept in the cache (``tssbn.data.cache``); the same bits
-    on every machine.
+    on every processor (``tssbn.data.same``).
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``: three sets of people.
         n: how many. The first of them are the same for every ``n``.
         seed: gives other people.
         recipe: the knobs.
-        device: where to paint.
+        device: where to paint: one that has float64.
 
     Returns:
         ``image``, and every attribute by its name, in the order of ``ATTRIBUTES``.
@@ -123,9 +123,9 @@ def faces(
         columns = labels.t().contiguous()
         return {"image": image, **dict(zip(ATTRIBUTES, columns, strict=True))}
 
-    source = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    key = hashlib.sha256(repr((recipe, split, n, seed)).encode() + source).hexdigest()[:16]
-    tensors = cached(f"faces-{split}-{n}-{key}", made)
+    key = f"faces-{split}-{n}-{digest((recipe, split, n, seed), Path(__file__).parent)}"
+    with float32_on_cpu():
+        tensors = cached(key, made)
     return Stored(tensors, {name: Target("attribute") for name in ATTRIBUTES})
 
 
@@ -162,8 +162,6 @@ def draw(
     check(labels)
     _check(split, len(labels), seed)
     size, n = recipe.size, len(labels)
-    traits = _people(split, n, seed)[:, :TRAITS]
-    shown = labels.to(torch.float32) * recipe.contrast
     generator = _generator(split, seed, 1)
 
     def jobs() -> Iterator[tuple[slice, Tensor]]:
@@ -178,7 +176,10 @@ def draw(
         painter = Painter(size, traits[part].to(device), grain.to(device), columns, recipe.clutter)
         return painter.paint().cpu()
 
-    return torch.cat(list(side_by_side(paint, jobs(), device)))
+    with float32_on_cpu():
+        traits = _people(split, n, seed)[:, :TRAITS]
+        shown = labels.to(torch.float32) * recipe.contrast
+        return torch.cat(list(side_by_side(paint, jobs(), device)))
 
 
 def _people(split: str, n: int, seed: int) -> Tensor:

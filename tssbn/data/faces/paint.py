@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..same import sqrt
 from .canvas import Canvas
 from .shapes import box, disc, ellipse, segment, smooth, wave
 
@@ -215,8 +216,8 @@ class Painter(Canvas):
         y2 = y * y
         square = torch.where(self.y < 0, 0.15, 0.8 - 0.7 * oval)
         rounded = x2 + y2
-        norm = rounded + square * ((x2 * x2 + y2 * y2).sqrt() - rounded)
-        self.head = (norm.sqrt() - 1) * 0.46
+        norm = rounded + square * (sqrt(x2 * x2 + y2 * y2) - rounded)
+        self.head = (sqrt(norm) - 1) * 0.46
         self.inside = self.cover(self.head)
 
         edge = smooth(-self.head * 6)  # 0 at the outline

@@ -4,17 +4,20 @@ A shape is a function of the pixels' coordinates ``x`` and ``y`` that is negativ
 absolute value is, near the edge, the distance to the edge. ``torch.maximum`` of two shapes is
 their intersection, ``torch.minimum`` their union.
 
-Only operations that every processor rounds in the same way are used (+ - * / sqrt, comparisons).
+Only operations that every processor rounds in the same way are used: + - * /, comparisons, and the
+root of ``tssbn.data.same``.
 """
 
 import torch
 from torch import Tensor
 
+from ..same import sqrt
+
 __all__ = ["box", "disc", "ellipse", "segment", "smooth", "wave"]
 
 
 def length(x: Tensor, y: Tensor) -> Tensor:
-    return (x * x + y * y).sqrt()
+    return sqrt(x * x + y * y)
 
 
 def disc(x: Tensor, y: Tensor, radius: Tensor | float) -> Tensor:

@@ -1,9 +1,9 @@
 """The ray caster: what every ray of a picture meets first, and what shades it.
 
 The pictures are the same bits on every CPU and GPU. So tensors meet only operations that IEEE 754
-rounds correctly (+ - * / sqrt, comparisons, integers), one at a time: no fused multiply-add, no
-matrix product, no sum whose order a library may choose, no division by a Python number other than
-a power of two (CUDA multiplies by the rounded reciprocal instead).
+rounds correctly (+ - * /, comparisons, integers, the root of ``tssbn.data.same``), one at a time:
+no fused multiply-add, no matrix product, no sum whose order a library may choose, no division by a
+Python number other than a power of two (CUDA multiplies by the rounded reciprocal instead).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..same import sqrt
 from .solids import BOX, CYLINDER, ELLIPSOID, Axes, Camera, Scene, Solid, rotation
 
 __all__ = ["FAR", "Hits", "Rays", "Solids", "cast", "pack", "rays", "shadow", "surface"]
@@ -302,8 +303,8 @@ def _extent(shape: Tensor, reach: list[Tensor]) -> Tensor:
     lengths ``reach``."""
     u, v, w = reach
     of_box = u.abs() + v.abs() + w.abs()
-    of_tube = (u * u + w * w).sqrt() + v.abs()
-    of_ball = dot(reach, reach).sqrt()
+    of_tube = sqrt(u * u + w * w) + v.abs()
+    of_ball = sqrt(dot(reach, reach))
     return torch.where(shape == BOX, of_box, torch.where(shape == CYLINDER, of_tube, of_ball))
 
 
@@ -348,7 +349,7 @@ def _ball(way: list[Tensor], direction: list[Tensor]) -> tuple[Tensor, Tensor]:
     inverse = 1 / (sum_of_squares(direction) + 1e-12)
     middle = along * inverse
     height = 1 - sum_of_squares([middle * d - w for w, d in zip(way, direction, strict=True)])
-    reach = (height.clamp(min=0) * inverse).sqrt()
+    reach = sqrt(height.clamp(min=0) * inverse)
     return middle - reach + height.clamp(max=0) * -1e30, middle + reach
 
 
@@ -392,7 +393,7 @@ def shadow(solids: Solids, view: Rays, hits: Hits, light: Tensor) -> Tensor:
     thick = torch.zeros_like(hits.depth)
     lamp = light[:, view.scene]  # (4, N)
     way = [target - lamp[3] * p for target, p in zip(lamp[:3], hits.point, strict=True)]
-    length = sum_of_squares(way).sqrt()
+    length = sqrt(sum_of_squares(way))
     pairs = AT_ONCE // length[..., 0].numel()
     between = _in_the_way(solids, view, hits, light)
     for shape, tiles, blocks in _plan(solids, between, view.scene, pairs):
@@ -423,7 +424,7 @@ def _in_the_way(solids: Solids, view: Rays, hits: Hits, light: Tensor) -> Tensor
     seen = hits.depth < FAR
     low = [torch.where(seen, p, FAR).amin((0, 1)) for p in hits.point]
     high = [torch.where(seen, p, -FAR).amax((0, 1)) for p in hits.point]
-    radius = sum_of_squares([(b - a) * 0.5 for a, b in zip(low, high, strict=True)]).sqrt()
+    radius = sqrt(sum_of_squares([(b - a) * 0.5 for a, b in zip(low, high, strict=True)]))
     # from here on (B, tiles of the scene, P)
     middle = [((a + b) * 0.5).view(count, -1, 1) for a, b in zip(low, high, strict=True)]
     lamp = light[:, :, None, None]
@@ -436,7 +437,7 @@ def _in_the_way(solids: Solids, view: Rays, hits: Hits, light: Tensor) -> Tensor
         reach.append(dot([(half * axis)[:, None] for axis in solids.all(name)], apart))
     square = sum_of_squares(apart)
     # distance - extent / distance > radius, times the distance
-    gap = (radius.view(count, -1, 1) + 1e-3) * square.sqrt() + _extent(solids.shape[:, None], reach)
+    gap = (radius.view(count, -1, 1) + 1e-3) * sqrt(square) + _extent(solids.shape[:, None], reach)
     casts = (solids.shape >= 0) & (solids.table[COLUMNS.index("casts")].view_as(solids.shape) > 0)
     blocks = (square <= gap) & casts[:, None] & seen.any(0).any(0).view(count, -1, 1)
     return blocks.flatten(0, 1)
@@ -456,5 +457,5 @@ def sum_of_squares(vector: Sequence[Tensor]) -> Tensor:
 
 def unit(vector: Sequence[Tensor]) -> list[Tensor]:
     """The vector divided by its length; the zero vector stays."""
-    inverse = 1 / (sum_of_squares(vector).sqrt() + 1e-12)
+    inverse = 1 / (sqrt(sum_of_squares(vector)) + 1e-12)
     return [v * inverse for v in vector]

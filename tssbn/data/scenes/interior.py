@@ -72,10 +72,9 @@ def size(piece: Sequence[Solid]) -> Vector:
     """Width, height and depth: twice how far it reaches along x, and how far along y and z."""
     wide = high = deep = 0.0
     for solid in piece:
-        x, y, z = (
-            sum(abs(axis[k]) * half for axis, half in zip(solid.axes, solid.half, strict=True))
-            for k in range(3)
-        )
+        (u, v, w), (a, b, c) = solid.axes, solid.half
+        # Not `sum`, which rounds in another way from Python 3.12 on.
+        x, y, z = (abs(u[k]) * a + abs(v[k]) * b + abs(w[k]) * c for k in range(3))
         wide = max(wide, abs(solid.centre[0]) + x)
         high = max(high, solid.centre[1] + y)
         deep = max(deep, solid.centre[2] + z)

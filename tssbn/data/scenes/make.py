@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import sys
 import warnings
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..cache import cached
+from ..cache import cached, digest
 from ..chunks import progress
+from ..same import float32_on_cpu
 from ..stored import Stored
 from ..target import Target
 from .dice import Dice
@@ -117,8 +117,8 @@ def make(
         if wrong or isinstance(given, str):
             raise ValueError(f"{what} must be among {tuple(targets)}, got {wrong or given!r}")
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(0, dtype=torch.float64, device=device)  # which the roots are taken in
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device must be one that torch can use here, got {device!r}: {error}"
         ) from None
@@ -129,17 +129,11 @@ def make(
         return _render(name, recipe, layout, encode, targets, split, n, seed, device)
 
     ordered = replace(recipe, label_noise=dict(sorted(recipe.label_noise.items())))
-    told = repr((ordered, split, n, seed))
-    key = hashlib.sha256(told.encode() + _source()).hexdigest()[:16]
-    tensors = cached(f"{name}-{split}-{n}-{key}", made)
+    key = f"{name}-{split}-{n}-{digest((ordered, split, n, seed), Path(__file__).parent)}"
+    with float32_on_cpu():
+        tensors = cached(key, made)
     chosen = {task: targets[task] for task in tasks}
     return Stored({k: tensors[k] for k in ("image", *tasks)}, chosen)
-
-
-def _source() -> bytes:
-    """Of all that decides what is made."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return b"".join(file.read_bytes() for file in files)
 
 
 def _render(

@@ -71,7 +71,8 @@ def rooms(
 ) -> Stored:
     """Pictures of made rooms with exact labels, in the form of NYUv2.
 
-    Made on first use and kept in the cache (``tssbn.data.cache``); the same bits on every machine.
+    Made on first use and kept in the cache (``tssbn.data.cache``); the same bits on every
+    processor (``tssbn.data.same``).
 
     ============ ==================================================================================
     task         what it is

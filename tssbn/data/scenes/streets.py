@@ -73,7 +73,8 @@ def streets(
 ) -> Stored:
     """Pictures of made streets with exact labels, in the form of Cityscapes.
 
-    Made on first use and kept in the cache (``tssbn.data.cache``); the same bits on every machine.
+    Made on first use and kept in the cache (``tssbn.data.cache``); the same bits on every
+    processor (``tssbn.data.same``).
 
     ============ ==================================================================================
     task         what it is

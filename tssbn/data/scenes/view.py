@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..same import sqrt
 from .caster import (
     FAR,
     Rays,
@@ -165,7 +166,7 @@ def _corners(point: Tensor, normal: Tensor, nothing: Tensor) -> Tensor:
         other = wide[:, :, reach + dy : reach + dy + h, reach + dx : reach + dx + w]
         way = (other - point).unbind(1)
         square = sum_of_squares(way)
-        rise = dot(way, normal.unbind(1)) / (square.sqrt() + 1e-6) - 0.1
+        rise = dot(way, normal.unbind(1)) / (sqrt(square) + 1e-6) - 0.1
         closed = closed + rise.clamp(min=0) * (0.1 / (0.1 + square))
     return (1 - closed * (1.1 / len(offsets))).clamp(min=0.25) * ~nothing + nothing
 
@@ -183,5 +184,5 @@ def _develop(colour: Tensor, exposure: Tensor, noise: Tensor) -> Tensor:
     seen = colour * gain[:, None, None, None] * corner
     seen = seen * (1 + seen * 0.4) / (1 + seen * 0.5)
     grain = (noise[:, :3] + noise[:, 3:] - 1) * 0.03
-    shown = seen.sqrt() * 1.1 + grain
+    shown = sqrt(seen) * 1.1 + grain
     return (shown.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
