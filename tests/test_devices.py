@@ -35,7 +35,6 @@ def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
         },
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("data/results/rooms/*.json")
