@@ -6,7 +6,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import pytest
@@ -263,6 +263,53 @@ def test_a_compiled_network_learns_the_same(method, monkeypatch, tmp_path):
     assert checkpoint.load(tmp_path)["net"].keys() == usual.net.state_dict().keys()
 
 
+@pytest.fixture
+def weighted(monkeypatch):
+    """The benchmark rooms, if it had a weight of its own."""
+    plain = benchmarks()["rooms"]
+
+    @wraps(plain)
+    def benchmark(**arguments):
+        made = plain(**arguments)
+        return replace(made, recipe=replace(made.recipe, weights={"depth": 5.0}))
+
+    monkeypatch.setattr("tssbn.benchmarks.rooms.benchmark", benchmark)
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights", "name"),
+    [
+        ({}, {"depth": 5.0}, ""),
+        ({"weight.depth": 5}, {"depth": 5.0}, ""),
+        ({"weight.depth": 1}, {"depth": 1}, "-weight.depth=1"),
+        ({"weight.normal": 1}, {"depth": 5.0}, ""),
+        ({"weight.normal": 2.0}, {"depth": 5.0, "normal": 2.0}, "-weight.normal=2.0"),
+        (
+            {"weight.normal": 2.0, "weight.depth": 3.0},
+            {"depth": 3.0, "normal": 2.0},
+            "-weight.depth=3.0-weight.normal=2.0",
+        ),
+    ],
+)
+def test_settings_change_the_weights_of_a_benchmark_task_by_task(weighted, settings, weights, name):
+    run = plan("rooms", "hps", settings=settings)
+    assert run.benchmark.recipe.weights == weights
+    assert run.name == f"rooms/hps-0{name}"
+
+
+def test_a_weight_of_1_takes_that_of_the_benchmark_away(request):
+    usual = train(plan("rooms", "hps", settings=SMALL))
+    request.getfixturevalue("weighted")
+    assert not same(usual.net, train(plan("rooms", "hps", settings=SMALL)).net)
+    assert same(usual.net, train(plan("rooms", "hps", settings={**SMALL, "weight.depth": 1})).net)
+
+
+def test_a_weight_of_1_of_an_unknown_task_is_refused(weighted):
+    run = plan("rooms", "hps", settings={**SMALL, "weight.dpeth": 1})
+    with pytest.raises(ValueError, match=r"weights are given of \['dpeth'\], the tasks are \['seg"):
+        train(run)
+
+
 # -- batches --------------------------------------------------------------------------------------
 
 
@@ -450,12 +497,6 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="precision is '32' there and 'bf16' here"):
         train(tiny.run(), tmp_path, resume=True, precision="bf16")
     assert (tmp_path / checkpoint.LAST).read_bytes() == before
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / checkpoint.LAST).write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match=r"last\.pt does not read, delete it"):
-        train(tiny.run(), tmp_path, resume=True)
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):

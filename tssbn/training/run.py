@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def plan(
         seed: 0 or more.
         settings: what is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`),
             arguments of the benchmark, such as ``n`` of the made ones, and of the method, such as
-            ``multiplier``; and ``weight.<task>``, what the loss of a task is multiplied with.
+            ``multiplier``; and ``weight.<task>``, what the loss of a task is multiplied with,
+            instead of the benchmark's own weight. What is so anyway is left out.
         root: the folder of a real data set.
 
     Raises:
@@ -95,10 +97,7 @@ def plan(
     for key, value in list(settings.items()):
         if key.startswith(WEIGHT):
             _check(key, value, 1.0)
-            if value == 1:
-                del settings[key]
-            else:
-                weights[key.removeprefix(WEIGHT)] = value
+            weights[key.removeprefix(WEIGHT)] = value
         elif key in arguments or key in options:
             default = (arguments | options)[key]
             _check(key, value, default)
@@ -122,8 +121,23 @@ def plan(
         _check(key, value, default)
         if value == default:
             del settings[key]
-    made = replace(made, recipe=replace(made.recipe, weights=weights, **among(of_recipe)))
+    own = made.recipe.weights
+    same = [task for task, weight in weights.items() if weight == own.get(task, 1)]
+    for task in same:
+        del weights[task], settings[f"{WEIGHT}{task}"]
+    if same:  # the trainer, which knows the tasks, checks those that it gets
+        made = replace(made, tasks=partial(_tasks, made.tasks, same))
+    recipe = replace(made.recipe, weights={**own, **weights}, **among(of_recipe))
+    made = replace(made, recipe=recipe)
     return Run(made, method, seed, among(options), settings)
+
+
+def _tasks(make: Callable, weighted: Iterable[str], targets: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks of a benchmark, where those that were given a weight are among them."""
+    tasks = make(targets)
+    if unknown := set(weighted) - tasks.keys():
+        raise ValueError(f"weights are given of {sorted(unknown)}, the tasks are {list(tasks)}")
+    return tasks
 
 
 def _known(kind: str, name: str, table: Mapping[str, Any]) -> Any:
