@@ -1,6 +1,9 @@
-"""Kill, resume, compare with the run that nobody killed; and a disk that is full."""
+"""Kill, resume, compare with the run that nobody killed; a full disk, a damaged checkpoint."""
 
 import os
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,12 +128,168 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
         errors = process.communicate()[1]
     assert process.returncode == 1
     said = next(line for line in errors.splitlines() if line.startswith("OSError: no checkpoint"))
-    assert "could be written: [Errno " in said
-    assert f"{tmp_path / checkpoint.LAST}, of the epoch before, is whole" in said
+    last = tmp_path / checkpoint.LAST
+    numbers = re.search(
+        rf"{last} could not be written: \[Errno \d+\] .*; it needs about (.*) MB, and (.*) MB are",
+        said,
+    )
+    leaves = torch.utils._pytree.tree_leaves(checkpoint.load(tmp_path))
+    needed = sum(leaf.nbytes for leaf in leaves if isinstance(leaf, torch.Tensor))
+    assert 0 <= 1e6 * float(numbers[1]) - needed < 1e5 and float(numbers[2]) > 0
+    assert f"{last}, of the epoch before, is whole" in said and "unexpected pos" not in said
     assert {path.name for path in tmp_path.iterdir()} <= {checkpoint.LAST, "lock"}
     assert len(checkpoint.load(tmp_path)["record"]["epochs"]) == 1
     resumed = train(run(), tmp_path, resume=True, accelerator="cpu")
     assert resumed.record["finished"]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run after the second of its three epochs, with both checkpoints."""
+    folder = tmp_path_factory.mktemp("stopped")
+    watch = Silent()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "PATIENCE", 0)  # one after each epoch
+        patch.setattr(watch, "epoch", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            train(run(), folder, accelerator="cpu", watch=watch)
+    return folder
+
+
+def stop_after_two(entry):
+    if entry["epoch"] == 2:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def folder(stopped, tmp_path):
+    """A copy, to be spoilt."""
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
+
+
+def test_any_flipped_bit_is_found(folder):
+    last, chance = folder / checkpoint.LAST, random.Random(0)
+    whole = last.read_bytes()
+    ends = [*range(100), *range(8 * len(whole) - 800, 8 * len(whole))]  # where the heads are
+    for bit in ends + chance.sample(range(8 * len(whole)), 300):
+        spoilt = bytearray(whole)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        last.write_bytes(spoilt)
+        with pytest.raises(ValueError, match=rf"^{last} does not read .*: rename {folder}/before"):
+            checkpoint.load(folder)
+
+
+def test_a_checkpoint_that_is_cut_short_is_found(folder):
+    last, chance = folder / checkpoint.LAST, random.Random(0)
+    whole = last.read_bytes()
+    seal = len(checkpoint.MARK) + 64
+    lengths = [*range(100), *range(len(whole) - seal + 1, len(whole)), len(whole) - seal - 1]
+    for length in lengths + chance.sample(range(len(whole) - seal), 100):
+        last.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=rf"^{last} does not read "):
+            checkpoint.load(folder)
+    last.write_bytes(whole + b"x")
+    with pytest.raises(ValueError, match=rf"^{last} does not read "):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "a checkpoint is a dict, this is of type list"),
+        (torch.zeros(3), "a checkpoint is a dict, this is of type Tensor"),
+        ({}, "run, net, optimiser, scheduler, scaler, record, paces is not in it"),
+        (complex, "does not read"),
+    ],
+)
+def test_what_is_no_checkpoint_of_a_run_is_named(folder, content, said):
+    torch.save(content, folder / checkpoint.LAST)
+    with pytest.raises(ValueError, match=rf"^{folder / checkpoint.LAST} does not read .*rename"):
+        train(run(), folder, resume=True, accelerator="cpu")
+    with pytest.raises(ValueError, match=said):
+        train(run(), folder, resume=True, accelerator="cpu")
+
+
+@pytest.mark.parametrize("part", ["net", "optimiser", "record"])
+def test_parts_that_do_not_fit_are_named(folder, part):
+    checkpoint.save(folder, checkpoint.load(folder) | {part: {}})
+    with pytest.raises(ValueError, match=rf"^{folder / checkpoint.LAST} does not fit this version"):
+        train(run(), folder, resume=True, accelerator="cpu")
+
+
+def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(folder):
+    last, before = folder / checkpoint.LAST, folder / checkpoint.BEFORE
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"rename {before}, which is whole, to last.pt"):
+        train(run(), folder, resume=True, accelerator="cpu")
+    before.rename(last)
+    assert len(checkpoint.load(folder)["record"]["epochs"]) == 1
+    resumed = train(run(), folder, resume=True, accelerator="cpu")
+    whole = train(run(), accelerator="cpu")
+    states = resumed.net.state_dict(), whole.net.state_dict()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+def test_a_checkpoint_before_that_is_no_help_is_not_named(folder):
+    for name in checkpoint.LAST, checkpoint.BEFORE:
+        (folder / name).write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match=r"no checkpoint at all\): delete it to begin anew$"):
+        checkpoint.load(folder)
+
+
+def test_a_checkpoint_of_a_version_without_checksums_is_read_and_checked(folder):
+    last, chance = folder / checkpoint.LAST, random.Random(0)
+    expected, unlike = checkpoint.load(folder), 0
+    old = last.read_bytes()[: -len(checkpoint.MARK) - 64]
+    last.write_bytes(old)
+    assert same(checkpoint.load(folder), expected)
+    for bit in chance.sample(range(8 * len(old)), 200):
+        spoilt = bytearray(old)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        last.write_bytes(spoilt)
+        try:
+            assert same(checkpoint.load(folder), expected)  # such as in what only fills up
+        except ValueError as error:
+            assert str(last) in str(error)
+            unlike += 1
+    assert unlike > 50
+
+
+def same(one, other):
+    leaves, shapes = zip(*map(torch.utils._pytree.tree_flatten, (one, other)), strict=True)
+    return shapes[0] == shapes[1] and all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+        for a, b in zip(*leaves, strict=True)
+    )
+
+
+def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
+    def link(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    for epoch in 1, 2, 3:
+        checkpoint.save(tmp_path, {"epoch": epoch})
+    assert checkpoint.load(tmp_path) == {"epoch": 3}
+    (tmp_path / checkpoint.BEFORE).rename(tmp_path / checkpoint.LAST)
+    assert checkpoint.load(tmp_path) == {"epoch": 2}
+
+
+def test_a_run_that_begins_anew_has_no_checkpoint_of_before(tmp_path):
+    for epoch in 1, 2:
+        checkpoint.save(tmp_path, {"epoch": epoch})
+    (tmp_path / checkpoint.LAST).unlink()
+    checkpoint.save(tmp_path, {"epoch": 1})
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.LAST]
+
+
+def test_too_little_memory_is_not_taken_for_damage(folder, monkeypatch):
+    def load(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(RuntimeError, match=r"^DefaultCPUAllocator"):
+        checkpoint.load(folder)
 
 
 class Fill(Silent):

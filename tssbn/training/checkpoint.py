@@ -1,18 +1,36 @@
 """Checkpoints that an interruption cannot spoil, in a folder that one run has to itself."""
 
+import hashlib
+import io
+import math
 import os
-import pickle
-from collections.abc import Iterator, Mapping
+import shutil
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
-__all__ = ["LAST", "MAY_DIFFER", "PATIENCE", "Taken", "agree", "claim", "load", "save"]
+__all__ = [
+    "BEFORE",
+    "LAST",
+    "MAY_DIFFER",
+    "PATIENCE",
+    "Taken",
+    "agree",
+    "claim",
+    "fitting",
+    "load",
+    "save",
+    "writing",
+]
 
-LAST = "last.pt"
+LAST, BEFORE = "last.pt", "before.pt"  # the last checkpoint, and the one before it
+MARK = b"\nsha256 "  # at a checkpoint's end, with the digest of what is before; torch ignores both
 PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
 # Of a record, between two starts of a run:
 MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note", "fast_kernels")
@@ -47,38 +65,178 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint in the place of the last one, which stays whole until this one is.
+    """Write a checkpoint in the place of the last one, which is kept beside it.
+
+    The last one stays whole until this one is, whenever the process ends.
 
     Raises:
         OSError: it could not be written, such as on a full disk.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for epoch in 1, 2:
+        ...     save(folder, {"epoch": epoch})
+        >>> sorted(path.name for path in folder.iterdir()), load(folder)
+        (['before.pt', 'last.pt'], {'epoch': 2})
     """
-    part = folder / f"{LAST}.part"
+    last, before, part = folder / LAST, folder / BEFORE, folder / f"{LAST}.part"
     try:
-        with open(part, "wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, folder / LAST)
-    except (OSError, RuntimeError) as error:
+        with writing(last, _size(state)):
+            with open(part, "wb") as file:
+                hashed = _Hashed(file)
+                torch.save(dict(state), hashed)
+                file.write(MARK + hashed.digest.hexdigest().encode())
+                file.flush()
+                os.fsync(file.fileno())
+            before.unlink(missing_ok=True)
+            if last.exists():
+                _second_name(last, before)
+            os.replace(part, last)
+    except OSError as error:
+        kept = f". {last}, of the epoch before, is whole" if last.exists() else ""
+        raise OSError(f"no checkpoint: {error}{kept}") from error
+    finally:
         part.unlink(missing_ok=True)
-        cause = (
-            error.__context__ or error
-        )  # torch's own error, of a short write, hides the system's
-        kept = f"{folder / LAST}, of the epoch before, is whole" if (folder / LAST).exists() else ""
-        raise OSError(f"no checkpoint could be written: {cause}. {kept}") from error
 
 
-def load(folder: Path) -> dict[str, Any]:
+class _Hashed(io.RawIOBase):
+    """A file to write to, and the digest of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+
+def _second_name(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, name)
+
+
+def _size(value: Any) -> int:
+    """Bytes of the tensors."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 0
+
+
+@contextmanager
+def writing(path: Path, size: int) -> Iterator[None]:
+    """Name a file that the system does not write, the bytes it needs and those that are free.
+
+    Raises:
+        OSError: says so; the system's own, of a full disk, names nothing.
+
+    Example:
+        >>> with writing(Path("runs/x/last.pt"), 3_000_000):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        OSError: runs/x/last.pt could not be written: [Errno 28] No space left on device; it needs
+        about 3.0 MB, and ... MB are free there
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__  # torch's own error, of a short write, hides the system's
+        if cause is None:
+            raise
+        there = next(parent for parent in path.absolute().parents if parent.is_dir())
+        free = shutil.disk_usage(there).free
+        raise OSError(
+            f"{path} could not be written: {cause}; it needs about {math.ceil(size / 1e5) / 10} "
+            f"MB, and {free / 1e6:.1f} MB are free there"
+        ) from error
+
+
+def load(folder: Path, keys: Collection[str] = ()) -> dict[str, Any]:
     """The last checkpoint, its tensors on the CPU.
+
+    Args:
+        folder: of the run.
+        keys: what it must hold.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is not a checkpoint.
+        ValueError: the file is damaged in any bit, or is no such checkpoint; says what to do.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save(folder, {"epoch": 2})
+        >>> load(folder, ("epoch", "net"))
+        Traceback (most recent call last):
+        ValueError: .../last.pt does not read (net is not in it): delete it to begin anew
     """
+    path, before = folder / LAST, folder / BEFORE
     try:
-        return torch.load(folder / LAST, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{folder / LAST} does not read, delete it: {error}") from error
+        return _read(path, keys)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # broken bytes make zipfile and torch raise almost anything
+        if _of_memory(error):  # the file may be whole
+            raise
+        advice = "delete it to begin anew"
+        if _whole(before, keys):
+            advice = f"rename {before}, which is whole, to {LAST} to go on from there, or {advice}"
+        raise ValueError(f"{path} does not read ({error}): {advice}") from error
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether there was too little memory."""
+    kinds = MemoryError, torch.OutOfMemoryError
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
+
+
+def _whole(path: Path, keys: Collection[str]) -> bool:
+    try:
+        return bool(_read(path, keys))
+    except Exception:  # as above
+        return False
+
+
+def _read(path: Path, keys: Collection[str]) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        _verify(file)
+        file.seek(0)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"a checkpoint is a dict, this is of type {type(state).__name__}")
+    if missing := [key for key in keys if key not in state]:
+        raise ValueError(f"{', '.join(missing)} is not in it")
+    return state
+
+
+def _verify(file: BinaryIO) -> None:
+    digest = hashlib.sha256()
+    rest = file.seek(0, os.SEEK_END) - len(MARK) - 2 * digest.digest_size
+    file.seek(max(rest, 0))
+    end = file.read()
+    if not end.startswith(MARK):
+        if not end[-22:].startswith(b"PK\5\6"):
+            raise ValueError("it is cut short, or no checkpoint at all")
+        # Of a version that wrote no digest: a zip file, which ends so, has sums of its own.
+        if broken := zipfile.ZipFile(file).testzip():
+            raise ValueError(f"{broken} in it is damaged")
+        return
+    file.seek(0)
+    while rest:
+        chunk = file.read(min(rest, 2**20))
+        digest.update(chunk)
+        rest -= len(chunk)
+    if end != MARK + digest.hexdigest().encode():
+        raise ValueError("it is damaged: its checksum is another")
 
 
 def agree(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
@@ -98,3 +256,29 @@ def agree(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> Non
             f"{key} is {saved.get(key)!r} there and {now.get(key)!r} here" for key in differ
         )
         raise ValueError(f"{folder / LAST} is of another run: {what}")
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """Name the checkpoint whose parts do not fit what is there, as those of another version may.
+
+    Raises:
+        ValueError: says so.
+
+    Example:
+        >>> with fitting(Path("runs/x")):
+        ...     torch.nn.Linear(1, 1).load_state_dict({})
+        Traceback (most recent call last):
+        ValueError: runs/x/last.pt does not fit this version of the program: delete it to begin
+        anew. Error(s) in loading state_dict for Linear:
+        Missing key(s) in state_dict: "weight", "bias".
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if _of_memory(error):
+            raise
+        raise ValueError(
+            f"{folder / LAST} does not fit this version of the program: delete it to begin anew. "
+            f"{error}"
+        ) from error

@@ -331,20 +331,22 @@ class _Training:
         }
 
     def _resume(self, folder: Path) -> None:
-        state = checkpoint.load(folder)
+        state = checkpoint.load(folder, self._state())
         checkpoint.agree(state["run"], self._identity(), folder)
-        self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        with checkpoint.fitting(folder):
+            self.net.load_state_dict(state["net"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
         here = {key: self.record[key] for key in checkpoint.MAY_DIFFER if self.record[key] != ""}
-        self.record, self.paces = state["record"], state["paces"]
-        if not self.record["finished"]:
-            self.record |= here | {"starts": self.record.get("starts", 1) + 1}
+        with checkpoint.fitting(folder):
+            self.record, self.paces = state["record"], state["paces"]
+            if not self.record["finished"]:
+                self.record |= here | {"starts": self.record.get("starts", 1) + 1}
+            self.saved = len(self.record["epochs"])
         if self.angles is not None:
             self.angles.record = self.record
-            self.angles.steps = len(self.record["epochs"]) * len(self._rows(1))
-        self.saved = len(self.record["epochs"])
+            self.angles.steps = self.saved * len(self._rows(1))
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be resumed."""
