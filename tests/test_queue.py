@@ -70,7 +70,22 @@ def test_the_list_of_this_project_is_right():
     ("text", "message"),
     [
         ("runs = [", "queue.toml is not TOML"),
-        ("jobs = []", r"must hold one list, runs, got \['jobs'\]"),
+        ("jobs = []", r"must hold one list, runs, got {'jobs': \[\]}"),
+        ("runs = 3", "must hold one list, runs, got {'runs': 3}"),
+        ("runs = [3]", "run 1: a run is a table, got 3"),
+        ('runs = [{ benchmark = [], method = "hps", minutes = 1 }]', r"benchmark=\[\] must be a n"),
+        ('runs = [{ benchmark = "rooms", method = 1, minutes = 1 }]', "run 1: method=1 must be a"),
+        ('runs = [{ benchmark = "rooms", method = "hps", minutes = nan }]', "minutes=nan must be"),
+        ('runs = [{ benchmark = "rooms", method = "hps", minutes = inf }]', "minutes=inf must be"),
+        ('runs = [{ benchmark = "rooms", method = "hps", minutes = true }]', "minutes=True must"),
+        (
+            'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, seed = true }]',
+            "run 1: seed=True must be an integer",
+        ),
+        (
+            'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, settings = "n=1" }]',
+            "run 1: settings='n=1' must be a table",
+        ),
         ('runs = [{ benchmark = "rooms", method = "hps" }]', r"run 1: .* missing \['minutes'\]"),
         (
             'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, x = 2 }]',
@@ -259,15 +274,98 @@ def test_runs_of_one_benchmark_share_its_data(monkeypatch):
     assert [len(of["train"]) for of in data] == [16, 16, 20]
 
 
-def test_a_damaged_checkpoint_is_named_when_it_is_tried(capsys):
-    write(entry("hps"), entry("tssbn"))
-    folder = Path("runs") / states()[0].job.run.name
+def test_a_list_that_is_no_text(capsys):
+    Path("queue.toml").write_bytes(b"\xff")
+    assert run_queue("--minutes", "1") == 1
+    assert "error: queue.toml is not TOML" in capsys.readouterr().err
+
+
+def spoil_checkpoint(name, content):
+    folder = Path("runs") / name
     folder.mkdir(parents=True)
-    (folder / "last.pt").write_bytes(b"no checkpoint")
-    assert states()[0].done == 0
-    assert run_queue("--minutes", "5") == 1
-    assert "failed: rooms/hps-0" in capsys.readouterr().err
-    assert states()[1].finished
+    if isinstance(content, bytes):
+        (folder / checkpoint.LAST).write_bytes(content)
+    else:
+        torch.save(content, folder / checkpoint.LAST)
+    return folder / checkpoint.LAST
+
+
+def spoil_record(name, content):
+    path = Path(f"data/results/{name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("spoil", "content"),
+    [
+        (spoil_checkpoint, b""),
+        (spoil_checkpoint, b"no checkpoint"),
+        (spoil_checkpoint, [1, 2]),
+        (spoil_checkpoint, {}),
+        (spoil_checkpoint, {"record": 3}),
+        (spoil_checkpoint, {"record": {"epochs": [{"seconds": None}]}}),
+        (spoil_record, b""),
+        (spoil_record, b'{"epochs": [{"seco'),
+        (spoil_record, b"\xff"),
+        (spoil_record, b"[]"),
+        (spoil_record, b"null"),
+        (spoil_record, b'{"method": "hps"}'),
+        (spoil_record, b'{"epochs": [3]}'),
+        (spoil_record, b'{"epochs": [{}]}'),
+    ],
+)
+def test_one_damaged_file_is_named_and_the_other_runs_go_on(spoil, content, capsys):
+    write(entry("hps"), entry("tssbn"))
+    name = states()[0].job.run.name
+    path = spoil(name, content)
+    before = path.read_bytes()
+    for options in ("--minutes", "5", "--dry"), ("--minutes", "5"):
+        assert run_queue(*options) == 1
+        said = capsys.readouterr()
+        assert f"failed: {name}: {path} " in said.err and "Traceback" not in said.err
+        if "--dry" in options:
+            assert said.out.startswith(f"damaged    {name}: {path} ")
+            assert said.out.endswith("1.0 minutes left in all, 1.0 minutes of them now\n")
+    assert [state.finished for state in states()] == [False, True]
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_record_of_a_run_that_is_not_listed_is_named(capsys):
+    write(entry("hps"))
+    path = spoil_record("rooms/hps-7-lr=0.1", b'{"epochs": [{"seco')
+    for options in ("--minutes", "5", "--dry"), ("--minutes", "5"):
+        assert run_queue(*options) == 1
+        assert f"failed: rooms/hps-7-lr=0.1: {path} is not a whole" in capsys.readouterr().err
+    assert states()[0].finished
+
+
+def test_a_record_without_epochs_tells_no_pace():
+    write(entry("hps", minutes=100), entry("hps", minutes=100, seed=1))
+    record = {"method": "hps", "settings": dict(states()[0].job.run.settings), "epochs": []}
+    queue.records.write("rooms/hps-7", record, Path("data/results"))
+    assert [state.pace for state in states()] == [3000, 3000]
+
+
+def test_a_record_that_cannot_be_written_stops_no_other_run(monkeypatch, capsys):
+    write(entry("hps"), entry("tssbn"))
+    name, original = states()[0].job.run.name, queue.records.write
+
+    def full(of, *arguments):
+        if of == name:
+            raise OSError(28, "No space left on device")
+        return original(of, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.records, "write", full)
+        assert run_queue("--minutes", "5") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"failed: {name}: data/results/{name}.json could not be written: [Er")
+    assert "; it needs about 0.1 MB, and " in error and error.endswith(" MB are free there")
+    assert [state.finished for state in states()] == [False, True]
+    assert run_queue("--minutes", "5") == 0  # what the checkpoint holds needs no training
+    assert "| loss" not in capsys.readouterr().out and states()[0].finished
 
 
 def test_runs_that_differ_in_the_weights_of_losses_share_their_data():

@@ -99,7 +99,12 @@ def test_restart_begins_anew(monkeypatch, capsys):
         stop_after(1, patch)
         assert train() == 130
     capsys.readouterr()
+    kept = next(Path("runs").rglob("last.pt")).parent / "before.pt"
+    kept.write_bytes(b"of the run before")
+    assert train("--restart", epochs=1) == 0  # of a name of its own
+    assert kept.exists()
     assert train("--restart") == 0
+    assert not kept.exists() or kept.read_bytes() != b"of the run before"
     assert "from epoch" not in capsys.readouterr().out
     assert [entry["epoch"] for entry in record()["epochs"]] == [1, 2]
 
@@ -118,6 +123,40 @@ def test_a_restart_without_its_data_deletes_nothing(capsys):
     path = records.write("nyuv2/hps-0", {}, Path("data/results"))
     assert main(["train", "nyuv2", "--method", "hps", "--data", "x", "--restart"]) == 1
     assert path.exists()
+
+
+def test_a_damaged_record_is_not_taken_for_a_finished_run(capsys):
+    assert train() == 0
+    path = Path(f"data/results/{NAME}.json")
+    path.write_text(path.read_text()[:-9])
+    assert train() == 1
+    assert f"{path} is not a whole record" in (error := capsys.readouterr().err)
+    assert "delete it, and the run goes on from its checkpoint" in error
+    path.unlink()
+    assert train("--resume") == 0
+    assert record()["finished"]
+
+
+def test_a_record_that_cannot_be_written_loses_nothing(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write", full)
+        assert train() == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: data/results/{NAME}.json could not be written: [Errno 28] No")
+    assert "; it needs about 0.1 MB, and " in error
+    assert train("--resume") == 0
+    assert record()["finished"] and "| loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("minutes", ["nan", "-1", "some"])
+def test_a_time_that_is_none(minutes, capsys):
+    for command in (["train", "rooms", "--method", "hps"], ["queue"]):
+        with pytest.raises(SystemExit):
+            main([*command, f"--minutes={minutes}"])
+        assert f"'{minutes}' is no number of minutes, 0 or more" in capsys.readouterr().err
 
 
 def test_the_time_is_kept(capsys):

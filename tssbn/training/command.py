@@ -39,7 +39,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
     again.add_argument(
         "--restart", action="store_true", help="delete checkpoint and record, and begin anew"
     )
-    made.add_argument("--minutes", type=float, help="stop before an epoch that would end later")
+    made.add_argument("--minutes", type=_minutes, help="stop before an epoch that would end later")
     made.add_argument("--devices", type=int, default=1, help="how many, one process for each")
     made.add_argument(
         "--angles",
@@ -61,7 +61,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
 
     made = command("queue", _queue, "train what a file lists, as far as the time goes")
     made.add_argument("file", nargs="?", type=Path, default=Path("experiments/queue.toml"))
-    made.add_argument("--minutes", type=float, required=True, help="how long")
+    made.add_argument("--minutes", type=_minutes, required=True, help="how long")
     made.add_argument(
         "--data",
         nargs="+",
@@ -114,6 +114,16 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes, 0 or more")
+    return value
+
+
 def _setting(text: str) -> tuple[str, Any]:
     """A Python literal where the value is one, else a string."""
     key, value = _pair(text)
@@ -145,11 +155,12 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from tssbn.training import catalogue, checkpoint
+    from tssbn.training import catalogue, checkpoint, queue
     from tssbn.training.loop import train
     from tssbn.training.run import plan
 
-    deadline = options.minutes and time.monotonic() + 60 * options.minutes
+    limited = options.minutes is not None
+    deadline = time.monotonic() + 60 * options.minutes if limited else None
     settings = dict(options.set)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
@@ -161,10 +172,11 @@ def _train(options: argparse.Namespace) -> int:
     if first and options.restart:
         run.benchmark.data("train")  # before anything is deleted: is it there?
         with checkpoint.claim(folder):
-            last.unlink(missing_ok=True)
-            record.unlink(missing_ok=True)
+            for path in last, folder / checkpoint.BEFORE, record:
+                path.unlink(missing_ok=True)
     if record.exists() and not options.restart:
         if first:
+            queue.saved(record)  # or it says that it is none
             print(f"{run.name} is finished: {record}; --restart trains it anew")
         return 0
     if first and last.exists() and not options.resume:
@@ -188,7 +200,7 @@ def _train(options: argparse.Namespace) -> int:
         print(f"stopped; {hint}", file=sys.stderr)
         return 130
     if first and trained.record["finished"]:
-        path = records.write(run.name, trained.record, results)
+        path = queue.write(run, trained.record, results)
         print(_scores(trained.record), path, sep="\n")
     elif first:
         done, epochs = len(trained.record["epochs"]), run.benchmark.recipe.epochs
@@ -304,14 +316,17 @@ def _queue(options: argparse.Namespace) -> int:
     results = options.results or records.results()
     seconds = 60 * options.minutes
     if options.dry:
-        print(queue.report([queue.look(job, options.runs, results) for job in jobs], seconds))
-        return 0
-    with closing(_watch(options)) as watch:
-        failed = queue.work(jobs, seconds, options.runs, results, watch, **_how(options))
-    states = [queue.look(job, options.runs, results) for job in jobs if job.data]
-    if left := [state for state in states if not state.finished]:
-        minutes = sum(state.left for state in left) / 60
-        print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")
+        states = [queue.look(job, options.runs, results) for job in jobs]
+        print(queue.report(states, seconds))
+        failed = queue.unreadable(jobs, results)
+        failed |= {state.job.run.name: state.problem for state in states if state.problem}
+    else:
+        with closing(_watch(options)) as watch:
+            failed = queue.work(jobs, seconds, options.runs, results, watch, **_how(options))
+        states = [queue.look(job, options.runs, results) for job in jobs if job.data]
+        if left := [state for state in states if not state.finished]:
+            minutes = sum(state.left for state in left) / 60
+            print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0

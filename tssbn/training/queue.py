@@ -1,12 +1,13 @@
 """A list of wanted runs, worked off as far as the time goes, in as many calls as it takes."""
 
 import gc
-import pickle
+import json
+import math
 import statistics
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from tssbn.training import checkpoint, records
 from tssbn.training.catalogue import data_folder, real, source
 from tssbn.training.run import WEIGHT, Run, plan
 
-__all__ = ["Job", "State", "jobs", "look", "report", "work"]
+__all__ = ["Job", "State", "jobs", "look", "report", "saved", "unreadable", "work", "write"]
 
 KEYS = ("benchmark", "method", "seed", "settings", "minutes")
 
@@ -54,12 +55,14 @@ class State:
         pace: seconds that an epoch takes: measured in this run, else in another one of the same
             method, benchmark and settings, else from the expected minutes.
         finished: there is a record.
+        problem: what is wrong with its record or its checkpoint, which keeps it from being trained.
     """
 
     job: Job
     done: int
     pace: float
     finished: bool
+    problem: str = ""
 
     @property
     def left(self) -> float:
@@ -74,6 +77,8 @@ class State:
         name = self.job.run.name
         if self.finished:
             return f"done       {name}"
+        if self.problem:
+            return f"damaged    {name}: {self.problem}"
         if not self.job.data:
             return f"no data    {name}"
         state = "half-done" if self.done else "pending"
@@ -100,10 +105,10 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
     """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}") from error
-    if set(content) != {"runs"}:
-        raise ValueError(f"{file} must hold one list, runs, got {sorted(content)}")
+    if set(content) != {"runs"} or not isinstance(content["runs"], list):
+        raise ValueError(f"{file} must hold one list, runs, got {content!r:.100}")
     data, listed, seen = dict(data or {}), [], set()
     for name in data:
         if not real(name):
@@ -120,20 +125,28 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
     return listed
 
 
-def _job(entry: Mapping[str, Any], data: Mapping[str, str | Path]) -> Job:
+def _job(entry: Any, data: Mapping[str, str | Path]) -> Job:
+    if not isinstance(entry, dict):
+        raise ValueError(f"a run is a table, got {entry!r}")
     unknown = [key for key in entry if key not in KEYS]
     missing = [key for key in ("benchmark", "method", "minutes") if key not in entry]
     if unknown or missing:
         raise ValueError(f"unknown {unknown}, missing {missing}; known are {', '.join(KEYS)}")
-    if not isinstance(entry["minutes"], (int, float)) or entry["minutes"] <= 0:
-        raise ValueError(f"minutes={entry['minutes']!r} must be a positive number")
-    if not isinstance(entry.get("seed", 0), int):
-        raise ValueError(f"seed={entry['seed']!r} must be an integer")
+    minutes, seed, settings = entry["minutes"], entry.get("seed", 0), entry.get("settings", {})
+    for key in "benchmark", "method":
+        if not isinstance(entry[key], str):
+            raise ValueError(f"{key}={entry[key]!r} must be a name")
+    if type(minutes) not in (int, float) or not 0 < minutes < math.inf:
+        raise ValueError(f"minutes={minutes!r} must be a positive number")
+    if type(seed) is not int:  # to Python, true is one
+        raise ValueError(f"seed={seed!r} must be an integer")
+    if not isinstance(settings, dict):
+        raise ValueError(f"settings={settings!r} must be a table")
     name = entry["benchmark"]
     root = data.get(name) or data.get(source(name)) or data_folder(name)
     absent = real(name) and root is None
-    what = entry["method"], entry.get("seed", 0), entry.get("settings", {})
-    return Job(plan(name, *what, "." if absent else root), entry["minutes"], not absent)
+    run = plan(name, entry["method"], seed, settings, "." if absent else root)
+    return Job(run, minutes, not absent)
 
 
 def look(job: Job, runs: Path, results: Path) -> State:
@@ -143,26 +156,103 @@ def look(job: Job, runs: Path, results: Path) -> State:
         runs: the folder of checkpoints.
         results: the folder of records.
     """
-    run = job.run
-    own = _epochs_of(runs / run.name / checkpoint.LAST)
+    run, own, problem = job.run, [], ""
+    record = results / f"{run.name}.json"
+    finished = record.exists()
+    try:
+        own = saved(record)["epochs"] if finished else _trained(runs / run.name)
+    except (OSError, ValueError) as error:
+        finished, problem = False, str(error)
     pace = 60 * job.minutes / run.benchmark.recipe.epochs
     if own:
         pace = _pace(own)
     elif others := [
-        record["epochs"]
-        for record in records.found(run.benchmark.name, results)
-        if (record["method"], record["settings"]) == (run.method, dict(run.settings))
+        other["epochs"]
+        for other in _others(results / run.benchmark.name)
+        if (other.get("method"), other.get("settings")) == (run.method, dict(run.settings))
+        and other["epochs"]
     ]:
         pace = statistics.median(map(_pace, others))
-    return State(job, len(own), pace, (results / f"{run.name}.json").exists())
+    return State(job, len(own), pace, finished, problem)
 
 
-def _epochs_of(path: Path) -> list[Mapping[str, Any]]:
-    """What a checkpoint says of its epochs; nothing if there is none or it does not read."""
+def saved(path: Path) -> dict[str, Any]:
+    """The record in a file, where it is one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is cut short, or no record; says what to do.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "hps-0.json"
+        >>> path.write_text('{"epochs": [{"seco')
+        18
+        >>> saved(path)
+        Traceback (most recent call last):
+        ValueError: .../hps-0.json is not a whole record (Unterminated string ...): put it right, or
+        delete it, and the run goes on from its checkpoint
+    """
     try:
-        return torch.load(path, mmap=True, weights_only=True)["record"]["epochs"]
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        return []  # the run itself says what is wrong, when it is tried
+        record = json.loads(path.read_text(encoding="utf-8"))
+        _epochs(record)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a whole record ({error}): put it right, or delete it, and the run "
+            "goes on from its checkpoint"
+        ) from error
+    return record
+
+
+def unreadable(listed: Sequence[Job], results: Path) -> dict[str, str]:
+    """What is wrong with records of the benchmarks that are listed, by the names of the runs."""
+    wrong = {}
+    for name in sorted({job.run.benchmark.name for job in listed}):
+        for path in sorted((results / name).glob("*.json")):
+            try:
+                saved(path)
+            except (OSError, ValueError) as error:
+                wrong[f"{name}/{path.stem}"] = str(error)
+    return wrong
+
+
+def write(run: Run, record: Mapping[str, Any], results: Path) -> Path:
+    """Write the record of a run.
+
+    Raises:
+        OSError: it could not be written; says how much room there is, and how much it needs.
+    """
+    with checkpoint.writing(results / f"{run.name}.json", len(json.dumps(records.plain(record)))):
+        return records.write(run.name, record, results)
+
+
+def _others(folder: Path) -> Iterator[dict[str, Any]]:
+    """The records that read; :func:`unreadable` names those that do not."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            yield saved(path)
+        except (OSError, ValueError):
+            continue
+
+
+def _trained(folder: Path) -> list[Mapping[str, Any]]:
+    """What the checkpoint says of its epochs; nothing if there is none."""
+    try:
+        record = checkpoint.load(folder, ("record",))["record"]
+    except FileNotFoundError:
+        return []
+    with checkpoint.fitting(folder):
+        return _epochs(record)
+
+
+def _epochs(record: Any) -> list[Mapping[str, Any]]:
+    epochs = record.get("epochs") if isinstance(record, dict) else None
+    if not isinstance(epochs, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("seconds"), (int, float))
+        for entry in epochs
+    ):
+        raise ValueError("it has no list of epochs and their seconds")
+    return epochs
 
 
 def _pace(epochs: Sequence[Mapping[str, Any]]) -> float:
@@ -176,9 +266,9 @@ def report(states: Sequence[State], seconds: float) -> str:
     for state in states:
         problem = wrong.get(state.job.run.benchmark.name)
         line = str(state)
-        if problem and not state.finished:
+        if problem and not (state.finished or state.problem):
             line = f"no data    {state.job.run.name}: {problem}"
-        elif state.job.data:
+        elif state.job.data and not state.problem:
             left += state.left
             if _fits(state, budget):
                 line += ": to the end" if state.left <= budget else ": a part"
@@ -209,7 +299,8 @@ def work(
 
     A run goes on where it was stopped. It is passed over if not one of its epochs fits into the
     time that is left, if it has no data, or if another process trains it: several may work off one
-    list, which pays where one run leaves the GPU idle. One that fails does not stop the others.
+    list, which pays where one run leaves the GPU idle. One that fails, or whose files are damaged,
+    does not stop the others.
 
     Args:
         listed: the jobs, most wanted first.
@@ -219,16 +310,19 @@ def work(
         how: further arguments of that, the same for all runs.
 
     Returns:
-        What went wrong, by the names of the runs that failed.
+        What went wrong, by the names of the runs that failed, or whose records do not read.
     """
     from tssbn.training.loop import train
 
     deadline = time.monotonic() + seconds
-    failed: dict[str, str] = {}
+    failed = unreadable(listed, results)
     held = _Held(how.get("accelerator", "auto"))
     for job in listed:
         run = job.run
-        if not _fits(look(job, runs, results), deadline - time.monotonic()):
+        state = look(job, runs, results)
+        if state.problem:
+            failed[run.name] = state.problem
+        if not _fits(state, deadline - time.monotonic()):
             continue
         trained = None  # the network of the run before, whose memory this one needs
         try:
@@ -241,24 +335,25 @@ def work(
                 data=partial(held.of, run),
                 **how,
             )
+            if trained.record["finished"]:
+                print(write(run, trained.record, results), flush=True)
+            else:
+                done = len(trained.record["epochs"])
+                print(f"{run.name}: stopped after epoch {done}", flush=True)
         except checkpoint.Taken:
             print(f"{run.name}: another process trains it", flush=True)
-            continue
         except Exception as error:
             traceback.print_exc()
             failed[run.name] = str(error)
         if run.name in failed:
             gc.collect()  # the error held the network, whose memory the next run needs
-        elif trained.record["finished"]:
-            print(records.write(run.name, trained.record, results), flush=True)
-        else:
-            print(f"{run.name}: stopped after epoch {len(trained.record['epochs'])}", flush=True)
     return failed
 
 
 def _fits(state: State, seconds: float) -> bool:
     """Whether at least one epoch can be trained."""
-    return not state.finished and state.job.data and state.pace <= seconds
+    wanted = not state.finished and not state.problem and state.job.data
+    return wanted and state.pace <= seconds
 
 
 class _Held:
