@@ -134,6 +134,22 @@ def test_a_wrong_shape_or_a_file_cut_short(root, name):
     assert str(path) in str(raised.value)
 
 
+def test_what_systems_leave_is_no_sample(root):
+    digest = check(NYUv2, root).digest
+    for folder in [*root.glob("*/*"), root / "train", root]:
+        for name in ("._0.npy", "._3.npy", ".DS_Store", "Thumbs.db"):
+            (folder / name).write_bytes(b"\0\5\x16\7")
+    assert {split: len(NYUv2(root, split)) for split in COUNTS} == COUNTS
+    assert check(NYUv2, root).digest == digest
+
+
+def test_a_folder_in_the_place_of_a_file(root):
+    (root / "train/depth/1.npy").unlink()
+    (root / "train/depth/1.npy").mkdir()
+    with pytest.raises(OSError, match=r"depth/1\.npy"):
+        NYUv2(root, "train")[1]
+
+
 def test_a_pickled_file(root):
     np.save(root / "train/label/1.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"1\.npy is not a whole \.npy file of numbers"):
@@ -287,6 +303,106 @@ def test_normals_that_do_not_belong_to_the_depth_are_refused(official, tmp_path)
     normals_gt(official, np.broadcast_to([0, -1, 0], (480, 640, 3)), [1, 1, 1])
     with pytest.raises(ValueError, match="normals_gt do not agree with the depth: median angle"):
         NYUv2.prepare(official, tmp_path / "nyuv2")
+    assert not (tmp_path / "nyuv2").exists()
+    (official / "normals_gt").rename(official / "others")  # nothing was made of them
+    NYUv2.prepare(official, tmp_path / "nyuv2")
+    assert check(NYUv2, tmp_path / "nyuv2").usable
+
+
+def test_given_normals_of_another_size_are_named(official, tmp_path):
+    normals_gt(official, np.broadcast_to([0.6, 0, -0.8], (480, 640, 3)), [1, 1, 1])
+    path = official / "normals_gt/masks/0000.png"
+    pytest.importorskip("PIL.Image").new("L", (561, 427)).save(path)
+    with pytest.raises(
+        ValueError, match=r"masks/0000\.png has \(427, 561\) pixels, expected \(480"
+    ):
+        NYUv2.prepare(official, tmp_path / "nyuv2")
+    assert not (tmp_path / "nyuv2").exists()
+
+
+def test_files_of_unknown_origin_are_not_added_to(official, root, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"\.npy lies there without .*ORIGIN\.txt: choose an empty"
+    ):
+        NYUv2.prepare(official, root)
+    (tmp_path / "new/train/depth").mkdir(parents=True)
+    (tmp_path / "new/train/depth/._0.npy").touch()  # this is no sample
+    NYUv2.prepare(official, tmp_path / "new")
+
+
+def test_a_note_that_an_editor_saved(official, tmp_path):
+    NYUv2.prepare(official, tmp_path / "nyuv2")
+    note = tmp_path / "nyuv2/ORIGIN.txt"
+    note.write_bytes(b"\xef\xbb\xbf" + note.read_bytes().replace(b"\n", b"\r\n"))
+    NYUv2.prepare(official, tmp_path / "nyuv2")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        ({"trainNdxs": [0, 1], "testNdxs": [2]}, r"splits\.mat names frame 0 of 3"),
+        ({"trainNdxs": [4, 1], "testNdxs": [2]}, r"splits\.mat names frame 4 of 3"),
+        ({"trainNdxs": [3, 1], "testNdxs": [3]}, r"splits\.mat names a frame twice"),
+    ],
+)
+def test_splits_that_cannot_be(official, tmp_path, numbers, says):
+    path = official / "splits.mat"
+    pytest.importorskip("scipy.io").savemat(path, {k: np.uint16(v) for k, v in numbers.items()})
+    with pytest.raises(ValueError, match=says):
+        NYUv2.prepare(official, tmp_path / "nyuv2")
+    assert not (tmp_path / "nyuv2").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("classMapping40", {"mapClass": np.uint8([41] * 894)}, "mapClass is no table of 894 numb"),
+        ("classMapping40", {"mapClass": np.uint8([0] * 894)}, "mapClass is no table of 894 numbe"),
+        ("classMapping40", {"mapClass": np.uint8([1] * 893)}, "mapClass is no table of 894 numbe"),
+        ("classMapping40", {"map": 1}, "is not a MATLAB file with 'mapClass'"),
+        (
+            "class13Mapping",
+            {"classMapping13": {"labels13": np.uint8([14] * 40)}},
+            "labels13 is no table of 40 numbers from 1 to 13",
+        ),
+        ("class13Mapping", {"classMapping13": 5}, "is not a MATLAB file with 'classMapping13'"),
+    ],
+)
+def test_tables_that_cannot_be(official, tmp_path, name, content, says):
+    path = official / f"{name}.mat"
+    pytest.importorskip("scipy.io").savemat(path, content)
+    with pytest.raises(ValueError, match=says) as raised:
+        NYUv2.prepare(official, tmp_path / "nyuv2")
+    assert str(path) in str(raised.value) and not (tmp_path / "nyuv2").exists()
+
+
+def test_a_damaged_frame_of_the_official_file_is_named(official, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = official / "nyu_depth_v2_labeled.mat"
+    with h5py.File(path, "r+") as made:
+        labels = made["labels"][:]
+        depths = made["depths"][:]
+        del made["labels"], made["depths"]
+        labels[2, 5::10, 5::10] = 895
+        made["labels"] = labels
+        made.create_dataset("depths", data=depths, chunks=(1, 640, 480), compression="gzip")
+    with pytest.raises(ValueError, match=r"labeled\.mat: frame 3 holds the label 895, expected 0"):
+        NYUv2.prepare(official, tmp_path / "nyuv2")
+    with h5py.File(path, "r") as made:
+        place = made["depths"].id.get_chunk_info(2).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 1000] = bytes(1000)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"depths of frame 3 in .*labeled\.mat cannot be read"):
+        NYUv2.prepare(official, tmp_path / "nyuv2")
+    with h5py.File(path, "r+") as made:
+        del made["depths"]
+        made["depths"] = depths[:2]
+    with pytest.raises(
+        ValueError, match=r"labeled\.mat: expected depths of shape \(3, 640, 480\), got"
+    ):
+        NYUv2.prepare(official, tmp_path / "nyuv2")
+    assert not (tmp_path / "nyuv2").exists()
 
 
 def test_two_kinds_of_normals_are_not_mixed(official, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .chunks import progress
-from .files import image, whole
+from .files import image, lines, whole
 from .normals import from_depth
 
 if TYPE_CHECKING:
@@ -35,11 +35,15 @@ def write(src: Path, dest: Path) -> None:
     }
     classes = _classes(src)
     given = src / "normals_gt"
-    _note(dest / "ORIGIN.txt", "ground truth" if given.is_dir() else "DERIVED from the depth")
+    normals = "ground truth" if given.is_dir() else "DERIVED from the depth"
+    origin = f"prepared from nyu_depth_v2_labeled.mat, normals {normals}"
+    noted = _noted(dest, origin)
     with _frames(src / "nyu_depth_v2_labeled.mat") as (images, depths, labels):
-        last = max(of_split.max() for of_split in numbers.values())
-        if last > len(images):
-            raise ValueError(f"{src / 'splits.mat'} names frame {last} of {len(images)}")
+        every = np.concatenate([*numbers.values()])
+        for wrong in every[(every < 1) | (every > len(images))]:
+            raise ValueError(f"{src / 'splits.mat'} names frame {wrong} of {len(images)}")
+        if len(np.unique(every)) < len(every):
+            raise ValueError(f"{src / 'splits.mat'} names a frame twice")
         signs = _signs(given, depths) if given.is_dir() else None
         for split, of_split in numbers.items():
             for i, number in enumerate(progress(of_split, f"prepare {split}")):
@@ -47,29 +51,43 @@ def write(src: Path, dest: Path) -> None:
                 if all(path.exists() for path in paths.values()):
                     continue
                 k = int(number) - 1  # MATLAB counts from 1, and HDF5 gives its axes in reverse
-                depth = depths[k].T
+                depth, label = _read(depths, k), _read(labels, k)[NEAREST]
+                if label.max() >= len(classes):
+                    raise ValueError(
+                        f"{labels.file.filename}: frame {number} holds the label {label.max()}, "
+                        f"expected 0..{len(classes) - 1}"
+                    )
                 normal = _derived(depth) if signs is None else _given(given, k) * signs
                 arrays = (
-                    _smaller(images[k].T),
-                    classes[labels[k].T[NEAREST]],
+                    _smaller(_read(images, k)),
+                    classes[label],
                     depth[NEAREST][..., None],
                     normal[NEAREST].astype(np.float32),
                 )
+                if not noted:  # only now: a call that failed before may be followed by another kind
+                    with whole(dest / "ORIGIN.txt") as part:
+                        part.write_text(f"{origin}\n", encoding="utf-8")
+                    noted = True
                 for path, value in zip(paths.values(), arrays, strict=True):
                     with whole(path) as part:
                         np.save(part, value)
 
 
-def _note(path: Path, normals: str) -> None:
-    """Say where the data is from; refuse to mix it with data that was made in another way."""
-    text = f"prepared from nyu_depth_v2_labeled.mat, normals {normals}\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{path} says {path.read_text(encoding='utf-8').strip()!r}, this would be "
-            f"{text.strip()!r}: choose another folder"
-        )
-    with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+def _noted(dest: Path, origin: str) -> bool:
+    """Whether ``ORIGIN.txt`` is there; refuse to mix files with those that were made otherwise."""
+    path = dest / "ORIGIN.txt"
+    if path.exists():
+        if lines(path) != [origin]:
+            raise ValueError(
+                f"{path} says {' '.join(lines(path))!r}, this would be {origin!r}: choose another "
+                f"folder"
+            )
+        return True
+    for name in FOLDERS:
+        for other in dest.glob(f"*/{name}/*.npy"):
+            if other.stem.isdecimal():
+                raise ValueError(f"{other} lies there without {path}: choose an empty folder")
+    return False
 
 
 @contextmanager
@@ -87,29 +105,50 @@ def _frames(path: Path) -> Iterator[tuple["h5py.Dataset", ...]]:
         inner = {"images": (3, *width_height), "depths": width_height, "labels": width_height}
         for name, shape in inner.items():
             value = official.get(name)
-            if value is None or value.shape[1:] != shape:
+            count = len(found[0]) if found else "N"
+            if value is None or value.shape[1:] != shape or count not in ("N", len(value)):
                 got = "nothing" if value is None else f"shape {value.shape}"
-                wanted = ", ".join(map(str, ("N", *shape)))
+                wanted = ", ".join(map(str, (count, *shape)))
                 raise ValueError(f"{path}: expected {name} of shape ({wanted}), got {got}")
             found.append(value)
         yield tuple(found)
 
 
-def _matlab(path: Path, name: str) -> np.ndarray:
+def _read(frames: "h5py.Dataset", k: int) -> np.ndarray:
+    try:
+        return frames[k].T
+    except OSError as error:
+        what = f"{frames.name[1:]} of frame {k + 1} in {frames.file.filename}"
+        raise ValueError(f"{what} cannot be read: {error}") from error
+
+
+def _matlab(path: Path, name: str, *fields: str) -> np.ndarray:
+    """A variable of a MATLAB file, or a field of it."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
-        return loadmat(path)[name]
-    except (MatReadError, NotImplementedError, ValueError, TypeError, LookupError) as error:
+        value = loadmat(path)[name]
+        for field in fields:
+            value = value[field][0, 0]
+        return value
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # which kind depends on where the file is broken
         raise ValueError(f"{path} is not a MATLAB file with {name!r}: {error}") from error
 
 
 def _classes(src: Path) -> np.ndarray:
     """(895,) int8: the label in the official file (0: none) to one of 13 classes, -1 void."""
-    forty = _matlab(src / "classMapping40.mat", "mapClass").ravel()
-    thirteen = _matlab(src / "class13Mapping.mat", "classMapping13")["labels13"][0, 0].ravel()
-    return np.concatenate([[-1], thirteen[forty.astype(int) - 1].astype(int) - 1]).astype(np.int8)
+    forty = _table(src / "classMapping40.mat", 894, 40, "mapClass")
+    thirteen = _table(src / "class13Mapping.mat", 40, 13, "classMapping13", "labels13")
+    return np.concatenate([[-1], thirteen[forty - 1] - 1]).astype(np.int8)
+
+
+def _table(path: Path, size: int, top: int, *names: str) -> np.ndarray:
+    table = _matlab(path, *names).ravel()
+    if len(table) != size or not np.isin(table, np.arange(1, top + 1)).all():
+        raise ValueError(f"{path}: {names[-1]} is no table of {size} numbers from 1 to {top}")
+    return table.astype(int)
 
 
 def _smaller(pixels: np.ndarray) -> np.ndarray:
@@ -126,9 +165,14 @@ def _derived(depth: np.ndarray) -> np.ndarray:
 
 def _given(folder: Path, k: int) -> np.ndarray:
     """(480, 640, 3) unit vectors of ``normals_gt``, zero where its mask is."""
-    vectors = image(folder / "normals" / f"{k:04d}.png", "RGB") / 127.5 - 1
+    paths = [folder / name / f"{k:04d}.png" for name in ("normals", "masks")]
+    stored, mask = image(paths[0], "RGB"), image(paths[1], "L")
+    for path, value in zip(paths, (stored, mask), strict=True):
+        if value.shape[:2] != FRAME:
+            raise ValueError(f"{path} has {value.shape[:2]} pixels, expected {FRAME}")
+    vectors = stored / 127.5 - 1
     length = np.linalg.norm(vectors, axis=2, keepdims=True)
-    known = (image(folder / "masks" / f"{k:04d}.png", "L")[..., None] > 0) & (length > 0.5)
+    known = (mask[..., None] > 0) & (length > 0.5)
     return np.where(known, vectors / np.maximum(length, 0.5), 0)
 
 
