@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tssbn.__main__ import main
 from tssbn.data import check as checking
 from tssbn.data import files
 from tssbn.data.check import check
@@ -255,6 +256,14 @@ def test_the_right_folder_nearby_is_named_once(root):
         assert check(Even, wrong).elsewhere is None
 
 
+def test_a_hidden_folder_is_not_the_right_one(root):
+    inner = root / ".Trash"
+    inner.mkdir()
+    for name in ("train", "val", "list.txt"):
+        (root / name).rename(inner / name)
+    assert check(Even, root).elsewhere is None
+
+
 def test_images_of_several_sizes(root):
     class Odd(Numbers):
         def read(self, index):
@@ -279,3 +288,16 @@ def test_what_stands_in_the_report_of_normals_and_attributes():
 def test_where_prepared_data_is_from_stands_in_the_report(root):
     (root / "ORIGIN.txt").write_text("made by hand\n")
     assert "\n  made by hand\n" in str(check(Even, root))
+
+
+def test_a_note_in_another_encoding_does_not_end_the_check(root):
+    (root / "ORIGIN.txt").write_bytes("\ufeffm\xe4de\n".encode("utf-8"))
+    assert "\n  m\xe4de\n" in str(check(Even, root))
+    (root / "ORIGIN.txt").write_bytes(b"m\xe4de\n")
+    assert "\n  m\ufffdde\n" in str(check(Even, root))
+
+
+def test_a_file_in_the_place_of_src(tmp_path, capsys):
+    (tmp_path / "archive.zip").touch()
+    assert main(["data", "prepare", "celeba", str(tmp_path / "archive.zip"), str(tmp_path)]) == 1
+    assert "archive.zip' is a file, expected its folder" in capsys.readouterr().err

@@ -428,6 +428,33 @@ def test_lists(tree, text, message):
         PascalContext(tree, "train")
 
 
+def test_lists_as_editors_leave_them(tree):
+    path = tree / "ImageSets/Context/train.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{IDS[0]} \r\n{IDS[1]}\r\n\r\n".encode())
+    assert PascalContext(tree, "train").ids == IDS[:2]
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
+    with pytest.raises(ValueError, match=r"train\.txt is not a text file in UTF-8"):
+        PascalContext(tree, "train")
+
+
+def test_what_systems_leave_is_no_file_of_the_set(tree):
+    digest = check(PascalContext, tree).digest
+    for path in [*tree.rglob("*.*")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        (path.parent / "Thumbs.db").touch()
+    assert PascalContext(tree, "train").ids == IDS[:2]
+    assert check(PascalContext, tree).digest == digest
+
+
+@pytest.mark.parametrize("name", ["JPEGImages/{}.jpg", "human_parts/{}.mat", "sal_distill/{}.png"])
+def test_a_folder_in_the_place_of_a_file(tree, name):
+    path = tree / name.format(IDS[0])
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=f"{path} is not a whole .* file"):
+        PascalContext(tree, "train")[0]
+
+
 def test_a_listed_image_that_does_not_exist(tree):
     with open(tree / "ImageSets/Context/val.txt", "a") as file:
         file.write("2009_000001\n")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .chunks import progress
 from .fetch import digest
+from .files import hidden
 from .real import RealSet
 from .target import Target
 
@@ -183,7 +184,7 @@ def check(dataset: type[RealSet], root: str | Path, quick: bool = False) -> Repo
     root = Path(root)
     report = Report(f"{dataset.__name__} in {root}", quick)
     if (root / "ORIGIN.txt").is_file():
-        report.origin = (root / "ORIGIN.txt").read_text(encoding="utf-8")
+        report.origin = (root / "ORIGIN.txt").read_text(encoding="utf-8-sig", errors="replace")
     hashes: dict[Path, str] = {}
     for split, official in dataset.official.items():
         part = report.parts[split] = Part(official)
@@ -219,7 +220,8 @@ def _elsewhere(dataset: type[RealSet], root: Path) -> Path | None:
     """The parent or the subfolder of a folder that holds a split of the set."""
     if not root.is_dir():
         return None
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    inner = (path for path in root.iterdir() if not hidden(path.relative_to(root)))
+    folders = sorted(path for path in inner if path.is_dir())
     for folder in (root.resolve().parent, *folders):
         for split in dataset.official:
             with suppress(OSError, ValueError):

@@ -66,6 +66,8 @@ def _download(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     dataset = real_set(options.name)
+    if options.src.is_file():
+        raise NotADirectoryError(f"SRC={str(options.src)!r} is a file, expected its folder")
     if not options.src.is_dir():
         raise FileNotFoundError(f"no folder SRC={str(options.src)!r}")
     dataset.prepare(options.src, options.dest)

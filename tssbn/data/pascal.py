@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .fetch import Remote
-from .files import image
+from .files import image, lines
 from .real import RealSet, Transform
 from .target import Target
 
@@ -192,7 +192,7 @@ class PascalContext(RealSet):
 def _listed(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: root must hold ImageSets and JPEGImages")
-    ids = path.read_text(encoding="ascii").split()
+    ids = " ".join(lines(path)).split()
     if not ids:
         raise ValueError(f"{path} is empty, expected an image's id in every line")
     if len(set(ids)) < len(ids):
