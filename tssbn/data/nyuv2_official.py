@@ -183,7 +183,7 @@ def _signs(folder: Path, depths: "h5py.Dataset") -> np.ndarray:
     """
     sums, pairs = np.zeros(3), []
     for k in np.linspace(0, len(depths) - 1, min(len(depths), 12)).astype(int):
-        given, derived = _given(folder, k), _derived(depths[k].T)
+        given, derived = _given(folder, k), _derived(_read(depths, k))
         both = given.any(2) & derived.any(2)
         pairs.append((given[both], derived[both]))
         sums += (given[both] * derived[both]).sum(0)
