@@ -4,13 +4,17 @@ import statistics
 from dataclasses import replace
 
 import pytest
+import torch
 
 pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
 from tssbn.benchmarks import benchmarks
+from tssbn.data.stored import Stored
+from tssbn.data.target import Target
 from tssbn.training.catalogue import described, real
 from tssbn.training.cost import delta_m
+from tssbn.training.describe import _data
 from tssbn.training.table import ORDER, TABLES, table
 
 METRIC = {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
@@ -128,6 +132,66 @@ def test_a_value_that_is_not_a_number_is_seen():
 def test_what_does_not_belong_together_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         table("nyuv2", [record(), record(**{"method": "hps", "seed": 1} | changes)])
+
+
+def drawn(method, bits=0.0, floor=0, n=4, told=True):
+    """A record of a run on made data; ``bits`` are added to what is no class."""
+    tensors = {
+        "image": torch.full((n, 3, 2, 2), 7, dtype=torch.uint8),
+        "depth": torch.full((n, 1, 2, 2), 2 + bits),
+        "segmentation": torch.full((n, 2, 2), floor, dtype=torch.int8),
+    }
+    targets = {"depth": Target("depth", ignore=0), "segmentation": Target("classes", ("a", "b"))}
+    data = {split: Stored(tensors, targets) for split in ("train", "test")}
+    described = _data(data, data)
+    if not told:  # as older runs
+        for part in described["splits"].values():
+            del part["labels"]
+    return record(method, benchmark="rooms", data=described)
+
+
+def test_made_data_of_other_bits_are_compared_and_it_is_said():
+    one, other = drawn("stl"), drawn("hps", bits=2**-20)
+    assert one["data"]["splits"]["test"]["sha256"] != other["data"]["splits"]["test"]["sha256"]
+    made = table("rooms", [one, other])
+    assert row(made, "hps").delta is not None
+    assert (
+        "made data (4 train, 4 test); the data of the runs differ in bits (the labels agree);"
+        in (made.caption)
+    )
+    assert "differ in bits" not in table("rooms", [one, drawn("hps")]).caption
+
+
+def test_older_runs_do_not_say_whether_labels_agree():
+    said = "differ in bits (older runs do not say whether the labels agree)"
+    for told in (True, False):
+        runs = [drawn("stl", told=told), drawn("hps", bits=2**-20, told=False)]
+        assert said in table("rooms", runs).caption
+    assert "differ in bits" not in table("rooms", [drawn(m, told=False) for m in ORDER]).caption
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"floor": 1}, "hps-0 cannot stand beside rooms/stl-0: the sha256 of the labels of train"),
+        ({"n": 5}, "hps-0 cannot stand beside rooms/tssbn-0: 'train' of data is 5 and 4"),
+    ],
+)
+def test_made_data_of_other_labels_or_sizes_are_refused(changes, message):
+    """Also where the first run does not say which labels it had."""
+    with pytest.raises(ValueError, match=message):
+        table("rooms", [drawn("tssbn", told=False), drawn("stl"), drawn("hps", **changes)])
+
+
+def test_where_no_label_is_a_whole_number_all_bits_count():
+    def depths(bits):
+        data = {"train": Stored({"image": torch.ones(1, 3, 2, 2), "depth": torch.ones(1) + bits},
+                                {"depth": Target("depth")})}  # fmt: skip
+        return _data(data, data)
+
+    runs = [record(m, benchmark="rooms", data=depths(b)) for m, b in (("stl", 0), ("hps", 1))]
+    with pytest.raises(ValueError, match="the labels of train"):
+        table("rooms", runs)
 
 
 def test_tasks_per_pass_may_differ():

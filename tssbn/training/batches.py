@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 from tssbn.data.real import Transform
 from tssbn.data.stored import Stored
 
-__all__ = ["Batches", "content", "deal", "hold", "mixed", "shuffled"]
+__all__ = ["Batches", "content", "deal", "hold", "labels", "mixed", "shuffled"]
 
 HELD = 8 * 2**30  # bytes of a decoded data set that are kept in memory
 SHARE = 1 / 4  # of the free memory of a GPU; the rest is the network's
@@ -166,14 +166,36 @@ def size(data: Stored) -> int:
 
 def content(data: Dataset) -> str:
     """SHA-256 of what a data set holds; of a set that stays files, of their names and sizes."""
-    digest = hashlib.sha256()
     if isinstance(data, Stored):
-        for name, value in sorted(data.tensors.items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    else:
-        files = sorted({file for i in range(len(data)) for file in data.files(i).values()})
-        for file in files:
-            name = file.relative_to(data.root).as_posix()
-            digest.update(f"{name} {file.stat().st_size}\n".encode())
+        return _sha256(data.tensors)
+    digest = hashlib.sha256()
+    files = sorted({file for i in range(len(data)) for file in data.files(i).values()})
+    for file in files:
+        name = file.relative_to(data.root).as_posix()
+        digest.update(f"{name} {file.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def labels(data: Dataset) -> str:
+    """SHA-256 of the labels that are whole numbers, classes and attributes; else of all.
+
+    Made data that were drawn elsewhere may differ in the last bits of images, depths or normals.
+    They are the same data where these labels agree.
+
+    Example:
+        >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
+        >>> labels(made) == content(made)  # there is no label
+        True
+    """
+    if not isinstance(data, Stored):
+        return content(data)
+    whole = [name for name, t in data.targets.items() if t.kind in ("classes", "attribute")]
+    return _sha256({name: data.tensors[name] for name in whole} or data.tensors)
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from tssbn.data.real import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.training.batches import content
+from tssbn.training.batches import content, labels
 from tssbn.training.cost import macs, parameters
 from tssbn.training.records import environment, pack_gates, unpack_gates
 from tssbn.training.run import Run
@@ -68,6 +68,8 @@ def _data(sources: Mapping[str, Dataset], held: Mapping[str, Dataset]) -> dict[s
             "official": source.official[source.split] if real else None,
             "sha256": content(held[split]),
         }
+        if not real:
+            splits[split]["labels"] = labels(held[split])
     kind = "real" if isinstance(sources["train"], RealSet) else "made"
     if kind == "real" and any(part["samples"] != part["official"] for part in splits.values()):
         kind = "real subset"

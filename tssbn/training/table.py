@@ -165,8 +165,9 @@ def table(
         benchmark: its name, or itself where it is none of :func:`tssbn.benchmarks.benchmarks`.
         records: of this benchmark alone. They must agree in everything but method, seed and
             machine: settings, recipe (``tasks_per_pass`` may differ, it changes no result), metrics
-            and the content of the data. Options of a method, such as ``multiplier``, must agree
-            among its own records.
+            and the content of the data. Of made data, sizes and labels must agree; the rest may
+            differ in bits, which the caption says. Options of a method, such as ``multiplier``,
+            must agree among its own records.
         best: the best epoch on the test images instead.
 
     Raises:
@@ -229,6 +230,7 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
     """Refuse what cannot be compared."""
     seen: dict[tuple, str] = {}
     options: dict[str, Mapping] = {}
+    labels: dict[str, tuple[str, str]] = {}
     for record in records:
         name = f"{record['benchmark']}/{record['method']}-{record['seed']}"
         if record["benchmark"] != benchmark:
@@ -254,6 +256,14 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
                     f"{name} cannot stand beside {next(iter(seen.values()))}: {part!r} of "
                     f"{field} is {this.get(part)} and {first.get(part)}"
                 )
+        for split, part in record["data"]["splits"].items():
+            if "labels" in part:  # which older records do not say
+                first, other = labels.setdefault(split, (part["labels"], name))
+                if part["labels"] != first:
+                    raise ValueError(
+                        f"{name} cannot stand beside {other}: the sha256 of the labels of {split} "
+                        f"is {part['labels']} and {first}"
+                    )
 
 
 def _compared(record: Mapping, field: str) -> Mapping:
@@ -265,7 +275,9 @@ def _compared(record: Mapping, field: str) -> Mapping:
             key: entry for key, entry in value.items() if key != "tasks_per_pass" and entry != {}
         }
     if field == "data":
-        return {split: part["sha256"] for split, part in value["splits"].items()}
+        # Made data may be other bits of the same pictures, see `_bits`.
+        same = "samples" if value.get("made") else "sha256"
+        return {split: part[same] for split, part in value["splits"].items()}
     return value
 
 
@@ -328,6 +340,7 @@ def _caption(records: Sequence[Mapping], best: bool) -> str:
     settings = ", ".join(f"{key}={value}" for key, value in settings.items())
     said = [
         f"{first['data']['kind']} data ({images})",
+        _bits(records),
         *notes,
         settings,
         chosen,
@@ -336,6 +349,17 @@ def _caption(records: Sequence[Mapping], best: bool) -> str:
         where,
     ]
     return "; ".join(filter(None, said))
+
+
+def _bits(records: Sequence[Mapping]) -> str:
+    """What is to be said of made data that are not the same bits in all records."""
+    splits = [record["data"]["splits"] for record in records]
+    bits = [{name: part["sha256"] for name, part in parts.items()} for parts in splits]
+    if all(those == bits[0] for those in bits):
+        return ""
+    known = all("labels" in part for parts in splits for part in parts.values())
+    said = "the labels agree" if known else "older runs do not say whether the labels agree"
+    return f"the data of the runs differ in bits ({said})"
 
 
 def _signed(figure: Figure | None) -> str:
