@@ -41,7 +41,7 @@ class Theirs(nn.Module):
         super().__init__()
         self.net, self.tasks = net, tasks
 
-    def chunks(self) -> Iterator[tuple[str, ...]]:
+    def passes(self) -> Iterator[tuple[str, ...]]:
         yield self.tasks
 
     def forward(self, x: Tensor, tasks: tuple[str, ...]) -> dict[str, Tensor]:
@@ -107,7 +107,7 @@ def main() -> None:
         "memory": {},
         "network": {},
         "out_of_memory": [],
-        "tasks_a_pass": {name: max(map(len, step.net.chunks())) for name, step in steps.items()},
+        "tasks_a_pass": {name: max(map(len, step.net.passes())) for name, step in steps.items()},
         "macs": {name: step.macs() for name, step in steps.items()},
         "matmul": macs,
         "seconds": {name: [round(now[name], 6) for now in timed] for name in ("matmul", *steps)},

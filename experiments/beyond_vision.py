@@ -34,7 +34,7 @@ from torch import Generator, Tensor, nn
 
 import tssbn
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.selection import selections
+from tssbn.tasks import find_tasks
 from tssbn.training.cost import parameters
 from tssbn.training.records import environment, pack_gates, write
 
@@ -171,7 +171,7 @@ def build(method: str, seed: int, tasks: Sequence[str] = TASKS) -> tssbn.MultiTa
 def fit(net: tssbn.MultiTask, seed: int, multiplier: float = 1, steps: int = STEPS, lr: float = LR):
     """Train with Adam and a cosine; the plain sum of the cross-entropies. In eval mode after it."""
     groups = net.parameters()
-    if selections(net):
+    if find_tasks(net):
         groups = tssbn.param_groups(net, lr, multiplier)
     optimiser = torch.optim.Adam(groups, lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -132,7 +132,7 @@ def theirs(
     """A step of a loop with DistributedDataParallel, which exchanges in the last backward pass."""
 
     def step() -> None:
-        *early, last = net.chunks()
+        *early, last = net.passes()
         with no_sync():
             for tasks in early:
                 sum(map(loss, model(images, tasks).values())).backward()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from norms import NORMS
 from settings import DEVICE, DTYPE
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -108,7 +109,7 @@ def network(name, norm="sigmoid", affine="auto", stirred=False):
     make, head, size = TRUNKS[name]
     trunk = stir(make()) if stirred else make()
     if norm is not None:
-        trunk = tssbn.task_specific(trunk, TASKS, norm, affine)
+        trunk = tssbn.task_specific(trunk, TASKS, NORMS[norm], affine)
     net = stir(tssbn.MultiTask(trunk, {task: head() for task in TASKS}))
     x = images(2, 3, size, size)
     with torch.no_grad():  # statistics of this very network, so that no layer is dead

@@ -78,9 +78,9 @@ def test_scales_start_alike(gate, bias):
     net = made(build, gate=gate, bias=bias)
     assert len(layers(net)) == 2
     for layer in layers(net):
-        with layer.selection.running((0, 1)):
-            assert (layer.weight - STARTS.get(gate, 0.5)).abs().max() < 1e-15
-            assert layer.bias.eq(0).all() if bias else layer.bias is None
+        weight, shift = layer.weight_and_bias(slice(0, 2))
+        assert (weight - STARTS.get(gate, 0.5)).abs().max() < 1e-15
+        assert shift.eq(0).all() if bias else shift is None
 
 
 @pytest.mark.parametrize("gate", [gate for gate in GATES if gate != "none"])
@@ -104,7 +104,7 @@ def test_each_task_has_the_scale_of_the_formula(gate, bias, training):
                 if bias:
                     x = x + layer.beta[t][:, None, None]
             else:
-                x = layer.forward(x)  # its hooks part the tasks
+                x = layer(x)
         assert torch.allclose(outputs[task], net.heads[task](x), rtol=0, atol=1e-12)
 
 
@@ -145,8 +145,7 @@ def test_slopes_at_and_beyond_the_bounds():
         layer = layers(made(build, gate=gate))[0]
         with torch.no_grad():
             layer.gamma[0] = torch.tensor([-3.0, -0.5, 0.25, 3.0]).double()
-        with layer.selection.running((0,)):
-            layer.weight.sum().backward()
+        layer.weight_and_bias(slice(0, 1))[0].sum().backward()
         slopes[gate] = layer.gamma.grad
     assert slopes["clamp"].tolist() == [[0, 0, 1, 0], [0, 0, 0, 0]]
     assert slopes["none"].tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
@@ -160,10 +159,9 @@ def test_ranges_of_the_forms():
     bounds = {"sigmoid": (0, 1), "tanh": (-1, 1), "clamp": (0, 1), "softplus": (0, 30)}
     for gate, limits in bounds.items():
         layer = layers(made(build, gate=gate))[0]
-        with torch.no_grad(), layer.selection.running((0,)):
-            layer.gamma[0] = gamma
-            ends = layer.weight[[0, -1]].tolist()
-            assert layer.weight.diff().min() >= 0
+        weight = layer.scales(gamma)
+        ends = weight[[0, -1]].tolist()
+        assert weight.diff().min() >= 0
         assert ends == pytest.approx(limits, abs=1e-9)
 
 

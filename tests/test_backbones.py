@@ -6,10 +6,10 @@ import pytest
 import torch
 from settings import DEVICE
 from torch import nn
+from tssbn.tasks import find_tasks
 
 import tssbn
 from tssbn.norm import TaskSpecificNorm
-from tssbn.selection import selections
 
 torchvision = pytest.importorskip("torchvision")
 timm = pytest.importorskip("timm")
@@ -61,13 +61,13 @@ def bert():
 
 
 BACKBONES = {
-    "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), 32, "layer1.0"),
-    "resnet50": (lambda: torchvision.models.resnet50(num_classes=7), 64, "layer1.0"),
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), 32, "layer1"),
+    "resnet50": (lambda: torchvision.models.resnet50(num_classes=7), 64, "layer1"),
     "convnext_tiny": (lambda: _still(torchvision.models.convnext_tiny(num_classes=7)), 64,
                       "features.0.1"),
     "swin_t": (lambda: _still(torchvision.models.swin_t(num_classes=7)), 64, "features.0.2"),
     "vit_small": (lambda: timm.create_model("vit_small_patch16_224", num_classes=7, img_size=64),
-                  64, "blocks.0"),
+                  64, ""),
     "segnet": (SegNet, 32, "pool"),
 }  # fmt: skip
 
@@ -128,6 +128,9 @@ def test_shared_stem(name):
     net, x = converted(name, torch.float64)
     full = copy.deepcopy(net)
     assert net.share_stem(x) == BACKBONES[name][2]
+    if name == "vit_small":  # declared by hand: torch.fx cannot follow it
+        net.stem = "blocks"
+        net.check(x)
     assert difference(net(x).values(), full(x).values()) <= 1e-10
     assert difference(net.eval()(x).values(), full.eval()(x).values()) <= 1e-12
 
@@ -168,7 +171,9 @@ def test_a_language_model():
     ids = torch.randint(50, (2, 6))
     each = [net(ids, tasks=(task,))[task] for task in TASKS]
     assert difference(net(ids).values(), each) <= 1e-12
-    assert net.share_stem(ids) == "encoder.embeddings.LayerNorm"
+    assert net.share_stem(ids) == ""  # torch.fx cannot follow it
+    net.stem = "encoder.embeddings.LayerNorm"
+    net.check(ids)
     assert difference(net(ids).values(), each) <= 1e-12
 
 
@@ -248,10 +253,10 @@ def pytest_generate_tests(metafunc):
 def check_family(model, size):
     """Converts, stacks, and back-propagates to the gates, without memory for the numbers."""
     tssbn.task_specific(model, ("a", "b"))
-    for selection in selections(model):
-        selection.checked = True  # windowed norms stack; numbers, which check compares, are missing
-    with tssbn.select(model, ("a", "b")):
-        features = model(torch.rand(2, *size, device="meta"))
+    (tasks,) = find_tasks(model)
+    tasks.parts_checked = True  # windowed norms stack; numbers, which check compares, are missing
+    with tasks.running(("a", "b"), images=2):
+        features = model(torch.rand(4, *size, device="meta"))
     features = getattr(features, "logits", features)  # GoogLeNet has auxiliary outputs beside
     assert features.shape[0] == 4
     features.sum().backward()

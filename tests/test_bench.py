@@ -25,14 +25,14 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.training import records
 
 TASKS = 3
-SAME = ("sequential", "stacked", "stem", "chunks:1", "chunks:2", "auto")
+SAME = ("sequential", "stacked", "stem", "chunks:1", "chunks:2")
 
 
 def celeba(size, width=2):
     return CelebANet(width)
 
 
-TINY = Network(celeba, 4, (16, 16))
+TINY = Network(celeba, 4, (16, 16), "stages.1")
 
 
 def job(strategy, tasks=TASKS, **setting):
@@ -88,11 +88,14 @@ def test_with_one_task_the_gated_layer_is_the_sigmoid_layer():
     torch.testing.assert_close(*outputs, rtol=1e-6, atol=0)
 
 
-def test_the_rule_of_the_package_is_asked_for_the_whole_batch(monkeypatch):
-    monkeypatch.setattr(MultiTask, "paying", lambda net, images: 3 if images == TINY.batch else 1)
-    chosen = {name: job(name, tasks=5).step().net.tasks_per_pass for name in SAME}
-    expected = {"sequential": 1, "stacked": None, "stem": None, "chunks:1": 1, "chunks:2": 2}
-    assert chosen == {**expected, "auto": 3}
+def test_strategies_differ_in_passes_and_stem():
+    nets = {name: job(name, tasks=5).step().net for name in SAME}
+    passes = {"sequential": 1, "stacked": None, "stem": None, "chunks:1": 1, "chunks:2": 2}
+    assert {name: net.tasks_per_pass for name, net in nets.items()} == passes
+    stems = {name: net.stem for name, net in nets.items()}
+    assert stems == dict.fromkeys(("sequential", "stacked"), "") | dict.fromkeys(
+        ("stem", "chunks:1", "chunks:2"), TINY.stem
+    )
 
 
 def test_a_step_leaves_no_gradients():

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from norms import NORMS
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -129,7 +130,7 @@ def test_with_every_task_alone_it_is_the_network(name):
 
 @pytest.mark.parametrize("norm", ["sigmoid", "plain", "statistics", "affine"])
 def test_every_form_of_layer(norm):
-    net, x = network(norm=norm), images()
+    net, x = network(norm=NORMS[norm]), images()
     assert_same(branches(net, alone(net))(x), net(x))
 
 

@@ -1,6 +1,7 @@
 """Made once, found again; nothing half-written is ever read."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,20 @@ def test_a_damaged_file_is_made_again(cut):
     assert make.calls == 2
 
 
+def test_any_flipped_bit_is_found():
+    make, chance = Maker(), random.Random(0)
+    cache.cached("a", make)
+    path = cache.folder() / "a.pt"
+    whole = path.read_bytes()
+    for calls, bit in enumerate(chance.sample(range(8 * len(whole)), 300), 2):
+        spoilt = bytearray(whole)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(spoilt)
+        with pytest.warns(UserWarning, match=r"a\.pt does not read"):
+            cache.cached("a", make)
+        assert make.calls == calls and path.read_bytes() == whole
+
+
 @pytest.mark.parametrize("content", [torch.arange(5), {"x": 3}, {0: torch.arange(5)}, ["x"]])
 def test_a_file_of_something_else_is_made_again(content):
     make = Maker()
@@ -57,8 +72,8 @@ def test_a_file_of_something_else_is_made_again(content):
 
 
 def test_an_interrupted_write_leaves_nothing(monkeypatch):
-    def stop(tensors, path):
-        path.write_bytes(b"half")
+    def stop(tensors, file):
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", stop)
@@ -68,8 +83,8 @@ def test_an_interrupted_write_leaves_nothing(monkeypatch):
 
 
 def test_a_full_disk_costs_the_copy_and_not_the_data(monkeypatch):
-    def full(tensors, path):
-        path.write_bytes(b"half")
+    def full(tensors, file):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

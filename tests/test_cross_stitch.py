@@ -211,7 +211,7 @@ def test_some_tasks_alone_are_as_among_all(network):
 def test_all_tasks_are_one_chunk():
     net = CROSS(CELEBA, OUTPUTS)
     assert net.tasks == ("a", "b", "c")
-    assert list(net.chunks()) == [("a", "b", "c")]
+    assert list(net.passes()) == [("a", "b", "c")]
 
 
 def test_what_cannot_be_built_or_run():

@@ -13,7 +13,7 @@ import tssbn
 from tssbn import export
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNetHead
-from tssbn.selection import TaskSelection
+from tssbn.tasks import Tasks
 
 
 def check(net, x):
@@ -77,7 +77,7 @@ def test_nothing_of_the_package_is_left(name):
     net, x = network(name)
     single = export.task(net, "depth")
     assert not modules_of_ours(single) and not hooks(single)
-    assert not [m for m in single.modules() if any(isinstance(v, TaskSelection)
+    assert not [m for m in single.modules() if any(isinstance(v, Tasks)
                 for v in vars(m).values())]  # fmt: skip
     assert b"tssbn" not in pickle.dumps(single)
     assert not [key for key in single.state_dict() if "task_names" in key or "gamma" in key]

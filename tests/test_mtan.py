@@ -327,7 +327,7 @@ def is_norm(module):
 
 def test_all_tasks_share_a_pass():
     net = small("celeba")
-    assert list(net.chunks()) == [("hat", "tie", "smile")]
+    assert list(net.passes()) == [("hat", "tie", "smile")]
     with pytest.raises(ValueError, match="'beard'"):
         net(image("celeba"), ["beard"])
 

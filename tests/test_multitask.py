@@ -11,10 +11,12 @@ import torch._dynamo.testing
 import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from norms import NORMS
 from settings import DEVICE, DTYPE
 from torch import nn
 
 import tssbn
+from tssbn.tasks import find_tasks
 
 TASKS = ("seg", "depth", "normal")
 exact = DTYPE is torch.float64
@@ -46,7 +48,7 @@ def token_trunk():
 def network(tasks=TASKS, trunk=conv_trunk, norm="sigmoid", checked=False, **options):
     trunk = trunk().to(DEVICE, DTYPE)
     if norm != "shared":
-        trunk = tssbn.task_specific(trunk, tasks, norm)
+        trunk = tssbn.task_specific(trunk, tasks, NORMS[norm])
     heads = {task: nn.Sequential(nn.Flatten(), nn.LazyLinear(2)) for task in tasks}
     net = tssbn.MultiTask(trunk, heads, **options).to(DEVICE, DTYPE)
     if checked:
@@ -159,8 +161,8 @@ def test_errors_of_the_constructor_and_of_tasks():
     for wrong in (0, 1.5, "all"):
         with pytest.raises(ValueError, match=f"tasks_per_pass={wrong!r} must be an integer from 1"):
             tssbn.MultiTask(trunk, heads, tasks_per_pass=wrong)
-    with pytest.raises(ValueError, match="converted in parts"):
-        part = tssbn.task_specific(nn.BatchNorm2d(5), TASKS)
+    with pytest.raises(ValueError, match=r"parts of the trunk are of different tasks: \['seg', "):
+        part = tssbn.task_specific(nn.BatchNorm2d(5), TASKS[::-1])
         tssbn.MultiTask(nn.Sequential(tssbn.task_specific(conv_trunk(), TASKS), part), heads)
     for net in tssbn.MultiTask(trunk, heads), tssbn.MultiTask(conv_trunk(), heads):
         with pytest.raises(ValueError, match=r"unknown tasks \['edges'\].*'depth', 'normal'\]"):
@@ -209,7 +211,7 @@ def test_gradients_of_chunks_add_up(size, norm):
     chunked.tasks_per_pass = size
     x = images()
     sum(y.square().sum() for y in net(x).values()).backward()
-    for tasks in chunked.chunks():
+    for tasks in chunked.passes():
         assert len(tasks) <= size
         sum(y.square().sum() for y in chunked(x, tasks).values()).backward()
     for one, other in zip(net.parameters(), chunked.parameters(), strict=True):
@@ -219,35 +221,29 @@ def test_gradients_of_chunks_add_up(size, norm):
     assert_same(net.eval()(x), chunked.eval()(x))
 
 
-def test_a_pass_takes_as_many_tasks_as_keep_activations_below_32_mib():
+def test_groups_of_tasks_are_even_runs_of_neighbours():
     names = [f"t{i}" for i in range(10)]
-    trunk = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
-    trunk = tssbn.task_specific(trunk.to(DEVICE, DTYPE), names)
     heads = {name: nn.Identity() for name in names}
-    net = tssbn.MultiTask(trunk, heads)
-    assert net.paying(10**6) == 10  # nothing is known yet
-    example = torch.rand(2, 3, 64, 64, device=DEVICE, dtype=DTYPE)
-    net.share_stem(example)
-    row = 8 * 64 * 64 * example.element_size()
-    assert net.tasks_per_pass == 10  # all, for two images
-    for images in 16, 50, 100:
-        k = net.paying(images)
-        assert k == 10 or (k + 1) * images * row >= 32 * 2**20
-        assert k == 1 or k * images * row < 32 * 2**20
-    assert (net.paying(1), net.paying(10**6)) == (10, 1)
-    net.tasks_per_pass = 4
-    assert [len(tasks) for tasks in net.chunks()] == [4, 4, 2]
-    net.tasks_per_pass = 7
-    assert [len(tasks) for tasks in net.chunks()] == [5, 5]  # as even as can be
-    given = tssbn.MultiTask(trunk, heads, tasks_per_pass=3)
-    given.share_stem(example)
-    assert given.tasks_per_pass == 3
+    net = tssbn.MultiTask(tssbn.task_specific(nn.BatchNorm2d(3), names), heads)
+    groups = {k: None for k in (None, 4, 7, 10, 11)}
+    for k in groups:
+        net.tasks_per_pass = k
+        groups[k] = [len(tasks) for tasks in net.passes()]
+        assert sum(net.passes(), ()) == tuple(names)
+    assert groups == {None: [10], 4: [4, 4, 2], 7: [5, 5], 10: [10], 11: [10]}
+    net.tasks_per_pass = 2
+    chosen = ("t9", "t0", "t1", "t2", "t5")
+    assert list(net.passes(chosen)) == [("t0", "t1"), ("t2",), ("t5",), ("t9",)]
+    shared = tssbn.MultiTask(nn.BatchNorm2d(3), heads, tasks_per_pass=1)
+    assert list(shared.passes()) == [tuple(names)]  # one pass serves all
 
 
-def test_tasks_that_share_statistics_make_one_pass():
-    net = network(norm="affine")
-    net.share_stem(images())
-    assert net.paying(10**6) == len(net.tasks)
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "all"])
+def test_tasks_per_pass_is_checked_whenever_it_is_set(wrong):
+    net = network()
+    with pytest.raises(ValueError, match=f"tasks_per_pass={wrong!r} must be an integer from 1"):
+        net.tasks_per_pass = wrong
+    assert len(net(images())) == 3
 
 
 # -- the shared stem ------------------------------------------------------------------------------
@@ -257,7 +253,7 @@ def test_tasks_that_share_statistics_make_one_pass():
 @pytest.mark.parametrize("norm", ["sigmoid", "plain", "statistics", "affine"])
 def test_shared_stem_is_exact(trunk, stem, norm):
     if (trunk, norm) == (conv_trunk, "sigmoid"):
-        stem = "3"  # the gates wait until after the ReLU
+        stem = "3"  # the gates act after the ReLU
     if norm == "statistics" and trunk is token_trunk:
         norm = "plain"
     net = network(trunk=trunk, norm=norm)
@@ -285,7 +281,7 @@ def test_shared_stem_is_exact(trunk, stem, norm):
         assert rows.pop() == 3
 
 
-def waiting(*after, momentum=0.1, norm=nn.BatchNorm2d):
+def deferring(*after, momentum=0.1, norm=nn.BatchNorm2d):
     """A network whose first norm layer is followed by these layers, and where its tasks part."""
     first = norm(6, momentum=momentum)
     net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), first, *after))
@@ -299,8 +295,8 @@ def waiting(*after, momentum=0.1, norm=nn.BatchNorm2d):
         (nn.LeakyReLU(0.2), nn.MaxPool2d(2), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)),
     ],
 )
-def test_gates_of_the_first_layer_wait_past_what_they_commute_with(after):
-    net, stem = waiting(*after)
+def test_gates_of_the_first_layer_act_behind_what_they_commute_with(after):
+    net, stem = deferring(*after)
     assert stem == "4"  # the second convolution
     full, x = copy.deepcopy(net), images()
     full.tasks_per_pass = 1
@@ -316,8 +312,8 @@ def test_gates_of_the_first_layer_wait_past_what_they_commute_with(after):
 
 
 @pytest.mark.parametrize("after", [nn.GELU(), nn.Sigmoid(), nn.BatchNorm2d(6), nn.Flatten(1)])
-def test_gates_do_not_wait_past_what_they_do_not_commute_with(after):
-    assert waiting(after, nn.Identity(), nn.Identity())[1] == "2"
+def test_gates_do_not_defer_past_what_they_do_not_commute_with(after):
+    assert deferring(after, nn.Identity(), nn.Identity())[1] == "2"
 
 
 class Function(nn.Module):
@@ -352,7 +348,7 @@ class Shifted(nn.Module):
         nn.Conv2d(6, 6, 1, groups=6, bias=False),
     ],
 )
-def test_gates_do_not_wait_past_what_only_seems_to_commute(after):
+def test_gates_do_not_defer_past_what_only_seems_to_commute(after):
     for parameter in after.parameters():
         nn.init.zeros_(parameter)
     first = nn.BatchNorm2d(6)
@@ -363,22 +359,37 @@ def test_gates_do_not_wait_past_what_only_seems_to_commute(after):
     assert net.share_stem(images()) == "2"
 
 
-def test_the_first_layer_called_by_itself_does_not_wait():
-    net, _ = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
-    with tssbn.select(net.trunk, net.tasks), pytest.raises(RuntimeError, match="not a part of it"):
+def test_the_first_layer_called_by_itself_does_not_defer():
+    net, _ = deferring(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
+    (tasks,) = find_tasks(net)
+    message = "4 rows reached a task-specific layer, not a multiple"
+    with tasks.running(net.tasks), pytest.raises(RuntimeError, match=message):
         net.trunk[1](torch.rand(4, 6, 3, 3, device=DEVICE, dtype=DTYPE))
 
 
-def test_gates_of_other_layers_than_the_papers_do_not_wait():
-    assert waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), momentum=None)[1] == "1"
+def test_gates_of_other_layers_than_the_papers_do_not_defer():
     pretrained = nn.BatchNorm2d(6)
     nn.init.constant_(pretrained.weight, -1.0)
     net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), pretrained, nn.ReLU()))
     assert net.share_stem(images()) == "1"
 
 
-def test_what_waits_is_normalised_once_and_counted_once():
-    net, _ = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1))
+@pytest.mark.parametrize("momentum", [None, 0.1])
+def test_what_is_deferred_is_tracked_as_in_separate_passes(momentum):
+    """Also where the tasks were not always together, and where the mean is over all batches."""
+    net, stem = deferring(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), momentum=momentum)
+    assert stem == "3"
+    full = copy.deepcopy(net)
+    full.tasks_per_pass = 1
+    for tasks in net.tasks, ("depth",), net.tasks[1:], net.tasks:
+        x = images()
+        assert_same(net(x, tasks), full(x, tasks))
+    for one, other in zip(net.buffers(), full.buffers(), strict=True):
+        torch.testing.assert_close(one, other, **tolerance)
+
+
+def test_what_is_deferred_is_normalised_once_and_counted_once():
+    net, _ = deferring(nn.ReLU(), nn.Conv2d(6, 6, 1))
     rows = []
     net.trunk[2].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
     net(images())
@@ -404,11 +415,11 @@ class Noisy(nn.BatchNorm2d):
 
 
 def test_a_layer_that_draws_while_training_is_tried_in_evaluation():
-    assert waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), Noisy(6), norm=Noisy)[1] == "1"
+    assert deferring(nn.ReLU(), nn.Conv2d(6, 6, 1), Noisy(6), norm=Noisy)[1] == "1"
 
 
 def test_the_stem_can_be_shared_again_and_draws_nothing():
-    net, stem = waiting(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
+    net, stem = deferring(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
     x, state = images(), torch.get_rng_state()
     assert net.share_stem(x) == stem == "3"
     assert torch.equal(torch.get_rng_state(), state)
@@ -554,9 +565,9 @@ def test_a_trunk_whose_output_holds_no_tensor_is_refused():
 
     trunk = tssbn.task_specific(Boxed(nn.BatchNorm2d(3)).to(DEVICE, DTYPE), TASKS)
     net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
-    for tasks in None, ("seg",):
-        with pytest.raises(ValueError, match="Box in which no tensor is found"):
-            net(images(), tasks)
+    with pytest.raises(ValueError, match="Box in which no tensor is found"):
+        net(images())
+    assert isinstance(net(images(), ("seg",))["seg"], Box)  # one task takes what there is
 
 
 def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
@@ -569,7 +580,7 @@ def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
             return super().forward(x - x.mean(dim=0))
 
     net = network(trunk=lambda: Mixes(nn.BatchNorm2d(3), nn.ReLU(), Mixes(nn.BatchNorm2d(3))))
-    with pytest.raises(ValueError, match="mixes rows of a batch, so run it with tasks_per_pass=1"):
+    with pytest.raises(ValueError, match=r"mixes rows of a batch.*run it with tasks_per_pass=1"):
         net.share_stem(images())
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from norms import NORMS
 from torch import nn
 
 import tssbn
@@ -10,7 +11,7 @@ import tssbn
 def net(norm="sigmoid", affine="auto"):
     trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
     nn.init.uniform_(trunk[3].weight)
-    trunk = tssbn.task_specific(trunk, ("a", "b"), norm=norm, affine=affine)
+    trunk = tssbn.task_specific(trunk, ("a", "b"), NORMS[norm], affine)
     return tssbn.MultiTask(trunk, {task: nn.Conv2d(4, 1, 1) for task in ("a", "b")})
 
 
@@ -71,6 +72,30 @@ def test_decay_leaves_the_gates_where_they_are():
 
 
 @pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_schedulers_that_set_one_rate_for_all_take_a_list(optimiser):
+    """OneCycleLR, CyclicLR and SWALR forget the multiplier, unless each group gets its own rate."""
+    lr = torch.optim.lr_scheduler
+    momentum = {"momentum": 0.9} if optimiser is torch.optim.SGD else {}
+
+    def ratio(make, **options):
+        built = optimiser(tssbn.param_groups(net(), lr=0.1), **momentum)
+        schedule = make(built, [group["lr"] for group in built.param_groups])
+        for _ in range(3):
+            built.step()
+            schedule.step()
+        shared, gates = (group["lr"] for group in built.param_groups)
+        return gates / shared
+
+    cycle = {"cycle_momentum": False}
+    assert ratio(lambda o, rates: lr.OneCycleLR(o, rates, total_steps=10)) == pytest.approx(100)
+    assert ratio(lambda o, rates: lr.OneCycleLR(o, rates[0], total_steps=10)) == pytest.approx(1)
+    low = lambda rates: [rate / 10 for rate in rates]  # noqa: E731
+    assert ratio(lambda o, rates: lr.CyclicLR(o, low(rates), rates, **cycle)) == pytest.approx(100)
+    swa = torch.optim.swa_utils.SWALR
+    assert ratio(lambda o, rates: swa(o, low(rates), anneal_epochs=2)) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
 def test_any_optimiser_and_scheduler(optimiser):
     built = optimiser(tssbn.param_groups(net(), lr=0.1))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(built, T_max=10)
@@ -88,6 +113,46 @@ def test_tsbn_has_scale_and_bias_in_place_of_the_gate():
         assert [id(p) for p in gates] == [
             id(p) for i in (1, 3) for p in (model.trunk[i].gamma, model.trunk[i].beta)
         ]
+
+
+def test_by_default_the_scales_of_tsbn_learn_at_the_common_rate():
+    assert [group["lr"] for group in tssbn.param_groups(net("plain"), lr=0.1)] == [0.1, 0.1]
+    assert tssbn.param_groups(net("plain"), lr=0.1, multiplier=100)[1]["lr"] == 10
+
+
+def test_vectors_may_go_without_decay():
+    """As in timm's and transformers' factories: biases, plain norms, and what a trunk names."""
+    model = net()
+    model.trunk.no_weight_decay = lambda: {"0.weight"}
+    groups = tssbn.param_groups(model, lr=0.1, weight_decay=0.05, decay_vectors=False)
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {g["name"]: sorted(names[id(p)] for p in g["params"]) for g in groups}
+    assert found == {
+        "shared": ["heads.a.weight", "heads.b.weight"],
+        "gates": ["trunk.1.gamma", "trunk.3.gamma"],
+        "no decay": [
+            "heads.a.bias",
+            "heads.b.bias",
+            "trunk.0.bias",
+            "trunk.0.weight",
+            "trunk.3.beta",
+        ],
+    }
+    assert [g["weight_decay"] for g in groups] == [0.05, 0.0, 0.0]
+
+
+def test_the_network_names_what_must_not_decay():
+    model = net(affine="preserve")
+    expected = {"trunk.1.gamma", "trunk.3.gamma", "trunk.1.beta", "trunk.3.beta"}
+    assert model.no_weight_decay() == expected
+    assert tssbn.MultiTask(nn.Linear(2, 2), {"a": nn.Identity()}).no_weight_decay() == set()
+    optim = pytest.importorskip("timm.optim")
+    optimiser = optim.create_optimizer_v2(model, "adamw", lr=0.1, weight_decay=0.05)
+    names = {id(p): name for name, p in model.named_parameters()}
+    decayed = {
+        names[id(p)] for g in optimiser.param_groups if g["weight_decay"] for p in g["params"]
+    }
+    assert decayed == {"trunk.0.weight", "heads.a.weight", "heads.b.weight"}
 
 
 def test_the_bias_that_preserve_keeps_is_no_gate():

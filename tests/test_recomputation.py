@@ -10,6 +10,7 @@ from torchvision.models import resnet18
 
 import tssbn
 from tssbn import export
+from tssbn.baselines.ablations import affine
 from tssbn.networks.segnet import SegNet
 from tssbn.recomputation import Recomputed
 
@@ -141,7 +142,7 @@ def test_parts_that_are_never_called_are_refused():
 def test_trunks_that_share_statistics_are_refused():
     with pytest.raises(ValueError, match="0 sets of task-specific layers"):
         tssbn.recompute(resnet18(), ["layer1"])
-    net = network(resnet18(), norm="affine")
+    net = network(resnet18(), norm=affine)
     with pytest.raises(ValueError, match="statistics that the tasks share"):
         tssbn.recompute(net.trunk, ["layer1"])
     norms = nn.LayerNorm(4), nn.InstanceNorm1d(4, track_running_stats=True)

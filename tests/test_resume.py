@@ -20,6 +20,7 @@ pytest.importorskip("torchvision")
 
 import tiny
 
+from tssbn import sealed
 from tssbn.data import augment
 from tssbn.training import checkpoint, loop, records
 from tssbn.training.loop import train
@@ -182,7 +183,7 @@ def test_any_flipped_bit_is_found(folder):
 def test_a_checkpoint_that_is_cut_short_is_found(folder):
     last, chance = folder / checkpoint.LAST, random.Random(0)
     whole = last.read_bytes()
-    seal = len(checkpoint.MARK) + 64
+    seal = len(sealed.MARK) + 64
     lengths = [*range(100), *range(len(whole) - seal + 1, len(whole)), len(whole) - seal - 1]
     for length in lengths + chance.sample(range(len(whole) - seal), 100):
         last.write_bytes(whole[:length])
@@ -233,14 +234,14 @@ def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(folder):
 def test_a_checkpoint_before_that_is_no_help_is_not_named(folder):
     for name in checkpoint.LAST, checkpoint.BEFORE:
         (folder / name).write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match=r"no checkpoint at all\): delete it to begin anew$"):
+    with pytest.raises(ValueError, match=r"no such file at all\): delete it to begin anew$"):
         checkpoint.load(folder)
 
 
 def test_a_checkpoint_of_a_version_without_checksums_is_read_and_checked(folder):
     last, chance = folder / checkpoint.LAST, random.Random(0)
     expected, unlike = checkpoint.load(folder), 0
-    old = last.read_bytes()[: -len(checkpoint.MARK) - 64]
+    old = last.read_bytes()[: -len(sealed.MARK) - 64]
     last.write_bytes(old)
     assert same(checkpoint.load(folder), expected)
     for bit in chance.sample(range(8 * len(old)), 200):

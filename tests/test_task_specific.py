@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from norms import NORMS
 from settings import DEVICE, DTYPE
 from torch import nn
 
 import tssbn
-from tssbn.selection import selections
+from tssbn.tasks import find_tasks
 
 HOSTS = {
     "batch": lambda c: nn.BatchNorm2d(c),
@@ -21,13 +22,14 @@ HOSTS = {
     "group": lambda c: nn.GroupNorm(1, c),
     "layer": lambda c: nn.LayerNorm((c, 3, 2)),
 }
-NORMS = ("sigmoid", "plain", "statistics", "affine")
 exact = DTYPE is torch.float64
 tolerance = {"rtol": 1e-10, "atol": 1e-12} if exact else {"rtol": 1e-4, "atol": 1e-5}
 
 
 def make(host, tasks, channels=4, norm="sigmoid", **options):
-    layer = tssbn.task_specific(HOSTS[host](channels).to(DEVICE, DTYPE), tasks, norm, **options)
+    layer = tssbn.task_specific(
+        HOSTS[host](channels).to(DEVICE, DTYPE), tasks, NORMS[norm], **options
+    )
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
     return layer
@@ -38,8 +40,11 @@ def images(*shape):
 
 
 def run(layer, x, tasks):
-    with tssbn.select(layer, tasks):
-        return layer(x)
+    """Rows of the layer's output, image by image."""
+    names = (tasks,) if isinstance(tasks, str) else tasks
+    (known,) = find_tasks(layer)
+    y = tssbn.MultiTask(layer, {task: nn.Identity() for task in known.names})(x, names)
+    return torch.stack([y[task] for task in names], dim=1).flatten(0, 1)
 
 
 def assert_stacked_is_separate(layer, x):
@@ -86,7 +91,7 @@ def test_one_task_is_the_ordinary_layer(host, norm):
         nn.init.normal_(parameter)
     ours = HOSTS[host](4).to(DEVICE, DTYPE)
     ours.load_state_dict(plain.state_dict())
-    ours = tssbn.task_specific(ours, ("only",), norm)
+    ours = tssbn.task_specific(ours, ("only",), NORMS[norm])
     has_affine = next(plain.parameters(), None) is not None
     half = 0.5 if norm == "sigmoid" and not has_affine else 1.0  # nothing there to preserve
     for mode in (True, True, False):
@@ -101,7 +106,8 @@ def test_permuting_the_tasks_permutes_the_outputs(host):
     with torch.no_grad():
         other.gamma.copy_(ours.gamma[[2, 0, 1]])
     x = images(2, 4, 3, 2)
-    ours, other = (run(layer, x, ("a", "b", "c")).unflatten(0, (2, 3)) for layer in (ours, other))
+    ours = run(ours, x, ("a", "b", "c")).unflatten(0, (2, 3))
+    other = run(other, x, ("c", "a", "b")).unflatten(0, (2, 3))
     torch.testing.assert_close(other, ours[:, [2, 0, 1]], **tolerance)
 
 
@@ -137,9 +143,11 @@ def test_a_subset_leaves_the_other_tasks_alone():
     layer = make("batch", ("a", "b", "c"))
     before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
     run(layer, images(4, 4, 3, 2), ("a", "c"))
-    for name, buffer in layer.named_buffers():
+    for name in "running_mean", "running_var", "num_batches_tracked":
+        buffer = layer.get_buffer(name)
         assert torch.equal(buffer[1], before[name][1])
         assert not torch.equal(buffer[0], before[name][0])
+        assert not torch.equal(buffer[2], before[name][2])
 
 
 def test_one_tasks_nan_stays_its_own_and_is_noticed():
@@ -227,7 +235,7 @@ def test_shared_statistics_are_those_of_all_rows():
 def test_statistics_only_shares_the_affine_part():
     plain = nn.BatchNorm2d(4).to(DEVICE, DTYPE)
     weight = plain.weight
-    layer = tssbn.task_specific(plain, ("a", "b"), norm="statistics")
+    layer = tssbn.task_specific(plain, ("a", "b"), NORMS["statistics"])
     assert dict(layer.named_parameters()).keys() == {"weight", "bias"}
     assert layer._parameters["weight"] is weight
     assert layer.state_dict()["running_mean"].shape == (2, 4)
@@ -239,9 +247,12 @@ def test_gradients_are_right(norm):
     x = torch.randn(2, 2, 3, 2, device=DEVICE, dtype=torch.float64, requires_grad=True)
     names, values = zip(*layer.named_parameters(), strict=True)
 
+    (tasks,) = find_tasks(layer)
+
     def output(x, *values):
-        with tssbn.select(layer, ("a", "b")):
-            return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+        with tasks.running(("a", "b")):
+            state = dict(zip(names, values, strict=True))
+            return torch.func.functional_call(layer, state, (x.repeat_interleave(2, 0),))
 
     assert torch.autograd.gradcheck(output, (x, *values))
 
@@ -265,8 +276,12 @@ def test_calling_a_part_of_the_trunk_with_several_tasks_is_an_error():
     x = images(3, 4, 3, 2)
     with tssbn.select(net, "a"):
         assert net[1](x).shape == x.shape  # one task needs no stacking
-    with tssbn.select(net, ("a", "b")), pytest.raises(RuntimeError, match="3 rows reached"):
+    (tasks,) = find_tasks(net)
+    with tasks.running(("a", "b")), pytest.raises(RuntimeError, match="3 rows reached"):
         net[1](x)
+    refused = pytest.raises(ValueError, match=r"task=\('a', 'b'\) must be one name of \['a', 'b'\]")
+    with refused, tssbn.select(net, ("a", "b")):
+        pass
 
 
 def test_a_single_value_per_channel_is_an_error():
@@ -291,20 +306,28 @@ def test_contexts_nest_and_networks_do_not_meet():
     x = images(3, 4, 3, 2)
     alone = run(one.eval(), x, "b")
     with tssbn.select(one, "b"), tssbn.select(two, "a"):
-        with tssbn.select(one, ("a", "b")):
-            assert one(x).shape[0] == 6
+        assert run(one, x, ("a", "b")).shape[0] == 6
         assert torch.equal(one(x), alone)
-    assert len({id(s) for layer in (one, two) for s in selections(layer)}) == 2
+    assert len({id(tasks) for layer in (one, two) for tasks in find_tasks(layer)}) == 2
 
 
 def test_passes_that_end_out_of_order_are_noticed():
     """Two coroutines that wait inside their passes would run each other's tasks."""
-    (selection,) = selections(make("batch", ("a", "b")))
-    one, two = selection.running((0,)), selection.running((1,))
-    one.__enter__()
-    two.__enter__()
-    with pytest.raises(RuntimeError, match="passes ended out of order"):
-        one.__exit__(None, None, None)
+    layer = make("batch", ("a", "b"))
+
+    def waits(task):
+        with tssbn.select(layer, task):
+            yield
+
+    for second in "b", "a":
+        one, two = waits("a"), waits(second)
+        next(one)
+        next(two)
+        with pytest.raises(RuntimeError, match="passes ended out of order"):
+            one.close()
+        two.close()
+        with pytest.raises(RuntimeError, match="no task is selected"):  # nothing stays behind
+            layer(images(2, 4, 3, 2))
 
 
 def test_hosts_that_mix_channels_run_task_by_task():
@@ -379,5 +402,5 @@ def test_repr_names_the_tasks():
 
 def test_a_call_without_a_tensor():
     layer = make("batch", ("a", "b"))
-    with tssbn.select(layer, "a"), pytest.raises(ValueError, match="without a tensor to stack"):
-        layer([])
+    with pytest.raises(ValueError, match="without a tensor to stack"):
+        run(layer, [], ("a", "b"))

@@ -6,7 +6,9 @@ the gates with `tssbn.gates`.
 """
 
 from tssbn import gates, gradients, pruning
-from tssbn.convert import is_norm, sigmoid, task_specific
+from tssbn.contract import MultiTaskNetwork
+from tssbn.convert import is_norm, open_zero_initialised, sigmoid, task_specific
+from tssbn.describe import describe
 from tssbn.multitask import MultiTask
 from tssbn.norm import (
     SigmoidBatchNorm1d,
@@ -18,15 +20,21 @@ from tssbn.norm import (
     SigmoidInstanceNorm3d,
     SigmoidLayerNorm,
     SigmoidRMSNorm,
+    TaskSigmoidBatchNorm1d,
+    TaskSigmoidBatchNorm2d,
+    TaskSigmoidBatchNorm3d,
+    TaskSigmoidLayerNorm,
 )
 from tssbn.optim import param_groups
 from tssbn.recomputation import recompute
-from tssbn.selection import select
+from tssbn.stem import find_stem
+from tssbn.tasks import Tasks, TaskSpecific, select
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MultiTask",
+    "MultiTaskNetwork",
     "SigmoidBatchNorm1d",
     "SigmoidBatchNorm2d",
     "SigmoidBatchNorm3d",
@@ -36,9 +44,18 @@ __all__ = [
     "SigmoidInstanceNorm3d",
     "SigmoidLayerNorm",
     "SigmoidRMSNorm",
+    "TaskSigmoidBatchNorm1d",
+    "TaskSigmoidBatchNorm2d",
+    "TaskSigmoidBatchNorm3d",
+    "TaskSigmoidLayerNorm",
+    "TaskSpecific",
+    "Tasks",
+    "describe",
+    "find_stem",
     "gates",
     "gradients",
     "is_norm",
+    "open_zero_initialised",
     "param_groups",
     "pruning",
     "recompute",

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx import GraphModule
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from tssbn.mixin import mix_in
 from tssbn.multitask import MultiTask
 from tssbn.norm import (
-    SharedStatisticsNorm,
+    TORCH_NORMS,
     SigmoidNorm,
     TaskAffineNorm,
     TaskSigmoidNorm,
     TaskSpecificNorm,
-    TaskStatisticsNorm,
-    converted_class,
+    give_rows,
 )
-from tssbn.selection import TaskSelection, check_tasks
+from tssbn.tasks import Tasks, check_tasks, keep_names
 
-__all__ = ["is_norm", "sigmoid", "task_specific"]
+__all__ = ["is_norm", "open_zero_initialised", "sigmoid", "task_specific"]
 
 AFFINE = ("auto", "paper", "preserve", "logit")
-NORMS = ("sigmoid", "plain", "statistics", "affine")
+NORMS = {"sigmoid": TaskSigmoidNorm, "plain": TaskAffineNorm}
 WIDEST = 0.99  # the largest gate that `logit` starts from: σ never reaches 1
 
-# Layers of PyTorch and their subclasses, fused ones too, work without a bias.
-_TORCH_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+Norm = str | type[TaskSpecificNorm] | Callable[[nn.Module], type[TaskSpecificNorm] | None]
+
 # They have "Norm" in the name and a 1-d weight that scales a residual, not a normalised input.
 _NOT_NORMS = {"GlobalResponseNorm"}
-_CHANNELS_APART = {_BatchNorm.__module__, "timm.layers.norm_act"}
+_PER_CHANNEL = {_BatchNorm.__module__, "timm.layers.norm_act"}
 _MIX = (nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftmax)
-_OURS = ("gamma", "beta", "scale", "selection")
+_OURS = ("gamma", "beta", "scale", "tasks", "per_channel", "started_from")
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -56,7 +54,7 @@ def is_norm(module: nn.Module) -> bool:
     name = type(module).__name__
     if name in _NOT_NORMS:
         return False
-    if isinstance(module, _TORCH_NORMS):
+    if isinstance(module, TORCH_NORMS):
         return True
     weight = getattr(module, "weight", None)
     return "Norm" in name and isinstance(weight, Tensor) and weight.ndim == 1
@@ -82,7 +80,10 @@ def sigmoid(
     layers = _norm_layers(model, where)
     starts = {name: _start(name, at, SigmoidNorm, affine, model) for name, at in layers.items()}
     for name, layer in layers.items():
-        _convert(layer, SigmoidNorm, starts[name], tasks=None)
+        how, start = starts[name]
+        mix_in(layer, SigmoidNorm)
+        layer.replace_affine(**{key: _copied(value) for key, value in start.items()})
+        layer.started_from = how
     _leave_fast_path(model)
     return model
 
@@ -90,7 +91,7 @@ def sigmoid(
 def task_specific(
     model: nn.Module,
     tasks: Iterable[str],
-    norm: str = "sigmoid",
+    norm: Norm = "sigmoid",
     affine: str = "auto",
     where: Callable[[str, nn.Module], bool] | None = None,
 ) -> nn.Module:
@@ -111,10 +112,8 @@ def task_specific(
             - ``"sigmoid"``: TSσBN, a gate and statistics, ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420,
               eq. 3).
             - ``"plain"``: TSBN, an ordinary layer, ``y = γ_t·x̂_t + β_t``.
-            - ``"statistics"``: only the statistics; an ablation. Layers without running statistics
-              stay unchanged.
-            - ``"affine"``: only γ_t and β_t, statistics shared; an ablation. Layers without
-              running statistics become plain.
+            - a subclass of `tssbn.norm.TaskSpecificNorm`, or a function that gives one for a layer,
+              or None to leave the layer as it is; see :mod:`tssbn.baselines.ablations`.
         affine: How ``norm="sigmoid"`` treats the scale w and bias b that the layer had:
 
             - ``"paper"``: dropped; every gate starts half open.
@@ -122,8 +121,16 @@ def task_specific(
               the output is that of the model given.
             - ``"logit"``: the same start, with one s for the layer and the gates carrying the
               channels' differences; needs w > 0.
-            - ``"auto"``: ``"paper"`` for layers as freshly made, ``"preserve"`` for all others.
+            - ``"auto"``: ``"paper"`` for layers as freshly made, ``"preserve"`` for all others. A
+              weight that was initialised with zeros, as the last of each residual branch in timm's
+              ResNets is, counts as fresh: its gates start half open, where the plain network starts
+              with the branch closed. `open_zero_initialised` opens it in both; `tssbn.describe`
+              tells of each layer how it began.
         where: ``where(name, layer)`` says which norm layers to convert; all by default.
+
+    Warns:
+        UserWarning: What looks like a normalisation layer is left alone, for it has no 1-d
+            ``weight``, or running statistics but no "Norm" in the name of its class.
 
     Raises:
         ValueError: On bad names or options, a model without norm layers or already converted, a
@@ -137,40 +144,92 @@ def task_specific(
         >>> trunk[1].gamma.shape
         torch.Size([2, 8])
     """
-    names = check_tasks(tasks)
-    _check_option("norm", norm, NORMS)
+    tasks = Tasks(check_tasks(tasks))
+    if isinstance(norm, str):
+        _check_option("norm", norm, NORMS)
+    elif not callable(norm):
+        raise ValueError(f"norm={norm!r} is neither one of {list(NORMS)} nor a class or function")
     _check_option("affine", affine, AFFINE)
-    if norm != "sigmoid" and affine != "auto":
-        raise ValueError(f"affine={affine!r} is for norm='sigmoid'; norm={norm!r} keeps w and b")
     layers = _norm_layers(model, where)
-    mixins = {name: _mixin(name, layer, norm) for name, layer in layers.items()}
-    mixins = {name: mixin for name, mixin in mixins.items() if mixin is not None}
-    if not mixins:
-        raise ValueError(f"norm={norm!r}: no layer of {type(model).__name__} has batch statistics")
-    starts = {
-        name: _start(name, layers[name], mixin, affine, model) for name, mixin in mixins.items()
-    }
+    kinds = {name: _kind(layer, norm) for name, layer in layers.items()}
+    kinds = {name: kind for name, kind in kinds.items() if kind is not None}
+    if not kinds:
+        raise ValueError(
+            f"norm={norm!r} leaves all norm layers of {type(model).__name__} as they are"
+        )
+    if affine != "auto" and any(kind is not TaskSigmoidNorm for kind in kinds.values()):
+        raise ValueError(f"affine={affine!r} is for norm='sigmoid'; norm={norm!r} keeps w and b")
+    starts = {name: _start(name, layers[name], kind, affine, model) for name, kind in kinds.items()}
 
-    selection = TaskSelection(names)
     for name, module in model.named_modules():
         if getattr(module, "batch_first", True) is False:
-            selection.batch_second = name
-    for name, mixin in mixins.items():
-        _convert(layers[name], mixin, starts[name], len(names))
-        layers[name].selection = selection
+            tasks.batch_second = name
+    for name, kind in kinds.items():
+        layer, (how, start) = layers[name], starts[name]
+        layer.per_channel = _is_per_channel(layer)
+        mix_in(layer, kind)
+        give_rows(layer, tasks, **start)
+        layer.started_from = how
     _leave_fast_path(model)
-    selection.expand_at(model, model)
-    # A partial, not the method itself: PyTorch marks the hook with an attribute.
-    model.register_state_dict_post_hook(partial(TaskSelection.save_names, selection))
-    model.register_load_state_dict_pre_hook(selection.check_names)
+    keep_names(model)
+    if where is None:
+        _warn_of_others(model)
     return model
 
 
+def open_zero_initialised(model: nn.Module) -> list[str]:
+    """Set the weights of norm layers that are all zero to one, in place, and name the layers.
+
+    A residual branch whose last norm layer starts with zeros is closed at first. A gate cannot be
+    zero, so the conversion opens it; where a converted network is compared with the plain one,
+    open both before.
+
+    Example:
+        >>> import torch, tssbn
+        >>> net = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3))
+        >>> _ = torch.nn.init.zeros_(net[1].weight)
+        >>> tssbn.open_zero_initialised(net)
+        ['1']
+    """
+    opened = []
+    for name, layer in model.named_modules():
+        weight = getattr(layer, "weight", None)
+        if is_norm(layer) and isinstance(weight, Tensor) and not weight.any():
+            nn.init.ones_(weight)
+            opened.append(name)
+    return opened
+
+
 def _leave_fast_path(model: nn.Module) -> None:
-    """PyTorch's transformer layer has an inference path that reads its norms' weights by itself."""
+    """PyTorch's transformer has an inference path that reads its norms' weights by itself."""
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # the condition that it checks
+        elif isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # what that path alone can read
+
+
+def _warn_of_others(model: nn.Module) -> None:
+    """Name what looks like a norm layer and was left alone: its statistics stay shared."""
+    left = [
+        f"{name!r}, a {type(module).__name__}"
+        for name, module in model.named_modules()
+        if not isinstance(module, TaskSpecificNorm) and _looks_like_norm(module)
+    ]
+    if left:
+        warnings.warn(
+            f"what looks like a normalisation layer is left as it is, shared by all tasks: "
+            f"{'; '.join(left)}. A layer is converted if its class is one of torch.nn's norm "
+            'layers, or has "Norm" in its name and a 1-d weight',
+            stacklevel=3,
+        )
+
+
+def _looks_like_norm(module: nn.Module) -> bool:
+    if type(module).__name__ in _NOT_NORMS or is_norm(module):
+        return False
+    own = [v for v in (*module._parameters.values(), *module._buffers.values()) if v is not None]
+    return bool(own) and ("Norm" in type(module).__name__ or "running_mean" in module._buffers)
 
 
 def _check_option(argument: str, value: str, known: tuple[str, ...]) -> None:
@@ -184,10 +243,6 @@ def _norm_layers(
     """The layers to convert by name, each once."""
     if isinstance(model, MultiTask):
         raise ValueError("convert the trunk first, then build the MultiTask from it and the heads")
-    if isinstance(model, GraphModule):
-        raise ValueError(
-            "a GraphModule loses its hooks when it is copied: convert torch.nn.Sequential(model)"
-        )
     for name, module in model.named_modules():
         if isinstance(module, (SigmoidNorm, TaskSpecificNorm)):
             raise ValueError(
@@ -225,29 +280,11 @@ def _norm_layers(
     return found
 
 
-def _mixin(name: str, layer: nn.Module, norm: str) -> type | None:
+def _kind(layer: nn.Module, norm: Norm) -> type[TaskSpecificNorm] | None:
     """Which mixin gives this layer what `norm` asks for; None leaves it as it is."""
-    if norm == "sigmoid":
-        return TaskSigmoidNorm
-    statistics = isinstance(layer, _BatchNorm) or layer._buffers.get("running_mean") is not None
-    if norm == "plain" or (norm == "affine" and not statistics):
-        return TaskAffineNorm
-    if norm == "statistics":
-        return TaskStatisticsNorm if statistics else None
-    if not type(layer).__module__.startswith("torch.nn.modules."):
-        raise ValueError(
-            f"norm='affine' cannot express layer {name!r}, a {type(layer).__name__}, which does "
-            "more than normalise; use where= to leave it out"
-        )
-    return SharedStatisticsNorm
-
-
-class _Start(NamedTuple):
-    """What a converted layer starts from; one task's worth."""
-
-    gamma: Tensor | None = None
-    beta: Tensor | None = None
-    scale: Tensor | None = None
+    if isinstance(norm, str):
+        return NORMS[norm]
+    return norm if isinstance(norm, type) else norm(layer)
 
 
 def _weight(layer: nn.Module, model: nn.Module) -> Tensor:
@@ -265,32 +302,33 @@ def _weight(layer: nn.Module, model: nn.Module) -> Tensor:
     return torch.ones(shape, dtype=like.dtype, device=like.device)
 
 
-def _start(name: str, layer: nn.Module, mixin: type, affine: str, model: nn.Module) -> _Start:
-    """Start values (γ, β, s) for one layer, from its weight and bias; changes nothing."""
-    if mixin is TaskStatisticsNorm:
-        return _Start()
+def _start(
+    name: str, layer: nn.Module, kind: type, affine: str, model: nn.Module
+) -> tuple[str, dict[str, Tensor | None]]:
+    """How a layer begins, in a word, and its γ, β and s for one task; changes nothing."""
     weight = _weight(layer, model).detach()
     bias = layer.bias.detach() if isinstance(getattr(layer, "bias", None), Tensor) else None
-    if mixin in (TaskAffineNorm, SharedStatisticsNorm):
-        return _Start(weight, torch.zeros_like(weight) if bias is None else bias)
+    if kind not in (TaskSigmoidNorm, SigmoidNorm):
+        return "own", kind.start(weight, bias)
     if affine == "auto":
         affine = "paper" if _is_fresh(layer, weight, bias) else "preserve"
     if affine == "paper":
-        return _Start(torch.zeros_like(weight))
+        closed = not weight.is_meta and not weight.any()
+        return "zero-initialised" if closed else "paper", kind.start(weight, bias)
     if affine == "preserve":
         if not weight.any():
             raise ValueError(
                 f"layer {name!r} has an all-zero weight (a zero-initialised residual branch?): "
                 "affine='preserve' would freeze it there; use affine='paper' or 'auto'"
             )
-        return _Start(torch.zeros_like(weight), bias, 2 * weight)
+        return affine, {"gamma": torch.zeros_like(weight), "beta": bias, "scale": 2 * weight}
     if not (weight > 0).all():
         raise ValueError(
             f"affine='logit' needs positive weights; layer {name!r} has {weight.min():.3g}: use "
             "affine='preserve'"
         )
     scale = torch.full_like(weight, weight.max().item() / WIDEST)
-    return _Start(torch.logit(weight / scale), bias, scale)
+    return affine, {"gamma": torch.logit(weight / scale), "beta": bias, "scale": scale}
 
 
 def _is_fresh(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> bool:
@@ -306,7 +344,7 @@ def _is_fresh(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> bool:
 
 def _check_scales(name: str, layer: nn.Module) -> None:
     """Refuse a layer whose weight is no plain scale, as in x̂·(1 + w): its gate would not close."""
-    if isinstance(layer, _TORCH_NORMS) or layer.weight.is_meta:
+    if isinstance(layer, TORCH_NORMS) or layer.weight.is_meta:
         return
     off = {
         key: torch.zeros_like(v)
@@ -329,51 +367,17 @@ def _check_scales(name: str, layer: nn.Module) -> None:
     )
 
 
-def _convert(layer: nn.Module, mixin: type, start: _Start, tasks: int | None) -> None:
-    """Give `layer` its new state and class; `tasks` None is the single-task layer."""
-
-    def rows(value: Tensor) -> Tensor:
-        return value.clone() if tasks is None else value.expand(tasks, *value.shape).clone()
-
-    weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-    if start.gamma is None:
-        layer.gamma = layer.beta = None
-    else:
-        for name in "weight", "bias":
-            layer._parameters.pop(name, None)
-            layer._buffers.pop(name, None)
-        layer.gamma = nn.Parameter(rows(start.gamma), requires_grad=_trained(weight))
-        if start.beta is not None:
-            layer.beta = nn.Parameter(rows(start.beta), requires_grad=_trained(bias))
-        elif isinstance(layer, _TORCH_NORMS) or bias is None:
-            layer.register_parameter("beta", None)
-        else:  # a foreign forward may add its bias without asking
-            layer.register_buffer("beta", rows(torch.zeros_like(start.gamma)), persistent=False)
-    layer.register_buffer("scale", start.scale)
-    for flag in "affine", "elementwise_affine":
-        if hasattr(layer, flag):
-            setattr(layer, flag, True)
-    if tasks is not None and mixin is not SharedStatisticsNorm:
-        for name in "running_mean", "running_var", "num_batches_tracked":
-            statistic = layer._buffers.get(name)
-            if statistic is not None:
-                layer._buffers[name] = rows(statistic)
-        layer.channels_apart = _channels_apart(layer)
-    layer.__class__ = converted_class(mixin, type(layer))
+def _copied(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.clone()
 
 
-def _trained(parameter: Tensor | None) -> bool:
-    """Frozen parameters stay frozen; what was a buffer, or not there, is free to learn."""
-    return parameter.requires_grad if isinstance(parameter, nn.Parameter) else True
-
-
-def _channels_apart(layer: nn.Module) -> bool:
+def _is_per_channel(layer: nn.Module) -> bool:
     """Whether the layer treats each channel of dimension 1 by itself, however many there are.
 
     True of PyTorch's BatchNorm and of timm's, which goes on with an activation; any other subclass
     may mix channels afterwards.
     """
-    known = type(layer).forward.__module__ in _CHANNELS_APART
+    known = type(layer).forward.__module__ in _PER_CHANNEL
     mixes = any(
         isinstance(child, _MIX) or next(child.parameters(), None) is not None
         for child in layer.children()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm
-from tssbn.selection import selections
+from tssbn.tasks import find_tasks
 
 if TYPE_CHECKING:
     import pandas
@@ -273,7 +273,7 @@ def most_specialised(matrix: Any, count: int) -> Tensor:
 
 def _gated(model: nn.Module) -> tuple[tuple[str, ...], dict[str, nn.Module]]:
     """The tasks of a network, and the σ layers whose gates are its importance matrix."""
-    found = selections(model)
+    found = find_tasks(model)
     if len(found) > 1:
         raise ValueError(f"{type(model).__name__} holds {len(found)} converted trunks: pass one")
     kind = TaskSigmoidNorm if found else SigmoidNorm

@@ -4,45 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
-from tssbn.norm import TaskSpecificNorm, shares_statistics
-from tssbn.selection import check_tasks, choose_tasks, selections, tensors
+from tssbn.check import difference
+from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+from tssbn.stem import Parting, find_stem
+from tssbn.tasks import (
+    Tasks,
+    TaskSpecific,
+    check_tasks,
+    choose_tasks,
+    count_images,
+    find_tasks,
+    keep_names,
+    split,
+    stack,
+    tensors,
+)
 
 __all__ = ["MultiTask"]
-
-PASS_BYTES = 32 * 2**20  # from which on an allocation of glibc is never kept for reuse
-COMMUTE = (  # with a positive factor for each channel; dropout draws once for all tasks
-    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Dropout, nn.Dropout2d),
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
-)
-ENOUGH = 16  # the fewest values of a channel whose mean and variance a trial uses
 
 
 class MultiTask(nn.Module):
     """A shared trunk and a head for each task; the output is a dict from task to prediction.
 
-    On a trunk converted by `tssbn.task_specific` each task makes its own pass, with its own gates
-    and statistics; the passes are stacked into one. On any other trunk the heads read the same
+    On a trunk with task-specific layers each task makes its own pass, with its own gates and
+    statistics; the passes are stacked into one. On any other trunk the heads read the same
     features, which is hard parameter sharing (HPS). (Suteu & Serban, arXiv 2512.20420, section 3.)
 
     Args:
         trunk: Maps a batch to features with the batch in dimension 0: a tensor, or a tree (tuple,
             list, dict) of them. It is called with one argument; wrap one that takes several.
         heads: A module for each task, called with that task's features.
-        tasks_per_pass: How many tasks to stack at most; all by default, and as many as pay once
-            `share_stem` knows the trunk. Activations of one pass live together, so a smaller number
-            needs less memory (see `chunks`), and 1 is right even for trunks that mix rows.
+        tasks_per_pass: How many tasks to stack at most; all by default. Activations of one pass
+            live together, so a smaller number needs less memory (see `passes`). Take all where they
+            fit; on a CPU more gain nothing once an activation of the pass exceeds some 32 MiB. With
+            1 any trunk is right, one that mixes the rows of a batch, too.
+        stem: The module of the trunk in front of which the tasks part, such as ``"layer1"`` of a
+            ResNet; what comes before runs once for all of them. "" parts them at the input. At most
+            one task-specific layer may lie before it, and between the two only what commutes with a
+            positive factor. `find_stem` proposes one, `check` compares.
 
     Raises:
-        ValueError: If the heads are not those of the trunk's tasks, or `tasks_per_pass` < 1.
+        ValueError: If the heads are not those of the trunk's tasks, parts of the trunk were
+            converted for different tasks, `tasks_per_pass` < 1, or the trunk has no such `stem`.
 
     Example:
         >>> import torch, tssbn
@@ -59,44 +68,86 @@ class MultiTask(nn.Module):
         trunk: nn.Module,
         heads: Mapping[str, nn.Module],
         tasks_per_pass: int | None = None,
+        stem: str = "",
     ):
         super().__init__()
         names = check_tasks(heads)
-        found = selections(trunk)
-        if len(found) > 1:
-            raise ValueError("the trunk was converted in parts: convert it in one call")
+        found = find_tasks(trunk)
+        if len({one.names for one in found}) > 1:
+            raise ValueError(
+                "parts of the trunk are of different tasks: "
+                + " and ".join(str(list(one.names)) for one in found)
+            )
         if found and set(names) != set(found[0].names):
             raise ValueError(f"heads are for {list(names)}, the trunk for {list(found[0].names)}")
-        if tasks_per_pass is not None and not (
-            isinstance(tasks_per_pass, int) and tasks_per_pass >= 1
-        ):
-            raise ValueError(
-                f"tasks_per_pass={tasks_per_pass!r} must be an integer from 1, or None for all"
-            )
         self.trunk = trunk
         self.heads = nn.ModuleDict(heads)
         self.tasks_per_pass = tasks_per_pass
-        self._selection = found[0] if found else None
-        self._row_bytes: int | None = None  # the largest normalised activation, by image and task
+        self._tasks: Tasks | None = found[0] if found else None
+        for layer in self._layers().values():  # copied layers, or converted in several calls
+            layer.tasks = found[0]
+        if found:
+            keep_names(trunk)
+        self.stem = stem
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The task names, in the order of the rows of γ."""
-        return self._selection.names if self._selection else tuple(self.heads)
+        return self._tasks.names if self._tasks else tuple(self.heads)
 
-    def chunks(self, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, ...]]:
-        """The tasks in groups of at most `tasks_per_pass`, in the network's order.
+    @property
+    def tasks_per_pass(self) -> int | None:
+        """How many tasks are stacked at most; all if None."""
+        return self._tasks_per_pass
+
+    @tasks_per_pass.setter
+    def tasks_per_pass(self, value: int | None) -> None:
+        if value is not None and not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"tasks_per_pass={value!r} must be an integer from 1, or None for all")
+        self._tasks_per_pass = value
+
+    @property
+    def stem(self) -> str:
+        """The module of the trunk in front of which the tasks part; "" for the input."""
+        return self._stem
+
+    @stem.setter
+    def stem(self, name: str) -> None:
+        modules = dict(self.trunk.named_modules())
+        if name not in modules or (name and self._tasks is None):
+            raise ValueError(
+                f"stem={name!r} names no module of the trunk"
+                if self._tasks
+                else f"stem={name!r}: the trunk has no task-specific layer, all of it is shared"
+            )
+        for module in modules.values():
+            hooks = module._forward_pre_hooks
+            for key in [key for key, hook in hooks.items() if isinstance(hook, Parting)]:
+                del hooks[key], module._forward_pre_hooks_with_kwargs[key]
+        if name:
+            modules[name].register_forward_pre_hook(Parting(self._tasks), with_kwargs=True)
+        self._stem = name
+
+    def extra_repr(self) -> str:
+        said = {"stem": self.stem, "tasks_per_pass": self.tasks_per_pass}
+        return ", ".join(f"{name}={value!r}" for name, value in said.items() if value)
+
+    def passes(self, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, ...]]:
+        """The tasks in groups of at most `tasks_per_pass` neighbours, in the network's order.
 
         A backward pass for each group frees its activations before the next; the gradients add up
         to those of a single backward. (Not with BatchNorm layers whose batch statistics all tasks
-        of a pass share: those of ``norm="affine"``, or left out of the conversion.)
+        of a pass share.) One group is all tasks of a trunk without task-specific layers.
+
+        `torch.compile` makes one graph for each group; for more than eight of them raise
+        ``torch._dynamo.config.recompile_limit`` to their number before.
 
         Example:
             >>> import torch, tssbn
             >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(3), ("a", "b", "c"))
             >>> heads = {task: torch.nn.Linear(3, 1) for task in ("a", "b", "c")}
             >>> net = tssbn.MultiTask(trunk, heads, tasks_per_pass=2)
-            >>> for tasks in net.chunks():
+            >>> for tasks in net.passes():
             ...     outputs = net(torch.rand(4, 3), tasks)
             ...     sum(y.square().mean() for y in outputs.values()).backward()
             ...     print(list(outputs))
@@ -104,50 +155,90 @@ class MultiTask(nn.Module):
             ['c']
         """
         names = self._ordered(tasks)
-        passes = math.ceil(len(names) / (self.tasks_per_pass or len(names)))
-        size = math.ceil(len(names) / passes)
-        for first in range(0, len(names), size):
-            yield names[first : first + size]
+        if self._tasks is None:
+            yield names
+            return
+        for run in _neighbours(names, self.tasks):
+            groups = math.ceil(len(run) / (self.tasks_per_pass or len(run)))
+            size = math.ceil(len(run) / groups)
+            for first in range(0, len(run), size):
+                yield run[first : first + size]
 
-    def paying(self, images: int) -> int:
-        """How many tasks to stack for batches of so many images: as many as pay, at least 1.
+    chunks = passes  # its name before version 0.2
 
-        Small convolutions leave most of a machine idle, and stacked tasks fill it. Once it is full
-        a larger pass gains nothing, costs memory, and on a CPU loses: the usual allocator of Linux
-        gives tensors of 32 MiB and more back at once, and fresh pages are slow to come by. So a
-        pass takes as many tasks as keep the largest output of their norm layers below 32 MiB.
-        (Measured on a CPU; a GPU may want another number, which `tasks_per_pass` sets.) All tasks
-        share a pass where `share_stem` has not seen an example yet, and where the tasks of a pass
-        share running statistics. (In a transformer the hidden layers of the MLPs are larger still.)
+    def shared(self) -> list[nn.Parameter]:
+        """The parameters that more than one task's loss reaches: the trunk without its rows."""
+        if len(self.tasks) == 1:
+            return []
+        own = {
+            id(layer._parameters.get(name))
+            for layer in self._layers().values()
+            for name in layer.per_task
+        }
+        return [parameter for parameter in self.trunk.parameters() if id(parameter) not in own]
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that weight decay would spoil; timm's optimisers ask for them.
+
+        Gates and the tasks' other rows, whose (T, C) shape looks like a matrix's, and what the
+        trunk itself excepts.
         """
-        if self._row_bytes is None:
-            return len(self.tasks)
-        if any(shares_statistics(module) for module in self.trunk.modules()):
-            return len(self.tasks)
-        most = (PASS_BYTES - 1) // max(1, images * self._row_bytes)
-        return max(1, min(len(self.tasks), most))
+        names = {f"trunk.{name}" for name in getattr(self.trunk, "no_weight_decay", set)()}
+        for path, layer in self.named_modules():
+            if isinstance(layer, (SigmoidNorm, TaskSpecificNorm)):
+                own = [name for name in ("gamma", "beta") if layer._parameters[name] is not None]
+                names |= {f"{path}.{name}" for name in own}
+        return names
 
     def forward(self, x: Any, tasks: Iterable[str] | None = None) -> dict[str, Any]:
         """Predictions of the named tasks, all by default.
 
         Args:
             x: The trunk's input: a tensor (B, ...), or a tree of tensors with the batch first, one
-                row an image in each; scalars are passed on as they are.
+                row an image in each; numbers and strings are passed on as they are. One task a pass
+                takes whatever the trunk takes.
             tasks: Which tasks to run; the others cost nothing, and their statistics stay.
 
         Raises:
-            ValueError: If a task is unknown, named twice, or none is named.
+            ValueError: If a task is unknown, named twice, or none is named; or inputs cannot be
+                stacked.
         """
-        if self._selection is None:
-            features = self.trunk(x)
-            return {task: self.heads[task](features) for task in self._ordered(tasks)}
+        if self._tasks is None:
+            return self._shared_features(self.trunk(x), self._ordered(tasks))
         outputs = {}
-        for names in self.chunks(tasks):
-            with self._selection.running(tuple(self.tasks.index(name) for name in names)):
-                features = self._selection.split(self.trunk(x))
-                for task, of_task in zip(names, features, strict=True):
-                    outputs[task] = self.heads[task](of_task)
+        for names in self.passes(tasks):
+            if len(names) == 1:
+                with self._tasks.running(names):
+                    features = [self.trunk(x)]
+            else:
+                self._refuse_sequence_first()
+                images = count_images(x)
+                with self._tasks.running(names, images, in_stem=bool(self.stem)):
+                    stacked = self.trunk(x if self.stem else stack(x, len(names)))
+                features = split(stacked, images, len(names))
+            for task, of_task in zip(names, features, strict=True):
+                outputs[task] = self.heads[task](of_task)
         return outputs
+
+    def _shared_features(self, features: Any, names: tuple[str, ...]) -> dict[str, Any]:
+        """Hard sharing; an error if a head writes into the features that others read."""
+        outputs = {}
+        for task in names:
+            before = _versions(features)
+            outputs[task] = self.heads[task](features)
+            if task != names[-1] and _versions(features) != before:
+                raise RuntimeError(
+                    f"the head of {task!r} changes the features in place, which the other heads "
+                    "read, too: let it work on a copy (inplace=False)"
+                )
+        return outputs
+
+    def _refuse_sequence_first(self) -> None:
+        if self._tasks.batch_second is not None:
+            raise ValueError(
+                f"module {self._tasks.batch_second!r} has batch_first=False, so rows are not "
+                "images and tasks cannot be stacked: run one task a pass (tasks_per_pass=1)"
+            )
 
     def add_task(self, name: str, head: nn.Module, like: str | None = None) -> None:
         """Add a task to a trained network, after the others; build a new optimiser afterwards.
@@ -168,17 +259,20 @@ class MultiTask(nn.Module):
         if like is not None and like not in self.tasks:
             raise ValueError(f"like={like!r} is unknown: this network has {list(self.tasks)}")
         self.heads[name] = head
-        if self._selection is not None:
+        if self._tasks is not None:
             row = None if like is None else self.tasks.index(like)
             for layer in self._layers().values():
-                layer.add_row(row)
-            self._selection.names = (*self._selection.names, name)
+                layer.add_task(row)
+            self._tasks.names = (*self._tasks.names, name)
+            keep_names(self.trunk)
 
     def check(self, example: Any) -> None:
         """Compare a stacked pass with separate ones, for trunks that are out of the ordinary.
 
-        Stacking takes for granted that rows of a batch do not meet. Layers that see an image in
-        several parts (windows, frames) run stacked only after this check.
+        Stacking takes for granted that rows of a batch do not meet, and a `stem` that the tasks can
+        part there. Layers that see an image in several parts (windows, frames) run stacked only
+        after this check. It compares copies with random gates, in evaluation but for the
+        task-specific norm layers, and once more in double precision where they differ.
 
         Args:
             example: An input of at least two images.
@@ -193,232 +287,55 @@ class MultiTask(nn.Module):
             >>> net = tssbn.MultiTask(trunk, {"a": torch.nn.ReLU(), "b": torch.nn.ReLU()})
             >>> net.check(torch.rand(4, 3))
         """
-        with _Trial(self, example) as trial:
-            trial.insist()
-        self._selection.checked = True
+        if self._tasks is None:
+            raise ValueError("the trunk has no task-specific layer: everything is shared already")
+        if count_images(example) < 2:
+            raise ValueError("example has one image: two or more are needed to tell rows apart")
+        if off := difference(self, example):
+            raise ValueError(
+                f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
+                f"mixes rows of a batch, or its tasks cannot part at stem={self.stem!r}; run it "
+                f"with tasks_per_pass=1 ({off})"
+            )
+        self._tasks.parts_checked = True
 
     def share_stem(self, example: Any) -> str:
-        """Run what the tasks have in common once: all that comes before they part.
-
-        Up to the first task-specific layer all tasks see the same activations. How far "up to"
-        reaches is not guessed: the candidates are the layer that runs first and the modules around
-        it, innermost first, and the first one that gives the output of full passes, with gates
-        drawn at random, is taken. (A residual stream around the first norm of a transformer thus
-        ends at its block.)
-
-        If that is a BatchNorm of the paper's form, x̂ itself is the same for all tasks while
-        training, and a gate, a positive factor, commutes with ReLU and pooling. So the tasks part
-        still later, at the last module in front of which gating gives the same output, and there
-        the gates act. In eval mode each task has its own running statistics: they part at the
-        layer. (Dropout before the parting draws once for all tasks.)
-
-        If `tasks_per_pass` is None, it becomes what is `paying` for batches like the example.
-
-        Args:
-            example: An input of at least two images, of the size that is to come.
+        """Declare the stem that `find_stem` proposes, if it passes `check` on the example.
 
         Returns:
-            The name of the module in front of which the tasks part, "" for the whole trunk.
+            The name of the module in front of which the tasks part, "" for the input.
 
         Raises:
-            ValueError: As `check`, whose comparison it begins with.
+            ValueError: As `check`, of the network without a stem.
         """
-        if self._selection is not None:
-            self._part_at("")
-        with _Trial(self, example) as trial:
-            trial.insist()
-            for name in (*_outwards(trial.order[0]), ""):
-                self._part_at(name)
-                if trial.fits():
-                    break
-            if name == trial.order[0] and self._layers()[name].can_wait:
-                name = self._part_late(trial, name)
-            trial.insist()
-            self._row_bytes = trial.largest // (trial.images * len(self.tasks))
-        self._selection.checked = True
-        if self.tasks_per_pass is None:
-            self.tasks_per_pass = self.paying(trial.images)
-        return name
-
-    def _part_at(self, name: str, waiting: nn.Module | None = None) -> None:
-        self._selection.expand_at(self.trunk.get_submodule(name), self.trunk, waiting)
-
-    def _part_late(self, trial: _Trial, first: str) -> str:
-        """The last module in front of which the gates of the first layer may act.
-
-        By value alone commuting cannot be told: a convolution may have been made with zeros, and a
-        ReLU6 be fed nothing above 6. So the modules on the way are of known kinds, and what is no
-        module is tried with x̂ a thousand times as large, too.
-        """
-        layer, last = self._layers()[first], first
-        for name in trial.order[1:]:
-            self._part_at(name, layer)
-            with trial.loud(layer):
-                fits = trial.fits()
-            if not (fits and trial.fits()):
-                break
-            last, module = name, self.trunk.get_submodule(name)
-            if not isinstance(module, COMMUTE) and next(module.children(), None) is None:
-                break
-        self._part_at(last, None if last == first else layer)
-        return last
+        self.stem = ""
+        self.check(example)
+        proposed = find_stem(self.trunk)
+        self.stem = proposed
+        if proposed and difference(self, example):
+            self.stem = ""
+        return self.stem
 
     def _ordered(self, tasks: Iterable[str] | None) -> tuple[str, ...]:
         if tasks is None:
             return self.tasks
         return choose_tasks(tasks, self.tasks)
 
-    def _layers(self) -> dict[str, nn.Module]:
+    def _layers(self) -> dict[str, TaskSpecific]:
         modules = self.trunk.named_modules()
-        return {name: module for name, module in modules if isinstance(module, TaskSpecificNorm)}
+        return {name: module for name, module in modules if isinstance(module, TaskSpecific)}
 
 
-class _Trial:
-    """Compare stacked passes of a trunk with separate ones, with gates drawn for each task.
-
-    Compared are the inputs of the task-specific layers, each row summed up in a number, and the
-    outputs: a network far from trained may have outputs that tell little of what is inside.
-    All is in eval mode, but BatchNorm normalises by the batch, so that the signal of a deep fresh
-    network does not fade, except where so few values would blow up rounding errors. The network is
-    left as it was.
-
-    Attributes:
-        order: the first task-specific layer that runs, and the modules that begin after it.
-        largest: bytes of a layer's largest output in the last run, after the tasks have parted.
-    """
-
-    def __init__(self, net: MultiTask, example: Any):
-        if net._selection is None:
-            raise ValueError("the trunk has no task-specific layer: everything is shared already")
-        lengths = [len(leaf) for leaf in tensors(example) if leaf.ndim]
-        if min(lengths, default=2) < 2:
-            raise ValueError("example has one image: two or more are needed to tell rows apart")
-        self.trunk, self.example, self.selection = net.trunk, example, net._selection
-        self.images = lengths[0] if lengths else 0
-        self.layers = net._layers()
-        generator = torch.Generator().manual_seed(0)  # what the caller draws next stays the same
-
-        def drawn(value: Tensor) -> Tensor:
-            return (torch.rand(value.shape, generator=generator) + 0.5).to(value)
-
-        # Not only gates and statistics: what starts as 0, as positions do, would hide what it does.
-        self.state = {
-            f"{name}.{key}".removeprefix("."): drawn(value)
-            for name, module in self.trunk.named_modules()
-            if name not in self.layers and next(module.children(), None) is not None
-            for key, value in module._parameters.items()
-            if value is not None and value.is_floating_point()
-        } | {
-            f"{name}.{key}".removeprefix("."): drawn(value)
-            if value.is_floating_point()
-            else value.clone()
-            for name, layer in self.layers.items()
-            for key, value in (*layer._parameters.items(), *layer._buffers.items())
-            if value is not None and key in layer._owned
-        }
-
-    def __enter__(self) -> _Trial:
-        self.modes = {module: module.training for module in self.trunk.modules()}
-        self.checked, self.selection.checked = self.selection.checked, True
-        self.trunk.eval()
-        self.hooks = [
-            module.register_forward_pre_hook(partial(self._see, name))
-            for name, module in self.trunk.named_modules()
-        ]
-        self.hooks += [layer.register_forward_hook(self._measure) for layer in self.layers.values()]
-        try:
-            self.separate = [self.run(task) for task in range(len(self.selection.names))]
-        except BaseException:
-            self.__exit__()
-            raise
-        self.order = self.begun
-        return self
-
-    @contextmanager
-    def loud(self, layer: nn.Module) -> Iterator[None]:
-        """Compare passes in which what this layer puts out is a thousand times as large."""
-        hook, usual = layer.register_forward_hook(lambda *args: 1000 * args[-1]), self.separate
-        try:
-            self.separate = [self.run(task) for task in range(len(self.selection.names))]
-            yield
-        finally:
-            hook.remove()
-            self.separate = usual
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
-        self.selection.checked = self.checked
-        for module, training in self.modes.items():
-            module.training = training
-
-    def _see(self, name: str, module: nn.Module, args: tuple) -> None:
-        specific = isinstance(module, TaskSpecificNorm)
-        if specific:
-            x, tasks = args[0], len(self.selection.tasks)
-            parted = tasks == 1 or bool(self.selection.images)
-            self.seen.append(x.flatten(1).norm(dim=1) if parted else None)
-            if getattr(module, "channels_apart", False):  # nothing but a BatchNorm
-                values = x.numel() // x.shape[1] // (tasks if parted else 1)
-                module.training = values >= ENOUGH or module is self.selection.waiting
-        if specific or self.begun:
-            self.begun.append(name)
-
-    def _measure(self, module: nn.Module, args: tuple, y: Tensor) -> None:
-        if self.selection.images:
-            self.largest = max(self.largest, y.numel() * y.element_size())
-
-    @torch.no_grad()
-    def run(self, *tasks: int) -> list[Tensor | None]:
-        """What the layers see, None before the tasks have parted, and the outputs."""
-        self.begun: list[str] = []
-        self.seen: list[Tensor | None] = []
-        self.largest = 0
-        with self.selection.running(tasks):
-            out = functional_call(self.trunk, self.state, (self.example,))
-        return self.seen + [leaf for leaf in tensors(out) if leaf.ndim]
-
-    def insist(self) -> None:
-        """Raise if stacking does not give what separate passes gave."""
-        if not self.fits():
-            raise ValueError(
-                f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
-                "mixes rows of a batch, so run it with tasks_per_pass=1"
-            ) from self.error
-
-    def fits(self) -> bool:
-        """Whether all tasks stacked, as they part now, give what separate passes gave."""
-        self.error: Exception | None = None
-        try:
-            stacked = self.run(*range(len(self.selection.names)))
-            pairs = [
-                (
-                    one,
-                    torch.stack([v.unflatten(0, (self.images, -1)) for v in others], 1).flatten(
-                        0, 2
-                    ),
-                )
-                for one, *others in zip(stacked, *self.separate, strict=True)
-                if one is not None
-            ]
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever it is, rows did not fit
-            self.error = error
-            return False
-        return bool(pairs) and all(_agree(one, other) for one, other in pairs)
+def _neighbours(names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Runs of names that are neighbours in `known`, so that their rows are a slice."""
+    places = [known.index(name) for name in names]
+    cuts = [i for i, (one, other) in enumerate(pairwise(places), 1) if other != one + 1]
+    for start, stop in pairwise([0, *cuts, len(names)]):
+        yield names[start:stop]
 
 
-def _outwards(name: str) -> list[str]:
-    """ "a.b.c" -> "a.b.c", "a.b", "a"."""
-    parts = name.split(".") if name else []
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-
-
-def _agree(one: Tensor, other: Tensor) -> bool:
-    """Equal, or for floating-point values equal up to rounding measured against the largest."""
-    if one.shape != other.shape:
-        return False
-    if not one.is_floating_point():
-        return torch.equal(one, other)
-    return bool((one - other).abs().max() <= torch.finfo(one.dtype).eps ** 0.5 * other.abs().max())
+def _versions(tree: Any) -> list[int]:
+    """How often each tensor was written to; nothing where PyTorch does not count."""
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return []
+    return [value._version for value in tensors(tree) if not value.is_inference()]

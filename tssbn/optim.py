@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from torch import nn
 
-from tssbn.norm import SharedStatisticsNorm, SigmoidNorm, TaskAffineNorm, TaskSigmoidNorm
+from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
 
 __all__ = ["param_groups"]
 
 
 def param_groups(
-    model: nn.Module, lr: float, multiplier: float = 100.0, weight_decay: float | None = None
+    model: nn.Module,
+    lr: float,
+    multiplier: float | None = None,
+    weight_decay: float | None = None,
+    decay_vectors: bool = True,
 ) -> list[dict]:
     """Two parameter groups for any optimiser: the gates at ``multiplier * lr``, and the rest.
 
-    Gates get no weight decay, which would pull σ(γ) towards one half. A scheduler scales both
-    groups alike. In TSBN layers the task's scale and bias take the place of the gate. (Suteu &
-    Serban, arXiv 2512.20420, section 4: multiplier 100 throughout.)
+    Gates get no weight decay, which would pull σ(γ) towards one half. In TSBN layers the task's
+    scale and bias take the place of the gate. (Suteu & Serban, arXiv 2512.20420, section 4:
+    multiplier 100 throughout.)
+
+    Schedulers that multiply the rates they find (StepLR, CosineAnnealingLR, LambdaLR, ...) keep the
+    multiplier. OneCycleLR, CyclicLR and SWALR set one rate for all groups unless they get a list:
+    ``OneCycleLR(optimiser, max_lr=[group["lr"] for group in optimiser.param_groups], ...)``.
+
+    γ is (T, C): rules by ``ndim`` take it for a matrix, decay it, orthogonalise it (Muon) or factor
+    it (Adafactor) across tasks. Choose the matrices for Muon from the group "shared" alone;
+    `tssbn.MultiTask.no_weight_decay` tells timm.
 
     Args:
         model: A network with converted layers.
         lr: The base learning rate.
-        multiplier: How many times faster the gates learn. The paper's 100 goes with base rates near
-            1e-4: under Adam a gate then moves by about 0.01 a step, whatever the loss. At a base
-            rate of 1e-3 or more in a short run, 10 or less does better (chapter 13 of the book).
+        multiplier: How many times faster the gates learn; by default 100, and 1 for TSBN. The
+            paper's 100 goes with base rates near 1e-4: under Adam a gate then moves by about 0.01 a
+            step, whatever the loss. At a base rate of 1e-3 or more in a short run, 10 or less does
+            better (chapter 13 of the book).
         weight_decay: For the parameters that are no gates; by default the optimiser's own.
+        decay_vectors: Whether biases and other parameters of less than two dimensions decay, too.
+            False puts them into a third group without decay, with those that the trunk's own
+            ``no_weight_decay()`` names, as timm's and transformers' factories do.
 
     Raises:
         ValueError: If `model` has no gates, none that is trained, or `lr` or `multiplier` is not
@@ -39,14 +55,17 @@ def param_groups(
     """
     if not lr > 0:
         raise ValueError(f"lr={lr} must be positive")
-    if not multiplier > 0:
+    if multiplier is not None and not multiplier > 0:
         raise ValueError(f"multiplier={multiplier} must be positive")
-    gates = []
+    gates, scales = [], []
     for layer in model.modules():
         if isinstance(layer, (SigmoidNorm, TaskSigmoidNorm)):
             gates.append(layer.gamma)
-        elif isinstance(layer, (TaskAffineNorm, SharedStatisticsNorm)):
-            gates += [part for part in (layer.gamma, layer.beta) if part is not None]
+        elif isinstance(layer, TaskSpecificNorm):
+            scales += [part for part in (layer.gamma, layer.beta) if part is not None]
+    if multiplier is None:
+        multiplier = 100.0 if gates else 1.0
+    gates += scales
     if not gates:
         raise ValueError(
             f"{type(model).__name__} has no gates: convert it with tssbn.sigmoid or "
@@ -58,11 +77,18 @@ def param_groups(
             "freeze afterwards, or call requires_grad_(True) on the converted layers"
         )
     taken = {id(gate) for gate in gates}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
-    shared = {"name": "shared", "params": rest, "lr": lr}
+    rest = {name: p for name, p in model.named_parameters() if id(p) not in taken}
+    kept = set(rest) if decay_vectors else {name for name, p in rest.items() if p.ndim > 1}
+    if not decay_vectors:
+        kept -= getattr(model, "no_weight_decay", set)()
+    shared = {"name": "shared", "params": [p for name, p in rest.items() if name in kept], "lr": lr}
     if weight_decay is not None:
         shared["weight_decay"] = weight_decay
-    return [
+    groups = [
         shared,
         {"name": "gates", "params": gates, "lr": multiplier * lr, "weight_decay": 0.0},
     ]
+    if not decay_vectors:
+        spared = [p for name, p in rest.items() if name not in kept]
+        groups.append({"name": "no decay", "params": spared, "lr": lr, "weight_decay": 0.0})
+    return groups

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from tssbn.norm import TaskSpecificNorm, converted_class, shares_statistics
-from tssbn.selection import TaskSelection, selections
+from tssbn.mixin import mix_in
+from tssbn.norm import shares_statistics
+from tssbn.tasks import Tasks, TaskSpecific, find_tasks
 
 __all__ = ["recompute"]
 
@@ -37,7 +38,7 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
         >>> net = tssbn.MultiTask(tssbn.recompute(trunk, ["0"]), {"a": block[0], "b": block[0]})
         >>> sum(y.sum() for y in net(torch.rand(4, 3)).values()).backward()
     """
-    found = selections(trunk)
+    found = find_tasks(trunk)
     if len(found) != 1:
         raise ValueError(
             f"{type(trunk).__name__} has {len(found)} sets of task-specific layers: convert it in "
@@ -67,11 +68,11 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
                 f"{name!r} is a {type(modules[name]).__name__}, which is never called: choose what "
                 "is in it"
             )
-        if isinstance(modules[name], TaskSpecificNorm):
+        if isinstance(modules[name], TaskSpecific):
             raise ValueError(f"{name!r} is a single layer: choose the block around it")
     for name in chosen:
         part = modules[name]
-        part.__class__ = converted_class(Recomputed, type(part))
+        mix_in(part, Recomputed)
         part.tasks_now = found[0]
     return trunk
 
@@ -79,7 +80,7 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
 class Recomputed:
     """A module that keeps its inputs only, and runs again for the backward pass."""
 
-    tasks_now: TaskSelection
+    tasks_now: Tasks
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return checkpoint(
@@ -88,5 +89,4 @@ class Recomputed:
 
     def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
         """What the forward pass runs in, and what the second run does: the same pass again."""
-        now = self.tasks_now
-        return nullcontext(), now.running(now.tasks, now.images, again=True)
+        return nullcontext(), self.tasks_now.now.again()

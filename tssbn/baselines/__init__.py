@@ -21,11 +21,14 @@ class Network:
         trunk: makes a fresh trunk; from images (B, 3, H, W) to the features that the heads read.
         head: makes a head that gives so many channels.
         example: two images, of any size that the network takes.
+        stem: the module of the trunk before which everything runs once for all tasks, as in
+            :class:`tssbn.MultiTask`; "" for none.
     """
 
     trunk: Callable[[], nn.Module]
     head: Callable[[int], nn.Module]
     example: Tensor = field(repr=False)
+    stem: str = ""
 
 
 def one_group(net: nn.Module, lr: float) -> list[dict]:
@@ -40,10 +43,7 @@ class Method:
     Attributes:
         title: as in tables.
         build: ``build(network, outputs, **options)``, where ``outputs`` has the number of channels
-            of each task's prediction, by task. Gives a module: ``net(images)`` is a dict, task to
-            prediction, ``net(images, tasks)`` that of some tasks, ``net.tasks`` are their names,
-            and ``net.chunks()`` are groups of them, each for a forward and backward pass of its
-            own; the gradients add up.
+            of each task's prediction, by task. Gives a :class:`tssbn.MultiTaskNetwork`.
         groups: ``groups(net, lr, **options)``, the parameter groups for an optimiser.
         about: a sentence for ``python -m tssbn methods``; by default the first one of the module.
     """

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from tssbn.baselines import Method, Network, single
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet, pool, unpool
-from tssbn.selection import check_tasks, choose_tasks
+from tssbn.tasks import check_tasks, choose_tasks
 
 __all__ = ["CrossStitch", "build"]
 
@@ -44,6 +44,8 @@ class CrossStitch(nn.Module):
         units: the weights for each place between two stages, of shape (T, T, C), from what task
             (second axis) to what task (first) in what channel. An axis but the second may have
             length 1: the same for all readers, or for all channels.
+        last: names of the parts of a trunk that run behind the last unit, in which no task reads
+            another's features any more.
 
     Example:
         >>> def stages(trunk, x):
@@ -63,16 +65,34 @@ class CrossStitch(nn.Module):
         networks: Mapping[str, nn.Sequential],
         stages: Callable[[nn.Module, Tensor], Stages],
         units: Iterable[Tensor],
+        last: Iterable[str] = (),
     ):
         super().__init__()
         self.tasks = check_tasks(networks)
         self.networks = nn.ModuleDict(networks)
         self.stages = stages
         self.units = nn.ParameterList(units)
+        self.last = tuple(last)
 
-    def chunks(self) -> Iterator[tuple[str, ...]]:
+    tasks_per_pass = None  # all run together
+
+    def passes(self) -> Iterator[tuple[str, ...]]:
         """All tasks at once: each reads the features of every other."""
         yield self.tasks
+
+    def shared(self) -> list[nn.Parameter]:
+        """The units, and of each trunk what comes before the last of them."""
+        if len(self.tasks) == 1:
+            return []
+        trunks = [trunk for trunk, _ in self.networks.values()]
+        behind = {
+            id(parameter)
+            for trunk in trunks
+            for name in self.last
+            for parameter in trunk.get_submodule(name).parameters()
+        }
+        before = [p for trunk in trunks for p in trunk.parameters() if id(p) not in behind]
+        return [*self.units, *before]
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Predictions of the named tasks, all by default; all trunks run in any case.
@@ -104,16 +124,19 @@ def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
     return CrossStitch(networks, *_plan(trunk, len(tasks)))
 
 
-def _plan(trunk: nn.Module, tasks: int) -> tuple[Callable[..., Stages], list[Tensor]]:
-    """How the trunk is cut, and the start values of its units."""
+def _plan(
+    trunk: nn.Module, tasks: int
+) -> tuple[Callable[..., Stages], list[Tensor], tuple[str, ...]]:
+    """How the trunk is cut, the start values of its units, and what runs behind the last."""
     if isinstance(trunk, SegNet):
         gaps = len(trunk.encoder) + len(trunk.decoder) - 1
-        return _segnet, [torch.ones(1, tasks, 1) for _ in range(gaps)]
+        return _segnet, [torch.ones(1, tasks, 1) for _ in range(gaps)], ("decoder.0",)
     if isinstance(trunk, CelebANet):
         start = (0.9 * torch.eye(tasks) + 0.1 / tasks)[:, :, None]
-        return _celeba, [start.repeat(1, 1, stage[-1][0].out_channels) for stage in trunk.stages]
+        units = [start.repeat(1, 1, stage[-1][0].out_channels) for stage in trunk.stages]
+        return _celeba, units, ("linear",)
     if all(hasattr(trunk, part) for part in ("act1", "layer4", "forward_head")):  # timm's
-        return _resnet, [torch.ones(tasks, tasks, 1) for _ in range(3)]
+        return _resnet, [torch.ones(tasks, tasks, 1) for _ in range(3)], ("layer4", "fc")
     raise TypeError(
         f"cross-stitch does not know the stages of {type(trunk).__name__}: the trunk must be a "
         f"SegNet, a CelebANet or a ResNet of timm"

@@ -38,7 +38,7 @@ from torch.nn import functional as F
 
 from tssbn.baselines import Method, Network, heads
 from tssbn.networks import celeba, segnet
-from tssbn.selection import check_tasks, choose_tasks
+from tssbn.tasks import check_tasks, choose_tasks
 
 __all__ = ["MTAN", "build"]
 
@@ -83,9 +83,15 @@ class MTAN(nn.Module):
         self.masks = nn.ModuleDict({task: nn.ModuleList(masks[task]) for task in self.tasks})
         self.heads = nn.ModuleDict(heads)
 
-    def chunks(self) -> Iterator[tuple[str, ...]]:
+    tasks_per_pass = None  # all share the trunk's
+
+    def passes(self) -> Iterator[tuple[str, ...]]:
         """All tasks at once: they share the pass through the trunk."""
         yield self.tasks
+
+    def shared(self) -> list[nn.Parameter]:
+        """Those of the trunk, and of what carries a task's choice from stage to stage."""
+        return [*self.trunk.parameters(), *self.carries.parameters()] if self.tasks[1:] else []
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Predictions of the named tasks, all by default; the masks of the others do not run."""

@@ -24,9 +24,15 @@ class SingleTask(nn.Module):
         self.networks = nn.ModuleDict(networks)
         self.tasks = tuple(networks)
 
-    def chunks(self) -> Iterator[tuple[str]]:
+    tasks_per_pass = None  # no two tasks share a pass
+
+    def passes(self) -> Iterator[tuple[str]]:
         """One task at a time: no two share anything."""
         yield from ((task,) for task in self.tasks)
+
+    def shared(self) -> list[nn.Parameter]:
+        """None."""
+        return []
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Predictions of the named tasks, all by default."""

@@ -11,17 +11,17 @@ from functools import partial
 from torch import nn
 
 from tssbn.baselines import Method, Network, heads
-from tssbn.convert import task_specific
+from tssbn.convert import Norm, task_specific
 from tssbn.multitask import MultiTask
 from tssbn.optim import param_groups
 
 __all__ = ["build", "groups"]
 
 
-def build(network: Network, outputs: Mapping[str, int], norm: str = "sigmoid") -> MultiTask:
+def build(network: Network, outputs: Mapping[str, int], norm: Norm = "sigmoid") -> MultiTask:
     """A trunk whose norm layers are the task's own; the heads stay as they are.
 
-    What comes before the first of these layers runs once for all tasks.
+    What comes before the place where the network's tasks part runs once for all of them.
 
     Args:
         norm: what a task owns in each layer, as in :func:`tssbn.task_specific`.
@@ -31,9 +31,7 @@ def build(network: Network, outputs: Mapping[str, int], norm: str = "sigmoid") -
 
 def assembled(trunk: nn.Module, network: Network, outputs: Mapping[str, int]) -> MultiTask:
     """A converted trunk with its heads, whose stem runs once for all tasks."""
-    net = MultiTask(trunk, heads(network, outputs))
-    net.share_stem(network.example)
-    return net
+    return MultiTask(trunk, heads(network, outputs), stem=network.stem)
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 100.0) -> list[dict]:

@@ -45,4 +45,6 @@ class Job:
         except (RuntimeError, AssertionError, ValueError) as error:
             height, width = self.size
             raise ValueError(f"images of {height}x{width} do not suit: {error}") from error
-        return Step(network(self.strategy, trunk, self.tasks, images), images, self.setting)
+        return Step(
+            network(self.strategy, trunk, self.tasks, self.network.stem), images, self.setting
+        )

@@ -45,7 +45,7 @@ def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterato
                 held = {"one": one.step(), **steps}
                 cell["network"] = {name: step.mebibytes() for name, step in held.items()}
             cell["tasks_a_pass"] = {
-                name: max(map(len, step.net.chunks())) for name, step in steps.items()
+                name: max(map(len, step.net.passes())) for name, step in steps.items()
             }
             cell["macs"] = {name: step.macs() for name, step in steps.items()}
             product, cell["matmul"] = matmul(plain.setting.device, plain.setting.precision)

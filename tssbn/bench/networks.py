@@ -17,11 +17,13 @@ class Network:
         build: ``build((height, width))`` makes the trunk for images of this size, three channels.
         batch: images in a batch, unless told otherwise; at least 2.
         size: height and width of the images, unless told otherwise.
+        stem: the module in front of which the tasks part, as in :class:`tssbn.MultiTask`.
     """
 
     build: Callable[[tuple[int, int]], nn.Module]
     batch: int
     size: tuple[int, int]
+    stem: str = ""
 
 
 def _timm(name: str, size: tuple[int, int], sized: bool = False, **options) -> nn.Module:
@@ -51,15 +53,16 @@ def _celeba(size: tuple[int, int]) -> nn.Module:
 
 # Transformers drop no paths: what is left out at random would be left out of the time.
 NETWORKS = {
-    "resnet18": Network(partial(_timm, "resnet18"), 8, (64, 64)),
-    "resnet50": Network(partial(_timm, "resnet50"), 4, (64, 64)),
+    "resnet18": Network(partial(_timm, "resnet18"), 8, (64, 64), "layer1"),
+    "resnet50": Network(partial(_timm, "resnet50"), 4, (64, 64), "layer1"),
     "segnet": Network(_segnet, 2, (96, 128)),
     "deeplab": Network(_deeplab, 2, (96, 128)),
-    "celeba": Network(_celeba, 8, (64, 64)),
-    "vit_s": Network(partial(_timm, "vit_small_patch16_224", sized=True), 2, (64, 64)),
+    "celeba": Network(_celeba, 8, (64, 64), "stages.1"),
+    "vit_s": Network(partial(_timm, "vit_small_patch16_224", sized=True), 2, (64, 64), "blocks"),
     "swin_t": Network(
         partial(_timm, "swin_tiny_patch4_window7_224", sized=True, drop_path_rate=0.0),
         2,
         (112, 112),
+        "layers",
     ),
 }

@@ -19,12 +19,11 @@ ABOUT = {
     "sigmoid": "the backbone with sigmoid norms, of one task (T = 1 only)",
     "sequential": "T passes, a backward pass after each",
     "stacked": "one pass of T times the rows",
-    "stem": "stacked, and what comes before the first gates runs once",
+    "stem": "stacked, and what comes before the tasks part runs once",
     "chunks:K": "as stem, with K tasks a pass and a backward pass after each",
-    "auto": "chunks of as many tasks as the package takes for worth while",
     "compiled": "stacked, by torch.compile; not among the defaults, for it takes minutes",
 }
-DEFAULT = ("plain", "sigmoid", "sequential", "stacked", "stem", "chunks:1", "chunks:5", "auto")
+DEFAULT = ("plain", "sigmoid", "sequential", "stacked", "stem", "chunks:1", "chunks:5")
 
 
 @dataclass(frozen=True)
@@ -73,16 +72,16 @@ def applies(strategy: str, tasks: int) -> bool:
     return strategy != "sigmoid" or tasks == 1
 
 
-def network(strategy: str, trunk: nn.Module, tasks: int, images: Tensor) -> MultiTask:
+def network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> MultiTask:
     """The trunk, which is changed, as a network of a strategy; the heads do nothing.
 
     Args:
-        images: the batch, of at least two.
+        stem: the module in front of which the tasks part, in strategies that look for it.
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-        >>> net = network("chunks:2", trunk, 5, torch.rand(2, 3, 8, 8))
-        >>> list(net.chunks())
+        >>> net = network("chunks:2", trunk, 5, stem="1")
+        >>> list(net.passes())
         [('task0', 'task1'), ('task2', 'task3'), ('task4',)]
     """
     kind, _, size = check(strategy).partition(":")
@@ -91,12 +90,9 @@ def network(strategy: str, trunk: nn.Module, tasks: int, images: Tensor) -> Mult
         return MultiTask(trunk, {"task0": nn.Identity()})
     heads = {f"task{index}": nn.Identity() for index in range(tasks)}
     net = MultiTask(tssbn.task_specific(trunk, heads), heads)
-    if kind in ("stem", "chunks", "auto"):
-        net.share_stem(images[:2])
-    if kind == "auto":
-        net.tasks_per_pass = net.paying(len(images))
-    else:
-        net.tasks_per_pass = {"sequential": 1, "chunks": int(size or 1)}.get(kind)
+    net.tasks_per_pass = {"sequential": 1, "chunks": int(size or 1)}.get(kind)
+    if kind in ("stem", "chunks"):
+        net.stem = stem
     if kind == "compiled":
         net.compile()
     return net
@@ -122,7 +118,7 @@ class Step:
     def __call__(self) -> None:
         if self.setting.inference:
             with torch.no_grad(), self._autocast():
-                for tasks in self.net.chunks():
+                for tasks in self.net.passes():
                     self.net(self.images, tasks)
         else:
             self.add_gradients()
@@ -130,7 +126,7 @@ class Step:
 
     def add_gradients(self) -> None:
         """Forward and backward passes of all tasks; adds to the gradients of the parameters."""
-        for tasks in self.net.chunks():
+        for tasks in self.net.passes():
             with self._autocast():
                 outputs = self.net(self.images, tasks)
                 loss = sum(features.square().mean() for features in outputs.values())

@@ -40,7 +40,8 @@ class Recipe:
         least: images that the last batch of an epoch needs not to be left out. Networks with a
             BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
         tasks_per_pass: how many tasks go through the trunk at once, if each makes a pass of its
-            own; as many as pay if None. It changes memory and speed, not what is learned.
+            own; all if None. It changes memory and speed, not what is learned. Take as many as the
+            memory holds; on a CPU fewer, where an activation of the pass exceeds some 32 MiB.
         weights: what the losses of some tasks are multiplied with, by task; 1 for all others.
     """
 

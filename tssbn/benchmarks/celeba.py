@@ -38,7 +38,10 @@ def benchmark(root: str | Path, side: int = 64, filters: int = 64) -> Benchmark:
         title="CelebA",
         data=lambda split: CelebA(root, split, size=(side, side)),
         network=Network(
-            partial(CelebANet, filters), partial(nn.Linear, 8 * filters), example(side, side)
+            partial(CelebANet, filters),
+            partial(nn.Linear, 8 * filters),
+            example(side, side),
+            stem="stages.1",
         ),
         tasks=tasks,
         recipe=Recipe(epochs=15, batch=256, lr=3e-4, select="val", tasks_per_pass=5),

@@ -35,7 +35,10 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
         title="faces",
         data=data,
         network=Network(
-            partial(CelebANet, filters), partial(nn.Linear, 8 * filters), example(side, side)
+            partial(CelebANet, filters),
+            partial(nn.Linear, 8 * filters),
+            example(side, side),
+            stem="stages.1",
         ),
         tasks=tasks,
         recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,8 @@ from uuid import uuid4
 
 import torch
 from torch import Tensor
+
+from tssbn import sealed
 
 __all__ = ["cached", "digest", "folder"]
 
@@ -51,8 +52,9 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
 
     The file is written under another name and renamed when it is complete: an interrupted run
     leaves no half file, and of two processes that make the same data the last one wins. A file
-    that does not read, or holds anything but named tensors, is made again. Where the folder cannot
-    be written, a warning says so and nothing is kept.
+    that is damaged in any bit, which reading it once tells, or holds anything but named tensors, is
+    made again with a warning. Where the folder cannot be written, a warning says so and nothing is
+    kept.
 
     Args:
         key: names the file; it must change whenever the tensors would.
@@ -65,19 +67,23 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     """
     path = folder() / f"{key}.pt"
     try:
+        with open(path, "rb") as file:
+            sealed.verify(file)
         return _named(torch.load(path, mmap=True, weights_only=True))
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-        warnings.warn(f"{path} does not read; its data is made again", stacklevel=2)
+    except Exception as error:  # broken bytes make zipfile and torch raise almost anything
+        warnings.warn(f"{path} does not read ({error}); its data is made again", stacklevel=2)
     tensors = make()
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({name: value.cpu() for name, value in tensors.items()}, part)
+        with open(part, "wb") as file:
+            sealed.save({name: value.cpu() for name, value in tensors.items()}, file)
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # a read-only home, a full disk: the data is fine
-        warnings.warn(f"made data is not kept: {error}", stacklevel=2)
+        cause = error.__context__ or error  # torch's own, of a short write, hides the system's
+        warnings.warn(f"{path}: made data is not kept: {cause}", stacklevel=2)
     finally:
         with suppress(OSError):  # where nothing can be written, nothing can be deleted
             part.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 
 import torch
@@ -12,8 +11,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from tssbn.convert import is_norm
+from tssbn.copies import copied
 from tssbn.export.wiring import Wiring
-from tssbn.norm import SigmoidNorm, TaskSpecificNorm, _Converted
+from tssbn.norm import SigmoidNorm, TaskSpecificNorm
 
 __all__ = ["fold"]
 
@@ -73,7 +73,7 @@ def fold(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} has layers of several tasks: take out the network of one, "
             "tssbn.export.task(net, name)"
         )
-    folded = copy.deepcopy(model).eval()
+    folded = copied(model).eval()
     with torch.no_grad():
         for layer in folded.modules():
             if isinstance(layer, SigmoidNorm):
@@ -99,11 +99,11 @@ def fold(model: nn.Module) -> nn.Module:
 def make_plain(layer: SigmoidNorm) -> None:
     """In place, a σ layer becomes a layer of its host's class with the gate as weight."""
     weight, bias, trained = layer.weight, layer.bias, layer.gamma.requires_grad
-    layer.__class__ = next(c for c in type(layer).__mro__ if not issubclass(c, _Converted))
+    layer.__class__ = layer.host_type
     for name in "gamma", "beta", "scale":
         layer._parameters.pop(name, None)
         layer._buffers.pop(name, None)
-    layer._non_persistent_buffers_set.discard("beta")
+    layer.__dict__.pop("started_from", None)
     layer.weight = nn.Parameter(weight.detach(), trained)
     layer.register_parameter("bias", None)
     if bias is not None:

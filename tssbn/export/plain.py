@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from tssbn.norm import SharedStatisticsNorm, TaskSpecificNorm
+from tssbn.copies import copied
+from tssbn.norm import TaskSpecificNorm
 from tssbn.recomputation import Recomputed
-from tssbn.selection import TaskSelection
+from tssbn.stem import Parting
+from tssbn.tasks import choose_tasks, forget_names
 
-__all__ = ["effective", "forget_passes", "merged"]
+__all__ = ["bake", "effective", "merged", "strip"]
+
+OURS = ("gamma", "beta", "scale", "weight", "bias", "tasks", "per_channel", "started_from")
 
 
 def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
@@ -20,20 +26,20 @@ def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
 
     Example:
         >>> import tssbn
-        >>> layer = tssbn.task_specific(nn.BatchNorm1d(2), ("seg", "depth"))
+        >>> layer = tssbn.task_specific(nn.BatchNorm2d(2), ("seg", "depth"))
         >>> effective(layer, "depth")["weight"]
         tensor([0.5000, 0.5000], grad_fn=<ViewBackward0>)
     """
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    names = [name for name in statistics if layer._buffers.get(name) is not None]
-    (row,) = layer.selection.indices(task)
-    with layer.selection.running((row,)), torch.enable_grad():  # frozen or not, both can be told
-        values = {name: getattr(layer, name) for name in ("weight", "bias", *names)}
-        if isinstance(layer, SharedStatisticsNorm):
-            values |= {"weight": layer.gamma[row], "bias": layer.beta[row]}
-        elif "num_batches_tracked" in values:
-            values["num_batches_tracked"] = values["num_batches_tracked"][0]
-    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    (task,) = choose_tasks((task,), layer.tasks.names)
+    row = layer.tasks.names.index(task)
+    with torch.enable_grad():  # frozen or not, both can be told
+        host = layer.host(slice(row, row + 1))
+    values = {name: host._parameters[name] for name in ("weight", "bias")} | host._buffers
+    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    found = {name: values[name] for name in names if isinstance(values.get(name), Tensor)}
+    if "num_batches_tracked" in found:
+        found["num_batches_tracked"] = found["num_batches_tracked"].squeeze()
+    return found
 
 
 def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
@@ -43,18 +49,17 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
 
     Example:
         >>> import tssbn
-        >>> layer = tssbn.task_specific(nn.BatchNorm1d(2), ("seg", "depth"))
+        >>> layer = tssbn.task_specific(nn.BatchNorm2d(2), ("seg", "depth"))
         >>> type(merged(layer, ("seg", "depth"))).__name__
-        'BatchNorm1d'
+        'BatchNorm2d'
     """
     each = [effective(layer, task) for task in tasks]
-    plain = copy.deepcopy(layer)
-    forget_passes(plain)
-    plain.__class__ = type(layer).__bases__[1]
-    for name in ("gamma", "beta", "scale", "weight", "bias", "selection", "channels_apart"):
+    plain = copied(layer)
+    strip(plain)
+    plain.__class__ = layer.host_type
+    for name in OURS:
         for kind in plain._parameters, plain._buffers, plain.__dict__:
             kind.pop(name, None)
-    plain._non_persistent_buffers_set.discard("beta")
     plain.register_parameter("weight", None)
     plain.register_parameter("bias", None)
     for name, first in each[0].items():
@@ -67,28 +72,45 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     return plain
 
 
-def forget_passes(model: nn.Module) -> None:
-    """Take out, in place, what a conversion hung on the modules, and what `recompute` made of them.
+def strip(model: nn.Module) -> None:
+    """Take out, in place, what a conversion, a stem and `recompute` hung on the modules.
 
     Example:
         >>> import tssbn
-        >>> layer = tssbn.task_specific(nn.BatchNorm1d(2), ("seg", "depth"))
-        >>> forget_passes(layer)
-        >>> len(layer._forward_pre_hooks)
-        0
+        >>> layer = tssbn.task_specific(nn.BatchNorm2d(2), ("seg", "depth"))
+        >>> strip(layer)
+        >>> "task_names" in layer.state_dict()
+        False
     """
+    forget_names(model)
     for module in model.modules():
-        for kind, hooks in vars(module).items():
-            if kind.endswith("_hooks"):
-                for key in [key for key, hook in hooks.items() if _of_selection(hook)]:
-                    del hooks[key]
-                    module._forward_pre_hooks_with_kwargs.pop(key, None)
+        hooks = module._forward_pre_hooks
+        for key in [key for key, hook in hooks.items() if isinstance(hook, Parting)]:
+            del hooks[key], module._forward_pre_hooks_with_kwargs[key]
         if isinstance(module, Recomputed):
             module.__class__ = type(module).__bases__[1]
             del module.tasks_now
 
 
-def _of_selection(hook: Callable) -> bool:
-    hook = getattr(hook, "hook", hook)  # PyTorch wraps some
-    owners = (getattr(hook, "__self__", None), *getattr(hook, "args", ()))
-    return any(isinstance(owner, TaskSelection) for owner in owners)
+def bake(model: nn.Module) -> None:
+    """Put the value, in place, where a weight is computed by pruning or a reparametrisation.
+
+    What is folded into such a weight would be lost when it is computed anew.
+
+    Example:
+        >>> layer = prune.l1_unstructured(nn.Linear(2, 2), "weight", 1)
+        >>> bake(layer)
+        >>> [name for name, _ in layer.named_parameters()]
+        ['bias', 'weight']
+    """
+    for module in model.modules():
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, prune.BasePruningMethod):
+                prune.remove(module, hook._tensor_name)
+            elif isinstance(hook, WeightNorm):
+                nn.utils.remove_weight_norm(module, hook.name)
+            elif isinstance(hook, SpectralNorm):
+                nn.utils.remove_spectral_norm(module, hook.name)
+    for module in [m for m in model.modules() if parametrize.is_parametrized(m)]:
+        for name in list(module.parametrizations):
+            parametrize.remove_parametrizations(module, name)

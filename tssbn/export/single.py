@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from collections.abc import Iterable
 from numbers import Real
@@ -12,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn import pruning
-from tssbn.export.folding import fold, make_plain
-from tssbn.export.plain import forget_passes, merged
+from tssbn.copies import copied
+from tssbn.export import folding
+from tssbn.export.plain import bake, merged, strip
 from tssbn.multitask import MultiTask
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
-from tssbn.selection import choose_tasks, tensors
+from tssbn.tasks import choose_tasks, tensors
 
 __all__ = ["task"]
 
@@ -24,7 +24,11 @@ SLACK = 0.01  # what rounding may do to the outputs, half precision included
 
 
 def task(
-    net: MultiTask, name: str, threshold: float = 0.0, example: Tensor | None = None
+    net: MultiTask,
+    name: str,
+    threshold: float = 0.0,
+    example: Tensor | None = None,
+    fold: bool = True,
 ) -> nn.Sequential:
     """The network of one task: plain PyTorch, at the price of the backbone without norm layers.
 
@@ -46,6 +50,8 @@ def task(
         threshold: gates below it are closed, in [0, 1); 0 keeps all. Needs torch-pruning.
         example: an input batch. Cutting channels needs one; without a threshold it serves to
             compare the result with ``net(example)[name]``.
+        fold: whether to fold the norm layers. False leaves ordinary ones, all in their places, for
+            tools that fuse them by themselves, such as quantisation-aware training.
 
     Returns:
         ``nn.Sequential`` of ``trunk`` and ``head``, in eval mode, with parameters of its own;
@@ -87,10 +93,11 @@ def task(
     # Of a network that is cut it only says whether the example fits.
     reference = None if example is None else _reference(net, name, example)
 
-    plain = unfolded(net, name)
+    single = unfolded(net, name)
     if threshold:
-        plain = _cut(plain, gates(net, name), threshold, example)
-    single = fold(plain)
+        single = _cut(single, gates(net, name), threshold, example)
+    if fold:
+        single = folding.fold(single)
     if reference is not None and not threshold:
         _compare(single, name, example, reference)
     return single
@@ -98,14 +105,15 @@ def task(
 
 def unfolded(net: MultiTask, name: str) -> nn.Sequential:
     """Trunk and head of a task, in eval mode, with ordinary norm layers that are all there."""
-    single = copy.deepcopy(nn.Sequential(_parts(net, name))).eval()
-    forget_passes(single)
+    single = copied(nn.Sequential(_parts(net, name))).eval()
+    strip(single)
+    bake(single)
     made = {}
     for layer in single.modules():
         if isinstance(layer, TaskSpecificNorm):
             made[layer] = merged(layer, (name,))
         elif isinstance(layer, SigmoidNorm):
-            make_plain(layer)
+            folding.make_plain(layer)
     for module in single.modules():
         for child, layer in module._modules.items():
             module._modules[child] = made.get(layer, layer)  # wherever it is used
@@ -119,8 +127,7 @@ def gates(net: MultiTask, name: str) -> dict[str, Tensor]:
         if isinstance(layer, _BatchNorm) and isinstance(layer, SigmoidNorm):
             found[path] = layer.gamma.detach().sigmoid()
         elif isinstance(layer, _BatchNorm) and isinstance(layer, TaskSigmoidNorm):
-            (row,) = layer.selection.indices(name)
-            found[path] = layer.gamma[row].detach().sigmoid()
+            found[path] = layer.gamma[net.tasks.index(name)].detach().sigmoid()
     return found
 
 
@@ -145,9 +152,10 @@ def _cut(
 
 @torch.no_grad()
 def _reference(net: MultiTask, name: str, example: Tensor) -> list[Tensor]:
-    """What the network says of the example."""
+    """The network's output on the example."""
+    twin = copied(net).eval()
     try:
-        return tensors(copy.deepcopy(net).eval()(example, (name,))[name])
+        return tensors(twin(example, (name,))[name])
     except Exception as error:
         what = f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example)
         raise ValueError(

@@ -8,17 +8,17 @@ into a plain network that computes whatever is common once.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from tssbn.export.plain import forget_passes, merged
+from tssbn.copies import copied
+from tssbn.export.plain import merged, strip
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
-from tssbn.selection import selections
+from tssbn.tasks import find_tasks
 
 __all__ = ["branches", "refine"]
 
@@ -151,10 +151,10 @@ def traced(net: MultiTask) -> tuple[nn.Module, fx.Graph, dict[str, TaskSpecificN
     """A copy of trunk and heads, the graph of its trunk, its norm layers in the order they run."""
     if not isinstance(net, MultiTask):
         raise TypeError(f"net must be a tssbn.MultiTask, got a {type(net).__name__}")
-    if not selections(net.trunk):
+    if not find_tasks(net.trunk):
         raise ValueError("the trunk has no task-specific layer: one pass serves all tasks as it is")
-    root = _TrunkAndHeads(copy.deepcopy(net))
-    forget_passes(root.trunk)
+    root = _TrunkAndHeads(copied(net))
+    strip(root.trunk)
     tracer = _Tracer()
     try:
         graph = tracer.trace(root)
@@ -189,7 +189,7 @@ class _Tracer(fx.Tracer):
     inside = "the trunk"  # where it is, for messages
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, TaskSpecificNorm) or not selections(module)
+        return isinstance(module, TaskSpecificNorm) or not find_tasks(module)
 
     def call_module(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
         around = self.inside

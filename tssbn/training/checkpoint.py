@@ -1,19 +1,18 @@
 """Checkpoints that an interruption cannot spoil, in a folder that one run has to itself."""
 
-import hashlib
-import io
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
+
+from tssbn import sealed
 
 __all__ = [
     "BEFORE",
@@ -30,7 +29,6 @@ __all__ = [
 ]
 
 LAST, BEFORE = "last.pt", "before.pt"  # the last checkpoint, and the one before it
-MARK = b"\nsha256 "  # at a checkpoint's end, with the digest of what is before; torch ignores both
 PATIENCE = 20  # how many times longer than writing a checkpoint it trains between two
 # Of a record, between two starts of a run:
 MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note", "fast_kernels")
@@ -84,9 +82,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     try:
         with writing(last, _size(state)):
             with open(part, "wb") as file:
-                hashed = _Hashed(file)
-                torch.save(dict(state), hashed)
-                file.write(MARK + hashed.digest.hexdigest().encode())
+                sealed.save(dict(state), file)
                 file.flush()
                 os.fsync(file.fileno())
             before.unlink(missing_ok=True)
@@ -98,20 +94,6 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
         raise OSError(f"no checkpoint: {error}{kept}") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-class _Hashed(io.RawIOBase):
-    """A file to write to, and the digest of what was written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self.file.write(data)
 
 
 def _second_name(path: Path, name: Path) -> None:
@@ -208,7 +190,7 @@ def _whole(path: Path, keys: Collection[str]) -> bool:
 
 def _read(path: Path, keys: Collection[str]) -> dict[str, Any]:
     with open(path, "rb") as file:
-        _verify(file)
+        sealed.verify(file)
         file.seek(0)
         state = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
@@ -216,27 +198,6 @@ def _read(path: Path, keys: Collection[str]) -> dict[str, Any]:
     if missing := [key for key in keys if key not in state]:
         raise ValueError(f"{', '.join(missing)} is not in it")
     return state
-
-
-def _verify(file: BinaryIO) -> None:
-    digest = hashlib.sha256()
-    rest = file.seek(0, os.SEEK_END) - len(MARK) - 2 * digest.digest_size
-    file.seek(max(rest, 0))
-    end = file.read()
-    if not end.startswith(MARK):
-        if not end[-22:].startswith(b"PK\5\6"):
-            raise ValueError("it is cut short, or no checkpoint at all")
-        # Of a version that wrote no digest: a zip file, which ends so, has sums of its own.
-        if broken := zipfile.ZipFile(file).testzip():
-            raise ValueError(f"{broken} in it is damaged")
-        return
-    file.seek(0)
-    while rest:
-        chunk = file.read(min(rest, 2**20))
-        digest.update(chunk)
-        rest -= len(chunk)
-    if end != MARK + digest.hexdigest().encode():
-        raise ValueError("it is damaged: its checksum is another")
 
 
 def agree(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -52,6 +52,7 @@ def description(
         "data": _data(sources, held),
         **environment(),
         "threads": torch.get_num_threads(),
+        "stem": getattr(net, "stem", ""),
         "parameters": parameters(net),
         "macs": macs(copy.deepcopy(net).to("meta"), image),
         "directions": {name: metric.higher_is_better for name, metric in metrics.items()},

@@ -52,7 +52,7 @@ def train_epoch(
     weights = weights or {}
     for batch in batches:
         losses = {}
-        for chunk in net.chunks():
+        for chunk in net.passes():
             predictions = net(batch["image"], chunk)
             part = {task: tasks[task].loss(predictions[task], batch[task]) for task in chunk}
             if angles is not None:

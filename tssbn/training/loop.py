@@ -1,6 +1,5 @@
 """Training: any method on any benchmark, on any device, to a network and a record."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tssbn.baselines import methods
-from tssbn.multitask import MultiTask
-from tssbn.selection import selections
+from tssbn.contract import MultiTaskNetwork
 from tssbn.training import checkpoint
 from tssbn.training.angles import Angles
 from tssbn.training.batches import Batches, deal, hold, mixed, shuffled
@@ -200,10 +198,10 @@ class _Training:
 
         torch.manual_seed(run.seed)
         outputs = {name: task.outputs for name, task in self.tasks.items()}
-        self.net = method.build(benchmark.network, outputs, **_taken(run, method.build))
-        if isinstance(self.net, MultiTask) and selections(self.net):
-            images = math.ceil(recipe.batch / fabric.world_size)
-            self.net.tasks_per_pass = recipe.tasks_per_pass or self.net.paying(images)
+        self.net: MultiTaskNetwork = method.build(
+            benchmark.network, outputs, **_taken(run, method.build)
+        )
+        self.net.tasks_per_pass = recipe.tasks_per_pass
         form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
         self.net.to(memory_format=form)
         optimiser = recipe.make_optimiser(

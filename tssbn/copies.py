@@ -1,0 +1,34 @@
+"""Copies of networks."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+__all__ = ["copied"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def copied(model: Module) -> Module:
+    """A deep copy, also of a model some of whose weights are computed from others.
+
+    Pruning and the older weight norm keep such a weight as an attribute between two passes; it has
+    a graph, which ``copy.deepcopy`` refuses, and is computed anew in the next pass.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.utils.prune.l1_unstructured(nn.Linear(2, 2), "weight", 1)
+        >>> layer(torch.ones(1, 2)).sum().backward()
+        >>> bool((copied(layer).weight == layer.weight).all())
+        True
+    """
+    computed = [
+        value
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and value.grad_fn is not None
+    ]
+    return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})

@@ -1,0 +1,76 @@
+"""What a conversion made of a network, in words and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from torch import nn
+
+from tssbn.convert import is_norm
+from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+from tssbn.tasks import TaskSpecific, find_tasks
+
+__all__ = ["describe"]
+
+HOW = {
+    "paper": "gates half open, no scale or bias kept",
+    "zero-initialised": "gates half open, where the weight was all zero",
+    "preserve": "the output given is preserved: scale kept, frozen",
+    "logit": "the output given is preserved: scales in the gates",
+    "own": "a scale of each task's own, begun as the layer's",
+}
+
+
+def describe(net: nn.Module) -> str:
+    """Summarise a converted network: its layers and how they began, its gates and parameters.
+
+    Args:
+        net: A `tssbn.MultiTask`, or a trunk converted by `tssbn.task_specific` or `tssbn.sigmoid`.
+
+    Returns:
+        A few lines to print: norm layers converted and how, norm layers left alone, the module in
+        front of which the tasks part, and parameters, shared and of each task.
+
+    Example:
+        >>> import torch, tssbn
+        >>> trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+        >>> heads = {"seg": torch.nn.Conv2d(8, 13, 1), "depth": torch.nn.Conv2d(8, 1, 1)}
+        >>> print(tssbn.describe(tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads)))
+        tasks            seg, depth; they part at the input
+        norm layers      1 converted, 0 left alone
+          paper          1 (gates half open, no scale or bias kept)
+        gates            8 for each task
+        parameters       224 shared, 8 in the trunk for each task, heads: seg 117, depth 9
+    """
+    layers = [m for m in net.modules() if isinstance(m, (SigmoidNorm, TaskSpecificNorm))]
+    alone = [name for name, m in net.named_modules() if is_norm(m) and m not in layers]
+    found = find_tasks(net)
+    tasks = found[0].names if found else ()
+    specific = [m for m in net.modules() if isinstance(m, TaskSpecific)]
+    own = [m._parameters.get(name) for m in specific for name in m.per_task]
+    own = {id(p): p.numel() for p in own if p is not None}
+    heads = getattr(net, "heads", {})
+    of_heads = {task: _count(heads[task], ()) for task in heads}
+    total = _count(net, own) - sum(of_heads.values())
+    gates = sum(m.gamma.shape[-1] if m.gamma.ndim else 0 for m in layers if m.gamma is not None)
+
+    lines = []
+    if tasks:
+        stem = getattr(net, "stem", "")
+        lines.append(("tasks", f"{', '.join(tasks)}; they part at {stem or 'the input'}"))
+    left = f" ({', '.join(alone)})" if alone else ""
+    lines.append(("norm layers", f"{len(layers)} converted, {len(alone)} left alone{left}"))
+    for how, count in Counter(layer.started_from for layer in layers).items():
+        lines.append((f"  {how}", f"{count} ({HOW[how]})"))
+    lines.append(("gates", f"{gates}{' for each task' if tasks else ''}"))
+    text = f"{total} shared"
+    if tasks:
+        text += f", {sum(own.values()) // len(tasks)} in the trunk for each task"
+    if of_heads:
+        text += ", heads: " + ", ".join(f"{task} {count}" for task, count in of_heads.items())
+    lines.append(("parameters", text))
+    return "\n".join(f"{name:17}{text}" for name, text in lines)
+
+
+def _count(module: nn.Module, without: dict[int, int] | tuple) -> int:
+    return sum(p.numel() for p in module.parameters() if id(p) not in without)

@@ -1,0 +1,120 @@
+"""What the tasks have in common at first: where they part, and how to find the place.
+
+Up to the first task-specific layer all tasks see the same activations, so B rows serve all of them.
+If that layer is the paper's, x̂ itself is the same for all tasks while training, and a gate, a
+positive factor, commutes with ReLU and pooling: the tasks part after these, and there the gates
+act. In evaluation each task has running statistics of its own, and they part at the layer.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from tssbn.norm import TaskSigmoidBatchNorm
+from tssbn.tasks import Tasks, TaskSpecific
+
+__all__ = ["find_stem"]
+
+COMMUTE = {  # with a positive factor for each channel; dropout draws once for all tasks
+    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Dropout, nn.Dropout2d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
+    *(F.relu, F.leaky_relu, F.max_pool2d, F.avg_pool2d, torch.relu, torch.max_pool2d, "relu"),
+}
+
+
+class Parting:
+    """A forward pre-hook of the module in front of which the tasks part."""
+
+    def __init__(self, tasks: Tasks):
+        self.tasks = tasks
+
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        passes = self.tasks._local.passes
+        return passes[-1].part((args, kwargs)) if passes and passes[-1].in_stem else None
+
+
+def find_stem(trunk: nn.Module) -> str:
+    """Find the module in front of which the tasks of a converted trunk can part at the latest.
+
+    Looks at the graph that `torch.fx` traces, not at numbers. Behind the first task-specific layer
+    come modules that commute with a positive factor, as long as each reads nothing but the one
+    before; the place is the outermost module that alone reads what they give. Nothing in the trunk
+    is changed.
+
+    Args:
+        trunk: A module converted by `tssbn.task_specific`.
+
+    Returns:
+        The name for ``tssbn.MultiTask(trunk, heads, stem=name)``; "" where the tasks must part at
+        the input, or torch.fx cannot trace the trunk.
+
+    Example:
+        >>> from torch import nn
+        >>> import tssbn
+        >>> layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3)
+        >>> find_stem(tssbn.task_specific(nn.Sequential(*layers), ("seg", "depth")))
+        '3'
+    """
+    try:
+        graph = _Tracer().trace(trunk)
+    except Exception:  # whatever a forward trips over when tensors have no values
+        return ""
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    first = next((node for node in calls if _is_specific(trunk, node)), None)
+    if first is None:
+        return ""
+    value = last = first.args[0] if _reads_one(first) else None
+    layer = trunk.get_submodule(first.target)
+    if isinstance(layer, TaskSigmoidBatchNorm) and layer.is_plain and value is not None:
+        last = first
+        while len(last.users) == 1 and _commutes(trunk, *last.users) and _reads_one(*last.users):
+            (last,) = last.users
+    for place in (last, value):
+        if isinstance(place, fx.Node) and (name := _only_reader(graph, place)):
+            return name
+    return ""
+
+
+class _Tracer(fx.Tracer):
+    """Looks into all modules but those of torch, and the task-specific ones."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, TaskSpecific) or super().is_leaf_module(module, name)
+
+
+def _is_specific(trunk: nn.Module, node: fx.Node) -> bool:
+    return isinstance(trunk.get_submodule(node.target), TaskSpecific)
+
+
+def _reads_one(node: fx.Node) -> bool:
+    return len(node.all_input_nodes) == 1 and node.args[:1] == tuple(node.all_input_nodes)
+
+
+def _commutes(trunk: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        module = trunk.get_submodule(node.target)
+        return type(module) in COMMUTE and not getattr(module, "return_indices", False)
+    return node.target in COMMUTE and not node.kwargs.get("return_indices")
+
+
+def _only_reader(graph: fx.Graph, value: fx.Node) -> str:
+    """The outermost module that reads this value first, if nothing else passes from before it."""
+    nodes = list(graph.nodes)
+    cut = nodes.index(value) + 1
+    for node in nodes[:cut]:  # what else is read on both sides of the cut would keep B rows
+        if node is not value and any(nodes.index(user) >= cut for user in node.users):
+            return ""
+    stacks = [_modules(user) for user in value.users if user.op != "output"]
+    if len(stacks) < len(value.users):
+        return ""
+    shared = [name for name in stacks[0] if all(name in stack for stack in stacks)]
+    inside = _modules(value)
+    return next((name for name in shared if name and name not in inside), "")
+
+
+def _modules(node: fx.Node) -> list[str]:
+    """The modules around a step, from the trunk inwards."""
+    return [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
