@@ -6,10 +6,10 @@ import pytest
 import torch
 from settings import DEVICE
 from torch import nn
-from tssbn.tasks import find_tasks
 
 import tssbn
 from tssbn.norm import TaskSpecificNorm
+from tssbn.tasks import find_tasks
 
 torchvision = pytest.importorskip("torchvision")
 timm = pytest.importorskip("timm")

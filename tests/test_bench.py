@@ -20,7 +20,6 @@ from tssbn.bench.measure import measure
 from tssbn.bench.networks import NETWORKS, Network
 from tssbn.bench.strategies import ABOUT, DEFAULT, Setting, applies, network
 from tssbn.bench.timing import rounds
-from tssbn.multitask import MultiTask
 from tssbn.networks.celeba import CelebANet
 from tssbn.training import records
 
