@@ -9,6 +9,7 @@ calls and threads do not meet.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, contextmanager
@@ -99,8 +100,10 @@ class Tasks:
 
     @property
     def now(self) -> Pass:
-        """The pass under way; an error outside one."""
+        """The pass under way; outside one that of the only task, or an error if there are more."""
         if not self._local.passes:
+            if len(self.names) == 1:
+                return Pass(self, 0, 1)
             raise RuntimeError(
                 "no task is selected: call the network through tssbn.MultiTask, or run the trunk "
                 f"for one task inside `with tssbn.select(trunk, {self.names[0]!r}):`. (Activation "
@@ -259,6 +262,20 @@ class TaskSpecific(nn.Module):
             if isinstance(value, nn.Parameter):
                 grown = nn.Parameter(grown, requires_grad=value.requires_grad)
             kind[name] = grown
+
+    def of_task(self, task: str) -> nn.Module:
+        """A copy with the rows of one task only, which runs without being told the task."""
+        row = self.tasks.names.index(task)
+        alone = copy.deepcopy(self)
+        alone.tasks = Tasks((task,))
+        for kind in alone._parameters, alone._buffers:
+            for name in kind.keys() & set(self.per_task):
+                if (value := kind[name]) is not None:
+                    kept = value.detach()[row : row + 1].clone()
+                    if isinstance(value, nn.Parameter):
+                        kept = nn.Parameter(kept, requires_grad=value.requires_grad)
+                    kind[name] = kept
+        return alone
 
     def new_row(self, name: str, value: Tensor) -> Tensor:
         """What a new task starts from that is like no other: the mean over the tasks."""

@@ -112,5 +112,8 @@ def bake(model: nn.Module) -> None:
             elif isinstance(hook, SpectralNorm):
                 nn.utils.remove_spectral_norm(module, hook.name)
     for module in [m for m in model.modules() if parametrize.is_parametrized(m)]:
-        for name in list(module.parametrizations):
-            parametrize.remove_parametrizations(module, name)
+        values = {name: getattr(module, name).detach() for name in module.parametrizations}
+        module.__class__ = parametrize.type_before_parametrizations(module)  # copies share theirs
+        del module.parametrizations
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))

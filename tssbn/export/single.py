@@ -16,7 +16,7 @@ from tssbn.export import folding
 from tssbn.export.plain import bake, merged, strip
 from tssbn.multitask import MultiTask
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
-from tssbn.tasks import choose_tasks, tensors
+from tssbn.tasks import TaskSpecific, choose_tasks, tensors
 
 __all__ = ["task"]
 
@@ -35,8 +35,9 @@ def task(
     For a single task the gates and statistics of a converted trunk are constants. They are folded
     into the convolutions and linear layers, see :func:`tssbn.export.fold`; what is left is the
     trunk's own class and code with that task's head behind it. It can be pickled, saved, exported
-    by :func:`torch.export.export` and :func:`torch.onnx.export`, and knows nothing of this package
-    (but trunks and heads that are its own).
+    by :func:`torch.export.export` and :func:`torch.onnx.export`, and holds nothing of this package
+    but trunks and heads that are its own, and task-specific modules that are no norm layers, which
+    keep the task's rows.
 
     With a threshold, channels whose gate is below it are cut out before. A channel goes with its
     norm layer, the filter that makes it and the weights that read it. Where channels meet in a sum,
@@ -112,6 +113,8 @@ def unfolded(net: MultiTask, name: str) -> nn.Sequential:
     for layer in single.modules():
         if isinstance(layer, TaskSpecificNorm):
             made[layer] = merged(layer, (name,))
+        elif isinstance(layer, TaskSpecific):
+            made[layer] = layer.of_task(name)
         elif isinstance(layer, SigmoidNorm):
             folding.make_plain(layer)
     for module in single.modules():

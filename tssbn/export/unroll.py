@@ -18,7 +18,7 @@ from tssbn.copies import copied
 from tssbn.export.plain import merged, strip
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
-from tssbn.tasks import find_tasks
+from tssbn.tasks import TaskSpecific, find_tasks
 
 __all__ = ["branches", "refine"]
 
@@ -165,6 +165,11 @@ def traced(net: MultiTask) -> tuple[nn.Module, fx.Graph, dict[str, TaskSpecificN
     calls = graph.find_nodes(op="call_module")
     called = {layer_name(node): root.get_submodule(node.target) for node in calls}
     layers = {name: part for name, part in called.items() if isinstance(part, TaskSpecificNorm)}
+    others = {n: p for n, p in called.items() if isinstance(p, TaskSpecific) and n not in layers}
+    if others:
+        raise ValueError(
+            f"task-specific modules {list(others)} are no norm layers, which alone can be merged"
+        )
     return root, graph, layers
 
 
@@ -189,7 +194,7 @@ class _Tracer(fx.Tracer):
     inside = "the trunk"  # where it is, for messages
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, TaskSpecificNorm) or not find_tasks(module)
+        return isinstance(module, TaskSpecific) or not find_tasks(module)
 
     def call_module(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
         around = self.inside
