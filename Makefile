@@ -19,9 +19,10 @@ book: $(INSTALLED) ## Execute every chapter and build the site
 site: $(INSTALLED) ## Build the site from the committed outputs
 	$(PY) tools/book.py build
 
-test: $(INSTALLED) ## Lint, unit tests, every notebook against its stored outputs, strict site
+test: $(INSTALLED) ## Lint, unit tests, broken formulas, every notebook, strict site
 	$(PY) -m ruff check
 	$(PY) -m pytest -W error -n logical
+	$(PY) tools/mutations.py
 	$(PY) -m pytest --nbval book/ -n logical
 	$(PY) tools/book.py build
 

@@ -2,87 +2,139 @@
 
     python tools/mutations.py
 
-A survivor (a broken formula that no test notices) makes the exit status 1.
+A survivor (a broken formula that no test notices) makes the exit status 1. Every formula names the
+tests that stand for it, so that the whole list takes about a minute.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = [f"tests/test_{name}.py" for name in
-         ("norm", "task_specific", "convert", "optim", "gates", "multitask")]  # fmt: skip
 
-# what is broken, file, code, broken code
+
+class Mutation(NamedTuple):
+    """What is broken, where, the code and the broken code, and the tests that must notice."""
+
+    what: str
+    file: str
+    code: str
+    broken: str
+    tests: tuple[str, ...]
+
+
+LAYERS = ("test_tasks.py::test_layers_by_hand_are_the_equation",)
+STACKED = ("test_task_specific.py::test_stacked_equals_separate",)
+OPTIM = ("test_optim.py",)
+CONVERT = ("test_convert.py",)
 MUTATIONS = [
-    ("σ dropped from σBN", "norm.py",
-     "gate = torch.sigmoid(self.gamma)\n", "gate = self.gamma\n"),
-    ("σ dropped from TSσBN", "norm.py",
-     "gate = torch.sigmoid(self.gamma[self.selection.rows])",
-     "gate = self.gamma[self.selection.rows]"),
-    ("statistics of the first task for all", "norm.py",
-     'return self._now(self._buffers["running_mean"])',
-     'return self._buffers["running_mean"][0].repeat(len(self.selection.tasks))'),
-    ("rows task-major instead of image-major", "selection.py",
-     "v.unsqueeze(1).expand(-1, tasks, *v.shape[1:]).flatten(0, 1)",
-     "v.unsqueeze(0).expand(tasks, *v.shape).flatten(0, 1)"),
-    ("tasks and parts of an image swapped", "norm.py",
-     "x.unflatten(0, (images, count, parts)).transpose(1, 2)",
-     "x.unflatten(0, (images, parts, count))"),
-    ("a bias added to σBN", "norm.py",
-     "        return self.beta\n\n    def reset_parameters",
-     "        return torch.ones_like(self.gamma)\n\n    def reset_parameters"),
-    ("a bias added to TSσBN", "norm.py",
-     "return (gate if self.scale is None else self.scale * gate).flatten(0, 1)\n\n"
-     "    @property\n    def bias(self) -> Tensor | None:\n        return self._now(self.beta)",
-     "return (gate if self.scale is None else self.scale * gate).flatten(0, 1)\n\n"
-     "    @property\n    def bias(self) -> Tensor | None:\n        return self.weight"),
-    ("gates at the base learning rate", "optim.py", '"lr": multiplier * lr', '"lr": lr'),
-    ("gates decay", "optim.py",
-     '"params": gates, "lr": multiplier * lr, "weight_decay": 0.0',
-     '"params": gates, "lr": multiplier * lr, "weight_decay": weight_decay'),
-    ("preserve forgets the factor two", "convert.py", "bias, 2 * weight)", "bias, weight)"),
-    ("preserve forgets the bias", "convert.py", "bias, 2 * weight)", "None, 2 * weight)"),
-    ("the head of another task", "selection.py",
-     "v.unflatten(0, (images, tasks))[:, position]",
-     "v.unflatten(0, (images, tasks))[:, 0]"),
-    ("a new task's gates start from the mean", "norm.py",
-     'elif name == "gamma" and isinstance(self, TaskSigmoidNorm):', "elif False:"),
-    ("the projection keeps the row itself", "gates.py",
-     "torch.cat([rows[:t], rows[t + 1 :]]).T", "rows.T"),
-    ("specialised by importance, not by its share", "gates.py",
-     "(rows / rows.sum(dim=0)).max(dim=0)", "rows.max(dim=0)"),
+    Mutation("σ dropped from σBN", "norm.py",
+             "gate = torch.sigmoid(self.gamma)\n", "gate = self.gamma\n",
+             ("test_norm.py::test_batch_norm_is_the_equation",)),
+    Mutation("σ dropped from TSσBN", "norm.py",
+             "gates = self.rows(self.gamma).sigmoid()  # (t, C)\n        mean",
+             "gates = self.rows(self.gamma)\n        mean", LAYERS),
+    Mutation("σ dropped from TSσLN", "norm.py",
+             "gates = self.rows(self.gamma).sigmoid()  # (t, C)\n        of_tasks",
+             "gates = self.rows(self.gamma)\n        of_tasks", LAYERS),
+    Mutation("σ dropped from TSσ over any host", "norm.py",
+             "gates = gamma.sigmoid()\n", "gates = gamma\n",
+             ("test_task_specific.py::test_one_task_is_the_ordinary_layer",)),
+    Mutation("statistics of the first tasks for all", "norm.py",
+             "mean, var = self.rows(self.running_mean).flatten(), ",
+             "mean, var = self.running_mean[: self.tasks.now.count].flatten(), ", STACKED),
+    Mutation("a bias added to σBN", "norm.py",
+             "return self._bias(self.beta, self.gamma)", "return torch.ones_like(self.gamma)",
+             ("test_norm.py::test_batch_norm_is_the_equation",)),
+    Mutation("a bias added to TSσBN", "norm.py",
+             "gates.flatten(), None, training", "gates.flatten(), gates.flatten(), training",
+             LAYERS),
+    Mutation("a new task's gates start from the mean", "norm.py",
+             'torch.zeros_like(value[0]) if name == "gamma" else super().new_row(name, value)',
+             "super().new_row(name, value)", ("test_multitask.py::test_add_task",)),
+    Mutation("rows task-major instead of image-major", "tasks.py",
+             "x.repeat_interleave(times, 0)", "x.repeat(times, *[1] * (x.ndim - 1))",
+             ("test_tasks.py::test_rows_are_stacked_and_split_image_by_image",)),
+    Mutation("tasks and parts of an image swapped", "tasks.py",
+             "x.unflatten(0, (images, now.count, parts)).transpose(1, 2).flatten(0, 1)",
+             "x.unflatten(0, (images, parts, now.count)).flatten(0, 1)",
+             ("test_task_specific.py::test_windows_of_an_image_keep_their_task",)),
+    Mutation("the head of another task", "tasks.py",
+             "each = x.unflatten(0, (images, times)).unbind(1)",
+             "each = x.unflatten(0, (images, times)).unbind(1)[::-1]",
+             ("test_multitask.py::test_one_call_is_a_pass_for_each_task",)),
+    Mutation("deferred gates forgotten", "tasks.py",
+             "gates, self.gates, self.in_stem = self.gates, None, False",
+             "gates, self.gates, self.in_stem = None, None, False",
+             ("test_multitask.py::test_shared_stem_is_exact",)),
+    Mutation("gates said to commute with GELU", "stem.py",
+             "*(nn.Identity, nn.ReLU,", "*(nn.Identity, nn.GELU, nn.ReLU,",
+             ("test_multitask.py::test_gates_do_not_defer_past_what_they_do_not_commute_with",)),
+    Mutation("gates at the base learning rate", "optim.py",
+             '"lr": multiplier * lr', '"lr": lr', OPTIM),
+    Mutation("gates decay", "optim.py",
+             '"params": gates, "lr": multiplier * lr, "weight_decay": 0.0',
+             '"params": gates, "lr": multiplier * lr, "weight_decay": weight_decay or 0.0', OPTIM),
+    Mutation("preserve forgets the factor two", "convert.py",
+             '"scale": 2 * weight', '"scale": weight', CONVERT),
+    Mutation("preserve forgets the bias", "convert.py",
+             '"beta": bias, "scale": 2', '"beta": None, "scale": 2', CONVERT),
+    Mutation("the projection keeps the row itself", "gates.py",
+             "torch.cat([rows[:t], rows[t + 1 :]]).T", "rows.T", ("test_gates.py",)),
+    Mutation("specialised by importance, not by its share", "gates.py",
+             "return (rows / rows.sum(dim=0)).nan_to_num(0.0)", "return rows", ("test_gates.py",)),
 ]  # fmt: skip
 
 
-def noticed(file: str, code: str, broken: str) -> bool:
-    """Whether a test fails on a copy of the project with `code` replaced."""
+def noticed(mutation: Mutation) -> bool:
+    """Whether one of the tests fails on a copy of the project with the code replaced."""
     with tempfile.TemporaryDirectory() as folder:
         for part in "tssbn", "tests", "pyproject.toml":
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, Path(folder, part))
-        target = Path(folder, "tssbn", file)
-        text = target.read_text(encoding="utf-8")
-        if text.count(code) != 1:
-            sys.exit(f"{file} holds this {text.count(code)} times, not once: {code}")
-        target.write_text(text.replace(code, broken), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS]
-        return subprocess.run(command, cwd=folder, capture_output=True).returncode == 1
+        target = Path(folder, "tssbn", mutation.file)
+        text = target.read_text(encoding="utf-8").replace(mutation.code, mutation.broken)
+        target.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        tests = [f"tests/{test}" for test in mutation.tests]
+        found = subprocess.run(
+            [*command, *tests],
+            cwd=folder,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1"},
+        )
+        if found.returncode not in (0, 1):  # no test ran
+            sys.exit(f"{mutation.what}: {' '.join(mutation.tests)}: {found.stdout.decode()}")
+        return found.returncode == 1
+
+
+def unmatched() -> list[str]:
+    """Mutations whose code does not stand in its file exactly once."""
+    return [
+        mutation.what
+        for mutation in MUTATIONS
+        if (ROOT / "tssbn" / mutation.file).read_text(encoding="utf-8").count(mutation.code) != 1
+    ]
 
 
 def main() -> int:
-    _, file, code, _ = MUTATIONS[0]
-    if noticed(file, code, code):
+    if strangers := unmatched():
+        sys.exit(f"the code of these mutations is not there exactly once: {strangers}")
+    tests = tuple(dict.fromkeys(test for mutation in MUTATIONS for test in mutation.tests))
+    whole = Mutation("nothing", "norm.py", "σ", "σ", tests)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        unbroken, *results = pool.map(noticed, [whole, *MUTATIONS])
+    if unbroken:
         sys.exit("the tests fail on the unbroken code")
-    survivors = 0
-    for what, *mutation in MUTATIONS:
-        found = noticed(*mutation)
-        survivors += not found
-        print(f"{'noticed ' if found else 'SURVIVED'}  {what}", flush=True)
-    print(f"{len(MUTATIONS) - survivors} of {len(MUTATIONS)} broken formulas noticed")
-    return int(survivors > 0)
+    for mutation, found in zip(MUTATIONS, results, strict=True):
+        print(f"{'noticed ' if found else 'SURVIVED'}  {mutation.what}")
+    print(f"{sum(results)} of {len(MUTATIONS)} broken formulas noticed")
+    return int(not all(results))
 
 
 if __name__ == "__main__":
