@@ -74,6 +74,27 @@ def test_the_angle_survives_gradients_whose_squares_do_not(dtype, scale):
     torch.testing.assert_close(cosines(g * factor), cosines(g))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_sums_over_millions_of_numbers_lose_no_digits(dtype):
+    """Of one sign, so that a sum in the dtype of the gradients would stop growing, or drift."""
+    g = torch.rand(3, 2_000_003, generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
+    found = cosines(g)
+    assert found.dtype == dtype
+    assert torch.equal(found, cosines(g.double()).to(dtype))
+    # of independent numbers from 0 to 1, with a standard error of 0.0003
+    assert cosines(g.double())[0, 1].item() == pytest.approx(0.75, abs=0.0015)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_no_cosine_is_beyond_one_and_the_diagonal_is_one(dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(40, 1, generator=generator) * torch.randn(1001, generator=generator)
+    g = torch.cat([rows, torch.randn(40, 1001, generator=generator)]).to(DEVICE, dtype)
+    found = cosines(g)
+    assert found.abs().max() == 1 and (found.diagonal() == 1).all()
+    assert torch.equal(found, found.T)
+
+
 def test_zero_gradients_have_no_direction_and_nan_stays():
     g = torch.tensor([[0.0, 0.0], [1.0, 0.0]], **EXACT, requires_grad=True)
     cosine = cosines(g)
@@ -181,5 +202,18 @@ def test_bad_input_is_refused(losses, parameters, message):
 def test_one_task_has_no_angle_and_a_vector_is_no_matrix():
     with pytest.raises(ValueError, match=r"losses holds 1 task\(s\)"):
         orthogonality([W.sum()], W)
-    with pytest.raises(ValueError, match=r"gradients has shape \(2,\)"):
-        cosines(torch.ones(2))
+    for empty in torch.ones(2), torch.ones(2, 0), torch.ones(0, 2):
+        with pytest.raises(ValueError, match=rf"gradients has shape \({empty.shape[0]},.*\(T, P\)"):
+            cosines(empty)
+    for dtype in torch.int64, torch.complex64:
+        with pytest.raises(ValueError, match=f"gradients is {dtype}: floating-point"):
+            cosines(torch.ones(2, 2, dtype=dtype))
+
+
+def test_the_penalty_in_half_precision_is_that_of_its_gradients():
+    w = torch.zeros(4000, dtype=torch.bfloat16, device=DEVICE, requires_grad=True)
+    rows = torch.rand(2, 4000, generator=torch.Generator().manual_seed(0)).to(w)
+    value = orthogonality(list(rows @ w), w)
+    assert value.dtype == torch.bfloat16
+    expected = torch.cosine_similarity(*rows.double(), dim=0) ** 2
+    assert value == expected.to(torch.bfloat16)

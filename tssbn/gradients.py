@@ -7,7 +7,6 @@ arXiv 1912.06844.
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["cosines", "orthogonality", "task_gradients"]
@@ -89,14 +88,14 @@ def cosines(gradients: Tensor) -> Tensor:
 
     cos(g_i, g_j) = g_i·g_j / (‖g_i‖ ‖g_j‖). A row of zeros has no direction: its cosines are 0,
     also the one with itself. Rows are scaled to unit maximum before they are squared, so that tiny
-    or huge gradients keep their angle. A NaN stays a NaN.
+    or huge gradients keep their angle, and summed in float64. A NaN stays a NaN.
 
     Shape:
-        - gradients: (T, P)
-        - Output: (T, T), symmetric, in [-1, 1]
+        - gradients: (T, P), floating-point
+        - Output: (T, T), symmetric, in [-1, 1], exactly 1 on the diagonal; of the same dtype
 
     Raises:
-        ValueError: If `gradients` is not a matrix.
+        ValueError: If `gradients` is not a matrix of floating-point numbers, or an empty one.
 
     Example:
         >>> import torch
@@ -106,14 +105,27 @@ def cosines(gradients: Tensor) -> Tensor:
                 [ 0.,  1.,  0.],
                 [-1.,  0.,  1.]])
     """
-    if gradients.dim() != 2:
+    if gradients.dim() != 2 or 0 in gradients.shape:
         raise ValueError(
             f"gradients has shape {tuple(gradients.shape)}: one row per task is needed, (T, P)"
         )
-    largest = gradients.detach().abs().amax(dim=1, keepdim=True)
-    scaled = gradients / torch.where(largest > 0, largest, 1)
-    unit = F.normalize(scaled, dim=1, eps=0.5)  # the norms are 0 or at least 1: eps only guards 0
-    return unit @ unit.T
+    if not gradients.is_floating_point():
+        raise ValueError(f"gradients is {gradients.dtype}: floating-point numbers are needed")
+    return _cosines(gradients).to(gradients)
+
+
+def _cosines(gradients: Tensor) -> Tensor:
+    """The cosines in float64: sums over millions of numbers lose digits in float32."""
+    device = "cpu" if gradients.device.type == "mps" else gradients.device  # mps has no float64
+    rows = gradients.to(device, torch.float64)
+    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    rows = rows / torch.where(largest > 0, largest, 1)
+    products = rows @ rows.T
+    products = (products + products.T) / 2  # blocks of a matrix product may round differently
+    square = products.diagonal()
+    norm = torch.where(square > 0, square, 1).sqrt()
+    cosine = (products / (norm[:, None] * norm)).clamp(-1, 1)
+    return torch.where((square > 0).diag(), 1, cosine)
 
 
 def orthogonality(
@@ -154,7 +166,8 @@ def orthogonality(
     tasks = len(losses)
     if tasks < 2:
         raise ValueError(f"losses holds {tasks} task(s): an angle needs at least two")
-    cosine = cosines(task_gradients(losses, parameters, create_graph=True))
+    gradients = task_gradients(losses, parameters, create_graph=True)
+    cosine = _cosines(gradients)
     # ĜᵀĜ - I; the diagonal is removed as it is, since a zero gradient has 0 and not 1 there.
     off_diagonal = cosine - cosine.diag().diag()
-    return off_diagonal.square().sum() / (tasks * (tasks - 1))
+    return (off_diagonal.square().sum() / (tasks * (tasks - 1))).to(gradients)
