@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 pytest.importorskip("sklearn")
 pytest.importorskip("scipy")
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 
+import tssbn
 from tssbn.clusters import agreement, clusters, consensus, cooccurrence, parts, tree
 from tssbn.data.faces import REGIONS
-from tssbn.gates import Importance, shuffled, similarity
+from tssbn.gates import Importance, importance, shuffled, similarity
 from tssbn.training.records import found, unpack_gates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +60,23 @@ def test_the_parts_add_up_and_are_at_right_angles():
     torch.testing.assert_close(depth @ depth.T + channels @ channels.T, centred @ centred.T)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_parts_of_narrow_gates_are_those_of_their_values(dtype):
+    gates = Importance(torch.rand(3, 900).to(dtype), ("a", "b", "c"), {"1": 400, "2": 500})
+    wide = Importance(gates.values.double(), gates.tasks, gates.layers)
+    assert all(torch.equal(*both) for both in zip(parts(gates), parts(wide), strict=True))
+
+
+@pytest.mark.parametrize("gate", [0.1, 0.3, 0.7, 1e-13])
+def test_parts_of_equal_gates_are_zero_and_not_rounding(gate):
+    """Of layers alike on average, nothing is left in depth; of equal channels, nothing there."""
+    alike = torch.tensor([[1.0, 3, 2, 2, 2], [2, 2, 2, 2, 2]]).double() * gate
+    depth, channels = parts(Importance(alike, ("a", "b"), {"1": 2, "2": 3}))
+    assert (depth == 0).all() and (channels[1] == 0).all()
+    torch.testing.assert_close(channels[0], gate * torch.tensor([-1.0, 1, 0, 0, 0]).double())
+    assert similarity(depth).isnan().all()
+
+
 # agreement
 
 
@@ -77,6 +96,7 @@ def test_agreement_sees_order_alone():
     matrix = noise(7, 0)
     torch.testing.assert_close(agreement([matrix, matrix.exp()]), torch.ones(1).double())
     torch.testing.assert_close(agreement([matrix, -matrix]), -torch.ones(1).double())
+    assert all(abs(agreement([noise(t, 0), noise(t, 0)]).item()) <= 1 for t in range(3, 30))
     order = torch.randperm(7)
     both = noise(7, 1)
     torch.testing.assert_close(
@@ -86,6 +106,7 @@ def test_agreement_sees_order_alone():
 
 def test_there_is_no_agreement_with_a_matrix_that_ranks_nothing():
     assert agreement([noise(5, 0), torch.ones(5, 5)]).isnan().all()
+    assert agreement([noise(5, 0), torch.eye(5) + 1e-15 * noise(5, 1)]).isnan().all()
     rounding = 1e-15 * noise(5, 1)
     assert agreement([noise(5, 0), torch.ones(5, 5) + rounding]).isnan().all()
 
@@ -118,6 +139,23 @@ def test_clusters_do_not_depend_on_the_order_of_the_tasks():
     matrix, order = noise(8, 4), torch.randperm(8)
     moved = clusters(matrix[order][:, order])
     assert adjusted_rand_score(clusters(matrix)[order], moved) == 1
+
+
+@pytest.mark.parametrize("k", [None, 2, 4])
+def test_rounding_does_not_decide_between_equals(k):
+    """Of three pairs that are equally alike, whatever the last digit of a similarity is."""
+    matrix = blocks([0, 0, 1, 1, 2, 2])
+    for seed in range(10):
+        rounding = 1e-15 * noise(6, seed).fill_diagonal_(0)
+        assert torch.equal(clusters(matrix + rounding, k), clusters(matrix, k))
+        np.testing.assert_allclose(tree(matrix + rounding), tree(matrix), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_similarities_of_any_format_are_taken(dtype):
+    matrix = blocks([0, 1, 0, 2, 2, 1]).to(dtype)
+    assert clusters(matrix).tolist() == [0, 1, 0, 2, 2, 1]
+    assert agreement([matrix, matrix.double()]) == 1
 
 
 def test_a_perfect_match_of_all_tasks_is_one_distance_of_zero():
@@ -210,7 +248,7 @@ def test_what_is_no_similarity_matrix_is_refused(matrix, match):
         clusters(matrix)
 
 
-@pytest.mark.parametrize("k", [0, 4])
+@pytest.mark.parametrize("k", [0, 4, 1.5])
 def test_a_number_of_clusters_that_cannot_be_is_refused(k):
     with pytest.raises(ValueError, match=f"k={k}"):
         clusters(torch.eye(3), k)
@@ -234,8 +272,35 @@ def test_too_few_runs_or_different_tasks_are_refused():
         consensus([])
     with pytest.raises(ValueError, match="not \\(runs, tasks\\)"):
         cooccurrence([0, 1, 2])
+    with pytest.raises(ValueError, match="labels are NaN"):
+        cooccurrence([[0, 1, float("nan")]])
+
+
+@pytest.mark.parametrize("size", [1, 1e-8])
+def test_a_matrix_is_symmetric_for_its_size(size):
+    matrix = size * noise(4, 0)
+    with pytest.raises(ValueError, match="not symmetric"):
+        agreement([matrix, matrix + size * 1e-4 * torch.rand(4, 4).triu(1)])
 
 
 def test_tasks_that_are_all_equally_alike_have_no_clusters():
     with pytest.raises(ValueError, match="equally alike"):
         clusters(torch.full((4, 4), 0.5) + 0.5 * torch.eye(4))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, -5.0, -30.0])
+@pytest.mark.parametrize("k", [None, 2])
+def test_an_untrained_network_has_no_clusters(gamma, k):
+    """Its cosines are 1 up to rounding, and rounding has clusters."""
+    layers = [nn.BatchNorm2d(7), nn.BatchNorm2d(64)]
+    net = tssbn.task_specific(nn.Sequential(*layers), [f"task {i}" for i in range(12)])
+    for layer in net:
+        nn.init.constant_(layer.gamma, gamma)
+    gates = importance(net)
+    scales = torch.linspace(0.1, 0.9, 12).double()[:, None]  # one direction, of many lengths
+    rounding = 1 + 1e-15 * torch.rand(12, 71)
+    for matrix in gates, gates.values * scales, gates.values * rounding:
+        with pytest.raises(ValueError, match="equally alike"):
+            clusters(similarity(matrix), k)
+        with pytest.raises(ValueError, match="equally alike"):
+            consensus([similarity(matrix)], k)

@@ -1,5 +1,7 @@
 """Importance, capacity, similarity and specialisation."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_capacity_pythagoras(matrix, centred):
 def test_a_combination_of_the_others_is_all_shared(matrix):
     shared, independent = capacity_split(torch.cat([matrix, matrix.mean(0, keepdim=True)]))
     torch.testing.assert_close(shared[-1], capacity(matrix).mean())
-    assert independent[-1] < 1e-6
+    assert independent[-1] < 1e-12
 
 
 def test_equal_tasks_do_not_upset_the_projection():
@@ -117,7 +119,111 @@ def test_equal_tasks_do_not_upset_the_projection():
     matrix = torch.rand(1, 8, dtype=torch.float64).repeat(3, 1)
     shared, independent = capacity_split(matrix)
     torch.testing.assert_close(shared, capacity(matrix))
-    assert (independent < 1e-6).all()
+    assert (independent < 1e-12).all()
+
+
+def shares(matrix, centred=False):
+    return torch.stack(capacity_split(matrix, centred)) / capacity(matrix)
+
+
+def exact_shares(matrix):
+    """‖Î_t‖ / ‖I_t‖ and the rest, by Gram and Schmidt in fractions."""
+
+    def dot(a, b):
+        return sum(x * y for x, y in zip(a, b, strict=True))
+
+    def without(row, basis):
+        for b in basis:
+            factor = dot(row, b) / dot(b, b)
+            row = [x - factor * y for x, y in zip(row, b, strict=True)]
+        return row
+
+    rows = [[Fraction(x) for x in row] for row in matrix.tolist()]
+    found = []
+    for t, row in enumerate(rows):
+        basis = []
+        for other in rows[:t] + rows[t + 1 :]:
+            rest = without(other, basis)
+            basis += [rest] if any(rest) else []
+        rest = without(row, basis)
+        own = dot(rest, rest) / dot(row, row)
+        found.append((float(1 - own) ** 0.5, float(own) ** 0.5))
+    return torch.tensor(found, dtype=torch.float64).T
+
+
+@pytest.mark.parametrize("gap", [1.0, 1e-3, 1e-9, 1e-12])
+@pytest.mark.parametrize("alike", ["two", "all"])
+def test_rows_that_hardly_differ_are_told_apart_exactly(gap, alike):
+    """Least squares by their coefficients, of size 1/gap, are off by eps/gap."""
+    matrix, noise = torch.rand(2, 4, 12, generator=seeded(0), dtype=torch.float64)
+    if alike == "two":
+        matrix[2] = matrix[0] + gap * noise[0]
+    else:
+        matrix = 0.5 + gap * noise
+    torch.testing.assert_close(shares(matrix), exact_shares(matrix), rtol=0, atol=1e-12)
+
+
+@given(matrices)
+def test_the_explained_part_is_that_of_least_squares(matrix):
+    for t, row in enumerate(matrix):
+        others = torch.cat([matrix[:t], matrix[t + 1 :]]).T
+        solution = torch.linalg.lstsq(others, row[:, None], driver="gelsd").solution
+        left = row - others @ solution[:, 0]
+        expected = left.norm() / row.norm() * row.mean()
+        condition = torch.linalg.cond(others).item() if others.numel() else 1.0
+        found = capacity_split(matrix).independent[t]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-14 * condition)
+
+
+@pytest.mark.parametrize("scale", [1e-13, 1e-200, 1e200])
+def test_the_size_of_the_gates_does_not_matter(scale):
+    matrix = torch.rand(4, 9, generator=seeded(0), dtype=torch.float64)
+    some = torch.tensor([1, scale, 1, scale], dtype=torch.float64)[:, None]
+    for scaled in scale * matrix, some * matrix:
+        for centred in False, True:
+            exact = {"rtol": 1e-12, "atol": 0}
+            found, expected = (similarity(m, centred) for m in (scaled, matrix))
+            torch.testing.assert_close(found, expected, **exact)
+            found, expected = (shares(m, centred) for m in (scaled, matrix))
+            torch.testing.assert_close(found, expected, **exact)
+
+
+def test_the_smallest_numbers_have_an_angle():
+    tiny = 5e-324 * torch.tensor([[3.0, 4.0], [4.0, 3.0]], dtype=torch.float64)
+    expected = torch.tensor([[1, 0.96], [0.96, 1]], dtype=torch.float64)
+    torch.testing.assert_close(similarity(tiny), expected, rtol=1e-15, atol=0)
+    cosine, sine = similarity([[1e-13, 1e-13], [0.5, 0.0]])[0, 1], capacity_split(tiny)
+    assert cosine.item() == pytest.approx(0.5**0.5, rel=1e-15)
+    assert all(part.isfinite().all() for part in sine)
+
+
+@pytest.mark.parametrize("gate", [1e-300, 1e-13, 0.1, 0.3, 0.7, 1.0])
+def test_equal_gates_have_no_direction_and_do_not_disturb_the_others(gate):
+    matrix = torch.rand(3, 7, generator=seeded(0), dtype=torch.float64)
+    matrix[1] = gate
+    found, expected = similarity(matrix, centred=True), similarity(matrix[::2], centred=True)
+    assert torch.equal(found[::2, ::2], expected) and found[1].isnan().all()
+    found, expected = (torch.stack(capacity_split(m, centred=True)) for m in (matrix, matrix[::2]))
+    assert torch.equal(found[:, ::2], expected) and found[:, 1].isnan().all()
+
+
+def test_a_task_whose_gates_are_all_shut_has_no_direction():
+    matrix = torch.tensor([[0.3, 0.4], [0.0, 0.0], [0.4, 0.3]], dtype=torch.float64)
+    found = similarity(matrix)
+    assert found[1].isnan().all() and found[0, 2].item() == pytest.approx(0.96)
+    shared, independent = capacity_split(matrix)
+    assert shared.isnan().tolist() == independent.isnan().tolist() == [False, True, False]
+    assert shared[0].item() == pytest.approx(0.96 * 0.35)
+
+
+@pytest.mark.parametrize("factor", [3, 0.1, 1e-9])
+def test_a_multiple_of_another_row_is_no_direction_of_its_own(factor):
+    matrix = torch.rand(3, 6, generator=seeded(0), dtype=torch.float64)
+    more = torch.cat([matrix, factor * matrix[:1]])
+    assert capacity_split(more).independent[0] < 1e-12
+    torch.testing.assert_close(
+        capacity_split(more).shared[1:3], capacity_split(matrix).shared[1:], rtol=1e-12, atol=0
+    )
 
 
 def test_a_single_task_shares_nothing():
@@ -139,8 +245,8 @@ def test_centring_removes_what_the_common_mean_shares():
 @given(matrices)
 def test_similarity_is_a_cosine_matrix(matrix):
     cosines = similarity(matrix)
-    torch.testing.assert_close(cosines, cosines.T)
-    torch.testing.assert_close(cosines.diagonal(), torch.ones(len(matrix), dtype=torch.float64))
+    assert torch.equal(cosines, cosines.T)
+    assert (cosines.diagonal() == 1).all() and cosines.abs().max() == 1
     rescaled = matrix * torch.arange(1, len(matrix) + 1)[:, None]
     torch.testing.assert_close(similarity(rescaled), cosines)
 
@@ -361,3 +467,27 @@ def test_arrays_and_importances_are_taken_and_nonsense_is_not():
         capacity([0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="not finite"):
         similarity([[0.1, float("nan")]])
+    for wrong in [[0.5, -0.25]], [[1e308], [1e308]]:
+        for share in specialised, lambda m: most_specialised(m, 1):
+            with pytest.raises(ValueError, match=r"0 or more, .* values from (-0.25|1e\+308) to"):
+                share(wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_narrow_input_is_widened_before_anything_is_summed(dtype):
+    matrix = torch.rand(3, 5000, generator=seeded(0)).to(dtype)
+    for measure in capacity, similarity, specialised, lambda m: torch.stack(capacity_split(m)):
+        assert torch.equal(measure(matrix), measure(matrix.double()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_importance_of_a_network_in_half_precision(dtype):
+    net = network().to(dtype)
+    expected = torch.cat([net[0].gamma, net[1][1].gamma], dim=1).double().sigmoid()
+    assert torch.equal(importance(net).values, expected)
+
+
+def test_an_importance_has_a_row_for_each_task_of_all_channels():
+    for tasks, layers in (("a",), {"x": 2}), (("a", "b"), {"x": 1}), (("a", "b"), {}):
+        with pytest.raises(ValueError, match=r"values have shape \(2, 2\), expected"):
+            Importance(torch.rand(2, 2), tasks, layers)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tssbn.gates import Importance
+from tssbn.gates import ROUNDING, Importance, deviations
 
 __all__ = ["Parts", "agreement", "clusters", "consensus", "cooccurrence", "parts", "tree"]
 
@@ -44,10 +44,11 @@ def parts(importance: Importance) -> Parts:
         tensor([[-0.1000,  0.1000,  0.0000],
                 [ 0.0000,  0.0000,  0.0000]], dtype=torch.float64)
     """
-    layers = importance.by_layer().values()
+    layers = [part.double() for part in importance.by_layer().values()]
     level = torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in layers], dim=1)
-    mean = importance.values.mean(dim=1, keepdim=True)
-    return Parts(level - mean, importance.values - level)
+    values = torch.cat(layers, dim=1)
+    mean = values.mean(dim=1, keepdim=True)
+    return Parts(deviations(level, mean), deviations(values, level))
 
 
 def agreement(matrices: Iterable[Any]) -> Tensor:
@@ -79,11 +80,11 @@ def agreement(matrices: Iterable[Any]) -> Tensor:
 
     checked = _same_size([_symmetric(matrix, least=3) for matrix in matrices])
     above = np.triu_indices(len(checked[0]), 1)
-    ranks = torch.tensor(np.stack([rankdata(_rounded(matrix[above])) for matrix in checked]))
+    ranks = torch.tensor(np.stack([rankdata(matrix[above]) for matrix in checked]))
     ranks = ranks - ranks.mean(dim=1, keepdim=True)
     ranks = ranks / ranks.norm(dim=1, keepdim=True)  # 0/0 is NaN
     first, second = np.triu_indices(len(checked), 1)
-    return (ranks[first] * ranks[second]).sum(dim=1)
+    return (ranks[first] * ranks[second]).sum(dim=1).clamp(-1, 1)
 
 
 def tree(similarity: Any) -> np.ndarray:
@@ -119,7 +120,8 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
 
     Raises:
         ValueError: a matrix that is not a similarity matrix, one of fewer than three tasks or of
-            tasks that are all equally alike, or a `k` outside 1 to T.
+            tasks that are all equally alike up to rounding, as those of an untrained network are,
+            or a `k` that is no integer from 1 to T.
 
     Example:
         >>> clusters([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]])
@@ -130,15 +132,15 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
 
     distance = _distance(similarity, least=3)
     tasks = len(distance)
-    if k is not None and not 1 <= k <= tasks:
-        raise ValueError(f"k={k} must be from 1 to {tasks}, the number of tasks")
-    if np.ptp(distance[np.triu_indices(tasks, 1)]) == 0:
+    if k is not None and k not in range(1, tasks + 1):
+        raise ValueError(f"k={k!r} must be an integer from 1 to {tasks}, the number of tasks")
+    if np.ptp(distance[np.triu_indices(tasks, 1)]) <= 2 * ROUNDING:  # either may be rounded
         raise ValueError("all tasks are equally alike (an untrained network?): nothing to cluster")
     counts = range(2, tasks) if k is None else [k]
     cuts = cut_tree(tree(similarity), n_clusters=list(counts)).T
     if k is None:
         scores = [silhouette_score(distance, cut, metric="precomputed") for cut in cuts]
-        cuts = cuts[int(np.argmax(scores)) :]
+        cuts = cuts[int(np.argmax(np.round(scores, 12))) :]
     _, first, label = np.unique(cuts[0], return_index=True, return_inverse=True)
     return torch.from_numpy(first.argsort().argsort()[label])
 
@@ -150,7 +152,7 @@ def cooccurrence(labels: Any) -> Tensor:
         labels: (R, T), the clusters of each run; the numbers of one run mean nothing to another.
 
     Raises:
-        ValueError: not a matrix, or an empty one.
+        ValueError: not a matrix, an empty one, or one with NaN.
 
     Example:
         >>> cooccurrence([[0, 0, 1], [1, 0, 0]])
@@ -161,6 +163,8 @@ def cooccurrence(labels: Any) -> Tensor:
     labels = torch.as_tensor(np.asarray(labels))
     if labels.ndim != 2 or 0 in labels.shape:
         raise ValueError(f"labels have shape {tuple(labels.shape)}, not (runs, tasks)")
+    if labels.isnan().any():
+        raise ValueError("labels are NaN in places: each task of each run needs a cluster")
     return (labels[:, :, None] == labels[:, None, :]).double().mean(dim=0)
 
 
@@ -190,15 +194,14 @@ def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
     return clusters(cooccurrence(torch.stack(labels)), k)
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """To 12 digits of the largest, so that equal entries stay equal whatever the order of sums."""
-    return (values / (np.abs(values).max() or 1)).round(12)
-
-
 def _symmetric(matrix: Any, least: int) -> np.ndarray:
-    """As a symmetric, finite (T, T) array in float64."""
+    """As a symmetric, finite (T, T) array in float64.
+
+    Entries that are the same to 12 digits of the largest share one of their values: what should be
+    equal is equal, whatever the order of sums.
+    """
     if isinstance(matrix, Tensor):
-        matrix = matrix.detach().cpu()
+        matrix = matrix.detach().cpu().double()
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < least:
         raise ValueError(f"a matrix has shape {values.shape}, not (T, T) of {least} tasks or more")
@@ -207,16 +210,20 @@ def _symmetric(matrix: Any, least: int) -> np.ndarray:
             "a matrix has entries that are not finite; gates that are all the same, as in an "
             "untrained network, have no centred similarity"
         )
-    if not np.allclose(values, values.T, atol=1e-6):
+    largest = np.abs(values).max() or 1.0
+    values = values / largest
+    if not np.allclose(values, values.T, rtol=0, atol=1e-6):
         raise ValueError("a matrix is not symmetric")
-    return values
+    values = ((values + values.T) / 2).ravel()
+    _, first, group = np.unique(values.round(12), return_index=True, return_inverse=True)
+    return (values[first][group] * largest).reshape(len(matrix), -1)
 
 
 def _distance(similarity: Any, least: int) -> np.ndarray:
     values = _symmetric(similarity, least)
     if not np.allclose(values.diagonal(), 1, atol=1e-6) or values.max() > 1 + 1e-6:
         raise ValueError("a similarity matrix has 1 on its diagonal, and nothing above it")
-    distance = np.clip(1 - (values + values.T) / 2, 0, None)
+    distance = np.clip(1 - values, 0, None)
     np.fill_diagonal(distance, 0)
     return distance
 

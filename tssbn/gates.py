@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tssbn.gradients import cosines
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm
 from tssbn.tasks import find_tasks
 
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 
+ROUNDING = 1e-12  # what differs by so little, relative to the largest, differs by rounding
+
+
 @dataclass(frozen=True)
 class Importance:
     """The importance matrix of a network.
@@ -43,11 +47,22 @@ class Importance:
         values: (T, F) in (0, 1), the layers' channels one after another; float64, on the CPU.
         tasks: The T task names.
         layers: How many channels each layer has, by name, in the order of the columns.
+
+    Raises:
+        ValueError: If the values are not a row for each task, a column for each channel.
     """
 
     values: Tensor
     tasks: tuple[str, ...]
     layers: dict[str, int]
+
+    def __post_init__(self) -> None:
+        shape, expected = tuple(self.values.shape), (len(self.tasks), sum(self.layers.values()))
+        if shape != expected:
+            raise ValueError(
+                f"values have shape {shape}, expected {expected}: a row for each of the tasks "
+                f"{list(self.tasks)}, a column for each channel of the layers"
+            )
 
     def by_layer(self) -> dict[str, Tensor]:
         """The matrix cut into its layers, each (T, C)."""
@@ -90,7 +105,7 @@ def importance(model: nn.Module) -> Importance:
     tasks, layers = _gated(model)
     rows = {}
     for name, layer in layers.items():
-        gamma = layer.gamma.detach().double().cpu().reshape(len(tasks), -1)
+        gamma = layer.gamma.detach().cpu().double().reshape(len(tasks), -1)
         if gamma.isnan().any():
             bad = [tasks[t] for t in gamma.isnan().any(dim=1).nonzero().flatten().tolist()]
             raise ValueError(f"layer {name!r} has gates that are not numbers, for tasks {bad}")
@@ -158,8 +173,10 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
     Args:
         matrix: The importance matrix, (T, F) with F >= T.
         centred: Subtract each row's mean before projecting. Gates are all positive, so two rows
-            with nothing in common still look alike by their means; centred they do not. A row of
-            equal gates has no direction left, and its parts are NaN.
+            with nothing in common still look alike by their means; centred they do not.
+
+    Returns:
+        NaN for a row without a direction: one of zeros, or of equal gates if `centred`.
 
     Example:
         >>> import tssbn
@@ -169,15 +186,16 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
     rows = _matrix(matrix)
     total = rows.mean(dim=1)
     if centred:
-        rows = rows - rows.mean(dim=1, keepdim=True)
-    shared = torch.zeros_like(total)
-    independent = torch.zeros_like(total)
-    norms = _norms(rows)
-    for t, row in enumerate(rows):
-        others = torch.cat([rows[:t], rows[t + 1 :]]).T  # A, (F, T-1)
-        explained = others @ (torch.linalg.pinv(others) @ row)
-        shared[t] = explained.norm() / norms[t] * total[t]
-        independent[t] = (row - explained).norm() / norms[t] * total[t]
+        rows = deviations(rows, rows.mean(dim=1, keepdim=True))
+    shared = torch.full_like(total, torch.nan)
+    independent = torch.full_like(total, torch.nan)
+    for t in rows.any(dim=1).nonzero().flatten().tolist():
+        row = rows[t] / rows[t].abs().max()  # so that no square underflows
+        row = row / row.norm()
+        basis = _basis(torch.cat([rows[:t], rows[t + 1 :]]))
+        explained = (basis @ row) @ basis
+        shared[t] = explained.norm() * total[t]
+        independent[t] = (row - explained).norm() * total[t]
     return CapacitySplit(shared, independent)
 
 
@@ -211,12 +229,21 @@ def similarity(matrix: Any, centred: bool = False) -> Tensor:
         matrix: The importance matrix, (T, F).
         centred: Subtract each row's mean first, which makes it Pearson's correlation; NaN for a
             row of equal gates, which has no direction left.
+
+    Returns:
+        In [-1, 1], exactly 1 on the diagonal, however small the gates; NaN for a row of zeros.
+
+    Example:
+        >>> import tssbn
+        >>> tssbn.gates.similarity([[0.6, 0.8], [0.8, 0.6]])
+        tensor([[1.0000, 0.9600],
+                [0.9600, 1.0000]], dtype=torch.float64)
     """
     rows = _matrix(matrix)
     if centred:
-        rows = rows - rows.mean(dim=1, keepdim=True)
-    rows = rows / _norms(rows)[:, None]
-    return rows @ rows.T
+        rows = deviations(rows, rows.mean(dim=1, keepdim=True))
+    zero = (rows == 0).all(dim=1)
+    return cosines(rows).masked_fill(zero[:, None] | zero, torch.nan)
 
 
 def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
@@ -232,7 +259,7 @@ def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
             of the largest share; below 1/T no filter is left over.
 
     Raises:
-        ValueError: If `tau` is not between 0 and 1.
+        ValueError: If `tau` is not between 0 and 1, or an importance is negative.
 
     Example:
         >>> import tssbn
@@ -256,7 +283,7 @@ def most_specialised(matrix: Any, count: int) -> Tensor:
         count: How many filters for each task; of equal shares the first columns.
 
     Raises:
-        ValueError: If `count` is not from 1 to F.
+        ValueError: If `count` is not from 1 to F, or an importance is negative.
 
     Example:
         >>> import tssbn
@@ -283,16 +310,49 @@ def _gated(model: nn.Module) -> tuple[tuple[str, ...], dict[str, nn.Module]]:
     return (found[0].names if found else ("",)), layers
 
 
-def _norms(rows: Tensor) -> Tensor:
-    """The length of each row; NaN of one that is zero up to rounding and has no direction."""
-    norms = rows.norm(dim=1)
-    return norms.where(norms > 1e-12 * rows.shape[1], torch.nan)
+def deviations(rows: Tensor, level: Tensor) -> Tensor:
+    """Take a level, such as its mean, from each row; all 0 where no more than rounding is left.
+
+    Example:
+        >>> import torch, tssbn
+        >>> rows = torch.tensor([[0.1, 0.3], [0.7, 0.7]]).double()
+        >>> tssbn.gates.deviations(rows, rows.mean(dim=1, keepdim=True))
+        tensor([[-0.1000,  0.1000],
+                [ 0.0000,  0.0000]], dtype=torch.float64)
+    """
+    apart, size = rows - level, rows.abs().amax(dim=1, keepdim=True)
+    return apart.masked_fill(apart.abs().amax(dim=1, keepdim=True) <= ROUNDING * size, 0.0)
+
+
+def _basis(rows: Tensor) -> Tensor:
+    """Orthonormal rows that span the same; rows that are combinations up to rounding add none.
+
+    By Gram and Schmidt, of each row's difference from the nearest row before it, or from zero.
+    Of two rows that hardly differ a projection leaves rounding errors; their difference is exact.
+    """
+    basis, noise = rows[:0], 32 * torch.finfo(rows.dtype).eps * rows.shape[1] ** 0.5
+    for s, row in enumerate(rows):
+        apart = row - torch.cat([torch.zeros_like(row)[None], rows[:s]])
+        apart = apart[apart.abs().amax(dim=1).argmin()]
+        size = apart.abs().max()
+        left = apart / size  # so that no square underflows
+        for _ in range(2):  # what rounding leaves of the others after once is gone after twice
+            left = left - (basis @ left) @ basis
+        if size * left.norm() > noise * row.abs().max():  # False for NaN, of rows that are equal
+            basis = torch.cat([basis, (left / left.norm())[None]])
+    return basis
 
 
 def _shares(matrix: Any) -> Tensor:
     """What each task holds of each filter's importance, (T, F); 0 of one that is shut for all."""
     rows = _matrix(matrix)
-    return (rows / rows.sum(dim=0)).nan_to_num(0.0)
+    total = rows.sum(dim=0)
+    if (rows < 0).any() or not total.isfinite().all():
+        raise ValueError(
+            f"importances are gates, 0 or more, and of a finite sum; got values from "
+            f"{rows.min():g} to {rows.max():g}"
+        )
+    return (rows / total).nan_to_num(0.0)
 
 
 def _matrix(matrix: Any) -> Tensor:
