@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import tssbn
 from tssbn.training.cost import delta_m, macs, parameters
 
 UP = {"seg": True, "parts": True, "saliency": True, "f1": True}  # all others: lower is better
@@ -222,3 +223,70 @@ def test_macs_of_the_encoder_of_table_2():
         assert round(macs(net, torch.empty(1, 3, 288, 384)) / 1e9, 2) == 42.05
         assert round(macs(net, torch.empty(2, 3, 128, 256)) / 1e9, 2) == 12.46
     assert parameters(net) == 23_508_032
+
+
+# --- tasks ----------------------------------------------------------------------------------------
+
+STEM, TRUNK, HEAD = 8 * 8 * 3 * 8 * 9, 8 * 8 * 8 * 8 * 9, 8 * 8 * 8
+SIZES = [None, 1, 2, 3, 4, 7]
+
+
+def four_tasks(size, stem):
+    conv = {"kernel_size": 3, "padding": 1, "bias": False}
+    trunk = nn.Sequential(
+        *(nn.Conv2d(3, 8, **conv), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 8, **conv), nn.BatchNorm2d(8)),
+    )
+    heads = {task: nn.Conv2d(8, 1, 1) for task in "abcd"}
+    return tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads, size, stem)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_macs_do_not_depend_on_how_tasks_are_grouped(size):
+    """The first convolution counts for each task, and once where it is the tasks' stem."""
+    for stem, stems in ("", 4), ("1", 1), ("3", 1):
+        net = four_tasks(size, stem)
+        for example in torch.rand(1, 3, 8, 8), torch.empty(2, 3, 8, 8, device="meta"):
+            assert macs(net.to(example.device), example) == stems * STEM + 4 * (TRUNK + HEAD)
+        assert net.tasks_per_pass == size
+
+
+def test_macs_of_a_part_of_another_module():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), four_tasks(1, "3"))
+    assert macs(net, torch.rand(1, 3, 8, 8)) == 8 * 8 * 9 + STEM + 4 * (TRUNK + HEAD)
+    with pytest.raises(RuntimeError):
+        macs(net, torch.rand(1, 5, 8, 8))
+    assert net[1].tasks_per_pass == 1
+
+
+class Positions(nn.Module):
+    """Attention over positions, whose rows are no images."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.attend = nn.LayerNorm(4), nn.MultiheadAttention(4, 2, batch_first=False)
+
+    def forward(self, x):
+        x = self.norm(x).transpose(0, 1)
+        return self.attend(x, x, x)[0].transpose(0, 1)
+
+
+def test_a_trunk_that_cannot_be_stacked_is_counted_as_it_runs():
+    heads = {task: nn.Identity() for task in "ab"}
+    net = tssbn.MultiTask(tssbn.task_specific(Positions(), heads), heads, tasks_per_pass=1)
+    assert macs(net, torch.rand(1, 5, 4)) == 2 * (4 * 5 * 4 * 4 + 2 * 5 * 5 * 4)
+
+
+def test_scaled_features_are_no_macs():
+    class Scale(nn.Module):
+        def __init__(self, scales_features):
+            super().__init__()
+            self.scales_features = scales_features
+
+        def forward(self, x):
+            return torch.einsum("cd,bdhw->bchw", torch.eye(3), x)
+
+    for scales, counted in (True, 0), (False, 2 * 5 * 5 * 3 * 3):
+        net = nn.Sequential(Scale(scales), nn.Conv2d(3, 3, 3, padding=1), Scale(scales))
+        for _ in range(2):  # no trace is left
+            assert macs(net, torch.rand(2, 3, 5, 5)) == 5 * 5 * 3 * 3 * 9 + counted

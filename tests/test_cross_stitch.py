@@ -157,15 +157,13 @@ def test_a_loss_of_one_task_reaches_units_and_all_trunks_but_their_last_stages(n
     assert all(p.grad is None for p in net.networks["a"][1].parameters())
 
 
-FULL = {  # network, tasks, image, parameters, #P, MACs of the units
+FULL = {  # network, tasks, image, parameters, #P
     "segnet": (
         Network(SegNet, SegNetHead, None),
         OUTPUTS,
         (288, 384),
         74_941_804,
         "1.00",
-        # 64, 128, 256 and 512 channels, each twice: halved in the encoder, full in the decoder
-        3 * (2 * (64 * 144 * 192 + 128 * 72 * 96 + 256 * 36 * 48 + 512 * 18 * 24) + 512 * 9 * 12),
     ),
     "cityscapes": (
         Network(dilated_resnet, DeepLabHead, None),
@@ -173,7 +171,6 @@ FULL = {  # network, tasks, image, parameters, #P, MACs of the units
         (256, 512),
         118_908_126 + 3 * 9,
         "1.00",
-        9 * (256 * 64 * 128 + 512 * 32 * 64 + 1024 * 32 * 64),
     ),
     "celeba": (
         Network(CelebANet, partial(nn.Linear, 512), None),
@@ -181,22 +178,20 @@ FULL = {  # network, tasks, image, parameters, #P, MACs of the units
         (64, 64),
         207_086_120 + 40 * 40 * (64 + 128 + 256 + 512),
         "1.01",
-        40 * 40 * (64 * 32**2 + 128 * 16**2 + 256 * 8**2 + 512),
     ),
 }
 
 
 @pytest.mark.parametrize("name", FULL)
 def test_cost_of_the_published_networks(name):
-    """#P as in table 1; the MACs of STL and those of the units, less than 1 %."""
-    network, outputs, size, count, ratio, mixing = FULL[name]
+    """#P as in table 1; the MACs of STL, since the units scale features."""
+    network, outputs, size, count, ratio = FULL[name]
     with torch.device("meta"):
         single, net = STL(network, outputs), CROSS(network, outputs)
         work = [macs(each, torch.empty(1, 3, *size)) for each in (single, net)]
     assert parameters(net) == count
     assert f"{count / parameters(single):.2f}" == ratio
-    assert work[1] - work[0] == mixing
-    assert mixing < 0.01 * work[0]
+    assert work[1] == work[0]
 
 
 @every_network

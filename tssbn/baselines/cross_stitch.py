@@ -72,6 +72,7 @@ class CrossStitch(nn.Module):
         self.networks = nn.ModuleDict(networks)
         self.stages = stages
         self.units = nn.ParameterList(units)
+        self.mix = _Mix()
         self.last = tuple(last)
 
     tasks_per_pass = None  # all run together
@@ -104,11 +105,20 @@ class CrossStitch(nn.Module):
         runs = [self.stages(trunk, x) for trunk, _ in self.networks.values()]
         features = [next(run) for run in runs]
         for unit in self.units:
-            mixed = torch.einsum("tsc,sbc...->tbc...", unit, torch.stack(features))
+            mixed = self.mix(unit, torch.stack(features))
             mixed = mixed.expand(len(runs), *mixed.shape[1:])
             features = [run.send(each) for run, each in zip(runs, mixed, strict=True)]
         given = dict(zip(self.tasks, features, strict=True))
         return {task: self.networks[task][1](given[task]) for task in names}
+
+
+class _Mix(nn.Module):
+    """Sum the features of tasks, scaled by a unit: (S, B, C, ...) -> (T, B, C, ...)."""
+
+    scales_features = True  # a matrix product in this form alone: no MACs
+
+    def forward(self, unit: Tensor, features: Tensor) -> Tensor:
+        return torch.einsum("tsc,sbc...->tbc...", unit, features)
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tssbn.multitask import MultiTask
+
 __all__ = ["delta_m", "macs", "parameters"]
 
 
@@ -76,10 +78,16 @@ def parameters(net: nn.Module, frozen: bool = False) -> int:
 def macs(net: nn.Module, example: Tensor) -> int:
     """Multiply-accumulates for one image, #F: of all tasks, decoders included.
 
-    Convolutions, linear layers and the products of attention count; norms, activations,
-    interpolation and additions of biases do not. One multiplication with its addition is one MAC,
-    half of what :mod:`torch.utils.flop_counter` counts. In these terms the tables of
-    arXiv 2512.20420 are reproduced.
+    Convolutions, linear layers and the products of attention count; norms, activations, scaled
+    and mixed features (modules with a true attribute ``scales_features``), interpolation and
+    additions of biases do not. One multiplication with its addition is one MAC, half of what
+    :mod:`torch.utils.flop_counter` counts. In these terms the tables of arXiv 2512.20420 are
+    reproduced.
+
+    In a :class:`~tssbn.MultiTask` with task-specific layers the trunk counts for each task. What
+    comes before its ``stem`` counts once; without a stem all of the trunk is repeated. So the count
+    is that of all tasks in one pass, whatever ``tasks_per_pass`` is. (Each further pass computes
+    the stem anew.)
 
     Nothing is computed if both network and example are on the meta device. The network runs once,
     in eval mode, and is left as it was.
@@ -105,8 +113,26 @@ def macs(net: nn.Module, example: Tensor) -> int:
         raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
     modes = {module: module.training for module in net.modules()}
     counter = FlopCounterMode(display=False)
+    left_out: list[int] = []  # minus what was counted before modules that do not count, plus after
+
+    def enter(*_: object) -> None:
+        left_out.append(-counter.get_total_flops())
+
+    def leave(*_: object) -> None:
+        left_out.append(counter.get_total_flops())
+
+    hooks = [
+        hook
+        for module in modes
+        if getattr(module, "scales_features", False)
+        for hook in (module.register_forward_pre_hook(enter), module.register_forward_hook(leave))
+    ]
+    with_stem = [module for module in modes if isinstance(module, MultiTask) and module.stem]
+    sizes = [module.tasks_per_pass for module in with_stem]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
+        for module in with_stem:
+            module.tasks_per_pass = None
         # Fused kernels of attention and recurrence count as nothing; their plain forms are counted.
         torch.backends.mha.set_fastpath_enabled(False)
         with warnings.catch_warnings():
@@ -116,6 +142,10 @@ def macs(net: nn.Module, example: Tensor) -> int:
                 net.eval()(example)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+        for module, size in zip(with_stem, sizes, strict=True):
+            module.tasks_per_pass = size
         for module, mode in modes.items():
             module.training = mode
-    return counter.get_total_flops() // 2 // len(example)
+        for hook in hooks:
+            hook.remove()
+    return (counter.get_total_flops() - sum(left_out)) // 2 // len(example)
