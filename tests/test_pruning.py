@@ -78,6 +78,49 @@ def test_penalty_leaves_open_and_closed_gates_alone_also_in_float32():
     assert value.item() == pytest.approx(1.0) and layer.gamma.grad.abs().max() < 1e-7
 
 
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+@pytest.mark.parametrize(("gamma", "limit"), [(-torch.inf, 0.0), (torch.inf, 1.0)])
+def test_an_infinite_gate_has_the_limit_and_no_slope(gamma, limit, shift):
+    layer, alone = gated([gamma, 0.5]), gated([0.5])
+    values = [pruning.receding(net, shift) for net in (layer, alone)]
+    sum(values).backward()
+    assert values[0].item() == pytest.approx(limit + values[1].item(), rel=1e-15)
+    assert layer.gamma.grad.tolist() == [0, alone.gamma.grad.item()]
+
+
+@pytest.mark.parametrize("gamma", [30.0, 40.0, 800.0, 1e30])
+def test_far_gates_are_on_the_way_to_the_limit(gamma):
+    assert pruning.receding(gated([gamma])).item() == pytest.approx(1.0)
+    assert 0 <= pruning.receding(gated([-gamma])).item() < 1e-11
+    assert slope(gamma, 0.0) == pytest.approx(0, abs=1e-11) == slope(-gamma, 0.0)
+
+
+def test_a_penalty_that_is_no_number_is_seen():
+    assert pruning.receding(gated([torch.nan, 0.0])).isnan()
+    for shift in torch.nan, torch.inf:
+        with pytest.raises(ValueError, match=f"shift={shift} must be finite"):
+            pruning.receding(gated([0.0]), shift)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_penalties_in_half_precision_are_those_of_the_same_values(dtype):
+    """70,000 open gates, or scales, add up to more than float16 can hold."""
+    values = torch.randn(70_000, generator=torch.Generator().manual_seed(0)).to(dtype) + 6
+    for penalty, host, name in (
+        (pruning.receding, tssbn.SigmoidBatchNorm1d, "gamma"),
+        (pruning.l1, nn.BatchNorm1d, "weight"),
+    ):
+        half, full = (host(70_000, dtype=of) for of in (dtype, torch.float32))
+        for layer in half, full:
+            getattr(layer, name).data.copy_(values)
+        found, expected = penalty(half), penalty(full)
+        assert found == expected and expected > torch.finfo(torch.float16).max
+        found.backward()
+        expected.backward()
+        slopes = [getattr(layer, name).grad.float() for layer in (half, full)]
+        torch.testing.assert_close(*slopes, rtol=1e-2, atol=1e-6)
+
+
 def test_l1_is_the_sum_over_ordinary_layers():
     layer = nn.BatchNorm2d(3)
     layer.weight.data = torch.tensor([1.0, -2.0, 0.5])
@@ -155,6 +198,32 @@ def test_the_threshold_is_the_quantile_strictly(spec, fraction):
 @given(networks, scopes)
 def test_dropping_nothing_keeps_all(spec, scope):
     assert all(mask.all() for mask in pruning.keep(network(*spec), 0, scope).values())
+
+
+@law
+@given(networks, fractions, scopes, st.sampled_from([torch.float16, torch.bfloat16]))
+def test_half_precision_keeps_what_its_values_would_in_single(spec, fraction, scope, dtype):
+    net = network(*spec).to(dtype)
+    found = pruning.keep(net, fraction, scope)
+    expected = pruning.keep(copy.deepcopy(net).float(), fraction, scope)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    for layer, mask in zip(pruning.silence(net, found), found.values(), strict=True):
+        scale = layer.gamma.sigmoid() if spec[1] else layer.weight
+        assert scale.dtype == dtype and (scale[~mask] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "scale"), [(True, torch.nan), (False, torch.nan), (False, -torch.inf)]
+)
+def test_scales_of_a_diverged_run_are_not_ranked(sigmoid, scale):
+    net = network([[1.0, 2.0], [0.5, scale, 3.0]], sigmoid)
+    with pytest.raises(ValueError, match=r"layers \['1'\] have scales that are NaN or infinite"):
+        pruning.keep(net, 0.5)
+
+
+def test_gates_at_infinity_are_shut_and_open():
+    net = network([[-torch.inf, torch.inf, 0.0, 1.0]], sigmoid=True)
+    assert pruning.keep(net, 0.5, minimum=1)["0"].tolist() == [False, True, False, True]
 
 
 def test_global_pools_and_local_does_not():
@@ -374,6 +443,26 @@ def test_an_activation_that_moves_zero_is_refused():
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Sigmoid(), nn.Linear(8, 2)).eval()
     with pytest.raises(ValueError, match=r"off by .* does not map 0 to 0"):
         pruning.remove(net, pruning.keep(net, 0.5), torch.rand(3, 4))
+
+
+def test_the_check_of_the_small_network_does_not_overflow():
+    """A norm beyond 65,504 is infinite in float16, and no difference is more than 1 % of that."""
+    pytest.importorskip("torch_pruning")
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Sigmoid(), nn.Linear(8, 400)).eval()
+    nn.init.constant_(net[3].weight, 2000.0)
+    x = torch.rand(100, 4, dtype=torch.float16)
+    masks = {"1": torch.tensor([True] * 4 + [False] * 4)}
+    with pytest.raises(ValueError, match="a removed channel still matters"):
+        pruning.remove(net.half(), masks, x)
+
+
+def test_the_cost_of_attention_is_that_of_its_plain_form():
+    """Fused, as a transformer runs where nothing is trained, it would count as nothing."""
+    net = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
+    macs = 10 * 4 * 64 * 64 + 2 * 10 * 10 * 64 + 2 * 10 * 64 * 128
+    parameters = sum(p.numel() for p in net.parameters())
+    assert pruning.cost(net, torch.rand(3, 10, 64)) == (parameters, 3 * macs)
+    assert net.training
 
 
 def test_missing_torch_pruning_is_named_with_the_extra(monkeypatch):

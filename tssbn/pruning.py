@@ -7,6 +7,7 @@ the others off, and `remove` cuts them out of the network.
 """
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,7 +24,7 @@ from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
 
 __all__ = ["cost", "keep", "l1", "receding", "remove", "silence", "tie"]
 
-CLOSED = -1000.0  # σ(CLOSED) is 0 in every dtype, yet the penalty stays finite, as with -inf not
+CLOSED = -1000.0  # σ(CLOSED) is 0 in every dtype; weight decay keeps it a number, as -inf not
 
 
 def receding(model: nn.Module, shift: float = 0.0) -> Tensor:
@@ -31,17 +32,18 @@ def receding(model: nn.Module, shift: float = 0.0) -> Tensor:
 
     Added to the loss with a small weight. Its slope along γ is -p(1 - p)·ln p: open gates feel
     nothing, half-closed ones are pushed shut, 0.2603 at most, where γ = -1.177 - shift. A positive
-    shift spares all but the gates that are already small. (Official code of arXiv 2204.06404.)
+    shift spares all but the gates that are already small. (Official code of arXiv 2204.06404.) A
+    gate at -∞ costs 0 and one at +∞ costs 1, both without slope.
 
     Args:
         model: a network with sigmoid gates; those of task-specific layers count each.
         shift: b, added to every γ; the paper's code uses 3 for VGG-16 and 0 for ResNet-56.
 
     Returns:
-        A scalar.
+        A scalar, in float32 at least.
 
     Raises:
-        ValueError: the model has no sigmoid gates.
+        ValueError: the model has no sigmoid gates, or the shift is not finite.
 
     Example:
         >>> import tssbn
@@ -51,7 +53,10 @@ def receding(model: nn.Module, shift: float = 0.0) -> Tensor:
     layers = [m for m in model.modules() if isinstance(m, SigmoidNorm | TaskSigmoidNorm)]
     if not layers:
         raise ValueError(f"{type(model).__name__} has no sigmoid gates: see tssbn.sigmoid")
-    z = torch.cat([layer.gamma.flatten() for layer in layers]) + shift
+    if not math.isfinite(shift):
+        raise ValueError(f"shift={shift} must be finite")
+    z = torch.cat([_wide(layer.gamma).flatten() for layer in layers]) + shift
+    z = z.clamp(CLOSED, -CLOSED)  # at an infinite γ the formula is 0 · ∞
     return (z.sigmoid() * (1 - F.logsigmoid(z))).sum()
 
 
@@ -62,7 +67,7 @@ def l1(model: nn.Module) -> Tensor:
         model: a network with affine BatchNorm layers; sigmoid gates are left out.
 
     Returns:
-        A scalar.
+        A scalar, in float32 at least.
 
     Raises:
         ValueError: the model has no such layer.
@@ -71,7 +76,7 @@ def l1(model: nn.Module) -> Tensor:
         >>> l1(nn.BatchNorm2d(10)).item()
         10.0
     """
-    scales = [layer.weight for layer in _prunable(model).values() if not _gated(layer)]
+    scales = [_wide(layer.weight) for layer in _prunable(model).values() if not _gated(layer)]
     if not scales:
         raise ValueError(f"{type(model).__name__} has no affine BatchNorm layer")
     return torch.cat(scales).abs().sum()
@@ -101,7 +106,8 @@ def keep(
         For each layer its name and a boolean (C,) mask, True where the channel stays.
 
     Raises:
-        ValueError: bad argument, unknown layer, or a model without prunable layers.
+        ValueError: bad argument, unknown layer, a model without prunable layers, or a score that is
+            not finite (a diverged run).
 
     Example:
         >>> layer = nn.BatchNorm2d(5)
@@ -122,6 +128,8 @@ def keep(
         raise ValueError("no prunable layer: neither σBN nor affine BatchNorm, or layers is empty")
 
     scores = {name: _score(layer) for name, layer in found.items()}
+    if bad := [name for name, score in scores.items() if not score.isfinite().all()]:
+        raise ValueError(f"layers {bad} have scales that are NaN or infinite: nothing to rank")
     pooled = torch.cat(list(scores.values()))
     masks = {}
     for name, score in scores.items():
@@ -208,7 +216,8 @@ def remove(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn
     for part, original in zip(small.parameters(), model.parameters(), strict=True):
         part.requires_grad_(original.requires_grad)
     # In the mean over all values: rounding decides which of two equals a pooling takes.
-    difference, size = (_outputs(small, example) - expected).norm(), expected.norm()
+    got, expected = _wide(_outputs(small, example)), _wide(expected)
+    difference, size = (got - expected).norm(), expected.norm()
     if not difference <= 0.01 * size:
         raise ValueError(
             f"the smaller network is off by {difference / size:.2g} on the example, relative to "
@@ -390,7 +399,7 @@ def _surgery(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> 
 
 
 def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:
-    """Parameters of the model, and multiply-accumulates of its convolutions and linear layers.
+    """Parameters of the model, and multiply-accumulates as :func:`tssbn.training.cost.macs` counts.
 
     Args:
         example: an input batch; the second figure is for all of it.
@@ -399,11 +408,9 @@ def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:
         >>> cost(nn.Conv2d(3, 8, 3, bias=False), torch.rand(1, 3, 10, 10))  # 8*3*9 at 8x8 places
         (216, 13824)
     """
-    from torch.utils.flop_counter import FlopCounterMode
+    from tssbn.training.cost import macs, parameters
 
-    with FlopCounterMode(display=False) as counter:
-        _outputs(model, example)
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+    return parameters(model, frozen=True), macs(model, example) * len(example)
 
 
 def _gated(layer: nn.Module) -> bool:
@@ -428,7 +435,13 @@ def _named(found: Mapping[str, nn.Module], name: str) -> nn.Module:
 
 
 def _score(layer: nn.Module) -> Tensor:
-    return (layer.gamma.sigmoid() if _gated(layer) else layer.weight.abs()).detach()
+    scale = _wide(layer.gamma if _gated(layer) else layer.weight).detach()
+    return scale.sigmoid() if _gated(layer) else scale.abs()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least: half precision overflows in sums, and has no quantiles."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
