@@ -55,8 +55,8 @@ def _celeba(size: tuple[int, int]) -> nn.Module:
 NETWORKS = {
     "resnet18": Network(partial(_timm, "resnet18"), 8, (64, 64), "layer1"),
     "resnet50": Network(partial(_timm, "resnet50"), 4, (64, 64), "layer1"),
-    "segnet": Network(_segnet, 2, (96, 128)),
-    "deeplab": Network(_deeplab, 2, (96, 128)),
+    "segnet": Network(_segnet, 2, (96, 128), "encoder.0.1"),
+    "deeplab": Network(_deeplab, 2, (96, 128), "layer1"),
     "celeba": Network(_celeba, 8, (64, 64), "stages.1"),
     "vit_s": Network(partial(_timm, "vit_small_patch16_224", sized=True), 2, (64, 64), "blocks"),
     "swin_t": Network(

@@ -35,7 +35,7 @@ def benchmark(root: str | Path) -> Benchmark:
         name="cityscapes",
         title="Cityscapes",
         data=lambda split: Cityscapes(root, "train" if split == "train" else "val"),
-        network=Network(dilated_resnet, DeepLabHead, example(64, 64)),
+        network=Network(dilated_resnet, DeepLabHead, example(64, 64), stem="layer1"),
         tasks=lambda targets: tasks(targets, pooling="sample"),
         recipe=Recipe(
             epochs=200, batch=4, lr=0.1, optimiser="sgd", weight_decay=1e-4, schedule="cosine"

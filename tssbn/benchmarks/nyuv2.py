@@ -34,7 +34,7 @@ def benchmark(root: str | Path, augmented: bool = True) -> Benchmark:
         name="nyuv2",
         title="NYUv2",
         data=lambda split: NYUv2(root, "train" if split == "train" else "val"),
-        network=Network(SegNet, SegNetHead, example(96, 128)),
+        network=Network(SegNet, SegNetHead, example(96, 128), stem="encoder.0.1"),
         tasks=partial(tasks, pooling="batch", mask="sum"),
         recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10", least=1),
         augment=augment.nyuv2 if augmented else None,

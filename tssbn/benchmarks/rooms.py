@@ -26,7 +26,10 @@ def benchmark(
         title="rooms",
         data=lambda split: rooms(split, n if split == "train" else n // 4, recipe=recipe),
         network=Network(
-            partial(SegNet, filters), partial(SegNetHead, width=filters), example(height, width)
+            partial(SegNet, filters),
+            partial(SegNetHead, width=filters),
+            example(height, width),
+            stem="encoder.0.1",
         ),
         tasks=tasks,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),

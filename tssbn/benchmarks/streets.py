@@ -36,6 +36,7 @@ def benchmark(
             partial(dilated_resnet, blocks[depth], widths),
             partial(DeepLabHead, inputs=32 * filters, width=4 * filters),
             example(height, width),
+            stem="layer1",
         ),
         tasks=tasks,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
