@@ -46,7 +46,6 @@ def folder(tmp_path_factory):
         },
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return folder

@@ -57,7 +57,7 @@ def start():
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(timeout=60)
+            worker.join()
         return [worker.exitcode for worker in workers]
 
     return run

@@ -36,11 +36,11 @@ def describe(net: nn.Module) -> str:
         >>> trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
         >>> heads = {"seg": torch.nn.Conv2d(8, 13, 1), "depth": torch.nn.Conv2d(8, 1, 1)}
         >>> print(tssbn.describe(tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads)))
-        tasks            seg, depth; they part at the input
-        norm layers      1 converted, 0 left alone
-          paper          1 (gates half open, no scale or bias kept)
-        gates            8 for each task
-        parameters       224 shared, 8 in the trunk for each task, heads: seg 117, depth 9
+        tasks               seg, depth; they part at the input
+        norm layers         1 converted, 0 left alone
+          paper             1 (gates half open, no scale or bias kept)
+        gates               8 for each task
+        parameters          224 shared, 8 in the trunk for each task, heads: seg 117, depth 9
     """
     layers = [m for m in net.modules() if isinstance(m, (SigmoidNorm, TaskSpecificNorm))]
     alone = [name for name, m in net.named_modules() if is_norm(m) and m not in layers]
@@ -69,7 +69,7 @@ def describe(net: nn.Module) -> str:
     if of_heads:
         text += ", heads: " + ", ".join(f"{task} {count}" for task, count in of_heads.items())
     lines.append(("parameters", text))
-    return "\n".join(f"{name:17}{text}" for name, text in lines)
+    return "\n".join(f"{name:20}{text}" for name, text in lines)
 
 
 def _count(module: nn.Module, without: dict[int, int] | tuple) -> int:

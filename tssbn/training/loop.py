@@ -22,7 +22,7 @@ from tssbn.training.batches import Batches, deal, hold, mixed, shuffled
 from tssbn.training.describe import add_epoch, description, device_name, peak_memory
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.losses import Losses
-from tssbn.training.processes import average, first, launch, numerics
+from tssbn.training.processes import average, first, launch, numerics, room_for_graphs
 from tssbn.training.records import plain
 from tssbn.training.run import Run
 from tssbn.training.watch import Silent, Watch
@@ -134,6 +134,8 @@ def train(
             )
         held = data() if callable(data) else data or {}
         training = _Training(fabric, run, setup, note, held, angles)
+        if compile:
+            contexts.enter_context(room_for_graphs(training.net))
         return training.go(folder, deadline, watch or Silent())
 
 
@@ -330,6 +332,7 @@ class _Training:
 
     def _resume(self, folder: Path) -> None:
         state = checkpoint.load(folder, self._state())
+        state["run"].setdefault("stem", self.record["stem"])  # version 0.1 searched for it
         checkpoint.agree(state["run"], self._identity(), folder)
         with checkpoint.fitting(folder):
             self.net.load_state_dict(state["net"])
@@ -349,9 +352,9 @@ class _Training:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be resumed."""
         record = self.record
-        keys = ("benchmark", "method", "seed", "precision", "devices", "compile", "channels_last")
+        keys = ("benchmark", "method", "seed", "stem", "precision", "devices", "compile")
         return {
-            **{key: record[key] for key in keys},
+            **{key: record[key] for key in (*keys, "channels_last")},
             **record["settings"],
             **record["options"],
             **record["recipe"],

@@ -13,7 +13,9 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch import distributed as dist
 
-__all__ = ["PRECISIONS", "average", "first", "launch", "numerics"]
+from tssbn.contract import MultiTaskNetwork
+
+__all__ = ["PRECISIONS", "average", "first", "launch", "numerics", "room_for_graphs"]
 
 T = TypeVar("T")
 
@@ -82,6 +84,21 @@ class _Replicas(DDPStrategy):
 
     def setup_module(self, module: nn.Module) -> nn.Module:
         return module
+
+
+@contextmanager
+def room_for_graphs(net: MultiTaskNetwork) -> Iterator[None]:
+    """Let `torch.compile` make a graph for each pass of a network, however many there are.
+
+    Each group of tasks has one in training and one for another size of the last batch, and all
+    together have some in evaluation. Beyond its limit, eight by default, a network runs uncompiled.
+    """
+    from torch._dynamo import config  # only where something is compiled: it takes a second
+
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    needed = 2 * (1 + sum(1 for _ in net.passes()))
+    with config.patch({limit: max(needed, getattr(config, limit))}):
+        yield
 
 
 @contextmanager
