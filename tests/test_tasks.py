@@ -10,7 +10,9 @@ from torch import nn
 
 import tssbn
 import tssbn.export
-from tssbn.tasks import Pass, check_tasks, choose_tasks, find_tasks, split, stack
+from tssbn.names import check_tasks, choose_tasks
+from tssbn.stacking import split, stack
+from tssbn.tasks import Pass, find_tasks
 
 TASKS = ("seg", "depth", "normal")
 

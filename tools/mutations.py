@@ -33,38 +33,38 @@ STACKED = ("test_task_specific.py::test_stacked_equals_separate",)
 OPTIM = ("test_optim.py",)
 CONVERT = ("test_convert.py",)
 MUTATIONS = [
-    Mutation("σ dropped from σBN", "norm.py",
+    Mutation("σ dropped from σBN", "norm/sigmoid.py",
              "gate = torch.sigmoid(self.gamma)\n", "gate = self.gamma\n",
              ("test_norm.py::test_batch_norm_is_the_equation",)),
-    Mutation("σ dropped from TSσBN", "norm.py",
+    Mutation("σ dropped from TSσBN", "norm/task_sigmoid.py",
              "gates = self.rows(self.gamma).sigmoid()  # (t, C)\n        mean",
              "gates = self.rows(self.gamma)\n        mean", LAYERS),
-    Mutation("σ dropped from TSσLN", "norm.py",
+    Mutation("σ dropped from TSσLN", "norm/task_sigmoid.py",
              "gates = self.rows(self.gamma).sigmoid()  # (t, C)\n        of_tasks",
              "gates = self.rows(self.gamma)\n        of_tasks", LAYERS),
-    Mutation("σ dropped from TSσ over any host", "norm.py",
+    Mutation("σ dropped from TSσ over any host", "norm/task_sigmoid.py",
              "gates = gamma.sigmoid()\n", "gates = gamma\n",
              ("test_task_specific.py::test_one_task_is_the_ordinary_layer",)),
-    Mutation("statistics of the first tasks for all", "norm.py",
+    Mutation("statistics of the first tasks for all", "norm/task_sigmoid.py",
              "mean, var = self.rows(self.running_mean).flatten(), ",
              "mean, var = self.running_mean[: self.tasks.now.count].flatten(), ", STACKED),
-    Mutation("a bias added to σBN", "norm.py",
+    Mutation("a bias added to σBN", "norm/sigmoid.py",
              "return self._bias(self.beta, self.gamma)", "return torch.ones_like(self.gamma)",
              ("test_norm.py::test_batch_norm_is_the_equation",)),
-    Mutation("a bias added to TSσBN", "norm.py",
+    Mutation("a bias added to TSσBN", "norm/task_sigmoid.py",
              "gates.flatten(), None, training", "gates.flatten(), gates.flatten(), training",
              LAYERS),
-    Mutation("a new task's gates start from the mean", "norm.py",
+    Mutation("a new task's gates start from the mean", "norm/task_sigmoid.py",
              'torch.zeros_like(value[0]) if name == "gamma" else super().new_row(name, value)',
              "super().new_row(name, value)", ("test_multitask.py::test_add_task",)),
-    Mutation("rows task-major instead of image-major", "tasks.py",
+    Mutation("rows task-major instead of image-major", "stacking.py",
              "x.repeat_interleave(times, 0)", "x.repeat(times, *[1] * (x.ndim - 1))",
              ("test_tasks.py::test_rows_are_stacked_and_split_image_by_image",)),
     Mutation("tasks and parts of an image swapped", "tasks.py",
              "x.unflatten(0, (images, now.count, parts)).transpose(1, 2).flatten(0, 1)",
              "x.unflatten(0, (images, parts, now.count)).flatten(0, 1)",
              ("test_task_specific.py::test_windows_of_an_image_keep_their_task",)),
-    Mutation("the head of another task", "tasks.py",
+    Mutation("the head of another task", "stacking.py",
              "each = x.unflatten(0, (images, times)).unbind(1)",
              "each = x.unflatten(0, (images, times)).unbind(1)[::-1]",
              ("test_multitask.py::test_one_call_is_a_pass_for_each_task",)),
@@ -85,9 +85,9 @@ MUTATIONS = [
     Mutation("preserve forgets the bias", "convert.py",
              '"beta": bias, "scale": 2', '"beta": None, "scale": 2', CONVERT),
     Mutation("the projection keeps the row itself", "gates.py",
-             "torch.cat([rows[:t], rows[t + 1 :]]).T", "rows.T", ("test_gates.py",)),
+             "_basis(torch.cat([rows[:t], rows[t + 1 :]]))", "_basis(rows)", ("test_gates.py",)),
     Mutation("specialised by importance, not by its share", "gates.py",
-             "return (rows / rows.sum(dim=0)).nan_to_num(0.0)", "return rows", ("test_gates.py",)),
+             "return (rows / total).nan_to_num(0.0)", "return rows", ("test_gates.py",)),
 ]  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def main() -> int:
     if strangers := unmatched():
         sys.exit(f"the code of these mutations is not there exactly once: {strangers}")
     tests = tuple(dict.fromkeys(test for mutation in MUTATIONS for test in mutation.tests))
-    whole = Mutation("nothing", "norm.py", "σ", "σ", tests)
+    whole = Mutation("nothing", "norm/sigmoid.py", "σ", "σ", tests)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         unbroken, *results = pool.map(noticed, [whole, *MUTATIONS])
     if unbroken:

@@ -7,7 +7,7 @@ the gates with `tssbn.gates`.
 
 from tssbn import gates, gradients, pruning
 from tssbn.contract import MultiTaskNetwork
-from tssbn.convert import is_norm, open_zero_initialised, sigmoid, task_specific
+from tssbn.convert import open_zero_initialised, sigmoid, task_specific
 from tssbn.describe import describe
 from tssbn.multitask import MultiTask
 from tssbn.norm import (
@@ -26,6 +26,7 @@ from tssbn.norm import (
     TaskSigmoidLayerNorm,
 )
 from tssbn.optim import param_groups
+from tssbn.recognise import is_norm
 from tssbn.recomputation import recompute
 from tssbn.stem import find_stem
 from tssbn.tasks import Tasks, TaskSpecific, select

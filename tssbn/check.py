@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_map
 
 from tssbn.copies import copied
 from tssbn.norm import TaskSigmoidBatchNorm
-from tssbn.tasks import TaskSpecific, count_images, find_tasks, tensors
+from tssbn.stacking import count_images, tensors
+from tssbn.tasks import TaskSpecific, find_tasks
 
 if TYPE_CHECKING:
     from tssbn.multitask import MultiTask

@@ -7,23 +7,18 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from tssbn.mixin import mix_in
 from tssbn.multitask import MultiTask
-from tssbn.norm import (
-    TORCH_NORMS,
-    SigmoidNorm,
-    TaskAffineNorm,
-    TaskSigmoidNorm,
-    TaskSpecificNorm,
-    give_rows,
-)
-from tssbn.tasks import Tasks, check_tasks, keep_names
+from tssbn.names import check_tasks
+from tssbn.norm import SigmoidNorm, TaskAffineNorm, TaskSigmoidNorm, TaskSpecificNorm
+from tssbn.norm.task_specific import give_rows
+from tssbn.recognise import check_scale, is_norm, is_per_channel, looks_like_norm
+from tssbn.saved_names import keep_names
+from tssbn.tasks import Tasks
 
-__all__ = ["is_norm", "open_zero_initialised", "sigmoid", "task_specific"]
+__all__ = ["open_zero_initialised", "sigmoid", "task_specific"]
 
 AFFINE = ("auto", "paper", "preserve", "logit")
 NORMS = {"sigmoid": TaskSigmoidNorm, "plain": TaskAffineNorm}
@@ -31,33 +26,7 @@ WIDEST = 0.99  # the largest gate that `logit` starts from: σ never reaches 1
 
 Norm = str | type[TaskSpecificNorm] | Callable[[nn.Module], type[TaskSpecificNorm] | None]
 
-# They have "Norm" in the name and a 1-d weight that scales a residual, not a normalised input.
-_NOT_NORMS = {"GlobalResponseNorm"}
-_PER_CHANNEL = {_BatchNorm.__module__, "timm.layers.norm_act"}
-_MIX = (nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftmax)
 _OURS = ("gamma", "beta", "scale", "tasks", "per_channel", "started_from")
-
-
-def is_norm(module: nn.Module) -> bool:
-    """Whether `module` is a normalisation layer that can be gated.
-
-    That is any norm layer of `torch.nn` or a subclass of one, and any other module with "Norm" in
-    the name of its class and a 1-d ``weight`` of its own (timm's RmsNorm, torchvision's
-    FrozenBatchNorm2d, a language model's LlamaRMSNorm, yours). GlobalResponseNorm is not: its
-    weight scales a residual.
-
-    Example:
-        >>> import torch, tssbn
-        >>> [tssbn.is_norm(m) for m in (torch.nn.LayerNorm(4), torch.nn.Linear(4, 4))]
-        [True, False]
-    """
-    name = type(module).__name__
-    if name in _NOT_NORMS:
-        return False
-    if isinstance(module, TORCH_NORMS):
-        return True
-    weight = getattr(module, "weight", None)
-    return "Norm" in name and isinstance(weight, Tensor) and weight.ndim == 1
 
 
 def sigmoid(
@@ -166,7 +135,7 @@ def task_specific(
             tasks.batch_second = name
     for name, kind in kinds.items():
         layer, (how, start) = layers[name], starts[name]
-        layer.per_channel = _is_per_channel(layer)
+        layer.per_channel = is_per_channel(layer)
         mix_in(layer, kind)
         give_rows(layer, tasks, **start)
         layer.started_from = how
@@ -214,7 +183,7 @@ def _warn_of_others(model: nn.Module) -> None:
     left = [
         f"{name!r}, a {type(module).__name__}"
         for name, module in model.named_modules()
-        if not isinstance(module, TaskSpecificNorm) and _looks_like_norm(module)
+        if not isinstance(module, TaskSpecificNorm) and looks_like_norm(module)
     ]
     if left:
         warnings.warn(
@@ -223,13 +192,6 @@ def _warn_of_others(model: nn.Module) -> None:
             'layers, or has "Norm" in its name and a 1-d weight',
             stacklevel=3,
         )
-
-
-def _looks_like_norm(module: nn.Module) -> bool:
-    if type(module).__name__ in _NOT_NORMS or is_norm(module):
-        return False
-    own = [v for v in (*module._parameters.values(), *module._buffers.values()) if v is not None]
-    return bool(own) and ("Norm" in type(module).__name__ or "running_mean" in module._buffers)
 
 
 def _check_option(argument: str, value: str, known: tuple[str, ...]) -> None:
@@ -270,7 +232,7 @@ def _norm_layers(
                 f"layer {name!r}, a {type(layer).__name__}, has attributes {taken} of its own that "
                 "conversion would replace; use where= to leave it out"
             )
-        _check_scales(name, layer)
+        check_scale(name, layer)
     owners: dict[int, str] = {}
     for name, layer in found.items():
         parameters = layer._parameters.values()
@@ -342,44 +304,5 @@ def _is_fresh(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> bool:
     return bool((weight == 0).all()) or (bool((weight == 1).all()) and not tracked)
 
 
-def _check_scales(name: str, layer: nn.Module) -> None:
-    """Refuse a layer whose weight is no plain scale, as in x̂·(1 + w): its gate would not close."""
-    if isinstance(layer, TORCH_NORMS) or layer.weight.is_meta:
-        return
-    off = {
-        key: torch.zeros_like(v)
-        for key in ("weight", "bias")
-        if isinstance(v := getattr(layer, key, None), Tensor)
-    }
-    channels, like = layer.weight.shape[0], layer.weight
-    for shape in (2, channels), (2, channels, 3, 3), (2, 3, 3, channels):
-        x = torch.linspace(-1, 2, torch.Size(shape).numel()).reshape(shape).to(like)
-        try:
-            with torch.no_grad():
-                one, other = (functional_call(layer, off, (v,)) for v in (x, x.flip(0).square()))
-        except (RuntimeError, ValueError, AssertionError, IndexError):
-            continue  # not the shape of this layer's inputs
-        if torch.equal(one, other):
-            return
-    raise ValueError(
-        f"layer {name!r}, a {type(layer).__name__}, does not switch off at weight 0, so a gate "
-        "cannot stand in for its weight; use where= to leave it out"
-    )
-
-
 def _copied(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.clone()
-
-
-def _is_per_channel(layer: nn.Module) -> bool:
-    """Whether the layer treats each channel of dimension 1 by itself, however many there are.
-
-    True of PyTorch's BatchNorm and of timm's, which goes on with an activation; any other subclass
-    may mix channels afterwards.
-    """
-    known = type(layer).forward.__module__ in _PER_CHANNEL
-    mixes = any(
-        isinstance(child, _MIX) or next(child.parameters(), None) is not None
-        for child in layer.children()
-    )
-    return isinstance(layer, _BatchNorm) and known and not mixes

@@ -6,8 +6,8 @@ from collections import Counter
 
 from torch import nn
 
-from tssbn.convert import is_norm
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+from tssbn.recognise import is_norm
 from tssbn.tasks import TaskSpecific, find_tasks
 
 __all__ = ["describe"]

@@ -11,20 +11,12 @@ import torch
 from torch import nn
 
 from tssbn.check import difference
+from tssbn.names import check_tasks, choose_tasks
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+from tssbn.saved_names import keep_names
+from tssbn.stacking import count_images, split, stack, tensors
 from tssbn.stem import Parting, find_stem
-from tssbn.tasks import (
-    Tasks,
-    TaskSpecific,
-    check_tasks,
-    choose_tasks,
-    count_images,
-    find_tasks,
-    keep_names,
-    split,
-    stack,
-    tensors,
-)
+from tssbn.tasks import Tasks, TaskSpecific, find_tasks
 
 __all__ = ["MultiTask"]
 

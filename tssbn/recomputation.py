@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tssbn.mixin import mix_in
-from tssbn.norm import shares_statistics
+from tssbn.norm.task_specific import shares_statistics
 from tssbn.tasks import Tasks, TaskSpecific, find_tasks
 
 __all__ = ["recompute"]

@@ -11,48 +11,18 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_map
 
-__all__ = ["TaskSpecific", "Tasks", "select"]
+from tssbn.names import check_tasks, choose_tasks
+from tssbn.stacking import count_images, stack, tensors
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
-
-
-def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
-    """Return the task names as a tuple, or say what is wrong with them."""
-    if isinstance(tasks, str):
-        raise ValueError(f"tasks={tasks!r} is one string: pass a sequence of names, ({tasks!r},)")
-    if isinstance(tasks, (set, frozenset)):
-        raise ValueError(
-            f"tasks={tasks!r} is a set, whose order may differ between processes: pass a tuple"
-        )
-    names = tuple(tasks)
-    if not names:
-        raise ValueError("tasks is empty: name at least one task")
-    for name in names:
-        if not isinstance(name, str) or not name or "." in name or "\n" in name:
-            raise ValueError(f"task name {name!r} is not a non-empty string without '.' or newline")
-        if hasattr(nn.ModuleDict(), name):
-            raise ValueError(f"task name {name!r} is a word of torch.nn.ModuleDict; choose another")
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"tasks names {twice} more than once")
-    return names
-
-
-def choose_tasks(tasks: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the named tasks in the order in which the network knows them."""
-    names = check_tasks(sorted(tasks, key=str) if isinstance(tasks, Set) else tasks)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"unknown tasks {unknown}: this network has {list(known)}")
-    return tuple(name for name in known if name in names)
+__all__ = ["TaskSpecific", "Tasks", "find_tasks", "select"]
 
 
 class _Local(threading.local):
@@ -308,64 +278,6 @@ class TaskSpecific(nn.Module):
         return images, rows // stacked
 
 
-def tensors(tree: Any) -> list[Tensor]:
-    """The tensors in a tree of tuples, lists and dicts."""
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def count_images(tree: Any) -> int:
-    """The rows of a batch; an error unless every tensor but scalars has as many."""
-    for leaf in tree_leaves(tree):
-        if not isinstance(leaf, (Tensor, *PLAIN)):
-            raise ValueError(
-                f"a {type(leaf).__name__} in the input cannot be stacked: pass a tensor, or a "
-                "tuple, list or dict of them, or run one task a pass (tasks_per_pass=1)"
-            )
-    lengths = [len(leaf) for leaf in tensors(tree) if leaf.ndim]
-    if not lengths:
-        raise ValueError("the network was called without a tensor to stack")
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"inputs of {' and '.join(map(str, dict.fromkeys(lengths)))} rows cannot be stacked: "
-            "every tensor needs one row an image (or run one task a pass, tasks_per_pass=1)"
-        )
-    return lengths[0]
-
-
-def stack(tree: Any, times: int) -> Any:
-    """(B, ...) -> (B·t, ...): every image once for each of so many tasks, in all tensors."""
-
-    def repeated(x: Any) -> Any:
-        return x.repeat_interleave(times, 0) if isinstance(x, Tensor) and x.ndim else x
-
-    return tree_map(repeated, tree)
-
-
-def split(tree: Any, images: int, times: int) -> list[Any]:
-    """(B·t, ...) -> t times (B, ...): what a trunk made of the rows of each task."""
-    if not tensors(tree):
-        raise ValueError(
-            f"the trunk returned a {type(tree).__name__} in which no tensor is found: return a "
-            "tensor, or a tuple, list or dict of them, or run one task a pass (tasks_per_pass=1)"
-        )
-
-    def parts(x: Any) -> list[Any]:
-        if not isinstance(x, Tensor) or not x.ndim:
-            return [x] * times
-        if x.shape[0] != images * times:
-            raise RuntimeError(
-                f"the trunk returned a tensor of {x.shape[0]} rows, not images x tasks = "
-                f"{images} x {times}: its output must keep the batch in dimension 0"
-            )
-        # Copies, for a head may write in place; and not by indexing, whose backward pass would
-        # add up t gradients of the stacked size.
-        each = x.unflatten(0, (images, times)).unbind(1)
-        return [rows.clone(memory_format=torch.contiguous_format) for rows in each]
-
-    leaves, form = tree_flatten(tree)
-    return [tree_unflatten(row, form) for row in zip(*map(parts, leaves), strict=True)]
-
-
 def find_tasks(model: nn.Module) -> list[Tasks]:
     """The distinct `Tasks` of the task-specific modules of `model`, in the order met."""
     found = (part.tasks for part in model.modules() if isinstance(part, TaskSpecific))
@@ -408,59 +320,3 @@ def select(model: nn.Module, task: str) -> Iterator[None]:
         for tasks in found:
             passes.enter_context(tasks.running(task))
         yield
-
-
-# -- names in a state_dict ------------------------------------------------------------------------
-
-
-def keep_names(model: nn.Module) -> None:
-    """Let the task names travel in the state_dict of `model`: rows mean nothing without them.
-
-    They stand in a buffer, so that every key of the state_dict leads to an attribute.
-    """
-    layer = next(part for part in model.modules() if isinstance(part, TaskSpecific))
-    device = next((own.device for own in layer.parameters()), None)
-    names = _encode(layer.tasks.names).to(device)
-    holders = [part for part in model.modules() if "task_names" in part._buffers]
-    for part in holders:
-        part.task_names = names
-    if not holders:
-        model.register_buffer("task_names", names)
-        model.register_state_dict_post_hook(_save_names)
-        model.register_load_state_dict_pre_hook(_check_names)
-
-
-def forget_names(model: nn.Module) -> None:
-    """Take out, in place, what `keep_names` put in."""
-    for module in model.modules():
-        if module._buffers.pop("task_names", None) is not None:
-            for hooks in module._state_dict_hooks, module._load_state_dict_pre_hooks:
-                for key in [k for k, hook in hooks.items() if _is_ours(hook)]:
-                    del hooks[key]
-
-
-def _is_ours(hook: Any) -> bool:
-    return getattr(hook, "hook", hook) in (_save_names, _check_names)  # PyTorch wraps some
-
-
-def _encode(names: tuple[str, ...]) -> Tensor:
-    return torch.tensor(list("\n".join(names).encode()), dtype=torch.uint8, device="cpu")
-
-
-def _save_names(model: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
-    state[prefix + "task_names"] = _encode(find_tasks(model)[0].names)
-
-
-def _check_names(model: nn.Module, state: dict, prefix: str, *_: Any) -> None:
-    """Refuse the state of other tasks before anything is copied."""
-    (own,) = find_tasks(model)
-    saved = state.get(prefix + "task_names")
-    if saved is not None and not saved.is_meta:
-        values = saved.detach().float().round().to(torch.uint8)  # a cast or a mean of copies
-        names = tuple(bytes(values.tolist()).decode(errors="replace").split("\n"))
-        if names != own.names:
-            raise ValueError(
-                f"the state_dict is of tasks {list(names)}, this network has {list(own.names)} "
-                "(names and order must agree)"
-            )
-    state[prefix + "task_names"] = _encode(own.names).to(model.task_names.device)

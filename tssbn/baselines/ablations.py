@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tssbn.baselines import Method, Network, one_group, task_norm
 from tssbn.convert import task_specific
 from tssbn.multitask import MultiTask
-from tssbn.norm import TaskAffineNorm, TaskSigmoidNorm, TaskSpecificNorm, has_statistics
+from tssbn.norm import TaskAffineNorm, TaskSigmoidNorm, TaskSpecificNorm
+from tssbn.norm.converted import has_statistics
 
 __all__ = [
     "Clamp",

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tssbn.baselines import Method, Network, single
+from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet, pool, unpool
-from tssbn.tasks import check_tasks, choose_tasks
 
 __all__ = ["CrossStitch", "build"]
 

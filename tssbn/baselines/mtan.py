@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tssbn.baselines import Method, Network, heads
+from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks import celeba, segnet
-from tssbn.tasks import check_tasks, choose_tasks
 
 __all__ = ["MTAN", "build"]
 

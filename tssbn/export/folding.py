@@ -10,10 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from tssbn.convert import is_norm
 from tssbn.copies import copied
 from tssbn.export.wiring import Wiring
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+from tssbn.recognise import is_norm
 
 __all__ = ["fold"]
 

@@ -11,10 +11,11 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from tssbn.copies import copied
+from tssbn.names import choose_tasks
 from tssbn.norm import TaskSpecificNorm
 from tssbn.recomputation import Recomputed
+from tssbn.saved_names import forget_names
 from tssbn.stem import Parting
-from tssbn.tasks import choose_tasks, forget_names
 
 __all__ = ["bake", "effective", "merged", "strip"]
 

@@ -15,8 +15,10 @@ from tssbn.copies import copied
 from tssbn.export import folding
 from tssbn.export.plain import bake, merged, strip
 from tssbn.multitask import MultiTask
+from tssbn.names import choose_tasks
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
-from tssbn.tasks import TaskSpecific, choose_tasks, tensors
+from tssbn.stacking import tensors
+from tssbn.tasks import TaskSpecific
 
 __all__ = ["task"]
 

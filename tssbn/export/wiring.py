@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 
-from tssbn.convert import is_norm
+from tssbn.recognise import is_norm
 
 __all__ = ["Wiring"]
 

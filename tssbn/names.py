@@ -1,0 +1,40 @@
+"""Names of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+
+from torch import nn
+
+__all__ = ["check_tasks", "choose_tasks"]
+
+
+def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
+    """Return the task names as a tuple, or say what is wrong with them."""
+    if isinstance(tasks, str):
+        raise ValueError(f"tasks={tasks!r} is one string: pass a sequence of names, ({tasks!r},)")
+    if isinstance(tasks, (set, frozenset)):
+        raise ValueError(
+            f"tasks={tasks!r} is a set, whose order may differ between processes: pass a tuple"
+        )
+    names = tuple(tasks)
+    if not names:
+        raise ValueError("tasks is empty: name at least one task")
+    for name in names:
+        if not isinstance(name, str) or not name or "." in name or "\n" in name:
+            raise ValueError(f"task name {name!r} is not a non-empty string without '.' or newline")
+        if hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"task name {name!r} is a word of torch.nn.ModuleDict; choose another")
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"tasks names {twice} more than once")
+    return names
+
+
+def choose_tasks(tasks: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the named tasks in the order in which the network knows them."""
+    names = check_tasks(sorted(tasks, key=str) if isinstance(tasks, Set) else tasks)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"unknown tasks {unknown}: this network has {list(known)}")
+    return tuple(name for name in known if name in names)
