@@ -32,6 +32,7 @@ if "google.colab" in sys.modules:
 
 # %% tags=["hide-input"]
 import copy
+import inspect
 from statistics import harmonic_mean
 
 import matplotlib.pyplot as plt
@@ -44,6 +45,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 import tssbn
 from tssbn import plots
+from tssbn.baselines.ablations import affine
 from tssbn.data import digits
 
 _ = torch.manual_seed(0)
@@ -115,11 +117,11 @@ plt.show()
 # there is to do. The {term}`running statistics`, which BN uses in evaluation,
 # stay as they are: one mean and one variance for each channel.
 #
-# The package has this layer, as an ablation: `norm="affine"`. We train it with
-# Adam, once at the same learning rate for all parameters, once with $\gamma_t$
-# and $\beta_t$ at 100 times that rate, as the paper does for its gates
-# ({term}`discriminative learning rates`; more of that below). The tasks take
-# turns in each step: `tasks_per_pass=1`.
+# The package has this layer among its ablations, `norm=affine`. We train it
+# with Adam, once at the same learning rate for all parameters, once with
+# $\gamma_t$ and $\beta_t$ at 100 times that rate, as the paper does for its
+# gates ({term}`discriminative learning rates`; more of that below). The tasks
+# take turns in each step: `tasks_per_pass=1`.
 
 # %%
 def make(norm, seed, tasks=TASKS, tasks_per_pass=None):
@@ -202,7 +204,7 @@ def four_scores(net):
 
 hook = {
     multiplier: [
-        fit(make("affine", seed, tasks_per_pass=1), seed, multiplier)
+        fit(make(affine, seed, tasks_per_pass=1), seed, multiplier)
         for seed in seeds
     ]
     for multiplier, seeds in ((1, range(3)), (100, SEEDS))
@@ -332,17 +334,18 @@ class TaskSigmoidBN(nn.Module):
 
 
 # %% [markdown]
-# The package makes it from the BN layer that is there, with
-# `tssbn.task_specific`, and `tssbn.select` says which task runs. Both layers
-# get the same gates and, for three tasks, three different inputs. In float64,
-# outputs, gradients and running statistics agree, in training and in
-# evaluation:
+# The package has it as `tssbn.TaskSigmoidBatchNorm2d`, which is also what
+# `tssbn.task_specific` makes of the BN layers of a network. A `tssbn.Tasks`
+# names the rows of its (T, C) tensors, and `tssbn.select` says which task
+# runs. Both layers get the same gates and, for three tasks, three different
+# inputs. In float64, outputs, gradients and running statistics agree, in
+# training and in evaluation:
 
 # %%
 T, B, C, H, W = 3, 4, 5, 6, 6
 three = ("a", "b", "c")
 ours = TaskSigmoidBN(T, C).double()
-layer = tssbn.task_specific(nn.BatchNorm2d(C).double(), three)
+layer = tssbn.TaskSigmoidBatchNorm2d(C, tssbn.Tasks(three)).double()
 with torch.no_grad():
     layer.gamma.copy_(ours.gamma.normal_())
 mine = [
@@ -375,9 +378,8 @@ for training in True, False:
         assert close(y_theirs, y) and close(x.grad, x_mine.grad)
 
     assert close(layer.gamma.grad, ours.gamma.grad)
-    state = layer.state_dict()
-    assert close(state["running_mean"], ours.mean)
-    assert close(state["running_var"], ours.var)
+    assert close(layer.running_mean, ours.mean)
+    assert close(layer.running_var, ours.var)
     print("training" if training else "evaluation", "agrees")
 
 # %% [markdown]
@@ -423,33 +425,51 @@ plt.show()
 # %% [markdown]
 # BN treats channels separately, so a single ordinary call, with $T \cdot C$
 # channels and the $T \cdot C$ gates end to end, normalises, gates and tracks
-# every task:
+# every task. The loop over tasks becomes six lines:
 
 # %%
-stacked = torch.stack(mine, dim=1).flatten(0, 1).detach()  # (B·T, C, H, W)
-view = stacked.view(B, T * C, H, W)
-assert view.data_ptr() == stacked.data_ptr()  # nothing was copied
+class StackedSigmoidBN(TaskSigmoidBN):
+    """The same layer, for rows b·T + t."""
+
+    def forward(self, x):  # (B·T, C, H, W)
+        gates = self.gamma.sigmoid()  # (T, C)
+        mean, var = self.mean.flatten(), self.var.flatten()  # (T·C,)
+        x = x.unflatten(0, (-1, len(gates))).flatten(1, 2)  # (B, T·C, H, W)
+        y = F.batch_norm(x, mean, var, gates.flatten(), None, self.training)
+        y = y.unflatten(1, gates.shape)  # (B, T, C, H, W)
+        return y.flatten(0, 1)  # (B·T, C, H, W)
+
+
+x = torch.stack(mine, dim=1).flatten(0, 1).detach()  # (B·T, C, H, W)
+assert x.data_ptr() == x.unflatten(0, (B, T)).flatten(1, 2).data_ptr()
 
 ours.train()
-again = copy.deepcopy(ours)
-y = F.batch_norm(
-    view,
-    again.mean.flatten(),
-    again.var.flatten(),
-    again.gamma.sigmoid().flatten(),
-    training=True,
-).view(B * T, C, H, W)
-
+layer.train()
+stacked = StackedSigmoidBN(T, C).double()
+stacked.load_state_dict(ours.state_dict())
+y = stacked(x)
+with layer.tasks.running(three):
+    assert close(layer(x), y)
 for t, separate in enumerate(ours(mine)):
     assert close(y[t::T], separate)
-assert close(again.mean, ours.mean) and close(again.var, ours.var)
-print("one call = a loop over tasks")
+assert close(stacked.mean, ours.mean) and close(stacked.var, ours.var)
+print("one call = a loop over tasks = the package")
+
+# %% [markdown]
+# Nothing is copied on the way in: the second reading has the address of the
+# first. In the package the same lines are the `forward` of the layer. What
+# comes before them there is for special cases. $t$ is the number of tasks that
+# run, and `rows` takes their part of a (T, C) tensor:
+
+# %%
+source = inspect.getsource(tssbn.TaskSigmoidBatchNorm2d.forward)
+print(source[source.index("        gates =") :])
 
 # %% [markdown]
 # Convolutions and activations do not mix rows, so whole networks can run
-# stacked. The converted trunk repeats each image once for each selected task.
-# Check it against separate passes, with random gates, on our small trunk and
-# on a ResNet-18 {cite:p}`he2016resnet`, whose classifier we take off:
+# stacked, each image repeated once for each task. Check it against separate
+# passes, with random gates, on our small trunk and on a ResNet-18
+# {cite:p}`he2016resnet`, whose classifier we take off:
 
 # %%
 def headless(resnet):
@@ -461,7 +481,7 @@ def headless(resnet):
 def randomise_gates(trunk):
     with torch.no_grad():
         for layer in trunk.modules():
-            if isinstance(layer, tssbn.norm.TaskSpecificNorm):
+            if isinstance(layer, tssbn.TaskSigmoidBatchNorm2d):
                 layer.gamma.normal_()
 
 
@@ -470,9 +490,10 @@ for trunk, channels in (make_trunk(), 1), (headless(resnet18), 3):
     randomise_gates(trunk)
     one_by_one = copy.deepcopy(trunk)
     images = torch.rand(B, channels, 64, 64, dtype=torch.float64)
+    tasks = tssbn.tasks.find_tasks(trunk)[0]
     with torch.no_grad():
-        with tssbn.select(trunk, three):
-            y = trunk(images)
+        with tasks.running(three):
+            y = trunk(images.repeat_interleave(T, 0))
         for t, task in enumerate(three):
             with tssbn.select(one_by_one, task):
                 assert close(y[t::T], one_by_one(images))
@@ -496,14 +517,14 @@ print(list(net(images, tasks=("c",))))
 
 # %% [markdown]
 # The activations of all $T$ passes live together until the backward pass.
-# Where memory is short, run the tasks in chunks, with a backward pass after
-# each. Gradients add up, and statistics belong to tasks, so the result is the
-# same:
+# Where memory is short, stack fewer tasks at a time, with a backward pass
+# after each group. Gradients add up, and statistics belong to tasks, so the
+# result is the same:
 
 # %%
-def gradients(net, chunks):
+def gradients(net, passes):
     net.zero_grad()
-    for tasks in chunks:
+    for tasks in passes:
         sum(y.square().mean() for y in net(images, tasks).values()).backward()
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
@@ -511,28 +532,31 @@ def gradients(net, chunks):
 randomise_gates(net.trunk)
 at_once = gradients(net, [three])
 net.tasks_per_pass = 2
-print(list(net.chunks()))
-assert close(gradients(net, net.chunks()), at_once)
+print(list(net.passes()))
+assert close(gradients(net, net.passes()), at_once)
 
 # %% [markdown]
 # Up to the first task-specific layer all tasks see the same activations. This
 # {term}`stem` need not be repeated. While training, $\hat{x}$ of that layer is
-# the same for all tasks, too, and a positive gate may as well act after ReLU or
-# pooling. `share_stem` finds where the tasks have to part, by comparing with
-# full passes, and moves the stacking there:
+# the same for all tasks, too, and a positive gate may as well act after ReLU
+# or pooling. `stem` names the module in front of which the tasks part, here
+# or right away in `MultiTask(trunk, heads, stem="3")`. `find_stem` reads a
+# proposal off the graph of the trunk, and `check` compares with separate
+# passes:
 
 # %%
 net.tasks_per_pass = None
-net.eval()
-before = net(images)
-print("the tasks part in front of layer", net.share_stem(images))
-assert all(close(net(images)[task], before[task]) for task in three)
+print("the tasks can part in front of layer", tssbn.find_stem(net.trunk))
+net.stem = "3"
+net.check(images)
+assert close(gradients(net, [three]), at_once)
 
 # %% [markdown]
 # A trained network takes a new task without touching the old ones: a row of
 # gates in each layer, a head, and not a bit of the other outputs changes.
 
 # %%
+before = net.eval()(images)
 net.add_task("d", make_head().double(), like="a")
 after = net(images)
 print(net.tasks)
@@ -895,7 +919,7 @@ pd.DataFrame(
 # - **$T$ passes.** The trunk runs once for each task. In the paper's NYUv2
 #   setting with three tasks that is 1.69 times the operations of HPS, heads
 #   included {cite:p}`suteu2025tssbn`. Sharing the stem saves only what lies in
-#   front of the first norm; chunks save memory, not work. If only one task is
+#   front of it; fewer tasks a pass save memory, not work. If only one task is
 #   needed at a time, a pass costs what it costs in a plain network.
 # - **Running statistics lag.** Gates at ×100 change the activations of later
 #   layers quickly, and moving averages follow late. Let the learning rate
@@ -926,7 +950,7 @@ pd.DataFrame(
 #
 # ```python
 # for seed in SEEDS:
-#     print(four_scores(fit(make("affine", seed), seed, 100)))
+#     print(four_scores(fit(make(affine, seed), seed, 100)))
 # ```
 #
 # Compare the second score with the third: the running statistics are as good
@@ -942,7 +966,7 @@ pd.DataFrame(
 #
 # In the *first* norm layer of a TSσBN network, how do the running statistics
 # of the two tasks differ? And in the second? Look at
-# `net.trunk[1].state_dict()["running_mean"]`.
+# `net.trunk[1].running_mean`.
 # :::
 #
 # :::{solution} ex-04-first
@@ -951,7 +975,7 @@ pd.DataFrame(
 # ```python
 # (net,) = trained["TSσBN ×100"][0]
 # for layer in net.trunk[1], net.trunk[4]:
-#     left, right = layer.state_dict()["running_mean"]
+#     left, right = layer.running_mean
 #     print((left - right).abs().max())
 # ```
 #
