@@ -105,7 +105,13 @@ def moved(form, start, steps=220, lr=0.05):
     return torch.tensor(seen).T
 
 
-START = {form: ablations.GATES[NAMES[form]][1] for form in FORMS}
+def start(form):
+    """The γ at which a layer of the package begins."""
+    layer = ablations.GATES[NAMES[form]]
+    return layer.start(torch.ones(1).double(), None)["gamma"].item()
+
+
+START = {form: start(form) for form in FORMS}
 paths = {form: moved(FORMS[form], START[form]) for form in FORMS}
 
 # %% mystnb={"image": {"alt": "Left, four gates over 220 steps: all fall from one half; after step 60 the sigmoid, tanh and softplus gates rise again, the clamped one stays at exactly zero. Right, the slope of the four functions over gamma: the clamp has slope one between zero and one and exactly zero outside, the others are positive everywhere."}}
