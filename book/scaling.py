@@ -83,10 +83,10 @@ print("the same losses and scores, whoever starts the processes")
 #
 # 1. Each process takes its rows of the batch. The order of the images follows
 #    from the seed and the number of the epoch, and is the same everywhere.
-# 2. It runs the tasks through its network, in chunks if `tasks_per_pass` says
+# 2. It runs the tasks through its network, in groups if `tasks_per_pass` says
 #    so, with a backward pass for each. Nothing is exchanged meanwhile.
 # 3. The gradients of all parameters are averaged over the processes, in **one
-#    exchange a step**, however many tasks and chunks there are.
+#    exchange a step**, however many tasks and groups there are.
 # 4. Every process makes the same step of the optimiser. Weights and gates stay
 #    equal to the bit.
 #
@@ -133,7 +133,7 @@ show("one")
 # trunk = tssbn.task_specific(trunk, tasks)
 # ```
 #
-# The other way round the gates would be lost, so it ends with an error.
+# The other way round it ends with an error: a converted layer has no `weight`.
 #
 # (scaling-cost)=
 # ## What the exchange costs
@@ -229,10 +229,10 @@ assert more < 1.01
 #
 # for _ in range(3):
 #     images = torch.rand(8, 3, 16, 16)[rank::world]
-#     *early, last = net.chunks()
+#     *early, last = net.passes()
 #     with ddp.no_sync():  # gradients add up in each process ...
-#         for chunk in early:
-#             loss(ddp(images, chunk)).backward()
+#         for group in early:
+#             loss(ddp(images, group)).backward()
 #     loss(ddp(images, last)).backward()  # ... and are averaged here
 #     optimiser.step()
 #     optimiser.zero_grad()
@@ -253,14 +253,14 @@ show("loop")
 #   parameter. A pass of one task never asks for the heads of the others, and
 #   without this option the next step ends with an error. (With all tasks in one
 #   pass it is not needed.)
-# - **`no_sync()`** around all chunks but the last, forward pass included.
+# - **`no_sync()`** around all groups but the last, forward pass included.
 #   Without it the gradients are right, too, but they are exchanged once for
-#   each chunk.
+#   each group.
 # - **The running statistics** are those of the first process's images: DDP hands
 #   them out before each pass whose gradients it exchanges, and the loop does so
 #   once more at the end. The trainer takes the mean of all processes instead.
 #
-# Or do it without DDP, as the trainer does: run all chunks, then average
+# Or do it without DDP, as the trainer does: run all groups, then average
 # `p.grad` of all parameters yourself, many of them in a message.
 #
 # ## Several machines
