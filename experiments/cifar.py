@@ -77,12 +77,12 @@ def _published(data: CIFAR10) -> Images:
 def _read(folder: Path) -> Images:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: it must hold a folder for each class")
-    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    classes = tuple(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir()))
     if not classes:
         raise FileNotFoundError(f"{folder} has no folders: it must hold one for each class")
     files, labels = [], []
     for label, name in enumerate(classes):
-        own = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in ENDINGS)
+        own = sorted(p for p in (folder / name).glob("[!.]*") if p.suffix.lower() in ENDINGS)
         if not own:
             raise FileNotFoundError(f"{folder / name} has no image ({', '.join(ENDINGS)})")
         files += own

@@ -105,7 +105,7 @@ def make(
         changed = bool(_git(root, "status", "--short", "--", "tssbn").strip())
         commit = _git(root, "rev-parse", "--short", "HEAD").strip() + "-dirty" * changed
     if wheels:
-        pairs += [(f"wheels/{path.name}", path) for path in sorted(wheels.glob("*.whl"))]
+        pairs += [(f"wheels/{path.name}", path) for path in sorted(wheels.glob("[!.]*.whl"))]
     if not pairs:
         raise ValueError("nothing to pack")
     places = dict(pairs)

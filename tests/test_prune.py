@@ -92,6 +92,8 @@ def fill(root, size=32):
                 pixels = random.integers(0, 120, (size, size, 3), np.uint8)
                 pixels[..., label] += 100
                 Image.fromarray(pixels).save(folder / f"{i:04}.png")
+            (folder / "._0000.png").write_bytes(b"\0\5\x16\7")  # macOS leaves these
+        (root / split / ".cache").mkdir()
     return root
 
 

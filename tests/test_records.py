@@ -87,7 +87,10 @@ def test_what_is_written_is_read(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "NaN" not in text and "TSσBN" in text
     assert text.count('{"epoch"') == 2 and len(text.splitlines()) == 11  # a line for each epoch
+    hidden = tmp_path / "rooms" / "._hps-0.json"  # as macOS leaves on a foreign disk
+    hidden.write_bytes(b"\0\5\x16\7")
     (found,) = records.found("rooms", tmp_path)
+    hidden.unlink()
     assert found == record | {
         "seconds": 1234570.0,
         "loss": [0.123457, None, None, 1e-9],

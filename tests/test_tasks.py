@@ -11,6 +11,7 @@ from torch import nn
 import tssbn
 import tssbn.export
 from tssbn.names import check_tasks, choose_tasks
+from tssbn.norm import TaskSpecificNorm
 from tssbn.stacking import split, stack
 from tssbn.tasks import Pass, find_tasks
 
@@ -271,3 +272,28 @@ def test_layers_copied_on_their_own_find_back_to_the_networks_tasks():
     nn.init.normal_(trunk[1].saved.gamma)
     x = torch.randn(2, 3)
     torch.testing.assert_close(net(x)["b"], net(x, ("b",))["b"])
+
+
+@pytest.mark.parametrize("chosen", [TASKS, ("depth",), ("depth", "normal")])
+@pytest.mark.parametrize("make", ["2d", "layer"])
+def test_equation_3_is_the_general_path_over_any_host(make, chosen):
+    """The paper's layers against the mixin that gates every other: outputs, state, gradients."""
+    layers = {
+        "2d": lambda tasks: tssbn.TaskSigmoidBatchNorm2d(4, tasks),
+        "layer": lambda tasks: tssbn.TaskSigmoidLayerNorm(4, tasks),
+    }
+    layer = layers[make](tssbn.Tasks(TASKS)).double()
+    nn.init.normal_(layer.gamma)
+    general = copy.deepcopy(layer)
+    x = torch.randn(6, 4, 3, 4, dtype=torch.float64)
+    for mode in True, True, False:
+        outputs = []
+        for each, forward in (layer, type(layer).forward), (general, TaskSpecificNorm.forward):
+            each.train(mode)
+            with each.tasks.running(chosen):
+                outputs.append(forward(each, stack(x, len(chosen))))
+            outputs[-1].square().sum().backward()
+        torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(layer.gamma.grad, general.gamma.grad, rtol=1e-10, atol=1e-12)
+    for one, other in zip(layer.buffers(), general.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

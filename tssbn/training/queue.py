@@ -208,7 +208,7 @@ def unreadable(listed: Sequence[Job], results: Path) -> dict[str, str]:
     """What is wrong with records of the benchmarks that are listed, by the names of the runs."""
     wrong = {}
     for name in sorted({job.run.benchmark.name for job in listed}):
-        for path in sorted((results / name).glob("*.json")):
+        for path in sorted((results / name).glob("[!.]*.json")):
             try:
                 saved(path)
             except (OSError, ValueError) as error:
@@ -228,7 +228,7 @@ def write(run: Run, record: Mapping[str, Any], results: Path) -> Path:
 
 def _others(folder: Path) -> Iterator[dict[str, Any]]:
     """The records that read; :func:`unreadable` names those that do not."""
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("[!.]*.json")):
         try:
             yield saved(path)
         except (OSError, ValueError):

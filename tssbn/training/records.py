@@ -91,7 +91,7 @@ def found(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]:
         >>> found("a benchmark that nobody ran")
         []
     """
-    return [_load(path) for path in sorted(((folder or results()) / benchmark).glob("*.json"))]
+    return [_load(path) for path in sorted(((folder or results()) / benchmark).glob("[!.]*.json"))]
 
 
 def write(name: str, record: Mapping[str, Any], folder: Path | None = None) -> Path:
