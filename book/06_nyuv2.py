@@ -206,8 +206,8 @@ trunk = tssbn.task_specific(SegNet(width=4), LOSSES)
 heads = {"segmentation": SegNetHead(4, 4)}
 heads["depth"] = SegNetHead(1, 4)
 heads["normal"] = SegNetHead(3, 4)
-net = tssbn.MultiTask(trunk, heads)
-net.share_stem(run.benchmark.network.example)
+net = tssbn.MultiTask(trunk, heads, stem="encoder.0.1")
+assert net.stem == run.benchmark.network.stem
 optimiser = torch.optim.Adam(tssbn.param_groups(net, lr=recipe.lr))
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 2)
 
@@ -231,11 +231,12 @@ assert torch.allclose(mine, theirs, atol=1e-6)
 
 # %% [markdown]
 # The same numbers. All that `train` has beyond this is book-keeping: devices,
-# checkpoints, scores and the record. (`share_stem` runs the first convolution
-# once instead of three times. Without it the gradients are the same up to
-# rounding; but Adam divides by their size, and where a gradient is nothing but
-# rounding, as that of a bias in front of a norm, it takes a full step in a
-# random direction. After a few steps nothing is comparable any more.)
+# checkpoints, scores and the record. (With the declared {term}`stem` the first
+# convolution runs once instead of three times. Without it the gradients are
+# the same up to rounding; but Adam divides by their size, and where a gradient
+# is nothing but rounding, as that of a bias in front of a norm, it takes a
+# full step in a random direction. After a few steps nothing is comparable any
+# more.)
 #
 # ## Six methods, seven rows
 #
@@ -267,13 +268,7 @@ sizes = {}
 with torch.device("meta"):
     image = torch.empty(1, 3, 288, 384)
     for name in METHODS:
-        if name in ("tsbn", "tsbn-x100", "tssbn"):
-            norm = "sigmoid" if name == "tssbn" else "plain"
-            trunk = tssbn.task_specific(SegNet(), OUTPUTS, norm)
-            heads = {t: SegNetHead(n) for t, n in OUTPUTS.items()}
-            net = tssbn.MultiTask(trunk, heads)
-        else:
-            net = methods()[name].build(full, OUTPUTS)
+        net = methods()[name].build(full, OUTPUTS)
         sizes[methods()[name].title] = (parameters(net), macs(net, image))
 
 rows = {}

@@ -35,6 +35,7 @@ if "google.colab" in sys.modules:
 import math
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 
 warnings.filterwarnings(
     "ignore", "IProgress"
@@ -46,7 +47,7 @@ import torch
 import torch.nn.functional as F
 
 import tssbn
-from tssbn import MultiTask, plots
+from tssbn import plots
 from tssbn.baselines import methods
 from tssbn.benchmarks.cityscapes import PAPER
 from tssbn.data.cityscapes import Cityscapes
@@ -352,22 +353,9 @@ print(
 #
 # of the parameters of single networks ({term}`STL`). The heads are in both
 # lines, so no way of sharing the trunk alone can do better than this, and it
-# is far from $1/T$. The task-specific methods add very little to it. (They
-# are put together by hand here: their `build` also looks for the {term}`stem`,
-# and compares numbers for that.)
-
+# is far from $1/T$. The task-specific methods add very little to it:
 
 # %%
-def built(method):
-    if method in ("tsbn", "tssbn"):
-        norm = "plain" if method == "tsbn" else "sigmoid"
-        trunk = tssbn.task_specific(network.trunk(), real_outputs, norm)
-        return MultiTask(
-            trunk, {t: network.head(n) for t, n in real_outputs.items()}
-        )
-    return methods()[method].build(network, real_outputs)
-
-
 PRINTED = {  # #P of the paper's table 1
     "stl": 1,
     "hps": 0.60,
@@ -377,10 +365,11 @@ PRINTED = {  # #P of the paper's table 1
     "tssbn": 0.60,
 }
 rows = {}
+whole = replace(network, stem="")  # a whole pass for each task
 with torch.device("meta"):
     image = torch.empty(1, 3, 256, 512)
     for method in PRINTED:
-        net = built(method)
+        net = methods()[method].build(whole, real_outputs)
         rows[method] = parameters(net), macs(net, image)
 counts = pd.DataFrame(rows, ["parameters", "MACs"]).T
 counts["#P"] = counts["parameters"] / counts["parameters"]["stl"]
@@ -405,9 +394,9 @@ counts.round(4)
 #
 # The column #F says what a forward pass of all tasks costs in multiplications
 # and additions ({term}`MACs`). A task-specific trunk runs once for each task,
-# so it costs as much as single networks (the package saves the stem, little
-# of it). MTAN computes masks for each task instead, and saves less than its
-# single pass suggests.
+# so it costs as much as single networks (the benchmark runs the {term}`stem`
+# once, which is little of it). MTAN computes masks for each task instead, and
+# saves less than its single pass suggests.
 #
 # ## The protocol
 #
@@ -866,7 +855,6 @@ print(
 # :class: dropdown
 #
 # ```python
-# from dataclasses import replace
 # from torchvision.models.segmentation.deeplabv3 import ASPP
 #
 # def head(outputs):
@@ -947,8 +935,6 @@ print(
 # :class: dropdown
 #
 # ```python
-# from dataclasses import replace
-#
 # for left_out in ("parts", "segmentation"):
 #     def some(targets, left_out=left_out):
 #         chosen = benchmark.tasks(targets)

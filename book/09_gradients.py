@@ -125,7 +125,7 @@ for seed in DRAWS:
             nn.init.normal_(layer.gamma, std=width)
         hook[row, seed] = torch.tensor(of_pairs(net))
 
-# %% mystnb={"image": {"alt": "Cosines between task gradients of untrained networks against the width of the distribution that the gates are drawn from. At width 0 they are scattered from about -0.2 to 0.4. From width 0.5 on most lie within 0.1 of zero, at widths 2 and 4 all."}} tags=["nbval-ignore-output"]
+# %% mystnb={"image": {"alt": "Cosines between task gradients of untrained networks against the width of the distribution that the gates are drawn from. At width 0 they are scattered from about -0.2 to 0.4. From width 0.5 on most lie within 0.1 of zero, at widths 2 and 4 nearly all."}} tags=["nbval-ignore-output"]
 _, ax = plt.subplots(figsize=(7, 3.2))
 jitter = torch.linspace(-0.15, 0.15, hook[0].numel())
 for row in range(len(WIDTHS)):
@@ -828,11 +828,7 @@ def encoder(method, count):
     """Parameters of everything but the heads."""
     tasks = dict.fromkeys((f"task {i}" for i in range(count)), 1)
     with torch.device("meta"):
-        if method in ("tsbn", "tssbn"):
-            norm = "sigmoid" if method == "tssbn" else "plain"
-            net = tssbn.task_specific(dilated_resnet(), tasks, norm)
-        else:
-            net = methods()[method].build(resnet, tasks)
+        net = methods()[method].build(resnet, tasks)
     return sum(p.numel() for p in net.parameters())
 
 
