@@ -328,10 +328,7 @@ for name, part in unrolled.trunk.norm3.named_children():
 def line(layer, t):
     """a, c, m, s², w of a task, each (channels,), in float64."""
     w = layer.gamma[t].detach().double().sigmoid()
-    m, var = (
-        layer._buffers[f"running_{name}"][t].double()
-        for name in ("mean", "var")
-    )
+    m, var = layer.running_mean[t].double(), layer.running_var[t].double()
     a = w / (var + layer.eps).sqrt()
     return a, -a * m, m, var, w
 
@@ -417,7 +414,7 @@ def draw(ax, tree, layers, tasks, marks=None):
     ax.grid(visible=False)
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three trees over six norm layers, one for each seed: one line for all four tasks in the first layer or two, then one for both questions on the left digit and one for both on the right digit, and four lines at the end."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three trees over six norm layers, one for each seed. In at least two of them: one line for all four tasks in the first layer or two, then one for both questions on the left digit and one for both on the right digit, and four lines at the end."}}
 _, axes = plt.subplots(1, 3, figsize=(8, 2.4))
 for seed, (ax, path) in enumerate(zip(axes, paths, strict=True)):
     draw(ax, path[-1].tree, LAYERS, TASKS)
@@ -951,9 +948,7 @@ table.round(2)
 # ```python
 # for name in LAYERS[0], LAYERS[-1]:
 #     layer = nets[0].trunk.get_submodule(name)
-#     means, variances = (
-#         layer._buffers[key] for key in ("running_mean", "running_var")
-#     )
+#     means, variances = layer.running_mean, layer.running_var  # (T, C)
 #     more = means.var(0, unbiased=False) / variances.mean(0)
 #     print(name, more.max().item())
 # ```
