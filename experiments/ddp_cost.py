@@ -94,8 +94,7 @@ def made(way: str, network: str, tasks: int, fabric: Fabric) -> tuple[nn.Module,
     else:
         net = tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads, tasks_per_pass=1)
     if way == TRAINER:
-        net.share_stem(images[:2])
-        net.tasks_per_pass = net.paying(known.batch)
+        net.stem, net.tasks_per_pass = known.stem, None
     optimiser = torch.optim.SGD(net.parameters(), LR)
     if way in (TRAINER, CHUNKS):
         alone = Fabric(accelerator="cpu", devices=1)

@@ -17,7 +17,7 @@ from tssbn.tasks import Tasks, TaskSpecific
 
 __all__ = ["find_stem"]
 
-COMMUTE = {  # with a positive factor for each channel; dropout draws once for all tasks
+HOMOGENEOUS = {  # f(a·x) = a·f(x) for a positive a of each channel; dropout draws once for all
     *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Dropout, nn.Dropout2d),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
@@ -70,7 +70,9 @@ def find_stem(trunk: nn.Module) -> str:
     layer = trunk.get_submodule(first.target)
     if isinstance(layer, TaskSigmoidBatchNorm) and layer.is_plain and value is not None:
         last = first
-        while len(last.users) == 1 and _commutes(trunk, *last.users) and _reads_one(*last.users):
+        while (
+            len(last.users) == 1 and _is_homogeneous(trunk, *last.users) and _reads_one(*last.users)
+        ):
             (last,) = last.users
     for place in (last, value):
         if isinstance(place, fx.Node) and (name := _only_reader(graph, place)):
@@ -93,11 +95,11 @@ def _reads_one(node: fx.Node) -> bool:
     return len(node.all_input_nodes) == 1 and node.args[:1] == tuple(node.all_input_nodes)
 
 
-def _commutes(trunk: nn.Module, node: fx.Node) -> bool:
+def _is_homogeneous(trunk: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         module = trunk.get_submodule(node.target)
-        return type(module) in COMMUTE and not getattr(module, "return_indices", False)
-    return node.target in COMMUTE and not node.kwargs.get("return_indices")
+        return type(module) in HOMOGENEOUS and not getattr(module, "return_indices", False)
+    return node.target in HOMOGENEOUS and not node.kwargs.get("return_indices")
 
 
 def _only_reader(graph: fx.Graph, value: fx.Node) -> str:

@@ -23,15 +23,15 @@ class Losses:
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
-        self.waiting: list[dict[str, Tensor]] = []
+        self.pending: list[dict[str, Tensor]] = []
         self.seen: list[dict[str, float]] = []
         self.paces: list[float] = []
         self.began = time.monotonic()
 
     def add(self, losses: dict[str, Tensor]) -> None:
         """The losses of the next step, by task."""
-        self.waiting.append(losses)
-        if len(self.waiting) == EVERY:
+        self.pending.append(losses)
+        if len(self.pending) == EVERY:
             self.look()
 
     def look(self) -> None:
@@ -40,11 +40,11 @@ class Losses:
         Raises:
             FloatingPointError: a loss is NaN or infinite; names the first step and the task.
         """
-        if not self.waiting:
+        if not self.pending:
             return
-        values = torch.stack([torch.stack([*losses.values()]) for losses in self.waiting]).float()
+        values = torch.stack([torch.stack([*losses.values()]) for losses in self.pending]).float()
         average(self.fabric, [values])
-        for losses, row in zip(self.waiting, values.tolist(), strict=True):
+        for losses, row in zip(self.pending, values.tolist(), strict=True):
             self.seen.append(dict(zip(losses, row, strict=True)))
             for task, loss in self.seen[-1].items():
                 if not math.isfinite(loss):
@@ -52,9 +52,9 @@ class Losses:
                         f"the loss of {task!r} is {loss} in step {len(self.seen)}"
                     )
         now = time.monotonic()
-        self.paces.append((now - self.began) / len(self.waiting))
+        self.paces.append((now - self.began) / len(self.pending))
         self.began = now
-        self.waiting.clear()
+        self.pending.clear()
 
     def means(self) -> dict[str, float]:
         """The mean of each task over the steps."""
