@@ -32,8 +32,8 @@ class Parting:
         self.tasks = tasks
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        passes = self.tasks._local.passes
-        return passes[-1].part((args, kwargs)) if passes and passes[-1].in_stem else None
+        now = self.tasks.current
+        return now.part((args, kwargs)) if now is not None and now.in_stem else None
 
 
 def find_stem(trunk: nn.Module) -> str:

@@ -69,9 +69,14 @@ class Tasks:
         return Pass(self, start, stop, images, **state)
 
     @property
+    def current(self) -> Pass | None:
+        """The pass under way, if there is one."""
+        return self._local.passes[-1] if self._local.passes else None
+
+    @property
     def now(self) -> Pass:
         """The pass under way; outside one that of the only task, or an error if there are more."""
-        if not self._local.passes:
+        if self.current is None:
             if len(self.names) == 1:
                 return Pass(self, 0, 1)
             raise RuntimeError(
@@ -80,7 +85,7 @@ class Tasks:
                 "checkpointing inside the trunk recomputes outside the pass and ends here, too: "
                 "use tssbn.recompute.)"
             )
-        return self._local.passes[-1]
+        return self.current
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_local"}
