@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["cosines", "orthogonality", "task_gradients"]
+__all__ = ["cosines", "mean_squared_cosine", "orthogonality", "stack_rows", "task_gradients"]
 
 
 def task_gradients(
@@ -70,6 +70,25 @@ def task_gradients(
     ]
     if all(g is None for row in gradients for g in row):
         raise ValueError("none of the losses depends on the parameters: are they of another model?")
+    return stack_rows(gradients, parameters)
+
+
+def stack_rows(
+    gradients: Iterable[Sequence[Tensor | None]], parameters: Sequence[Tensor]
+) -> Tensor:
+    """The matrix of `task_gradients` from gradients by task and parameter; None stands for zeros.
+
+    Shape:
+        - Output: (T, P) for T tasks and P numbers of the parameters
+
+    Example:
+        >>> import torch
+        >>> from tssbn.gradients import stack_rows
+        >>> w, b = torch.zeros(2), torch.zeros(1)
+        >>> stack_rows([(torch.ones(2), None), (None, torch.ones(1))], [w, b])
+        tensor([[1., 1., 0.],
+                [0., 0., 1.]])
+    """
     return torch.stack(
         [
             torch.cat(
@@ -166,7 +185,31 @@ def orthogonality(
     tasks = len(losses)
     if tasks < 2:
         raise ValueError(f"losses holds {tasks} task(s): an angle needs at least two")
-    gradients = task_gradients(losses, parameters, create_graph=True)
+    return mean_squared_cosine(task_gradients(losses, parameters, create_graph=True))
+
+
+def mean_squared_cosine(gradients: Tensor) -> Tensor:
+    """The penalty of `orthogonality`, of gradients that are there: differentiable in them.
+
+    Shape:
+        - gradients: (T, P), one row a task, as `task_gradients` gives them
+        - Output: ()
+
+    Raises:
+        ValueError: If `gradients` is not a matrix of at least two rows.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.gradients import mean_squared_cosine
+        >>> mean_squared_cosine(torch.tensor([[1.0, 0.0], [3.0, 3.0]]))
+        tensor(0.5000)
+    """
+    if gradients.dim() != 2 or len(gradients) < 2:
+        raise ValueError(
+            f"gradients has shape {tuple(gradients.shape)}: a row for each of at least two tasks "
+            "is needed, (T, P)"
+        )
+    tasks = len(gradients)
     cosine = _cosines(gradients)
     # ĜᵀĜ - I; the diagonal is removed as it is, since a zero gradient has 0 and not 1 there.
     off_diagonal = cosine - cosine.diag().diag()
