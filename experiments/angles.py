@@ -90,7 +90,7 @@ def one_epoch(method: str, options: Mapping, seed: int, frozen: bool) -> dict:
     batches = Batches(data, fabric.device, benchmark.scale)
     rows = shuffled(len(data), recipe.batch, mixed(seed, 1))
     angles = Angles(net, EVERY, record)
-    for _ in train_epoch(fabric, model, optimiser, tasks, batches(rows), angles=angles):
+    for _ in train_epoch(fabric, model, optimiser, tasks, batches(rows), balancing=angles):
         pass
     found = {"all": record["angles"]["all"], "end": at_the_end(net, tasks, list(batches(rows[:3])))}
     if gated(net):

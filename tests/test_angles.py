@@ -174,6 +174,16 @@ def test_a_measured_run_is_bit_for_bit_the_run(name):
         assert (one["losses"], one["test"]) == (other["losses"], other["test"])
 
 
+def test_angles_are_measured_in_half_precision():
+    full, half = (
+        train(tiny.run("hps"), accelerator="cpu", angles=1, precision=precision)
+        for precision in ("32", "bf16")
+    )
+    assert half.record["angles"]["all"][0] == pytest.approx(
+        full.record["angles"]["all"][0], abs=0.05
+    )
+
+
 class Stop(Silent):
     """Ends the run after its first epoch."""
 

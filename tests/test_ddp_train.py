@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,16 @@ pytest.importorskip("torchmetrics")
 import tiny
 
 from tssbn.training import checkpoint
+from tssbn.training.balancing import BALANCINGS
 from tssbn.training.loop import train
+
+BALANCINGS["logarithms"] = "logarithms"  # no sum over images
+
+
+def balanced(name, method="tssbn", **options):
+    run = tiny.run(method, nn.GroupNorm, lr=0.01)
+    return replace(run, balance=name, balance_options=options)
+
 
 # Without statistics of a batch every image counts by itself, and two halves make a whole.
 RUNS = {
@@ -25,6 +36,11 @@ RUNS = {
     "a pass for each task": lambda: tiny.run("tssbn", nn.GroupNorm, tasks_per_pass=1),
     "one trunk": lambda: tiny.run("hps", nn.GroupNorm),
     "a network for each task": lambda: tiny.run("stl", nn.GroupNorm),
+    "logarithms": lambda: balanced("logarithms", "hps"),
+    "uncertainty weighting": lambda: balanced("uw"),
+    "orthogonal gradients": lambda: balanced("cosreg", alpha=0.1),
+    "surgery on gradients": lambda: balanced("pcgrad", "hps"),
+    "surgery on gradients, a pass for each task": lambda: balanced("pcgrad"),
     "batch statistics": lambda: tiny.run("tssbn"),
     "batch statistics, at rest": lambda: tiny.run("tssbn", lr=1e-30),
 }
@@ -58,6 +74,11 @@ def results(folder, name):
     return states, records
 
 
+if find_spec("torchjd") is None:
+    RUNS = {name: run for name, run in RUNS.items() if not name.startswith("surgery")}
+WHOLE = [name for name in RUNS if not name.startswith("batch statistics")]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_both_processes_hold_the_same_network(folder, name):
     (one, other), records = results(folder, name)
@@ -67,7 +88,7 @@ def test_both_processes_hold_the_same_network(folder, name):
     assert records[0]["devices"] == 2 and records[0]["finished"]
 
 
-@pytest.mark.parametrize("name", list(RUNS)[:4])
+@pytest.mark.parametrize("name", WHOLE)
 def test_two_processes_are_one_with_the_joint_batch(folder, name):
     (state, _), (record, _) = results(folder, name)
     net, alone = train(RUNS[name](), accelerator="cpu")

@@ -23,6 +23,7 @@ NEEDS = {
     "tssbn.networks.deeplab": ("timm", "torchvision"),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning": ("torch_pruning",),
+    "tssbn.training.balancing.pcgrad": ("lightning_fabric", "torchjd"),
     "tssbn.training.boundary": ("torchmetrics", "scipy", "skimage"),
     "tssbn.training.records": (),
     "tssbn.training.saliency": ("torchmetrics",),

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ import tiny
 from tssbn import sealed
 from tssbn.data import augment
 from tssbn.training import checkpoint, loop, records
+from tssbn.training.balancing import BALANCINGS
 from tssbn.training.loop import train
 from tssbn.training.watch import Silent
 
@@ -41,11 +43,12 @@ class Dropped(nn.BatchNorm2d):
         return super().forward(nn.functional.dropout(x, 0.2, self.training))
 
 
-def run():
+def run(balance="sum"):
     """Everything random: order, augmentation, dropout; and a scheduler, and Adam's moments."""
-    return tiny.run(
+    made = tiny.run(
         norm=Dropped, augment=augment.nyuv2, optimiser="adam", lr=0.01, schedule="cosine", batch=3
     )
+    return replace(made, balance=balance)
 
 
 def start(*arguments):
@@ -61,8 +64,11 @@ def start(*arguments):
     )
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
-    with start("train", tmp_path) as process:
+@pytest.mark.parametrize("balance", BALANCINGS)
+def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path):
+    if balance == "pcgrad":
+        pytest.importorskip("torchjd")
+    with start("train", tmp_path, balance) as process:
         for line in process.stdout:
             if line == "2 2\n":  # in the middle of the second of three epochs
                 process.send_signal(signal.SIGKILL)
@@ -72,12 +78,12 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert process.returncode == -signal.SIGKILL
     assert len(checkpoint.load(tmp_path)["record"]["epochs"]) == 1
 
-    resumed = train(run(), tmp_path, resume=True, accelerator="cpu")
-    whole = train(run(), tmp_path / "whole", accelerator="cpu")
+    resumed = train(run(balance), tmp_path, resume=True, accelerator="cpu")
+    whole = train(run(balance), tmp_path / "whole", accelerator="cpu")
     for folder in tmp_path, tmp_path / "whole":
         assert not list(folder.glob("*.part"))
     ours, theirs = checkpoint.load(tmp_path), checkpoint.load(tmp_path / "whole")
-    for part in "net", "optimiser", "scheduler":
+    for part in "net", "balancing", "optimiser", "scheduler":
         found, expected = (torch.utils._pytree.tree_leaves(state[part]) for state in (ours, theirs))
         for one, other in zip(found, expected, strict=True):
             assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
@@ -306,4 +312,4 @@ class Fill(Silent):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     watch = {"train": Tell, "fill": Fill}[sys.argv[1]]()
-    train(run(), Path(sys.argv[2]), accelerator="cpu", watch=watch)
+    train(run(*sys.argv[3:]), Path(sys.argv[2]), accelerator="cpu", watch=watch)

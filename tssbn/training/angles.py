@@ -5,22 +5,26 @@ from itertools import combinations
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.gradients import cosines
+from tssbn.training.balancing import Balancing, Observer
+from tssbn.training.processes import differentiate
 
 __all__ = ["Angles"]
 
 DIGITS = 4  # of a cosine in the record
 
 
-class Angles:
+class Angles(Observer):
     """Writes the cosines between the tasks' gradients into the record of a run.
 
     What counts are the filters that all tasks share: the weights of convolutions and linear layers
     that every task's loss depends on. In a measured step each loss is differentiated by itself,
-    on the graph of the step and over its whole batch, which costs a backward pass a task more. No
-    loss is weighted, and the step itself is the one that would have been taken anyhow.
+    on the graph of the step and over its whole batch, which costs a backward pass a task more. The
+    weights of the losses change no angle, and the step itself is the one that would have been taken
+    anyhow.
 
     The entry ``"angles"`` of the record has the numbers of the measured ``"steps"``, counted from 1
     over all epochs; the ``"pairs"`` of tasks; ``"all"``, for each step the cosine of each pair over
@@ -32,6 +36,7 @@ class Angles:
     Args:
         every: how many steps from one measurement to the next; the first step is measured.
         record: of the run.
+        balancing: what makes the gradients of the step; the plain sum by default.
 
     Example:
         >>> trunk, heads = nn.Linear(2, 2), {"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)}
@@ -40,13 +45,21 @@ class Angles:
         >>> record = {}
         >>> angles = Angles(nn.ModuleList([trunk, *heads.values()]), 1, record)
         >>> features = trunk(torch.ones(1, 2))
-        >>> angles.see({task: head(features).sum() for task, head in heads.items()})
+        >>> losses = {task: head(features).sum() for task, head in heads.items()}
+        >>> angles.see(losses, Fabric(accelerator="cpu", devices=1))
         >>> angles.step()
         >>> record["angles"]["pairs"], record["angles"]["all"]
         ([['a', 'b']], [[1.0]])
     """
 
-    def __init__(self, net: nn.Module, every: int, record: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        every: int,
+        record: dict[str, Any],
+        balancing: Balancing | None = None,
+    ) -> None:
+        super().__init__(balancing)
         if every < 1:
             raise ValueError(f"every={every} must be at least 1")
         self.every, self.record = every, record
@@ -56,17 +69,15 @@ class Angles:
             if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
             and module.weight.requires_grad
         }
-        self.rows: dict[str, tuple[Tensor | None, ...]] = {}
+        self.rows: dict[str, list[Tensor | None]] = {}
         self.steps = 0
 
-    def see(self, losses: Mapping[str, Tensor]) -> None:
+    def see(self, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """The losses of some of the tasks, before the step's own backward pass."""
         if self.steps % self.every == 0:
             filters = list(self.filters.values())
             for task, loss in losses.items():
-                self.rows[task] = torch.autograd.grad(
-                    loss, filters, retain_graph=True, allow_unused=True
-                )
+                self.rows[task] = differentiate(fabric, loss, filters)
 
     def step(self) -> None:
         """All tasks were seen: write the cosines down."""

@@ -49,6 +49,8 @@ def description(
         "settings": dict(run.settings),
         "recipe": asdict(recipe),
         "options": dict(run.options),
+        "balance": run.balance,
+        "balance_options": dict(run.balance_options),
         "data": _data(sources, held),
         **environment(),
         "threads": torch.get_num_threads(),

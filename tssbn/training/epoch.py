@@ -7,8 +7,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tssbn.training.angles import Angles
-from tssbn.training.processes import average
+from tssbn.training.balancing import Balancing
 from tssbn.training.tasks import Task
 
 __all__ = ["evaluate", "train_epoch"]
@@ -21,19 +20,21 @@ def train_epoch(
     tasks: Mapping[str, Task],
     batches: Iterable[dict[str, Tensor]],
     weights: Mapping[str, float] | None = None,
-    angles: Angles | None = None,
+    balancing: Balancing | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """One pass over the training images; gives the losses of each step, by task.
 
-    What is minimised is the sum of the tasks' losses. The tasks go through the network in the
-    chunks that it asks for, each with a backward pass of its own; the gradients add up.
+    The balancing says which tasks go through the network together, and what becomes of their
+    losses. The plain sum takes the groups that the network asks for, each with a backward pass of
+    its own; the gradients add up.
 
     Args:
         fabric: knows the precision, and the other processes.
         net, optimiser: as ``fabric.setup`` gives them.
         batches: of images and targets, on the device of the network.
         weights: what the losses of some tasks are multiplied with; those that are given are not.
-        angles: measures the angles between the tasks' gradients, in some of the steps.
+        balancing: makes gradients of the losses; of their plain sum by default. Its parameters are
+            among those of the optimiser.
 
     Example:
         >>> from tssbn import MultiTask
@@ -49,19 +50,16 @@ def train_epoch(
         True
     """
     net.train()
-    weights = weights or {}
+    weights, balancing = weights or {}, balancing or Balancing()
     for batch in batches:
         losses = {}
-        for chunk in net.passes():
-            predictions = net(batch["image"], chunk)
-            part = {task: tasks[task].loss(predictions[task], batch[task]) for task in chunk}
-            if angles is not None:
-                angles.see(part)
-            fabric.backward(sum(weights.get(task, 1.0) * loss for task, loss in part.items()))
+        for group in balancing.passes(net):
+            predictions = net(batch["image"], group)
+            part = {task: tasks[task].loss(predictions[task], batch[task]) for task in group}
+            weighted = {task: weights.get(task, 1.0) * loss for task, loss in part.items()}
+            balancing.backward(net, weighted, fabric)
             losses |= {task: loss.detach() for task, loss in part.items()}
-        if angles is not None:
-            angles.step()
-        average(fabric, (p.grad for p in net.parameters() if p.grad is not None))
+        balancing.finish(net, fabric)
         optimiser.step()
         optimiser.zero_grad()
         yield losses

@@ -18,13 +18,14 @@ from tssbn.baselines import methods
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training import checkpoint
 from tssbn.training.angles import Angles
+from tssbn.training.balancing import find_balancing
 from tssbn.training.batches import Batches, deal, hold, mixed, shuffled
 from tssbn.training.describe import add_epoch, description, device_name, peak_memory
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.losses import Losses
 from tssbn.training.processes import average, first, launch, numerics, room_for_graphs
 from tssbn.training.records import plain
-from tssbn.training.run import Run
+from tssbn.training.run import BALANCE, Run
 from tssbn.training.watch import Silent, Watch
 
 __all__ = ["Trained", "train"]
@@ -102,8 +103,9 @@ def train(
         FloatingPointError: a loss, a parameter or a prediction is NaN or infinite; says when.
         MemoryError: the device has too little memory; says which setting needs less.
         OSError: the checkpoint could not be written; the one before it is whole.
-        ValueError: an unknown precision; the folder has the checkpoint of another run, or one that
-            is not to be resumed; or a data set is too small.
+        ImportError: the run's balancing needs a package that is not installed.
+        ValueError: an unknown precision, or one that the balancing cannot have; the folder has the
+            checkpoint of another run, or one that is not to be resumed; or a data set is too small.
 
     Example:
         >>> from tssbn.training.run import plan
@@ -132,6 +134,7 @@ def train(
                 f"angles={angles} needs one device and a precision other than '16', got "
                 f"{fabric.world_size} and {precision!r}"
             )
+        find_balancing(run.balance)  # before the data, which may take minutes: is it there?
         held = data() if callable(data) else data or {}
         training = _Training(fabric, run, setup, note, held, angles)
         if compile:
@@ -203,12 +206,14 @@ class _Training:
         self.net: MultiTaskNetwork = method.build(
             benchmark.network, outputs, **_taken(run, method.build)
         )
-        self.net.tasks_per_pass = recipe.tasks_per_pass
+        self.balancing = find_balancing(run.balance)(self.net, **run.balance_options)
+        self.balancing.check(setup["precision"], setup["compile"])
+        self.balancing.to(fabric.device)
+        self.net.tasks_per_pass = 1 if self.balancing.one_task_per_pass else recipe.tasks_per_pass
         form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
         self.net.to(memory_format=form)
-        optimiser = recipe.make_optimiser(
-            method.groups(self.net, recipe.lr, **_taken(run, method.groups))
-        )
+        groups = method.groups(self.net, recipe.lr, **_taken(run, method.groups))
+        optimiser = recipe.make_optimiser([*groups, *self.balancing.groups(recipe.lr)])
         self.scheduler = recipe.make_scheduler(optimiser)
         self.record = {
             **description(run, self.tasks, sources, held, self.net),
@@ -219,7 +224,7 @@ class _Training:
             "epochs": [],
             "finished": False,
         }
-        self.angles = Angles(self.net, angles, self.record) if angles else None
+        self.angles = Angles(self.net, angles, self.record, self.balancing) if angles else None
         self.saved = 0  # epochs in the last checkpoint
         self.last_save, self.save_seconds = 0.0, 0.0
         self.paces: list[float] = []  # seconds of a step, a mean for each look at the losses
@@ -291,7 +296,7 @@ class _Training:
             self.tasks,
             batches,
             self.run.benchmark.recipe.weights,
-            self.angles,
+            self.angles or self.balancing,
         )
         for step, of_step in enumerate(steps, 1):
             losses.add(of_step)
@@ -315,7 +320,7 @@ class _Training:
         return evaluate(self.model, self.tasks, batches(rows))
 
     def _check_parameters(self) -> None:
-        for name, value in self.net.named_parameters():
+        for name, value in [*self.net.named_parameters(), *self.balancing.named_parameters()]:
             if not value.isfinite().all():
                 raise FloatingPointError(f"{name!r} is not finite after the last step")
 
@@ -323,6 +328,7 @@ class _Training:
         return {
             "run": self._identity(),
             "net": self.net.state_dict(),
+            "balancing": self.balancing.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
@@ -331,11 +337,13 @@ class _Training:
         }
 
     def _resume(self, folder: Path) -> None:
-        state = checkpoint.load(folder, self._state())
-        state["run"].setdefault("stem", self.record["stem"])  # version 0.1 searched for it
+        # Version 0.1 searched for the stem, and knew no balancing.
+        state = checkpoint.load(folder, [key for key in self._state() if key != "balancing"])
+        state["run"] = {"stem": self.record["stem"], "balance": "sum", **state["run"]}
         checkpoint.agree(state["run"], self._identity(), folder)
         with checkpoint.fitting(folder):
             self.net.load_state_dict(state["net"])
+            self.balancing.load_state_dict(state.get("balancing", {}))
             self.optimiser.load_state_dict(state["optimiser"])
             self.scheduler.load_state_dict(state["scheduler"])
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -357,6 +365,8 @@ class _Training:
             **{key: record[key] for key in (*keys, "channels_last")},
             **record["settings"],
             **record["options"],
+            "balance": self.run.balance,
+            **{f"{BALANCE}.{key}": value for key, value in self.run.balance_options.items()},
             **record["recipe"],
             **{
                 f"data of {split}": part["sha256"]

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -15,7 +15,16 @@ from torch import distributed as dist
 
 from tssbn.contract import MultiTaskNetwork
 
-__all__ = ["PRECISIONS", "average", "first", "launch", "numerics", "room_for_graphs"]
+__all__ = [
+    "PRECISIONS",
+    "average",
+    "differentiate",
+    "first",
+    "launch",
+    "mean_value",
+    "numerics",
+    "room_for_graphs",
+]
 
 T = TypeVar("T")
 
@@ -133,6 +142,46 @@ def average(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
         means = flat.div_(fabric.world_size).split([part.numel() for part in parts])
         for part, mean in zip(parts, means, strict=True):
             part.copy_(mean.view_as(part))
+
+
+def mean_value(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """A tensor of the mean value of all processes, whose gradient reaches this process's own.
+
+    With it f(x̄) is differentiated at the mean x̄ in every process; the mean of the processes'
+    gradients is then that of f(x̄), also where f is not linear.
+    """
+    if fabric.world_size == 1:
+        return tensor
+    mean = tensor.detach().clone()
+    average(fabric, [mean])
+    return tensor + (mean - tensor).detach()
+
+
+def differentiate(
+    fabric: Fabric, loss: Tensor, parameters: Sequence[Tensor], create_graph: bool = False
+) -> list[Tensor | None]:
+    """The gradient of a loss, None where it does not reach; `.grad` and the graph stay.
+
+    What `torch.autograd.grad` gives, which Fabric refuses in mixed precision.
+
+    Args:
+        create_graph: Make the result differentiable.
+
+    Example:
+        >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+        >>> differentiate(Fabric(accelerator="cpu", devices=1), w.square().sum(), [w]), w.grad
+        ([tensor([2., 4.])], None)
+    """
+    before = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = None
+    with warnings.catch_warnings():  # a gradient with a graph does not stay in .grad
+        warnings.filterwarnings("ignore", r"Using backward\(\) with create_graph=True")
+        fabric.backward(loss, retain_graph=True, create_graph=create_graph, inputs=parameters)
+    found = [p.grad for p in parameters]
+    for p, gradient in zip(parameters, before, strict=True):
+        p.grad = gradient
+    return found
 
 
 def _messages(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:

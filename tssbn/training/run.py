@@ -9,12 +9,14 @@ from typing import Any
 
 from tssbn.baselines import Method, methods
 from tssbn.benchmarks import Benchmark, Recipe, benchmarks
+from tssbn.training.balancing import find_balancing
 from tssbn.training.catalogue import source
 
 __all__ = ["Run", "options_of", "plan"]
 
 
 WEIGHT = "weight."  # and the name of a task: a setting
+BALANCE = "balance"  # a setting, as are this, a dot and an option of the balancing
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Run:
         options: of the method's ``build`` and ``groups``, such as ``multiplier``.
         settings: whatever differs from the benchmark and the method as they are written; part of
             the name.
+        balance: how the losses become gradients: a name in
+            :data:`tssbn.training.balancing.BALANCINGS`.
+        balance_options: of the balancing, such as ``lr``.
     """
 
     benchmark: Benchmark
@@ -35,6 +40,8 @@ class Run:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    balance: str = "sum"
+    balance_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,11 +71,13 @@ def plan(
         seed: 0 or more.
         settings: what is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`),
             arguments of the benchmark, such as ``n`` of the made ones, and of the method, such as
-            ``multiplier``; and ``weight.<task>``, what the loss of a task is multiplied with,
-            instead of the benchmark's own weight. What is so anyway is left out.
+            ``multiplier``; ``weight.<task>``, what the loss of a task is multiplied with,
+            instead of the benchmark's own weight; and ``balance``, the name of a balancing, with
+            its options, such as ``balance.lr``. What is so anyway is left out.
         root: the folder of a real data set.
 
     Raises:
+        ImportError: the balancing needs a package that is not installed.
         ValueError: an unknown name, a setting that nothing knows or that has another type, a root
             for a made benchmark, or none for a real one.
 
@@ -92,14 +101,16 @@ def plan(
         raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
 
     options = options_of(chosen.build, chosen.groups)
+    balance = settings.pop(BALANCE, "sum")
+    of_balance = {f"{BALANCE}.{k}": v for k, v in options_of(find_balancing(balance)).items()}
     of_recipe = [field.name for field in fields(Recipe) if field.name != "weights"]
     weights = {}
     for key, value in list(settings.items()):
         if key.startswith(WEIGHT):
             _check(key, value, 1.0)
             weights[key.removeprefix(WEIGHT)] = value
-        elif key in arguments or key in options:
-            default = (arguments | options)[key]
+        elif key in arguments or key in options or key in of_balance:
+            default = (arguments | options | of_balance)[key]
             _check(key, value, default)
             if value == default:
                 del settings[key]  # nothing differs
@@ -107,7 +118,8 @@ def plan(
             raise ValueError(
                 f"setting {key!r} is unknown; known are {', '.join(of_recipe)} of the recipe, "
                 f"{', '.join(arguments) or 'none'} of {benchmark}, "
-                f"{', '.join(options) or 'none'} of {method}, and {WEIGHT}<task>"
+                f"{', '.join(options) or 'none'} of {method}, "
+                f"{', '.join(of_balance) or 'none'} of {BALANCE}={balance}, and {WEIGHT}<task>"
             )
 
     def among(names: Iterable[str]) -> dict[str, Any]:
@@ -129,7 +141,10 @@ def plan(
         made = replace(made, tasks=partial(_tasks, made.tasks, same))
     recipe = replace(made.recipe, weights={**own, **weights}, **among(of_recipe))
     made = replace(made, recipe=recipe)
-    return Run(made, method, seed, among(options), settings)
+    balance_options = {k.removeprefix(f"{BALANCE}."): v for k, v in among(of_balance).items()}
+    if balance != "sum":
+        settings[BALANCE] = balance
+    return Run(made, method, seed, among(options), settings, balance, balance_options)
 
 
 def _tasks(make: Callable, weighted: Iterable[str], targets: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""How the losses of a step become gradients: balancings, by name.
+
+A module that defines a function ``balancing(net, **options)`` is known by its line in
+:data:`BALANCINGS`; it is imported when its name is asked for, so that a package that is not
+installed takes away no other.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from tssbn.training.balancing.aggregated import Aggregated
+from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.observer import Observer
+from tssbn.training.balancing.scalarised import Scalarised
+from tssbn.training.balancing.second_order import SecondOrder
+
+__all__ = [
+    "BALANCINGS",
+    "Aggregated",
+    "Balancing",
+    "Observer",
+    "Scalarised",
+    "SecondOrder",
+    "find_balancing",
+]
+
+BALANCINGS = {  # name: module
+    "sum": "tssbn.training.balancing.base",
+    "uw": "tssbn.training.balancing.uw",
+    "pcgrad": "tssbn.training.balancing.pcgrad",
+    "cosreg": "tssbn.training.balancing.cosreg",
+}
+
+
+def find_balancing(name: str) -> Callable[..., Balancing]:
+    """The function ``balancing(net, **options)`` of a balancing.
+
+    Args:
+        name: one of :data:`BALANCINGS`.
+
+    Raises:
+        ImportError: it needs a package that is not installed; names it.
+        ValueError: an unknown name.
+
+    Example:
+        >>> find_balancing("sum")(net=None)
+        Balancing()
+    """
+    if name not in list(BALANCINGS):  # whatever the type of the name
+        raise ValueError(f"balance={name!r} is unknown, use one of {', '.join(BALANCINGS)}")
+    try:
+        return import_module(BALANCINGS[name]).balancing
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"balance={name!r} needs {error.name}, which is not installed: "
+            "`pip install 'tssbn[balance]'` brings what the balancings of this package need"
+        ) from error

@@ -1,0 +1,88 @@
+"""The plain sum of the losses, and what every other balancing is made of."""
+
+from collections.abc import Iterator, Mapping
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from tssbn.contract import MultiTaskNetwork
+from tssbn.training.processes import average
+
+__all__ = ["Balancing"]
+
+
+class Balancing(nn.Module):
+    """Makes gradients of the losses of a step: here, of their sum.
+
+    In each step the trainer runs the network once for each group of tasks in `passes`, and gives
+    their losses to `backward`. After the last group it calls `finish`, then the optimiser. Loss
+    weights of the benchmark and of the settings are multiplied beforehand.
+
+    It is a module: the optimiser of the network trains its parameters, and a checkpoint holds them
+    and its buffers.
+
+    Attributes:
+        one_task_per_pass: Whether it looks at each task by itself. A network whose tasks each make
+            a pass of their own then runs one after the other, whatever ``tasks_per_pass`` says.
+        lr: Learning rate of its parameters; that of the network if None.
+
+    Example:
+        >>> import torch, tssbn
+        >>> heads = {"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)}
+        >>> net = tssbn.MultiTask(nn.Linear(3, 2), heads)
+        >>> fabric, balancing = Fabric(accelerator="cpu", devices=1), Balancing()
+        >>> for tasks in balancing.passes(net):
+        ...     outputs = net(torch.ones(4, 3), tasks)
+        ...     losses = {task: output.square().mean() for task, output in outputs.items()}
+        ...     balancing.backward(net, losses, fabric)
+        >>> balancing.finish(net, fabric)
+        >>> net.trunk.weight.grad.shape
+        torch.Size([2, 3])
+    """
+
+    one_task_per_pass = False
+    lr: float | None = None
+
+    def check(self, precision: str, compile: bool) -> None:
+        """Refuse to train in a way that would give wrong numbers.
+
+        Args:
+            precision, compile: see :func:`~tssbn.training.loop.train`.
+
+        Raises:
+            ValueError: Says why.
+        """
+
+    def groups(self, lr: float) -> list[dict]:
+        """Its parameters as groups for an optimiser, without weight decay; none if it has none.
+
+        Args:
+            lr: The learning rate of the network.
+        """
+        own = list(self.parameters())
+        rate = lr if self.lr is None else self.lr
+        return [{"params": own, "lr": rate, "weight_decay": 0.0}] if own else []
+
+    def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
+        """The tasks in groups that run together, as the network has them."""
+        return net.passes()
+
+    def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
+        """Add the gradients of some tasks' losses to those that are there.
+
+        Args:
+            net: The network.
+            losses: Of the tasks of a pass, scalars with their graph.
+            fabric: Knows the precision, and the other processes.
+        """
+        fabric.backward(sum(losses.values()))
+
+    def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
+        """All tasks were seen: make the gradients what the optimiser is to take."""
+        parameters = (p for module in (net, self) for p in module.parameters())
+        average(fabric, (p.grad for p in parameters if p.grad is not None))
+
+
+def balancing(net: MultiTaskNetwork) -> Balancing:
+    """The plain sum."""
+    return Balancing()

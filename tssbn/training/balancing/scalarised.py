@@ -1,0 +1,54 @@
+"""Minimise one function of all losses, whose parameters may learn along."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from tssbn.contract import MultiTaskNetwork
+from tssbn.training.balancing.base import Balancing
+from tssbn.training.processes import mean_value
+
+__all__ = ["Scalarised"]
+
+
+class Scalarised(Balancing):
+    """Minimises S(L_1, ..., L_T): every parameter of task t gets ∂S/∂L_t times its gradient.
+
+    All losses are on one graph, so that all tasks need memory at once, whatever ``tasks_per_pass``
+    says. With several processes S is that of the losses' means over them.
+
+    Args:
+        scalariser: Maps the losses (T,), in the order of the network's tasks, to a scalar; a module
+            if it has parameters or state. Those of ``torchjd.scalarization`` fit.
+        lr: Learning rate of its parameters; that of the network if None.
+
+    Raises:
+        ValueError: `lr` is not positive.
+
+    Example:
+        >>> import tssbn
+        >>> heads = {"a": torch.nn.Linear(2, 1), "b": torch.nn.Linear(2, 1)}
+        >>> net = tssbn.MultiTask(torch.nn.Identity(), heads)
+        >>> x, fabric = torch.tensor([[1.0, 2.0]]), Fabric(accelerator="cpu", devices=1)
+        >>> losses = {task: y.sum().exp() for task, y in net(x).items()}
+        >>> Scalarised(lambda losses: losses.log().sum()).backward(net, losses, fabric)
+        >>> heads["a"].weight.grad
+        tensor([[1., 2.]])
+    """
+
+    def __init__(self, scalariser: Callable[[Tensor], Tensor], lr: float | None = None):
+        super().__init__()
+        if lr is not None and not lr > 0:
+            raise ValueError(f"lr={lr} must be positive, or None for that of the network")
+        self.scalariser, self.lr = scalariser, lr
+
+    def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
+        """All tasks together."""
+        yield tuple(net.tasks)
+
+    def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
+        """The gradients of S; see :meth:`Balancing.backward`."""
+        values = torch.stack(list(losses.values()))
+        fabric.backward(self.scalariser(mean_value(fabric, values)))

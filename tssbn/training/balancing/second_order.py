@@ -1,0 +1,91 @@
+"""Add a penalty on the tasks' gradients to the losses: gradients of gradients."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from tssbn.contract import MultiTaskNetwork
+from tssbn.gradients import stack_rows
+from tssbn.training.balancing.base import Balancing
+from tssbn.training.processes import differentiate, mean_value
+
+__all__ = ["SecondOrder"]
+
+
+class SecondOrder(Balancing):
+    """Minimises Σ_t L_t + α R(g_1, ..., g_T), where g_t = ∂L_t/∂θ for shared parameters θ.
+
+    All losses are on one graph, which is differentiated twice: all tasks need memory at once, that
+    of their gradients included. With several processes R is that of the gradients' means over them.
+
+    Args:
+        net: The network.
+        penalty: Maps the gradients (T, P) to a scalar, differentiably.
+        alpha: α, 0 or more.
+        layer: The module of the network whose parameters θ are, such as the last shared layer; all
+            that the tasks share by default, which costs most.
+
+    Raises:
+        ValueError: `alpha` is negative or not finite, there is no such `layer`, or the tasks share
+            no parameter (of it) that is trained.
+
+    Example:
+        >>> import torch, tssbn
+        >>> heads = {"a": torch.nn.ReLU(), "b": torch.nn.ReLU()}
+        >>> net = tssbn.MultiTask(torch.nn.Linear(2, 1, bias=False), heads)
+        >>> squares = SecondOrder(net, lambda gradients: gradients.square().sum(), alpha=0.5)
+        >>> fabric, w = Fabric(accelerator="cpu", devices=1), net.trunk.weight
+        >>> with torch.no_grad():
+        ...     _ = w.copy_(torch.tensor([[3.0, 4.0]]))
+        >>> squares.backward(net, {"a": w.square().sum() / 2, "b": w.sum()}, fabric)
+        >>> w.grad  # w + 1, and 0.5 times the gradient 2w of |w|² + 2
+        tensor([[7., 9.]])
+    """
+
+    def __init__(
+        self,
+        net: MultiTaskNetwork,
+        penalty: Callable[[Tensor], Tensor],
+        alpha: float = 1.0,
+        layer: str = "",
+    ):
+        super().__init__()
+        if not 0 <= alpha < math.inf:
+            raise ValueError(f"alpha={alpha} must be 0 or more, and finite")
+        modules = dict(net.named_modules())
+        if layer not in modules:
+            raise ValueError(f"layer={layer!r} names no module of {type(net).__name__}")
+        within = {id(p) for p in modules[layer].parameters() if p.requires_grad}
+        self.penalised = [p for p in net.shared() if id(p) in within]
+        if not self.penalised:
+            raise ValueError(
+                f"layer={layer!r} of {type(net).__name__} has no trained parameter that its tasks "
+                "share: there are no gradients to penalise"
+            )
+        self.penalty, self.alpha = penalty, alpha
+
+    def check(self, precision: str, compile: bool) -> None:
+        """Refuse float16, where small gradients vanish unscaled, and torch.compile."""
+        if precision == "16":
+            raise ValueError(
+                "precision='16' loses the small gradients that the penalty is made of: take "
+                "'bf16', 'tf32' or '32'"
+            )
+        if compile:
+            raise ValueError("compile=True: torch.compile gives no gradients of gradients")
+
+    def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
+        """All tasks together."""
+        yield tuple(net.tasks)
+
+    def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
+        """The gradients of sum and penalty; see :meth:`Balancing.backward`."""
+        rows = [
+            differentiate(fabric, loss, self.penalised, create_graph=True)
+            for loss in losses.values()
+        ]
+        gradients = mean_value(fabric, stack_rows(rows, self.penalised))
+        penalty = self.penalty(gradients)
+        fabric.backward(sum(losses.values()) + self.alpha * penalty)
