@@ -51,7 +51,7 @@ def sigmoid(
     for name, layer in layers.items():
         how, start = starts[name]
         mix_in(layer, SigmoidNorm)
-        layer.replace_affine(**{key: _copied(value) for key, value in start.items()})
+        layer.replace_affine(**{key: _clone(value) for key, value in start.items()})
         layer.started_from = how
     _leave_fast_path(model)
     return model
@@ -116,7 +116,7 @@ def task_specific(
     tasks = Tasks(check_tasks(tasks))
     if isinstance(norm, str):
         _check_option("norm", norm, NORMS)
-    elif not callable(norm):
+    elif not callable(norm) or (isinstance(norm, type) and not issubclass(norm, TaskSpecificNorm)):
         raise ValueError(f"norm={norm!r} is neither one of {list(NORMS)} nor a class or function")
     _check_option("affine", affine, AFFINE)
     layers = _norm_layers(model, where)
@@ -130,9 +130,6 @@ def task_specific(
         raise ValueError(f"affine={affine!r} is for norm='sigmoid'; norm={norm!r} keeps w and b")
     starts = {name: _start(name, layers[name], kind, affine, model) for name, kind in kinds.items()}
 
-    for name, module in model.named_modules():
-        if getattr(module, "batch_first", True) is False:
-            tasks.batch_second = name
     for name, kind in kinds.items():
         layer, (how, start) = layers[name], starts[name]
         layer.per_channel = is_per_channel(layer)
@@ -232,6 +229,14 @@ def _norm_layers(
                 f"layer {name!r}, a {type(layer).__name__}, has attributes {taken} of its own that "
                 "conversion would replace; use where= to leave it out"
             )
+        for part in "weight", "bias":
+            kept = part in layer._parameters or part in layer._buffers
+            if not kept and isinstance(getattr(layer, part, None), Tensor):
+                raise ValueError(
+                    f"layer {name!r}, a {type(layer).__name__}, computes its {part} (pruned, or "
+                    "parametrised?), which a gate cannot replace: make it permanent first, or use "
+                    "where= to leave the layer out"
+                )
         check_scale(name, layer)
     owners: dict[int, str] = {}
     for name, layer in found.items():
@@ -304,5 +309,5 @@ def _is_fresh(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> bool:
     return bool((weight == 0).all()) or (bool((weight == 1).all()) and not tracked)
 
 
-def _copied(value: Tensor | None) -> Tensor | None:
+def _clone(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.clone()

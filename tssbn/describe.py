@@ -6,6 +6,7 @@ from collections import Counter
 
 from torch import nn
 
+from tssbn.multitask import MultiTask
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
 from tssbn.recognise import is_norm
 from tssbn.tasks import TaskSpecific, find_tasks
@@ -17,7 +18,7 @@ HOW = {
     "zero-initialised": "gates half open, where the weight was all zero",
     "preserve": "the output given is preserved: scale kept, frozen",
     "logit": "the output given is preserved: scales in the gates",
-    "own": "a scale of each task's own, begun as the layer's",
+    "own": "what the tasks own began as the layer's",
 }
 
 
@@ -49,9 +50,10 @@ def describe(net: nn.Module) -> str:
     specific = [m for m in net.modules() if isinstance(m, TaskSpecific)]
     own = [m._parameters.get(name) for m in specific for name in m.per_task]
     own = {id(p): p.numel() for p in own if p is not None}
-    heads = getattr(net, "heads", {})
-    of_heads = {task: _count(heads[task], ()) for task in heads}
-    total = _count(net, own) - sum(of_heads.values())
+    heads = net.heads if isinstance(net, MultiTask) else {}
+    of_heads = {task: sum(p.numel() for p in heads[task].parameters()) for task in heads}
+    trunk = net.trunk if isinstance(net, MultiTask) else net
+    total = sum(p.numel() for p in trunk.parameters() if id(p) not in own)
     gates = sum(m.gamma.shape[-1] if m.gamma.ndim else 0 for m in layers if m.gamma is not None)
 
     lines = []
@@ -70,7 +72,3 @@ def describe(net: nn.Module) -> str:
         text += ", heads: " + ", ".join(f"{task} {count}" for task, count in of_heads.items())
     lines.append(("parameters", text))
     return "\n".join(f"{name:20}{text}" for name, text in lines)
-
-
-def _count(module: nn.Module, without: dict[int, int] | tuple) -> int:
-    return sum(p.numel() for p in module.parameters() if id(p) not in without)

@@ -12,7 +12,7 @@ from torch import nn
 
 from tssbn.check import difference
 from tssbn.names import check_tasks, choose_tasks
-from tssbn.norm import SigmoidNorm, TaskSpecificNorm
+from tssbn.optim import vectors_of_tasks
 from tssbn.saved_names import keep_names
 from tssbn.stacking import count_images, split, stack, tensors
 from tssbn.stem import Parting, find_stem
@@ -78,6 +78,9 @@ class MultiTask(nn.Module):
         self._tasks: Tasks | None = found[0] if found else None
         for layer in self._layers().values():  # copied layers, or converted in several calls
             layer.tasks = found[0]
+        self._sequence_first = next(
+            (n for n, m in trunk.named_modules() if getattr(m, "batch_first", True) is False), None
+        )
         if found:
             keep_names(trunk)
         self.stem = stem
@@ -112,12 +115,11 @@ class MultiTask(nn.Module):
                 if self._tasks
                 else f"stem={name!r}: the trunk has no task-specific layer, all of it is shared"
             )
-        for module in modules.values():
-            hooks = module._forward_pre_hooks
-            for key in [key for key, hook in hooks.items() if isinstance(hook, Parting)]:
-                del hooks[key], module._forward_pre_hooks_with_kwargs[key]
-        if name:
-            modules[name].register_forward_pre_hook(Parting(self._tasks), with_kwargs=True)
+        if name and not any(
+            isinstance(hook, Parting) and hook.name == name
+            for hook in modules[name]._forward_pre_hooks.values()
+        ):
+            modules[name].register_forward_pre_hook(Parting(self._tasks, name), with_kwargs=True)
         self._stem = name
 
     def extra_repr(self) -> str:
@@ -156,7 +158,7 @@ class MultiTask(nn.Module):
             for first in range(0, len(run), size):
                 yield run[first : first + size]
 
-    chunks = passes  # its name before version 0.2
+    chunks = passes  # the former name
 
     def shared(self) -> list[nn.Parameter]:
         """The parameters that more than one task's loss reaches: the trunk without its rows."""
@@ -172,15 +174,11 @@ class MultiTask(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay would spoil; timm's optimisers ask for them.
 
-        Gates and the tasks' other rows, whose (T, C) shape looks like a matrix's, and what the
+        Gates and other vectors of each task, whose (T, C) shape looks like a matrix's, and what the
         trunk itself excepts.
         """
         names = {f"trunk.{name}" for name in getattr(self.trunk, "no_weight_decay", set)()}
-        for path, layer in self.named_modules():
-            if isinstance(layer, (SigmoidNorm, TaskSpecificNorm)):
-                own = [name for name in ("gamma", "beta") if layer._parameters[name] is not None]
-                names |= {f"{path}.{name}" for name in own}
-        return names
+        return names | set(vectors_of_tasks(self))
 
     def forward(self, x: Any, tasks: Iterable[str] | None = None) -> dict[str, Any]:
         """Predictions of the named tasks, all by default.
@@ -201,12 +199,13 @@ class MultiTask(nn.Module):
         for names in self.passes(tasks):
             if len(names) == 1:
                 with self._tasks.running(names):
-                    features = [self.trunk(x)]
+                    features = [self.trunk(stack(x, 1))]  # a copy: it may write in place
             else:
                 self._refuse_sequence_first()
                 images = count_images(x)
-                with self._tasks.running(names, images, in_stem=bool(self.stem)):
-                    stacked = self.trunk(x if self.stem else stack(x, len(names)))
+                stem = self.stem if images > 1 else ""  # one row would broadcast where it must not
+                with self._tasks.running(names, images, stem=stem):
+                    stacked = self.trunk(stack(x, 1 if stem else len(names)))
                 features = split(stacked, images, len(names))
             for task, of_task in zip(names, features, strict=True):
                 outputs[task] = self.heads[task](of_task)
@@ -226,9 +225,9 @@ class MultiTask(nn.Module):
         return outputs
 
     def _refuse_sequence_first(self) -> None:
-        if self._tasks.batch_second is not None:
+        if self._sequence_first is not None:
             raise ValueError(
-                f"module {self._tasks.batch_second!r} has batch_first=False, so rows are not "
+                f"module {self._sequence_first!r} has batch_first=False, so rows are not "
                 "images and tasks cannot be stacked: run one task a pass (tasks_per_pass=1)"
             )
 
@@ -263,8 +262,9 @@ class MultiTask(nn.Module):
 
         Stacking takes for granted that rows of a batch do not meet, and a `stem` that the tasks can
         part there. Layers that see an image in several parts (windows, frames) run stacked only
-        after this check. It compares copies with random gates, in evaluation but for the
-        task-specific norm layers, and once more in double precision where they differ.
+        after this check. It compares copies with random gates, in evaluation but for the paper's
+        layers, and once more in double precision where they differ. It sees what the example shows:
+        not what a trunk does in training alone.
 
         Args:
             example: An input of at least two images.
@@ -300,8 +300,12 @@ class MultiTask(nn.Module):
         Raises:
             ValueError: As `check`, of the network without a stem.
         """
-        self.stem = ""
-        self.check(example)
+        before, self.stem = self.stem, ""
+        try:
+            self.check(example)
+        except BaseException:
+            self.stem = before
+            raise
         proposed = find_stem(self.trunk)
         self.stem = proposed
         if proposed and difference(self, example):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
+from tssbn.tasks import TaskSpecific
 
-__all__ = ["param_groups"]
+__all__ = ["param_groups", "vectors_of_tasks"]
 
 
 def param_groups(
@@ -77,9 +78,11 @@ def param_groups(
             "freeze afterwards, or call requires_grad_(True) on the converted layers"
         )
     taken = {id(gate) for gate in gates}
+    gates = list({id(gate): gate for gate in gates}.values())
     rest = {name: p for name, p in model.named_parameters() if id(p) not in taken}
-    kept = set(rest) if decay_vectors else {name for name, p in rest.items() if p.ndim > 1}
+    kept = set(rest)
     if not decay_vectors:
+        kept = {name for name, p in rest.items() if p.ndim > 1} - set(vectors_of_tasks(model))
         kept -= getattr(model, "no_weight_decay", set)()
     shared = {"name": "shared", "params": [p for name, p in rest.items() if name in kept], "lr": lr}
     if weight_decay is not None:
@@ -92,3 +95,24 @@ def param_groups(
         spared = [p for name, p in rest.items() if name not in kept]
         groups.append({"name": "no decay", "params": spared, "lr": lr, "weight_decay": 0.0})
     return groups
+
+
+def vectors_of_tasks(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Gates, and whatever else of a model is a vector for each task, by name.
+
+    Example:
+        >>> import torch, tssbn
+        >>> list(vectors_of_tasks(tssbn.task_specific(torch.nn.BatchNorm1d(3), ("a", "b"))))
+        ['gamma']
+    """
+    found = {}
+    for path, layer in model.named_modules():
+        norm = isinstance(layer, (SigmoidNorm, TaskSpecificNorm))
+        own = (
+            ("gamma", "beta") if norm else layer.per_task if isinstance(layer, TaskSpecific) else ()
+        )
+        for name in own:
+            value = layer._parameters.get(name)
+            if value is not None and (norm or value.ndim <= 2):
+                found[f"{path}.{name}".removeprefix(".")] = value
+    return found

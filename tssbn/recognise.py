@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tssbn.copies import copied
 from tssbn.norm.converted import TORCH_NORMS
 
 __all__ = ["check_scale", "is_norm", "is_per_channel", "looks_like_norm"]
@@ -56,13 +57,14 @@ def check_scale(name: str, layer: nn.Module) -> None:
         for key in ("weight", "bias")
         if isinstance(v := getattr(layer, key, None), Tensor)
     }
+    layer = copied(layer).eval()  # some keep statistics, or start, by what they see first
     channels, like = layer.weight.shape[0], layer.weight
     for shape in (2, channels), (2, channels, 3, 3), (2, 3, 3, channels):
         x = torch.linspace(-1, 2, torch.Size(shape).numel()).reshape(shape).to(like)
         try:
             with torch.no_grad():
                 one, other = (functional_call(layer, off, (v,)) for v in (x, x.flip(0).square()))
-        except (RuntimeError, ValueError, AssertionError, IndexError):
+        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError, AttributeError):
             continue  # not the shape of this layer's inputs
         if torch.equal(one, other):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -73,20 +74,18 @@ def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
     for name in chosen:
         part = modules[name]
         mix_in(part, Recomputed)
-        part.tasks_now = found[0]
     return trunk
 
 
 class Recomputed:
     """A module that keeps its inputs only, and runs again for the backward pass."""
 
-    tasks_now: Tasks
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return checkpoint(
-            super().forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs
-        )
+        found = find_tasks(self)
+        again = {"context_fn": partial(_contexts, found[0])} if found else {}
+        return checkpoint(super().forward, *args, use_reentrant=False, **again, **kwargs)
 
-    def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
-        """What the forward pass runs in, and what the second run does: the same pass again."""
-        return nullcontext(), self.tasks_now.now.again()
+
+def _contexts(tasks: Tasks) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """What the forward pass runs in, and what the second run does: the same pass again."""
+    return nullcontext(), tasks.now.again()

@@ -62,4 +62,7 @@ def _check_names(model: nn.Module, state: dict, prefix: str, *_: Any) -> None:
                 f"the state_dict is of tasks {list(names)}, this network has {list(own.names)} "
                 "(names and order must agree)"
             )
-    state[prefix + "task_names"] = _encode(own.names).to(model.task_names.device)
+    device = model.task_names.device
+    if device.type == "meta" and saved is not None:  # to be assigned
+        device = saved.device
+    state[prefix + "task_names"] = _encode(own.names).to(device)

@@ -26,12 +26,12 @@ def count_images(tree: Any) -> int:
                 f"a {type(leaf).__name__} in the input cannot be stacked: pass a tensor, or a "
                 "tuple, list or dict of them, or run one task a pass (tasks_per_pass=1)"
             )
-    lengths = [len(leaf) for leaf in tensors(tree) if leaf.ndim]
+    lengths = [leaf.shape[0] for leaf in tensors(tree) if leaf.ndim]
     if not lengths:
         raise ValueError("the network was called without a tensor to stack")
-    if len(set(lengths)) > 1:
+    if other := [length for length in lengths if length != lengths[0]]:
         raise ValueError(
-            f"inputs of {' and '.join(map(str, dict.fromkeys(lengths)))} rows cannot be stacked: "
+            f"inputs of {lengths[0]} and {other[0]} rows cannot be stacked: "
             "every tensor needs one row an image (or run one task a pass, tasks_per_pass=1)"
         )
     return lengths[0]

@@ -8,10 +8,13 @@ act. In evaluation each task has running statistics of its own, and they part at
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
+
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from tssbn.copies import copied
 from tssbn.norm import TaskSigmoidBatchNorm
 from tssbn.tasks import Tasks, TaskSpecific
 
@@ -26,14 +29,14 @@ HOMOGENEOUS = {  # f(a·x) = a·f(x) for a positive a of each channel; dropout d
 
 
 class Parting:
-    """A forward pre-hook of the module in front of which the tasks part."""
+    """A forward pre-hook of the module of this name: passes with this stem part in front of it."""
 
-    def __init__(self, tasks: Tasks):
-        self.tasks = tasks
+    def __init__(self, tasks: Tasks, name: str):
+        self.tasks, self.name = tasks, name
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         now = self.tasks.current
-        return now.part((args, kwargs)) if now is not None and now.in_stem else None
+        return now.part((args, kwargs)) if now is not None and now.stem == self.name else None
 
 
 def find_stem(trunk: nn.Module) -> str:
@@ -58,8 +61,11 @@ def find_stem(trunk: nn.Module) -> str:
         >>> find_stem(tssbn.task_specific(nn.Sequential(*layers), ("seg", "depth")))
         '3'
     """
+    parameters = signature(trunk.forward).parameters.values()
+    usual = {p.name: p.default for p in parameters if p.default is not Parameter.empty}
+    trunk = copied(trunk)  # a forward may keep what it computes
     try:
-        graph = _Tracer().trace(trunk)
+        graph = _Tracer().trace(trunk, usual)
     except Exception:  # whatever a forward trips over when tensors have no values
         return ""
     calls = [node for node in graph.nodes if node.op == "call_module"]
@@ -98,7 +104,9 @@ def _reads_one(node: fx.Node) -> bool:
 def _is_homogeneous(trunk: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         module = trunk.get_submodule(node.target)
-        return type(module) in HOMOGENEOUS and not getattr(module, "return_indices", False)
+        altered = module._forward_hooks or module._forward_pre_hooks
+        indices = getattr(module, "return_indices", False)
+        return type(module) in HOMOGENEOUS and not altered and not indices
     return node.target in HOMOGENEOUS and not node.kwargs.get("return_indices")
 
 

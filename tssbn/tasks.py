@@ -56,7 +56,6 @@ class Tasks:
 
     def __init__(self, names: Iterable[str]):
         self.names = check_tasks(names)
-        self.batch_second: str | None = None  # a module whose rows are not images
         self.parts_checked = False  # layers that see an image in parts were compared, see check
         self._local = _Local()
 
@@ -102,7 +101,8 @@ class Pass:
         rows: The tasks that run, as a slice of a (T, ...) tensor.
         count: How many they are, t.
         images: B, where it is known; without it the rows of a task are taken for images.
-        in_stem: Whether the tasks have not parted yet, so that there are B rows for all of them.
+        stem: The module in front of which the tasks part, as long as they have not: until then
+            there are B rows for all of them.
         gates: (t, C), of a layer in the stem, to act where the tasks part; see `tssbn.stem`.
         recomputing: Whether a part is run again for its backward pass: statistics stay then.
     """
@@ -113,18 +113,25 @@ class Pass:
         start: int,
         stop: int,
         images: int | None = None,
-        in_stem: bool = False,
+        stem: str = "",
         recomputing: bool = False,
     ):
         self.tasks, self.images, self.recomputing = tasks, images, recomputing
         self.rows, self.count = slice(start, stop), stop - start
-        self.in_stem = in_stem
+        self.stem = stem
         self.gates: Tensor | None = None
+
+    def only(self, i: int) -> Pass:
+        """A pass of the i-th of these tasks alone."""
+        place = self.rows.start + i
+        return Pass(self.tasks, place, place + 1, recomputing=self.recomputing)
 
     def again(self) -> Pass:
         """The same pass at this point, to run a part of it once more."""
         start, stop = self.rows.start, self.rows.stop
-        return Pass(self.tasks, start, stop, self.images, self.in_stem, recomputing=True)
+        twin = Pass(self.tasks, start, stop, self.images, self.stem, recomputing=True)
+        twin.gates = self.gates
+        return twin
 
     def __enter__(self) -> Pass:
         local = self.tasks._local
@@ -140,7 +147,7 @@ class Pass:
 
     def part(self, tree: Any) -> Any:
         """The tasks part here: (B, ...) tensors become (B·t, ...), and gates that were due act."""
-        gates, self.gates, self.in_stem = self.gates, None, False
+        gates, self.gates, self.stem = self.gates, None, ""
         if self.images not in (None, count_images(tree)):
             raise RuntimeError(
                 f"the stem ends in {count_images(tree)} rows for {self.images} images: the tasks "
@@ -205,7 +212,7 @@ class TaskSpecific(nn.Module):
         Of a layer that sees an image in k parts, such as windows, (B·t·k, ...) -> (B·k, t, ...).
         """
         now = self.tasks.now
-        if now.in_stem and now.count > 1:
+        if now.stem:
             if now.gates is not None:
                 raise RuntimeError(
                     "two task-specific layers run before the stem ends, so the tasks have to part "

@@ -45,7 +45,7 @@ class TaskStatisticsNorm(TaskSpecificNorm):
 
     def weight_and_bias(self, rows: slice) -> tuple[Tensor | None, Tensor | None]:
         count = rows.stop - rows.start
-        shared = (getattr(self, name, None) for name in ("weight", "bias"))
+        shared = ((self._parameters | self._buffers).get(name) for name in ("weight", "bias"))
         return tuple(None if v is None else v.expand(count, *v.shape) for v in shared)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor, nn
 
 from tssbn.baselines import Method, Network
+from tssbn.names import choose_tasks
 
 __all__ = ["SingleTask", "build"]
 
@@ -36,7 +37,8 @@ class SingleTask(nn.Module):
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Predictions of the named tasks, all by default."""
-        return {task: self.networks[task](x) for task in tasks or self.tasks}
+        names = self.tasks if tasks is None else choose_tasks(tasks, self.tasks)
+        return {task: self.networks[task](x) for task in names}
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> SingleTask:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from tssbn.tasks import TaskSpecific
+
 __all__ = ["TORCH_NORMS", "Converted", "has_statistics", "reset_statistics"]
 
 # Layers of PyTorch and their subclasses, fused ones too, work without a bias.
@@ -27,11 +29,15 @@ class Converted(nn.Module):
     beta: Tensor | None
     scale: Tensor | None
     host_type: ClassVar[type[nn.Module]]  # the class that the layer would have without the mixin
+    started_from = "paper"  # how it began, see `tssbn.describe`
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if len(cls.__bases__) == 2:  # a mixin and its host
-            cls.host_type = cls.__bases__[1]
+        cls.host_type = next(
+            kind
+            for kind in cls.__mro__
+            if issubclass(kind, nn.Module) and not issubclass(kind, (Converted, TaskSpecific))
+        )
 
     def replace_affine(
         self, gamma: Tensor | None, beta: Tensor | None = None, scale: Tensor | None = None
@@ -65,6 +71,8 @@ class Converted(nn.Module):
     def _load_from_state_dict(self, state: dict, prefix: str, *args: Any) -> None:
         """Take what an affine mode kept from the checkpoint of a pretrained network, too."""
         scale, beta = state.get(prefix + "scale"), state.get(prefix + "beta")
+        if self.gamma is None:
+            return super()._load_from_state_dict(state, prefix, *args)
         if self.scale is None and scale is not None:
             if scale.shape != self._shape_of_one():
                 args[-1].append(
@@ -74,7 +82,7 @@ class Converted(nn.Module):
                 return
             self.scale = torch.empty_like(scale, device=self.gamma.device)
         if self.beta is None and beta is not None:
-            self.beta = nn.Parameter(torch.empty_like(self.gamma))
+            self.beta = nn.Parameter(torch.empty_like(self.gamma), self.gamma.requires_grad)
         super()._load_from_state_dict(state, prefix, *args)
 
     def _shape_of_one(self) -> torch.Size:

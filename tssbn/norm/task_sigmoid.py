@@ -82,7 +82,7 @@ class TaskSigmoidBatchNorm(TaskSigmoidNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """σ(γ_t)·x̂_t of all running tasks: one BatchNorm of t·C channels (eq. 3)."""
-        if self.tasks.now.in_stem and self.can_defer:
+        if self.tasks.now.stem and self.can_defer:
             return self.normalise(x)
         if not self.is_plain or self.momentum is None:
             return super().forward(x)
@@ -101,7 +101,8 @@ class TaskSigmoidBatchNorm(TaskSigmoidNorm):
         """
         if self.running_mean is None or (self.training and not self.track_running_stats):
             return None, None, True
-        mean, var = self.rows(self.running_mean).flatten(), self.rows(self.running_var).flatten()
+        # Views or an error, never copies, which would be updated in vain.
+        mean, var = self.rows(self.running_mean).view(-1), self.rows(self.running_var).view(-1)
         if self.tasks.now.recomputing:
             return mean.clone(), var.clone(), self.training
         if self.training:

@@ -14,6 +14,7 @@ from tssbn.tasks import Tasks, TaskSpecific
 __all__ = ["TaskAffineNorm", "TaskSpecificNorm", "give_rows", "shares_statistics"]
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+IN_PLACE = ("torch.nn.modules.", "timm.layers.")  # forwards known to assign no attribute
 
 
 class TaskSpecificNorm(Converted, TaskSpecific):
@@ -44,51 +45,92 @@ class TaskSpecificNorm(Converted, TaskSpecific):
         weight = self.scales(self.gamma[rows])
         return weight, self._bias(None if self.beta is None else self.beta[rows], weight)
 
+    @property
+    def weight(self) -> Tensor:
+        """(t·C,): the scale of the running tasks; no attribute outside a pass."""
+        return self._of_host("weight")
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(t·C,): the bias of the running tasks, if there is one; no attribute outside a pass."""
+        return self._of_host("bias")
+
+    def _of_host(self, name: str) -> Tensor | None:
+        for kind in self._parameters, self._buffers:
+            if name in kind:
+                return kind[name]
+        if self.tasks.current is None:
+            raise AttributeError(f"{type(self).__name__} has a {name} only while a task runs")
+        return self.host(self.tasks.now.rows)._parameters[name]
+
     def host(self, rows: slice, track: bool = True) -> nn.Module:
         """The ordinary layer of these tasks, end to end, t·C channels.
 
-        It shares all state, so that statistics are updated here; not so, unless told to `track`.
+        Its statistics are views of this layer's, which it updates in place; copies of them unless
+        it is to `track`.
         """
         weight, bias = self.weight_and_bias(rows)
-        state = {"weight": weight, "bias": bias}
+        state = {
+            "weight": None if weight is None else weight.flatten(0, 1),
+            "bias": None if bias is None else bias.flatten(0, 1),
+        }
+        buffers = dict(self._buffers)
         for name in STATISTICS:
-            value = self._buffers.get(name)
+            value = buffers.get(name)
             if value is not None and name in self.per_task:
                 value = value[rows] if track else value[rows].clone()
-            state[name] = value
-        flat = {k: v if v is None or v.ndim < 2 else v.flatten(0, 1) for k, v in state.items()}
+                buffers[name] = value.view(-1)  # a view or an error, never a copy
         layer = object.__new__(self.host_type)
-        layer.__dict__ = {**self.__dict__}
-        layer._parameters = {**self._parameters, "weight": flat["weight"], "bias": flat["bias"]}
-        layer._buffers = {
-            **self._buffers,
-            **{name: flat[name] for name in STATISTICS if name in self._buffers},
+        layer.__dict__ = {
+            **self.__dict__,
+            "_parameters": {**self._parameters, **state},
+            "_buffers": buffers,
         }
         return layer
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The host's output for each running task; further tensors may have rows, too."""
-        now, call = self.tasks.now, self.host_type.forward
-        track = not now.recomputing  # of a part that runs again for its backward pass
+        now = self.tasks.now
         if now.count == 1:
-            return call(self.host(now.rows, track), x, *args, **kwargs)
-        if now.in_stem:
+            return self._call_host(now.rows, x, *args, **kwargs)
+        if now.stem:
             x, args, kwargs = now.part((x, args, kwargs))
-        rows, x = len(x), self.unstack(x)  # (B, t, C, ...)
+        rows, x = x.shape[0], self.unstack(x)  # (B, t, C, ...)
         # momentum=None averages over a count of batches, which may differ between tasks.
         if self.per_channel and self.momentum is not None and not args and not kwargs:
-            y = call(self.host(now.rows, track), x.flatten(1, 2))
+            y = self._call_host(now.rows, x.flatten(1, 2))
             return self.stack(y.unflatten(1, (now.count, -1)))
         each = []
         for i, one in enumerate(x.unbind(1)):
             more = tree_map(lambda v, i=i: self._of_task(v, rows, i), (args, kwargs))
-            task = slice(now.rows.start + i, now.rows.start + i + 1)
-            each.append(call(self.host(task, track), one, *more[0], **more[1]))
+            with now.only(i):  # the host may hold task-specific layers itself
+                each.append(self._call_host(self.tasks.now.rows, one, *more[0], **more[1]))
         return self.stack(torch.stack(each, dim=1))
 
     def _of_task(self, value: Any, rows: int, i: int) -> Any:
-        stacked = isinstance(value, Tensor) and value.ndim and len(value) == rows
+        stacked = isinstance(value, Tensor) and value.ndim and value.shape[0] == rows
         return self.unstack(value)[:, i] if stacked else value
+
+    def _call_host(self, rows: slice, *args: Any, **kwargs: Any) -> Tensor:
+        track = not self.tasks.now.recomputing  # a part that runs again updates nothing
+        host = self.host(rows, track)
+        given = dict(host._buffers)
+        y = self.host_type.forward(host, *args, **kwargs)
+        if track and not self.host_type.forward.__module__.startswith(IN_PLACE):
+            self._take_back(host, given, rows)
+        return y
+
+    def _take_back(self, host: nn.Module, given: dict[str, Tensor | None], rows: slice) -> None:
+        """Keep what the host's forward assigned instead of changing it in place."""
+        for name, value in host._buffers.items():
+            if value is not given.get(name):
+                if name in self.per_task and name in STATISTICS:
+                    self._buffers[name][rows].view(-1).copy_(value)
+                else:
+                    self._buffers[name] = value
+        for name, value in host.__dict__.items():
+            if name not in ("_parameters", "_buffers") and self.__dict__.get(name) is not value:
+                self.__dict__[name] = value
 
     def reset_parameters(self) -> None:
         """Start values of a fresh network, for every task."""
@@ -99,6 +141,9 @@ class TaskSpecificNorm(Converted, TaskSpecific):
                 self.gamma.copy_(fresh["gamma"].expand_as(self.gamma))
                 if self.beta is not None:
                     self.beta.zero_()
+        for name, value in ("weight", 1.0), ("bias", 0.0):  # where the host keeps its own
+            if self._parameters.get(name) is not None:
+                nn.init.constant_(self._parameters[name], value)
 
     def reset_running_stats(self) -> None:
         """Fresh statistics, for every task."""

@@ -129,6 +129,8 @@ def macs(net: nn.Module, example: Tensor) -> int:
     ]
     with_stem = [module for module in modes if isinstance(module, MultiTask) and module.stem]
     sizes = [module.tasks_per_pass for module in with_stem]
+    if with_stem and len(example) == 1:  # of which no stem is shared
+        example = torch.cat([example, example])
     fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
         for module in with_stem:
