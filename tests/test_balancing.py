@@ -24,7 +24,7 @@ import tssbn
 from tssbn.__main__ import main
 from tssbn.baselines import methods
 from tssbn.gradients import orthogonality
-from tssbn.training import checkpoint, loop
+from tssbn.training import checkpoint, loop, queue
 from tssbn.training.balancing import (
     BALANCINGS,
     Aggregated,
@@ -627,7 +627,7 @@ def test_a_setting_that_cannot_be_is_refused(settings, said):
         plan("rooms", "hps", settings=settings)
 
 
-def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys):
+def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_path):
     monkeypatch.delitem(sys.modules, BALANCINGS["pcgrad"], raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "torchjd"]:
         monkeypatch.delitem(sys.modules, name)
@@ -640,6 +640,12 @@ def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys):
         train(balanced("pcgrad"), accelerator="cpu")
     assert main(["train", "rooms", "--method", "hps", "--set", "balance=pcgrad"]) == 1
     assert "needs torchjd" in capsys.readouterr().err
+    file = tmp_path / "queue.toml"
+    file.write_text(
+        '[[runs]]\nbenchmark = "rooms"\nmethod = "hps"\nminutes = 1\nsettings.balance = "pcgrad"\n'
+    )
+    with pytest.raises(ValueError, match=rf"^{file}, run 1: {said}"):
+        queue.jobs(file)
 
 
 def test_a_file_of_ones_own(monkeypatch):

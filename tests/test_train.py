@@ -25,6 +25,7 @@ from tssbn.benchmarks import benchmarks, nyuv2
 from tssbn.data import augment
 from tssbn.data.stored import Stored
 from tssbn.training import batches, checkpoint
+from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import Batches, deal, hold, shuffled
 from tssbn.training.cost import macs
 from tssbn.training.epoch import evaluate, train_epoch
@@ -544,6 +545,20 @@ def test_the_examples_of_the_training_page_run(monkeypatch):
     exec(next(block for block in blocks if "METHODS" in block), ablation)
     monkeypatch.setattr("tssbn.baselines.task_norm.METHODS", ablation["METHODS"])
     assert train(Run(own["mine"], "own-statistics")).record["finished"]
+
+
+def test_the_balancing_of_the_training_page_runs(tmp_path, monkeypatch):
+    page = Path(__file__).parent.parent / "book/training.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    (file,) = (block for block in blocks if "def balancing(" in block)
+    (use,) = (block for block in blocks if "BALANCINGS[" in block)
+    (tmp_path / "geometric.py").write_text(file)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BALANCINGS, "geometric", "")  # and takes the name away again
+    seen = []
+    monkeypatch.setattr("tssbn.training.loop.train", lambda run: seen.append(train(run)))
+    exec(use, {})
+    assert seen[0].record["balance_options"] == {"least": 1e-6} and seen[0].record["finished"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

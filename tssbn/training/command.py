@@ -33,7 +33,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
     made.add_argument("--seed", type=int, default=0, help="0 without it")
     made.add_argument("--data", type=Path, metavar="ROOT", help="folder of a real data set")
     made.add_argument("--epochs", type=int, help="the same as --set epochs=EPOCHS")
-    _settings(made, "change a field of the recipe, the benchmark or the method")
+    _settings(made, "change a field of the recipe, the benchmark, the method or the balancing")
     again = made.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     again.add_argument(

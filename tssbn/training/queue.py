@@ -100,8 +100,9 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, an entry that is no run, or the same run twice; a folder for
-            what is no real benchmark; says which.
+        ValueError: not such a file, an entry that is no run or whose balancing needs a package that
+            is not installed, or the same run twice; a folder for what is no real benchmark; says
+            which.
     """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -118,7 +119,7 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
             job = _job(entry, data)
             if job.run.name in seen:
                 raise ValueError(f"{job.run.name} is listed twice")
-        except ValueError as error:
+        except (ImportError, ValueError) as error:
             raise ValueError(f"{file}, run {number}: {error}") from error
         seen.add(job.run.name)
         listed.append(job)

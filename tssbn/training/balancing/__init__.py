@@ -24,7 +24,8 @@ __all__ = [
     "find_balancing",
 ]
 
-BALANCINGS = {  # name: module
+#: The module of each balancing, by name.
+BALANCINGS = {
     "sum": "tssbn.training.balancing.base",
     "uw": "tssbn.training.balancing.uw",
     "pcgrad": "tssbn.training.balancing.pcgrad",

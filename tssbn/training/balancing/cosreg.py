@@ -16,6 +16,7 @@ def balancing(net: MultiTaskNetwork, alpha: float = 10.0, layer: str = "") -> Se
 
     Args:
         alpha: α; the paper takes 10 on NYUv2, and 0.1 on digits with BatchNorm.
-        layer: see :class:`SecondOrder`; the paper takes the last layer that all tasks share.
+        layer: whose gradients count, see :class:`~tssbn.training.balancing.SecondOrder`; the paper
+            takes the last layer that all tasks share.
     """
     return SecondOrder(net, mean_squared_cosine, alpha, layer)

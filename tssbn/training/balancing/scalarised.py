@@ -49,6 +49,6 @@ class Scalarised(Balancing):
         yield tuple(net.tasks)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The gradients of S; see :meth:`Balancing.backward`."""
+        """The gradients of S."""
         values = torch.stack(list(losses.values()))
         fabric.backward(self.scalariser(mean_value(fabric, values)))

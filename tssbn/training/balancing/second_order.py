@@ -81,7 +81,7 @@ class SecondOrder(Balancing):
         yield tuple(net.tasks)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The gradients of sum and penalty; see :meth:`Balancing.backward`."""
+        """The gradients of sum and penalty."""
         rows = [
             differentiate(fabric, loss, self.penalised, create_graph=True)
             for loss in losses.values()
