@@ -169,12 +169,13 @@ source = inspect.getsource(train_epoch)
 print(source[source.index("    net.train()") :])
 
 # %% [markdown]
-# A *chunk* is a group of tasks that go through the network together: all of
-# them where they are {term}`stacked <stacking>`, one after the other if memory
-# is short. Without devices, processes and chunks, what remains is the loop
-# that everybody knows. We write it down, with the losses of {eq}`eq-losses`,
-# train for two epochs, and compare with what `train` makes of the same
-# seed.
+# A *group* is of tasks that go through the network together: all of them where
+# they are {term}`stacked <stacking>`, one after the other if memory is short.
+# The balancing is the plain sum here: `backward` adds up the gradients of the
+# losses, `finish` takes the mean over the processes. Without devices, processes
+# and groups, what remains is the loop that everybody knows. We write it down,
+# with the losses of {eq}`eq-losses`, train for two epochs, and compare with what
+# `train` makes of the same seed.
 
 # %%
 small = {"n": 64, "filters": 4, "epochs": 2, "batch": 16}
