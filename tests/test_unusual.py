@@ -322,6 +322,13 @@ def test_parts_that_are_recomputed_around_a_stem():
 # -- compilers ------------------------------------------------------------------------------------
 
 
+compiles_any_size = pytest.mark.skipif(
+    torch.__version__.startswith("2.6"),
+    reason="the Dynamo of torch 2.6 takes numbers in objects for constants, and copies no __dict__",
+)
+
+
+@compiles_any_size
 def test_batches_of_any_size_share_a_graph():
     torch._dynamo.reset()
     net = network(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()))
@@ -334,6 +341,7 @@ def test_batches_of_any_size_share_a_graph():
     torch._dynamo.reset()
 
 
+@compiles_any_size
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.GroupNorm(2, 4)])
 def test_the_whole_network_is_exported_for_any_batch(norm):
     net = network(nn.Sequential(nn.Conv2d(3, 4, 1), norm, nn.ReLU())).eval()
