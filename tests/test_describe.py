@@ -29,7 +29,8 @@ def test_layers_gates_and_parameters():
     assert tssbn.describe(net).splitlines() == [
         "tasks               seg, depth; they part at 1",
         "norm layers         3 converted, 1 left alone (trunk.5)",
-        "  preserve          1 (the output given is preserved: scale kept, frozen)",
+        "  preserve          1 (the output given is preserved: scale kept, frozen; "
+        "a bias for each task)",
         "  zero-initialised  1 (gates half open, where the weight was all zero)",
         "  paper             1 (gates half open, no scale or bias kept)",
         "gates               16 for each task",

@@ -391,3 +391,22 @@ def test_descriptions_of_odd_networks():
     vit.heads = nn.Sequential(nn.Linear(3, 3))
     assert "1 converted" in tssbn.describe(tssbn.task_specific(vit, TASKS))
     assert isinstance(vit[0], TaskSpecificNorm)
+
+
+def test_a_weight_that_is_computed_cannot_be_set():
+    net = network(nn.Sequential(nn.BatchNorm1d(3), nn.LayerNorm(3)))
+    for layer in net.trunk:
+        for value in nn.Parameter(torch.ones(3)), torch.ones(3):
+            with pytest.raises(AttributeError, match="computes its weight from γ and β: set gamma"):
+                layer.weight = value
+    assert "trunk.0.weight" not in net.state_dict()
+
+
+def test_what_is_no_sequence_of_names():
+    net, x = network(nn.BatchNorm1d(3)), torch.randn(4, 3, dtype=torch.float64)
+    with pytest.raises(
+        ValueError, match=r"sequence of names, got a Tensor.*wrap a trunk of several"
+    ):
+        net(x, x)
+    with pytest.raises(ValueError, match="must be a sequence of names, got a int"):
+        tssbn.task_specific(nn.BatchNorm1d(3), 2)

@@ -116,7 +116,7 @@ def alone(names: list[str]) -> None:
 def build() -> None:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     # -n: every reference must exist; -W: a warning is an error; -q: print nothing but those.
-    options = ["build", str(ROOT), "-n", "-W", "--keep-going", "-q"]
+    options = ["build", str(ROOT), "--all", "-n", "-W", "--keep-going", "-q"]
     done = subprocess.run([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.stdout)

@@ -16,9 +16,9 @@ __all__ = ["describe"]
 HOW = {
     "paper": "gates half open, no scale or bias kept",
     "zero-initialised": "gates half open, where the weight was all zero",
-    "preserve": "the output given is preserved: scale kept, frozen",
+    "preserve": "the output given is preserved: scale kept, frozen; a bias for each task",
     "logit": "the output given is preserved: scales in the gates",
-    "own": "what the tasks own began as the layer's",
+    "own": "each task began with the layer's scale, bias or statistics",
 }
 
 
@@ -29,7 +29,7 @@ def describe(net: nn.Module) -> str:
         net: A `tssbn.MultiTask`, or a trunk converted by `tssbn.task_specific` or `tssbn.sigmoid`.
 
     Returns:
-        A few lines to print: norm layers converted and how, norm layers left alone, the module in
+        The summary, to print. Norm layers converted and how, norm layers left alone, the module in
         front of which the tasks part, and parameters, shared and of each task.
 
     Example:

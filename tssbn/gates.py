@@ -176,7 +176,7 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
             with nothing in common still look alike by their means; centred they do not.
 
     Returns:
-        NaN for a row without a direction: one of zeros, or of equal gates if `centred`.
+        NaN for a row without a direction (zeros, or of equal gates if `centred`).
 
     Example:
         >>> import tssbn

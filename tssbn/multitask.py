@@ -284,10 +284,10 @@ class MultiTask(nn.Module):
         if count_images(example) < 2:
             raise ValueError("example has one image: two or more are needed to tell rows apart")
         if off := difference(self, example):
+            stem = f", or its tasks cannot part at stem={self.stem!r}" if self.stem else ""
             raise ValueError(
-                f"stacked passes of {type(self.trunk).__name__} differ from separate ones: it "
-                f"mixes rows of a batch, or its tasks cannot part at stem={self.stem!r}; run it "
-                f"with tasks_per_pass=1 ({off})"
+                f"stacked passes of {type(self.trunk).__name__} differ from separate ones ({off}): "
+                f"it mixes rows of a batch, so run it with tasks_per_pass=1{stem}"
             )
         self._tasks.parts_checked = True
 

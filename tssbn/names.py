@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
+import torch
 from torch import nn
 
 __all__ = ["check_tasks", "choose_tasks"]
@@ -16,6 +17,11 @@ def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
     if isinstance(tasks, (set, frozenset)):
         raise ValueError(
             f"tasks={tasks!r} is a set, whose order may differ between processes: pass a tuple"
+        )
+    if not isinstance(tasks, Iterable) or isinstance(tasks, torch.Tensor):
+        raise ValueError(
+            f"tasks must be a sequence of names, got a {type(tasks).__name__}. (A network takes "
+            "one input: wrap a trunk of several arguments in a module that takes a tuple or dict)"
         )
     names = tuple(tasks)
     if not names:

@@ -215,8 +215,8 @@ class TaskSpecific(nn.Module):
         if now.stem:
             if now.gates is not None:
                 raise RuntimeError(
-                    "two task-specific layers run before the stem ends, so the tasks have to part "
-                    "earlier: declare a stem with one of them, see tssbn.find_stem"
+                    f"two task-specific layers run before the stem ends at {now.stem!r}, so the "
+                    "tasks have to part earlier: tssbn.find_stem proposes a place"
                 )
             x = now.part(x)
         images, parts = self._images_and_parts(x.shape[0])

@@ -222,11 +222,6 @@ def unpack(archive: Path, dest: Path) -> None:
 class Member(NamedTuple):
     """A file of an archive that is open, or of a folder.
 
-    Attributes:
-        source: the archive or folder.
-        path: the place in it.
-        size: bytes.
-        open: gives a stream of them.
     """
 
     source: Path
@@ -262,7 +257,7 @@ class Member(NamedTuple):
 def members(source: Path) -> Iterator[list[Member]]:
     """The files of an archive, while it is open, or of a folder.
 
-    What systems leave there is passed over: :func:`~tssbn.data.files.hidden`.
+    What systems leave there is passed over: ``tssbn.data.files.hidden``.
 
     Args:
         source: a folder, ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ...; told apart by content.

@@ -55,6 +55,16 @@ class TaskSpecificNorm(Converted, TaskSpecific):
         """(t·C,): the bias of the running tasks, if there is one; no attribute outside a pass."""
         return self._of_host("bias")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (
+            name in ("weight", "bias")
+            and self.__dict__.get("_parameters", {}).get("gamma") is not None
+        ):
+            raise AttributeError(
+                f"{type(self).__name__} computes its {name} from γ and β: set gamma or beta, (T, C)"
+            )
+        super().__setattr__(name, value)
+
     def _of_host(self, name: str) -> Tensor | None:
         for kind in self._parameters, self._buffers:
             if name in kind:

@@ -242,7 +242,10 @@ def _methods(options: argparse.Namespace) -> int:
         _print(
             f"{name} ({method.title})",
             method.about or _first_paragraph(sys.modules[build.__module__]),
-            settings=options_of(method.build, method.groups),
+            settings={
+                key: getattr(value, "__name__", value)
+                for key, value in options_of(method.build, method.groups).items()
+            },
         )
     return 0
 
