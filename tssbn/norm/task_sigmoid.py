@@ -84,8 +84,8 @@ class TaskSigmoidBatchNorm(TaskSigmoidNorm):
         """σ(γ_t)·x̂_t of all running tasks: one BatchNorm of t·C channels (eq. 3)."""
         if self.tasks.now.stem and self.can_defer:
             return self.normalise(x)
-        if not self.is_plain or self.momentum is None:
-            return super().forward(x)
+        if not self.is_plain or self.momentum is None or self.tasks.now.count == 1:
+            return super().forward(x)  # one task is an ordinary layer
         self._check_input_dim(x)
         gates = self.rows(self.gamma).sigmoid()  # (t, C)
         mean, var, training = self.statistics()  # (t·C,)
@@ -193,7 +193,7 @@ class TaskSigmoidLayerNorm(TaskSigmoidNorm, nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """σ(γ_t)·x̂ of all running tasks (eq. 3); x̂ needs no statistics of a batch."""
-        if not self.is_plain:
+        if not self.is_plain or self.tasks.now.count == 1:
             return super().forward(x)
         gates = self.rows(self.gamma).sigmoid()  # (t, C)
         of_tasks = self.unstack(x).unbind(1)  # t times (B, ..., C)

@@ -123,11 +123,12 @@ class TaskSpecificNorm(Converted, TaskSpecific):
 
     def _call_host(self, rows: slice, *args: Any, **kwargs: Any) -> Tensor:
         track = not self.tasks.now.recomputing  # a part that runs again updates nothing
-        host = self.host(rows, track)
+        host, call = self.host(rows, track), self.host_type.forward
+        if not track or call.__module__.startswith(IN_PLACE):
+            return call(host, *args, **kwargs)
         given = dict(host._buffers)
-        y = self.host_type.forward(host, *args, **kwargs)
-        if track and not self.host_type.forward.__module__.startswith(IN_PLACE):
-            self._take_back(host, given, rows)
+        y = call(host, *args, **kwargs)
+        self._take_back(host, given, rows)
         return y
 
     def _take_back(self, host: nn.Module, given: dict[str, Tensor | None], rows: slice) -> None:
