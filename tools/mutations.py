@@ -29,7 +29,7 @@ class Mutation(NamedTuple):
 
 
 LAYERS = ("test_tasks.py::test_layers_by_hand_are_the_equation",)
-SUBSET = ("test_task_specific.py::test_a_subset_leaves_the_other_tasks_alone",)
+SUBSET = ("test_tasks.py::test_equation_3_is_the_general_path_over_any_host",)
 OPTIM = ("test_optim.py",)
 CONVERT = ("test_convert.py",)
 MUTATIONS = [
