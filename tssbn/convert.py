@@ -13,6 +13,7 @@ from tssbn.mixin import mix_in
 from tssbn.multitask import MultiTask
 from tssbn.names import check_tasks
 from tssbn.norm import SigmoidNorm, TaskAffineNorm, TaskSigmoidNorm, TaskSpecificNorm
+from tssbn.norm.converted import OURS
 from tssbn.norm.task_specific import give_rows
 from tssbn.recognise import check_scale, is_norm, is_per_channel, looks_like_norm
 from tssbn.saved_names import keep_names
@@ -25,8 +26,6 @@ NORMS = {"sigmoid": TaskSigmoidNorm, "plain": TaskAffineNorm}
 WIDEST = 0.99  # the largest gate that `logit` starts from: σ never reaches 1
 
 Norm = str | type[TaskSpecificNorm] | Callable[[nn.Module], type[TaskSpecificNorm] | None]
-
-_OURS = ("gamma", "beta", "scale", "tasks", "per_channel", "started_from")
 
 
 def sigmoid(
@@ -224,7 +223,7 @@ def _norm_layers(
                 f"layer {name!r} is a {type(layer).__name__} without a shape yet: run the model "
                 "once on an example first"
             )
-        if taken := [ours for ours in _OURS if hasattr(layer, ours)]:
+        if taken := [ours for ours in OURS if hasattr(layer, ours)]:
             raise ValueError(
                 f"layer {name!r}, a {type(layer).__name__}, has attributes {taken} of its own that "
                 "conversion would replace; use where= to leave it out"

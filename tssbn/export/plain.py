@@ -13,13 +13,12 @@ from torch.nn.utils.weight_norm import WeightNorm
 from tssbn.copies import copied
 from tssbn.names import choose_tasks
 from tssbn.norm import TaskSpecificNorm
+from tssbn.norm.converted import OURS, STATISTICS
 from tssbn.recomputation import Recomputed
 from tssbn.saved_names import forget_names
 from tssbn.stem import Parting
 
 __all__ = ["bake", "effective", "merged", "strip"]
-
-OURS = ("gamma", "beta", "scale", "weight", "bias", "tasks", "per_channel", "started_from")
 
 
 def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
@@ -36,7 +35,7 @@ def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
     with torch.enable_grad():  # frozen or not, both can be told
         host = layer.host(slice(row, row + 1))
     values = {name: host._parameters[name] for name in ("weight", "bias")} | host._buffers
-    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    names = ("weight", "bias", *STATISTICS)
     found = {name: values[name] for name in names if isinstance(values.get(name), Tensor)}
     if "num_batches_tracked" in found:
         found["num_batches_tracked"] = found["num_batches_tracked"].squeeze()
@@ -58,7 +57,7 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     plain = copied(layer)
     strip(plain)
     plain.__class__ = layer.host_type
-    for name in OURS:
+    for name in (*OURS, "weight", "bias"):
         for kind in plain._parameters, plain._buffers, plain.__dict__:
             kind.pop(name, None)
     plain.register_parameter("weight", None)

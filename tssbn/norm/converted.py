@@ -10,10 +10,13 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from tssbn.tasks import TaskSpecific
 
-__all__ = ["TORCH_NORMS", "Converted", "has_statistics", "reset_statistics"]
+__all__ = ["OURS", "STATISTICS", "TORCH_NORMS", "Converted", "has_statistics", "reset_statistics"]
 
 # Layers of PyTorch and their subclasses, fused ones too, work without a bias.
 TORCH_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+# What a conversion puts on a layer.
+OURS = ("gamma", "beta", "scale", "tasks", "per_channel", "started_from")
 
 
 class Converted(nn.Module):

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from tssbn.norm.converted import Converted, has_statistics, reset_statistics
+from tssbn.norm.converted import STATISTICS, Converted, has_statistics, reset_statistics
 from tssbn.tasks import Tasks, TaskSpecific
 
 __all__ = ["TaskAffineNorm", "TaskSpecificNorm", "give_rows", "shares_statistics"]
 
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 IN_PLACE = ("torch.nn.modules.", "timm.layers.")  # forwards known to assign no attribute
 
 
