@@ -34,9 +34,7 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import warnings
 
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
+warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -46,13 +44,13 @@ from torch import nn
 
 from tssbn import MultiTask, plots
 from tssbn.data import SETS, load, real_set
-from tssbn.data.faces import REGIONS, faces
-from tssbn.data.scenes import Rooms, Streets, rooms, streets
-from tssbn.training import records
-from tssbn.training.boundary import Boundary
-from tssbn.training.cost import delta_m
-from tssbn.training.metrics import Attributes, Depth, Normals, Segmentation
-from tssbn.training.saliency import SaliencyF
+from tssbn.data.synthetic.faces import REGIONS, faces
+from tssbn.data.synthetic.scenes import Rooms, Streets, rooms, streets
+from tssbn.records import store as records
+from tssbn.metrics.boundary import Boundary
+from tssbn.cost import delta_m
+from tssbn.metrics.dense import Attributes, Depth, Normals, Segmentation
+from tssbn.metrics.saliency import SaliencyF
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -83,9 +81,7 @@ ROOM_TASKS = (
 
 def make(split, scenes, people):
     return {
-        "rooms": rooms(
-            split, scenes, recipe=Rooms(height=48, width=64), tasks=ROOM_TASKS
-        ),
+        "rooms": rooms(split, scenes, recipe=Rooms(height=48, width=64), tasks=ROOM_TASKS),
         "streets": streets(split, scenes, recipe=Streets(height=48, width=96)),
         "faces": faces(split, people),
     }
@@ -138,9 +134,7 @@ for name, task in DENSE:
     accuracy.append((guess == truth)[known].float().mean().item())
     score.append(benchmark_score(task, test[name].targets[task], guess, truth))
     names.append(f"{name}:\n{task}")
-attributes = torch.stack(
-    [v for k, v in test["faces"][:].items() if k != "image"]
-)
+attributes = torch.stack([v for k, v in test["faces"][:].items() if k != "image"])
 accuracy.append((attributes == 0).float().mean().item())
 score.append(0.0)  # no true positive
 names.append("faces:\nall attributes")
@@ -259,10 +253,7 @@ fig, axes = plt.subplots(1, 2, figsize=(7, 3.4))
 for ax, name in zip(axes, ("rooms", "streets"), strict=True):
     classes = train[name].targets["segmentation"].classes
     labels = train[name][:]["segmentation"]
-    share = (
-        labels[labels >= 0].bincount(minlength=len(classes))
-        / (labels >= 0).sum()
-    )
+    share = labels[labels >= 0].bincount(minlength=len(classes)) / (labels >= 0).sum()
     order = share.argsort()
     ax.plot(share[order], [classes[i] for i in order], "o")
     ax.set(xscale="log", xlabel=f"share of the labelled pixels of {name}")
@@ -384,9 +375,7 @@ for pooling, value in by_hand.items():
 # %%
 tilt = torch.tensor([0.0, 10.0, 40.0]).deg2rad()
 wall = torch.tensor([0.0, 0.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 1, 3)
-tilted = torch.stack([tilt.sin(), torch.zeros(3), -tilt.cos()]).view(
-    1, 3, 1, 3
-)
+tilted = torch.stack([tilt.sin(), torch.zeros(3), -tilt.cos()]).view(1, 3, 1, 3)
 angle = (tilted * wall).sum(1).arccos().rad2deg()
 
 metric = Normals()
@@ -515,10 +504,7 @@ odsf
 single = {"segmentation": 0.4145, "depth": 0.580, "normal": 23.80}
 gated = {"segmentation": 0.4375, "depth": 0.484, "normal": 24.09}
 up = {"segmentation": True, "depth": False, "normal": False}
-gains = [
-    (1 if up[task] else -1) * (gated[task] - single[task]) / single[task]
-    for task in single
-]
+gains = [(1 if up[task] else -1) * (gated[task] - single[task]) / single[task] for task in single]
 by_hand = 100 * sum(gains) / 3
 assert abs(by_hand - delta_m(gated, single, up)) < 1e-9
 round(by_hand, 2)
@@ -529,10 +515,7 @@ round(by_hand, 2)
 # Note what Δm hides. The three gains are
 
 # %%
-{
-    task: f"{100 * gain:+.1f} %"
-    for task, gain in zip(single, gains, strict=True)
-}
+{task: f"{100 * gain:+.1f} %" for task, gain in zip(single, gains, strict=True)}
 
 # %% [markdown]
 # A tenth of the gain in depth would outweigh all that is lost in normals. Read
@@ -564,8 +547,7 @@ class UNet(nn.Module):
             for a, b in zip((3, *widths[:-1]), widths, strict=True)
         )
         self.up = nn.ModuleList(
-            conv(a + b, a)
-            for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
+            conv(a + b, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
 
     def forward(self, x):
@@ -580,9 +562,7 @@ class UNet(nn.Module):
 
 
 data, unseen = train["streets"], test["streets"]
-counts = {
-    task: max(1, len(target.classes)) for task, target in data.targets.items()
-}
+counts = {task: max(1, len(target.classes)) for task, target in data.targets.items()}
 net = MultiTask(UNet(), {t: nn.Conv2d(16, n, 1) for t, n in counts.items()})
 
 # %% [markdown]
@@ -605,10 +585,7 @@ order = torch.Generator().manual_seed(0)
 for _ in range(STEPS):
     batch = data[torch.randint(len(data), (16,), generator=order)]
     outputs = net(batch["image"])
-    total = sum(
-        loss(outputs[task], batch[task], target)
-        for task, target in data.targets.items()
-    )
+    total = sum(loss(outputs[task], batch[task], target) for task, target in data.targets.items())
     optimiser.zero_grad()
     total.backward()
     optimiser.step()
@@ -652,8 +629,7 @@ def streets_scores(answers):
 
 
 blind = {
-    task: commonest("streets", task).expand_as(batch[task])
-    for task in ("segmentation", "parts")
+    task: commonest("streets", task).expand_as(batch[task]) for task in ("segmentation", "parts")
 }
 known = train["streets"][:]["disparity"]
 blind["disparity"] = known[known >= 0].median().expand_as(batch["disparity"])
@@ -670,7 +646,7 @@ pd.DataFrame({"blind": blind, "network": looked}).round(3)
 # longer.
 #
 # The same for every set and task, with more images and steps, is recorded by
-# `benchmarks/learnable.py`: three seeds of a *tiny* network (one bank of 7x7
+# `book/studies/learnable.py`: three seeds of a *tiny* network (one bank of 7x7
 # filters, which sees only local colour and texture) and of a *bigger* one (like
 # the one above, with more layers; four convolutions for faces). To see all
 # tasks on one axis, we put the best constant answer at 0 and the perfect one at
@@ -798,10 +774,7 @@ sample = load("cityscapes", "val", root=None, n=2)[0]
 
 # %%
 pd.DataFrame(
-    {
-        name: {split: f"{n:,}" for split, n in real_set(name).official.items()}
-        for name in SETS
-    }
+    {name: {split: f"{n:,}" for split, n in real_set(name).official.items()} for name in SETS}
 ).T.fillna("")
 
 # %% [markdown]

@@ -39,9 +39,7 @@ import unicodedata
 import warnings
 from statistics import harmonic_mean
 
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
+warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,10 +51,10 @@ from torch import nn
 
 import tssbn
 from tssbn import plots
-from tssbn.baselines import Network, ablations, methods
-from tssbn.data import digits
-from tssbn.training import records
-from tssbn.training.cost import delta_m
+from tssbn.methods import Network, ablations, methods
+from tssbn.data.synthetic import digits
+from tssbn.records import store as records
+from tssbn.cost import delta_m
 from tssbn.training.run import plan
 
 _ = torch.manual_seed(0)
@@ -183,7 +181,7 @@ class TaskGatedBN(nn.Module):
 
 
 # %% [markdown]
-# The package has them as methods, `tssbn.baselines.ablations`: networks whose
+# The package has them as methods, `tssbn.methods.ablations`: networks whose
 # norm layers are of the given form and start at the same gate, 0.5. Here is
 # a trunk that is a single layer, so that the two can be compared. In float64
 # they agree, outputs and gradients:
@@ -225,9 +223,7 @@ for form, function in FORMS.items():
 # %%
 SEEDS, STEPS, LR = range(3), 150, 4e-3
 train = digits.pairs("train", root=None)
-unseen = [
-    digits.pairs(split, per_pair=100, root=None) for split in ("val", "test")
-]
+unseen = [digits.pairs(split, per_pair=100, root=None) for split in ("val", "test")]
 unseen = {key: torch.cat([part[key] for part in unseen]) for key in unseen[0]}
 
 
@@ -278,27 +274,20 @@ def fit(kind, seed):
     net, gates = build(kind, seed)
     groups = net.parameters()
     if gates:
-        groups = tssbn.param_groups(
-            net, LR, 10 if kind.endswith("×10") else 100
-        )
+        groups = tssbn.param_groups(net, LR, 10 if kind.endswith("×10") else 100)
     optimiser = torch.optim.Adam(groups, LR, fused=True)
     order, path = torch.Generator().manual_seed(seed), []
     for _ in range(STEPS):
         i = torch.randint(len(train["image"]), (64,), generator=order)
         outputs = net(train["image"][i])
-        loss = sum(
-            F.cross_entropy(y, train[task][i]) for task, y in outputs.items()
-        )
+        loss = sum(F.cross_entropy(y, train[task][i]) for task, y in outputs.items())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         path.append([gamma.detach().flatten().clone() for gamma in gates])
     with torch.no_grad():
         outputs = net.eval()(unseen["image"])
-    right = [
-        (y.argmax(1) == unseen[task]).float().mean().item()
-        for task, y in outputs.items()
-    ]
+    right = [(y.argmax(1) == unseen[task]).float().mean().item() for task, y in outputs.items()]
     path = torch.stack([torch.cat(now) for now in path]) if gates else None
     return harmonic_mean(right), path
 
@@ -456,9 +445,7 @@ pd.DataFrame(
             "depth ↓": f"{table['depth'].mean():.3f}",
             "normal ↓": f"{table['normal'].mean():.1f}",
             "Δm": f"{gain.loc[name].mean():+.1f} ± {gain.loc[name].std():.1f}",
-            "larger rooms": f"{larger[name].mean():+.1f}"
-            if name in larger
-            else "",
+            "larger rooms": f"{larger[name].mean():+.1f}" if name in larger else "",
             "paper, NYUv2": f"{PAPER[name]:+.2f}" if name in PAPER else "",
             "parameters": f"{parameters[name]:,}",
         }
@@ -506,26 +493,18 @@ pd.DataFrame(
 # %%
 ladder = gain.drop(index="STL")
 M, S = ladder.shape
-noise = (
-    ladder.sub(ladder.mean(axis=1), axis=0)
-    - ladder.mean()
-    + ladder.stack().mean()
-)
+noise = ladder.sub(ladder.mean(axis=1), axis=0) - ladder.mean() + ladder.stack().mean()
 freedom = (M - 1) * (S - 1)
 sigma = np.sqrt((noise**2).to_numpy().sum() / freedom)
 lsd = stats.t.ppf(0.975, freedom) * sigma * np.sqrt(2 / S)
 hsd = stats.studentized_range.ppf(0.95, M, freedom) * sigma / np.sqrt(S)
 
 random = np.random.default_rng(0)
-shuffled = np.array(
-    [random.permuted(ladder.to_numpy(), axis=0).mean(1) for _ in range(2000)]
-)
+shuffled = np.array([random.permuted(ladder.to_numpy(), axis=0).mean(1) for _ in range(2000)])
 chance = (shuffled.var(1) >= ladder.mean(axis=1).var(ddof=0)).mean()
 band = np.quantile(shuffled, (0.025, 0.975))
 print(f"noise of a run: {sigma:.2f} points of Δm")
-print(
-    f"a pair chosen beforehand must differ by {lsd:.1f}, any pair by {hsd:.1f}"
-)
+print(f"a pair chosen beforehand must differ by {lsd:.1f}, any pair by {hsd:.1f}")
 print(f"shuffled names spread as far in {100 * chance:.1f} % of the deals")
 
 # %% [markdown]
@@ -533,13 +512,9 @@ print(f"shuffled names spread as far in {100 * chance:.1f} % of the deals")
 # comes of it:
 
 # %% mystnb={"image": {"alt": "Fourteen recipes from HPS to TSσBN with other functions, with dots for what each task owns: statistics, scale, bias, bound, and the multiplier of the rate. On the right the Δm of three seeds and their mean. All means lie between minus two and plus one, within the grey band of the means of shuffled names, which is narrower than the spread of some single methods."}}
-fig, (own, right) = plt.subplots(
-    1, 2, figsize=(7.4, 4.6), sharey=True, width_ratios=(2, 5)
-)
+fig, (own, right) = plt.subplots(1, 2, figsize=(7.4, 4.6), sharey=True, width_ratios=(2, 5))
 y = np.arange(M)[::-1]
-for height, (name, (_, _, parts, multiplier)) in zip(
-    y, LADDER.items(), strict=True
-):
+for height, (name, (_, _, parts, multiplier)) in zip(y, LADDER.items(), strict=True):
     held = [part in parts.split() for part in PARTS]
     dots = [plots.COLORS["black"] if h else "#DDDDDD" for h in held]
     own.scatter(range(len(PARTS)), [height] * len(PARTS), 40, dots)
@@ -562,15 +537,11 @@ for height, (name, (_, _, parts, multiplier)) in zip(
         mew=2.5,
         color=plots.COLORS[color],
     )
-right.axvspan(
-    *band, color="#EEEEEE", zorder=0, label="means of shuffled names, 95 %"
-)
+right.axvspan(*band, color="#EEEEEE", zorder=0, label="means of shuffled names, 95 %")
 right.axvline(0, color="black", lw=1)
 low = ladder.min(axis=None)
 right.plot([low, low + lsd], [M - 0.2] * 2, color="black", lw=2.5)
-right.text(
-    low + lsd, M - 0.2, "  visible difference of a pair", va="center", size=8
-)
+right.text(low + lsd, M - 0.2, "  visible difference of a pair", va="center", size=8)
 own.set_yticks(y, LADDER)
 own.set_xticks(range(len(PARTS) + 1), [*PARTS, "rate ×"], rotation=60)
 own.set(xlim=(-0.5, len(PARTS) + 0.5), ylim=(-0.6, M + 0.3))
@@ -707,10 +678,7 @@ FACES = (
     "TSσBN ×100",
 )
 face_single = mean_f1("stl", {}).mean()
-faces = {
-    name: 100 * (mean_f1(*LADDER[name][:2]) / face_single - 1)
-    for name in FACES
-}
+faces = {name: 100 * (mean_f1(*LADDER[name][:2]) / face_single - 1) for name in FACES}
 rows = {name: [*gain, gain.mean(), None] for name, gain in faces.items()}
 for after, before in (
     ("TSBN", "HPS"),
@@ -781,7 +749,7 @@ for sign in "ﺎ½Ω＄":
 # width 32 over the words of a name, its norms are {term}`LN`; a head is a
 # linear layer on the mean over the words. Answers are uneven, so a task's
 # score is F1 averaged over its answers (those that at least ten training names
-# have). `experiments/beyond_vision.py` trained all of it, three seeds; its
+# have). `book/studies/beyond_vision.py` trained all of it, three seeds; its
 # record is read here.
 
 # %%
@@ -836,16 +804,12 @@ KEYS = {
     "TSσLN, scale and β kept ×10": "sky",
 }
 _, ax = plt.subplots(figsize=(7, 3.4))
-for height, (name, color) in zip(
-    range(len(KEYS))[::-1], KEYS.items(), strict=True
-):
+for height, (name, color) in zip(range(len(KEYS))[::-1], KEYS.items(), strict=True):
     for suffix, mark in ("", "o"), (", shuffled", "x"), (", swapped", "+"):
         values = names[names.method == name + suffix]["Δm"]
         label = f"gates{suffix}" if name == "TSσLN ×10" and suffix else None
         tone = "#888888" if suffix else plots.COLORS[color]
-        ax.plot(
-            values, [height] * len(values), mark, ms=6, color=tone, label=label
-        )
+        ax.plot(values, [height] * len(values), mark, ms=6, color=tone, label=label)
 ax.axvline(0, color="black", lw=1)
 ax.set_yticks(range(len(KEYS)), list(KEYS)[::-1])
 ax.set_xlabel("Δm in F1 against single-task networks, %; a dot for each seed")

@@ -46,9 +46,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
+warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,11 +59,11 @@ from torch import nn
 
 import tssbn
 from tssbn import export, plots, pruning
-from tssbn.baselines import Network
-from tssbn.bench.timing import rounds
+from tssbn.methods import Network
+from tssbn.timing.rounds import rounds
 from tssbn.networks.segnet import SegNet
-from tssbn.training import records
-from tssbn.training.cost import macs, parameters
+from tssbn.records import store as records
+from tssbn.cost import macs, parameters
 from tssbn.training.loop import train
 from tssbn.training.run import plan
 
@@ -269,9 +267,7 @@ OTHERS = {
     "EfficientNet-B0 (timm)": timm.create_model("efficientnet_b0"),
     "DenseNet-121 (timm)": timm.create_model("densenet121"),
     "SegNet": SegNet(8),
-    "ViT-S (timm)": timm.create_model(
-        "vit_small_patch16_224", img_size=64, depth=4
-    ),
+    "ViT-S (timm)": timm.create_model("vit_small_patch16_224", img_size=64, depth=4),
 }
 rows = {}
 for name, trunk in OTHERS.items():
@@ -281,9 +277,7 @@ for name, trunk in OTHERS.items():
         image64 = torch.rand(2, 3, 64, 64).double()
         plain = export.task(other, "depth")
         y, expected = plain(image64), other(image64)["depth"]
-    gated = [
-        m for m in plain.modules() if tssbn.is_norm(m) and m.weight is not None
-    ]
+    gated = [m for m in plain.modules() if tssbn.is_norm(m) and m.weight is not None]
     rows[name] = {
         "difference": ((y - expected).abs().max() / expected.std()).item(),
         "norm layers": count(other.trunk),
@@ -335,7 +329,7 @@ live.round(2)
 # %% [markdown]
 # Quartiles of the time relative to the folded backbone, every variant once in
 # each round. The same on networks of the usual size, from
-# `benchmarks/export.py`:
+# `book/studies/export.py`:
 
 # %% tags=["nbval-ignore-output"]
 bench = records.read("bench/export.json")
@@ -379,9 +373,7 @@ onnx_program.save(folder / "single.onnx")
 # %% tags=["nbval-ignore-output"]
 import onnxruntime
 
-session = onnxruntime.InferenceSession(
-    folder / "single.onnx", providers=["CPUExecutionProvider"]
-)
+session = onnxruntime.InferenceSession(folder / "single.onnx", providers=["CPUExecutionProvider"])
 (entry,) = session.get_inputs()
 again = torch.export.load(folder / "single.pt2").module()
 with torch.no_grad():
@@ -436,9 +428,9 @@ pd.DataFrame(
 
 # %% tags=["nbval-ignore-output"]
 importance = tssbn.gates.importance(net)
-pd.DataFrame(importance.values.numpy(), index=net.tasks).T.describe().T.drop(
-    columns="count"
-).round(2)
+pd.DataFrame(importance.values.numpy(), index=net.tasks).T.describe().T.drop(columns="count").round(
+    2
+)
 
 # %% [markdown]
 # Around one half, where they started. Nothing in the loss asks a gate to
@@ -488,9 +480,7 @@ def f1(single, t):
 found = {}
 for title, network in networks.items():
     for threshold in 0.0, 0.1, 0.2, 0.3, 0.4, 0.5:
-        singles = {
-            t: export.task(network, t, threshold, x[:2]) for t in net.tasks
-        }
+        singles = {t: export.task(network, t, threshold, x[:2]) for t in net.tasks}
         work = np.mean([macs(n, image) for n in singles.values()])
         found[title, threshold] = {
             "MACs, %": 100 * work / macs(single, image),
@@ -506,7 +496,7 @@ cut.rename_axis(index="τ").round(2)
 # apart: at the same $\tau$ more goes.
 #
 # One small run is an anecdote. So the same on the made rooms, with the SegNet
-# of chapter 6 and three seeds, from `experiments/cut.py`. Each task's network
+# of chapter 6 and three seeds, from `book/studies/cut.py`. Each task's network
 # is cut by more and more of its own gates, and scored, without any training
 # afterwards, on the first images of the test set. Beside the gates, two
 # controls that take as much:
@@ -565,9 +555,7 @@ def scores(task, network, kind, left):
     for record in cuts:
         of_task = record["networks"][network][task]
         whole, *cut = of_task["whole"], *of_task[kind]
-        points = [
-            (p["macs"] / whole["macs"], p["score"]) for p in (whole, *cut)
-        ]
+        points = [(p["macs"] / whole["macs"], p["score"]) for p in (whole, *cut)]
         work, score = np.array(sorted(points)).T
         rows.append(np.interp(left, 100 * work, score))
     return np.array(rows)

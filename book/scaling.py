@@ -29,14 +29,14 @@ if "google.colab" in sys.modules:
 # `gloo`, PyTorch's messenger for CPUs.
 #
 # What is printed below was printed by the commands above it, and is read from a
-# record, `data/results/ddp/run.json`. `python experiments/ddp_run.py` makes it.
+# record, `data/results/ddp/run.json`. `python book/studies/ddp_run.py` makes it.
 
 # %% tags=["hide-input"]
 from statistics import quantiles
 
 import pandas as pd
 
-from tssbn.training import records
+from tssbn.records import store as records
 
 run = records.read("ddp/run.json")
 
@@ -67,10 +67,7 @@ show("torchrun")
 show("devices")
 
 # %%
-losses = [
-    run["commands"][name]["printed"].splitlines()[1:-1]
-    for name in ("torchrun", "devices")
-]
+losses = [run["commands"][name]["printed"].splitlines()[1:-1] for name in ("torchrun", "devices")]
 scores = [[line.rpartition("|")[0] or line for line in of] for of in losses]
 assert scores[0] == scores[1]
 print("the same losses and scores, whoever starts the processes")
@@ -138,7 +135,7 @@ show("one")
 # (scaling-cost)=
 # ## What the exchange costs
 #
-# `python experiments/ddp_cost.py` takes training steps with two processes of
+# `python book/studies/ddp_cost.py` takes training steps with two processes of
 # one thread each. The same step is timed *alone* in one process, in both at
 # once but *apart*, without a word between them, and *together*, with gradients
 # averaged. All are timed in every round, and the cost of the exchange is the
@@ -160,8 +157,7 @@ rows = {}
 for way, seconds in cost["seconds"].items():
     low, middle, high = quantiles(exchange(way))
     medians = {
-        f"{setting}, ms": round(1000 * quantiles(times)[1])
-        for setting, times in seconds.items()
+        f"{setting}, ms": round(1000 * quantiles(times)[1]) for setting, times in seconds.items()
     }
     rows[way] = {
         **medians,

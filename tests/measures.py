@@ -2,10 +2,10 @@
 
 import torch
 
-from tssbn.training.base import TaskMetric
-from tssbn.training.boundary import Boundary
-from tssbn.training.metrics import Attributes, Depth, Normals, Segmentation
-from tssbn.training.saliency import SaliencyF, SaliencyIoU
+from tssbn.metrics.base import TaskMetric
+from tssbn.metrics.boundary import Boundary
+from tssbn.metrics.dense import Attributes, Depth, Normals, Segmentation
+from tssbn.metrics.saliency import SaliencyF, SaliencyIoU
 
 SIZE = 10, 14
 

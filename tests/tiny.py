@@ -5,12 +5,12 @@ from functools import partial
 import torch
 from torch import nn
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks.tasks import tasks
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
+from tssbn.methods import Network
 from tssbn.training.run import Run
-from tssbn.training.tasks import tasks
 
 TARGETS = {"parts": Target("classes", ("a", "b", "c")), "depth": Target("depth", ignore=0)}
 SAMPLES = {"train": 12, "val": 4, "test": 5}

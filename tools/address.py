@@ -1,7 +1,7 @@
 """The public address of the project stands in pyproject.toml, [project.urls] Repository.
 
-    python tools/address.py https://github.com/ORG/REPO    move everything to this address
-    python tools/address.py --check                        does everything agree with it?
+python tools/address.py https://github.com/ORG/REPO    move everything to this address
+python tools/address.py --check                        does everything agree with it?
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tssbn.bench import command as bench
 from tssbn.data import command as data
+from tssbn.timing import command as bench
 from tssbn.training import command as training
 
 # What a wrong argument, a file or the machine can cause; anything else is a fault of ours.

@@ -81,7 +81,7 @@ def task_specific(
               eq. 3).
             - ``"plain"``: TSBN, an ordinary layer, ``y = γ_t·x̂_t + β_t``.
             - a subclass of `tssbn.norm.TaskSpecificNorm`, or a function that gives one for a layer,
-              or None to leave the layer as it is; see :mod:`tssbn.baselines.ablations`.
+              or None to leave the layer as it is; see :mod:`tssbn.methods.ablations`.
         affine: How ``norm="sigmoid"`` treats the scale w and bias b that the layer had:
 
             - ``"paper"``: dropped; every gate starts half open.

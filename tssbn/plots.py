@@ -112,7 +112,7 @@ def deltas(ax: Axes, table: "Table") -> None:
     A diamond is what the paper prints, if it does.
 
     Args:
-        table: of :func:`tssbn.training.table.table`.
+        table: of :func:`tssbn.records.table.table`.
     """
     rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
     for height, row in enumerate(rows):

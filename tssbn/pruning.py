@@ -399,7 +399,7 @@ def _surgery(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> 
 
 
 def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:
-    """Parameters of the model, and multiply-accumulates as :func:`tssbn.training.cost.macs` counts.
+    """Parameters of the model, and multiply-accumulates as :func:`tssbn.cost.macs` counts.
 
     Args:
         example: an input batch; the second figure is for all of it.
@@ -408,7 +408,7 @@ def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:
         >>> cost(nn.Conv2d(3, 8, 3, bias=False), torch.rand(1, 3, 10, 10))  # 8*3*9 at 8x8 places
         (216, 13824)
     """
-    from tssbn.training.cost import macs, parameters
+    from tssbn.cost import macs, parameters
 
     return parameters(model, frozen=True), macs(model, example) * len(example)
 

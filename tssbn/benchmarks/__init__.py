@@ -16,9 +16,9 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 from torch.utils.data import Dataset
 
-from tssbn.baselines import Network
+from tssbn.benchmarks.tasks import Task
 from tssbn.data.target import Target
-from tssbn.training.tasks import Task
+from tssbn.methods import Network
 
 __all__ = ["Benchmark", "Recipe", "benchmarks"]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from torch import nn
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.data.celeba import CelebA
+from tssbn.benchmarks.tasks import tasks
+from tssbn.data.real.celeba import CelebA
+from tssbn.methods import Network
 from tssbn.networks.celeba import CelebANet
-from tssbn.training.tasks import tasks
 
 PAPER = {  # the mean F1 of the forty, in percent
     "stl": {"mean": 68.21},
@@ -29,7 +29,7 @@ def benchmark(root: str | Path, side: int = 64, filters: int = 64) -> Benchmark:
     those of FAMO, whose trainer for them never leaves the training mode.
 
     Args:
-        root: the folder, as :class:`~tssbn.data.celeba.CelebA` reads it.
+        root: the folder, as :class:`~tssbn.data.real.celeba.CelebA` reads it.
         side: of the images, at least 8; the protocol's is 64.
         filters: of the first stage; the protocol's network has 64.
     """

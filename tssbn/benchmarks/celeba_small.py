@@ -13,7 +13,7 @@ def benchmark(root: str | Path, side: int = 32, filters: int = 8) -> Benchmark:
     on real ones. The paper has no row of this size.
 
     Args:
-        root: the folder, as :class:`~tssbn.data.celeba.CelebA` reads it.
+        root: the folder, as :class:`~tssbn.data.real.celeba.CelebA` reads it.
         side: of the images, at least 8.
         filters: of the first stage; the protocol's network has 64.
     """

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks.tasks import tasks
 from tssbn.data import augment
-from tssbn.data.cityscapes import Cityscapes
+from tssbn.data.real.cityscapes import Cityscapes
+from tssbn.methods import Network
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
-from tssbn.training.tasks import tasks
 
 PAPER = {  # mIoU in percent, absolute error of the disparity in pixels
     "stl": {"segmentation": 56.61, "parts": 53.95, "disparity": 0.841},
@@ -29,7 +29,7 @@ def benchmark(root: str | Path) -> Benchmark:
     crops, flipped; whole images to test; the last epoch counts.
 
     Args:
-        root: the folder, as :class:`~tssbn.data.cityscapes.Cityscapes` reads it.
+        root: the folder, as :class:`~tssbn.data.real.cityscapes.Cityscapes` reads it.
     """
     return Benchmark(
         name="cityscapes",

@@ -4,12 +4,12 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.data.faces import ATTRIBUTES, Faces, faces
+from tssbn.benchmarks.tasks import tasks
 from tssbn.data.stored import Stored
+from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
+from tssbn.methods import Network
 from tssbn.networks.celeba import CelebANet
-from tssbn.training.tasks import tasks
 
 
 def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int = 12) -> Benchmark:

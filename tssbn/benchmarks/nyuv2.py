@@ -3,12 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks.tasks import tasks
 from tssbn.data import augment
-from tssbn.data.nyuv2 import NYUv2
+from tssbn.data.real.nyuv2 import NYUv2
+from tssbn.methods import Network
 from tssbn.networks.segnet import SegNet, SegNetHead
-from tssbn.training.tasks import tasks
 
 PAPER = {  # mIoU in percent, absolute error in metres, mean angle in degrees
     "stl": {"segmentation": 41.45, "depth": 0.580, "normal": 23.80},
@@ -27,7 +27,7 @@ def benchmark(root: str | Path, augmented: bool = True) -> Benchmark:
     There is no validation set.
 
     Args:
-        root: the folder, as :class:`~tssbn.data.nyuv2.NYUv2` reads it.
+        root: the folder, as :class:`~tssbn.data.real.nyuv2.NYUv2` reads it.
         augmented: zoom and flip the training images; the paper does not say, its numbers need it.
     """
     return Benchmark(

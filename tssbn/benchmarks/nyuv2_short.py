@@ -12,7 +12,7 @@ def benchmark(root: str | Path, augmented: bool = True) -> Benchmark:
     The same for every method. The paper's rows beside them are those of 200 epochs.
 
     Args:
-        root: the folder, as :class:`~tssbn.data.nyuv2.NYUv2` reads it.
+        root: the folder, as :class:`~tssbn.data.real.nyuv2.NYUv2` reads it.
         augmented: zoom and flip the training images.
     """
     full = nyuv2.benchmark(root, augmented)

@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.data.scenes import Rooms, rooms
+from tssbn.benchmarks.tasks import tasks
+from tssbn.data.synthetic.scenes import Rooms, rooms
+from tssbn.methods import Network
 from tssbn.networks.segnet import SegNet, SegNetHead
-from tssbn.training.tasks import tasks
 
 
 def benchmark(

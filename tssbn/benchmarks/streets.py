@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from tssbn.baselines import Network
 from tssbn.benchmarks import Benchmark, Recipe, example
 from tssbn.benchmarks.cityscapes import centred
-from tssbn.data.scenes import Streets, streets
+from tssbn.benchmarks.tasks import tasks
+from tssbn.data.synthetic.scenes import Streets, streets
+from tssbn.methods import Network
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
-from tssbn.training.tasks import tasks
 
 
 def benchmark(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .real import RealSet
-    from .stored import Stored
+    from tssbn.data.real.set import RealSet
+    from tssbn.data.stored import Stored
 
 __all__ = ["SETS", "load", "real_set"]
 
@@ -42,7 +42,7 @@ def real_set(name: str) -> "type[RealSet]":
     if name not in SETS:
         raise ValueError(f"name must be one of {tuple(SETS)}, got {name!r}")
     module, attribute = SETS[name].split(":")
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    return getattr(import_module(f"{__name__}.real.{module}"), attribute)
 
 
 def load(
@@ -70,7 +70,7 @@ def load(
         name: of the table.
         split: ``"train"``, ``"val"`` or ``"test"``.
         root: the folder of the real set; ``None`` for the made twin; ``"auto"`` for the real set
-            where :func:`~tssbn.data.find.find` finds the folder ``name``, else the twin.
+            where :func:`~tssbn.data.real.find.find` finds the folder ``name``, else the twin.
         made: further arguments of the function that makes the twin, such as ``n`` and ``recipe``;
             of no effect on a real set.
 
@@ -83,7 +83,7 @@ def load(
         >>> load("nyuv2", "val", root=None, n=2)
         Stored(2 samples: image 3x96x128, segmentation 13 classes, depth, normal)
     """
-    from .find import find
+    from tssbn.data.real.find import find
 
     dataset = real_set(name)
     if split not in ("train", "val", "test"):
@@ -99,10 +99,10 @@ def load(
 def _twin(name: str) -> "Callable[..., Stored]":
     """The function that makes the twin of a set, with the tasks of the set."""
     if name == "celeba":
-        from .faces import faces
+        from tssbn.data.synthetic.faces import faces
 
         return faces
-    from . import scenes
+    from tssbn.data.synthetic import scenes
 
     if name == "pascal":
         tasks = ("segmentation", "parts", "saliency", "normal", "boundary")
@@ -115,8 +115,8 @@ def _twin(name: str) -> "Callable[..., Stored]":
 
 
 def _small_streets(split: str, **made: Any) -> "Stored":
-    from . import scenes
-    from .stored import Stored
+    from tssbn.data.stored import Stored
+    from tssbn.data.synthetic import scenes
 
     recipe = made.pop("recipe", scenes.Streets(classes=7))
     streets = scenes.streets(split, recipe=recipe, tasks=("segmentation", "disparity"), **made)

@@ -41,9 +41,9 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image, TVTensor, wrap
 
-from .entries import ENTRIES, Labels, Normals, unit, zoomed
-from .real import Transform
-from .target import Target
+from tssbn.data.entries import ENTRIES, Labels, Normals, unit, zoomed
+from tssbn.data.real.set import Transform
+from tssbn.data.target import Target
 
 __all__ = ["Augment", "RandomScale", "RandomZoom", "cityscapes", "nyuv2", "pascal4", "pascal5"]
 

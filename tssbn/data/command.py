@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from . import SETS, real_set
-from .check import check
-from .fetch import digest, download
-from .find import find
+from tssbn.data import SETS, real_set
+from tssbn.data.real.check import check
+from tssbn.data.real.fetch import digest, download
+from tssbn.data.real.find import find
 
 __all__ = ["add"]
 

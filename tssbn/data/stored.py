@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from .target import Target
+from tssbn.data.target import Target
 
 __all__ = ["Stored"]
 

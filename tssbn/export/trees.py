@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
+from tssbn.cost import macs
 from tssbn.export.plain import effective
 from tssbn.export.unroll import Partition, branches, refine, traced
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
-from tssbn.training.cost import macs
 
 __all__ = ["Step", "agree", "differences", "greedy"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tssbn.training import records
+from tssbn.records import store as records
 
 __all__ = ["add"]
 
@@ -60,7 +60,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
     _results(made)
 
     made = command("queue", _queue, "train what a file lists, as far as the time goes")
-    made.add_argument("file", nargs="?", type=Path, default=Path("experiments/queue.toml"))
+    made.add_argument("file", nargs="?", type=Path, default=Path("data/queue.toml"))
     made.add_argument("--minutes", type=_minutes, required=True, help="how long")
     made.add_argument(
         "--data",
@@ -155,7 +155,8 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from tssbn.training import catalogue, checkpoint, queue
+    from tssbn.benchmarks import catalogue
+    from tssbn.training import checkpoint, queue
     from tssbn.training.loop import train
     from tssbn.training.run import plan
 
@@ -234,7 +235,7 @@ def _scores(record: Mapping[str, Any]) -> str:
 
 
 def _methods(options: argparse.Namespace) -> int:
-    from tssbn.baselines import methods
+    from tssbn.methods import methods
     from tssbn.training.run import options_of
 
     for name, method in methods().items():
@@ -252,7 +253,7 @@ def _methods(options: argparse.Namespace) -> int:
 
 def _benchmarks(options: argparse.Namespace) -> int:
     from tssbn.benchmarks import benchmarks
-    from tssbn.training.catalogue import described
+    from tssbn.benchmarks.catalogue import described
     from tssbn.training.run import options_of
 
     for name, make in benchmarks().items():
@@ -277,8 +278,8 @@ def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from tssbn.training import catalogue
-    from tssbn.training.table import TABLES, table
+    from tssbn.benchmarks import catalogue
+    from tssbn.records.table import TABLES, table
 
     settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
@@ -303,7 +304,7 @@ def _table(options: argparse.Namespace) -> int:
 
 def _meant_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without the options that only other methods have."""
-    from tssbn.baselines import methods
+    from tssbn.methods import methods
     from tssbn.training.run import options_of
 
     options = {name: options_of(known.build, known.groups) for name, known in methods().items()}

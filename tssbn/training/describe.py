@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from tssbn.data.real import RealSet
+from tssbn.benchmarks.tasks import Task
+from tssbn.cost import macs, parameters
+from tssbn.data.real.set import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
+from tssbn.records.store import environment, pack_gates, unpack_gates
 from tssbn.training.batches import content, labels
-from tssbn.training.cost import macs, parameters
-from tssbn.training.records import environment, pack_gates, unpack_gates
 from tssbn.training.run import Run
-from tssbn.training.tasks import Task
 
 __all__ = ["add_epoch", "add_gates", "description", "device_name", "peak_memory"]
 

@@ -7,8 +7,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tssbn.benchmarks.tasks import Task
 from tssbn.training.balancing import Balancing
-from tssbn.training.tasks import Task
 
 __all__ = ["evaluate", "train_epoch"]
 
@@ -39,7 +39,7 @@ def train_epoch(
     Example:
         >>> from tssbn import MultiTask
         >>> from tssbn.data.target import Target
-        >>> from tssbn.training.tasks import tasks
+        >>> from tssbn.benchmarks.tasks import tasks
         >>> net = MultiTask(nn.Conv2d(3, 4, 1), {"depth": nn.Conv2d(4, 1, 1)})
         >>> fabric = Fabric(accelerator="cpu", devices=1)
         >>> net, optimiser = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))

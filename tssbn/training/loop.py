@@ -14,8 +14,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from tssbn.baselines import methods
 from tssbn.contract import MultiTaskNetwork
+from tssbn.methods import methods
+from tssbn.records.store import plain
 from tssbn.training import checkpoint
 from tssbn.training.angles import Angles
 from tssbn.training.balancing import find_balancing
@@ -24,7 +25,6 @@ from tssbn.training.describe import add_epoch, description, device_name, peak_me
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.losses import Losses
 from tssbn.training.processes import average, first, launch, numerics, room_for_graphs
-from tssbn.training.records import plain
 from tssbn.training.run import BALANCE, Run
 from tssbn.training.watch import Silent, Watch
 

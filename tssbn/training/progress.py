@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tssbn.training.records import unit
+from tssbn.records.store import unit
 
 if TYPE_CHECKING:
     from tssbn.training.run import Run

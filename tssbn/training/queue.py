@@ -21,8 +21,9 @@ else:
     import tomli as tomllib
 
 from tssbn.benchmarks import Recipe
-from tssbn.training import checkpoint, records
-from tssbn.training.catalogue import data_folder, real, source
+from tssbn.benchmarks.catalogue import data_folder, real, source
+from tssbn.records import store as records
+from tssbn.training import checkpoint
 from tssbn.training.run import WEIGHT, Run, plan
 
 __all__ = ["Job", "State", "jobs", "look", "report", "saved", "unreadable", "work", "write"]
@@ -96,7 +97,7 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
     Args:
         file: its path.
         data: folders of real data sets by benchmark, which count for its other forms, too; those
-            that are not named are looked for by :func:`~tssbn.data.find.find`.
+            that are not named are looked for by :func:`~tssbn.data.real.find.find`.
 
     Raises:
         FileNotFoundError: no such file.

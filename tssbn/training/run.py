@@ -7,10 +7,10 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-from tssbn.baselines import Method, methods
 from tssbn.benchmarks import Benchmark, Recipe, benchmarks
+from tssbn.benchmarks.catalogue import source
+from tssbn.methods import Method, methods
 from tssbn.training.balancing import find_balancing
-from tssbn.training.catalogue import source
 
 __all__ = ["Run", "options_of", "plan"]
 
@@ -25,7 +25,7 @@ class Run:
 
     Attributes:
         benchmark: data, network, tasks and recipe.
-        method: its name, one of :func:`tssbn.baselines.methods`.
+        method: its name, one of :func:`tssbn.methods.methods`.
         seed: of the start values, the order of the images and their augmentation.
         options: of the method's ``build`` and ``groups``, such as ``multiplier``.
         settings: whatever differs from the benchmark and the method as they are written; part of
@@ -67,7 +67,7 @@ def plan(
 
     Args:
         benchmark: one of :func:`tssbn.benchmarks.benchmarks`.
-        method: one of :func:`tssbn.baselines.methods`.
+        method: one of :func:`tssbn.methods.methods`.
         seed: 0 or more.
         settings: what is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`),
             arguments of the benchmark, such as ``n`` of the made ones, and of the method, such as

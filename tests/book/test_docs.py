@@ -1,0 +1,91 @@
+"""The examples in the docstrings run, and what is public is documented."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import tssbn
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ["tssbn", *(found.name for found in pkgutil.walk_packages(tssbn.__path__, "tssbn."))]
+NEEDS = {
+    "tssbn.clusters": ("scipy", "sklearn"),
+    "tssbn.data.augment": ("torchvision",),
+    "tssbn.data.synthetic.digits": ("sklearn",),
+    "tssbn.data.entries": ("torchvision",),
+    "tssbn.data.real.files": ("PIL",),
+    "tssbn.networks.deeplab": ("timm", "torchvision"),
+    "tssbn.plots": ("matplotlib",),
+    "tssbn.pruning": ("torch_pruning",),
+    "tssbn.training.balancing.pcgrad": ("lightning_fabric", "torchjd"),
+    "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
+    "tssbn.records.store": (),
+    "tssbn.metrics.saliency": ("torchmetrics",),
+}
+WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
+
+
+def load(name):
+    """The module, or a skip where what it or its examples need is not installed."""
+    trainer = name.startswith(
+        ("tssbn.methods", "tssbn.timing.", "tssbn.benchmarks", "tssbn.training.")
+    )
+    for needed in NEEDS.get(name, WHOLE if trainer else ()):
+        pytest.importorskip(needed)
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = load(name)
+    torch.manual_seed(0)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.testmod(module, optionflags=flags).failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_exist_and_are_documented(name):
+    module = load(name)
+    for public in module.__all__ if hasattr(module, "__all__") else ():
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, f"{name}.{public} has no docstring"
+
+
+def test_every_core_function_has_an_example():
+    functions = [getattr(tssbn, name) for name in tssbn.__all__]
+    without = [
+        function.__qualname__
+        for function in functions
+        if inspect.isfunction(function) and ">>>" not in (function.__doc__ or "")
+    ]
+    assert functions and not without
+
+
+def test_the_api_page_lists_the_public_names_and_modules():
+    listed = set((ROOT / "book/api.md").read_text(encoding="utf-8").split())
+    assert {f"tssbn.{name}" for name in tssbn.__all__} <= listed
+
+
+def test_the_messages_on_the_trouble_page_are_those_of_the_package():
+    """From "Converting a model" on, the code in a bold title is a message; ... stands for names."""
+    page = (ROOT / "book/trouble.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^\*\*(.*?)\*\*", page.split("## Converting a model")[1], re.M)
+    messages = [
+        part.strip()
+        for title in titles
+        for message in re.findall(r"`([^`]*)`", title)
+        if "tssbn." not in message
+        for part in message.split("...")
+        if part.strip()
+    ]
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tssbn").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # strings that are split over lines
+    assert len(messages) > 10
+    assert not [message for message in messages if message not in source]

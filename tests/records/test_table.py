@@ -1,0 +1,270 @@
+"""Tables from records: what stands in a cell, and what never stands in one table."""
+
+import statistics
+from dataclasses import replace
+
+import pytest
+import torch
+
+pytest.importorskip("torchmetrics")
+pytest.importorskip("torchvision")
+
+from tssbn.benchmarks import benchmarks
+from tssbn.benchmarks.catalogue import described, real
+from tssbn.cost import delta_m
+from tssbn.data.stored import Stored
+from tssbn.data.target import Target
+from tssbn.records.table import ORDER, TABLES, table
+from tssbn.training.describe import _data
+
+METRIC = {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
+UP = {"segmentation": True, "depth": False, "normal": False}
+
+
+def record(method="stl", seed=0, benchmark="nyuv2", values=(0.4, 0.6, 24.0), **changes):
+    """A finished run of two epochs; the first is the better one."""
+    metric, up = changes.pop("metric", METRIC), changes.pop("directions", UP)
+    last = dict(zip(metric, values, strict=True))
+    first = {task: value * (1.5 if up[task] else 0.5) for task, value in last.items()}
+    return {
+        "benchmark": benchmark,
+        "method": method,
+        "seed": seed,
+        "settings": {},
+        "options": {},
+        "recipe": {"epochs": 2, "select": "last", "tasks_per_pass": None},
+        "data": {
+            "made": False,
+            "kind": "real subset",
+            "splits": {
+                "train": {"samples": 8000, "official": 162770, "sha256": "a"},
+                "test": {"samples": 654, "official": 654, "sha256": "b"},
+            },
+        },
+        "device": "a GPU",
+        "note": "",
+        "precision": "bf16",
+        "parameters": 300 if method == "stl" else 100,
+        "macs": 4_000_000_000 if method == "stl" else 3_000_000_000,
+        "directions": up,
+        "metric": metric,
+        "epochs": [
+            {"epoch": e, "test": {task: {metric[task]: of[task]} for task in metric}}
+            for e, of in ((1, first), (2, last))
+        ],
+        "finished": True,
+        **changes,
+    }
+
+
+def row(made, method):
+    return next(row for row in made.rows if row.method == method)
+
+
+def test_values_are_means_over_seeds_in_the_units_of_the_paper():
+    runs = [record(seed=s, values=(v, 0.6, 24.0)) for s, v in enumerate((0.40, 0.41, 0.45))]
+    single = row(table("nyuv2", runs), "stl")
+    assert single.seeds == (0, 1, 2)
+    assert single.values["segmentation"].mean == pytest.approx(42.0)
+    assert single.values["segmentation"].spread == pytest.approx(statistics.stdev((40, 41, 45)))
+    assert single.values["depth"] == pytest.approx((0.6, 0.0))
+    assert single.paper["segmentation"] == 41.45
+
+
+def test_delta_is_each_seed_against_the_mean_of_the_single_task_networks():
+    singles = [(0.40, 0.6, 24.0), (0.44, 0.5, 26.0)]
+    gated = [(0.45, 0.5, 23.0), (0.44, 0.48, 25.0), (0.50, 0.47, 22.0)]
+    runs = [record("stl", seed, values=v) for seed, v in enumerate(singles)]
+    runs += [record("tssbn", seed, values=v) for seed, v in enumerate(gated)]
+    made = table("nyuv2", runs)
+    base = dict(zip(METRIC, (0.42, 0.55, 25.0), strict=True))
+    expected = [delta_m(dict(zip(METRIC, v, strict=True)), base, UP) for v in gated]
+    delta = row(made, "tssbn").delta
+    assert delta.mean == pytest.approx(statistics.fmean(expected))
+    assert delta.spread == pytest.approx(statistics.stdev(expected))
+    assert row(made, "stl").delta.mean == pytest.approx(0)
+    assert row(made, "tssbn").parameters == pytest.approx(1 / 3)
+    assert row(made, "tssbn").macs == pytest.approx(3 / 4)
+
+
+def test_without_single_task_networks_there_is_no_delta():
+    hps = row(table("nyuv2", [record("hps")]), "hps")
+    assert hps.delta is None and hps.values["segmentation"] == (40.0, None)
+    assert (hps.parameters, hps.macs) == (100, 3_000_000_000)
+    assert "3.0G" in str(table("nyuv2", [record("hps")]))
+
+
+def test_of_many_attributes_the_mean_counts():
+    metric = {"a": "f1", "b": "f1"}
+    more = {"benchmark": "celeba", "metric": metric, "directions": dict.fromkeys(metric, True)}
+    runs = [record("stl", values=(0.2, 0.8), **more), record("hps", values=(0.3, 0.6), **more)]
+    made = table("celeba", runs)
+    assert list(made.tasks) == ["mean"]
+    assert row(made, "hps").values["mean"].mean == pytest.approx(45)
+    assert row(made, "hps").delta.mean == pytest.approx(-10)  # the mean of the gains is +12.5
+    assert row(made, "hps").paper["mean"] == 67.06
+
+
+def test_the_best_epoch_instead():
+    made = table("nyuv2", [record()], best=True)
+    assert row(made, "stl").values["segmentation"].mean == pytest.approx(60)
+    assert "best on the test images" in made.caption
+
+
+def test_a_value_that_is_not_a_number_is_seen():
+    broken = record("hps")
+    broken["epochs"][-1]["test"]["segmentation"]["miou"] = None
+    made = table("nyuv2", [record(), broken])
+    assert "nan" in str(made) and row(made, "hps").values["depth"].mean == 0.6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": {"epochs": 3, "select": "last"}}, r"'epochs' of recipe is 3 and 2"),
+        ({"settings": {"n": 5}}, r"'n' of settings is 5 and None"),
+        ({"data": {"splits": {"train": {"sha256": "c"}}}}, r"'train' of data is c and a"),
+        ({"benchmark": "rooms"}, "rooms/hps-1 is a record of rooms, not of nyuv2"),
+        ({"finished": False}, "nyuv2/hps-1 is not finished"),
+        ({"method": "stl", "seed": 0}, "two records of nyuv2/stl-0"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        table("nyuv2", [record(), record(**{"method": "hps", "seed": 1} | changes)])
+
+
+def drawn(method, bits=0.0, floor=0, n=4, told=True):
+    """A record of a run on made data; ``bits`` are added to what is no class."""
+    tensors = {
+        "image": torch.full((n, 3, 2, 2), 7, dtype=torch.uint8),
+        "depth": torch.full((n, 1, 2, 2), 2 + bits),
+        "segmentation": torch.full((n, 2, 2), floor, dtype=torch.int8),
+    }
+    targets = {"depth": Target("depth", ignore=0), "segmentation": Target("classes", ("a", "b"))}
+    data = {split: Stored(tensors, targets) for split in ("train", "test")}
+    described = _data(data, data)
+    if not told:  # as older runs
+        for part in described["splits"].values():
+            del part["labels"]
+    return record(method, benchmark="rooms", data=described)
+
+
+def test_made_data_of_other_bits_are_compared_and_it_is_said():
+    one, other = drawn("stl"), drawn("hps", bits=2**-20)
+    assert one["data"]["splits"]["test"]["sha256"] != other["data"]["splits"]["test"]["sha256"]
+    made = table("rooms", [one, other])
+    assert row(made, "hps").delta is not None
+    assert (
+        "made data (4 train, 4 test); the data of the runs differ in bits (the labels agree);"
+        in (made.caption)
+    )
+    assert "differ in bits" not in table("rooms", [one, drawn("hps")]).caption
+
+
+def test_older_runs_do_not_say_whether_labels_agree():
+    said = "differ in bits (older runs do not say whether the labels agree)"
+    for told in (True, False):
+        runs = [drawn("stl", told=told), drawn("hps", bits=2**-20, told=False)]
+        assert said in table("rooms", runs).caption
+    assert "differ in bits" not in table("rooms", [drawn(m, told=False) for m in ORDER]).caption
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"floor": 1}, "hps-0 cannot stand beside rooms/stl-0: the sha256 of the labels of train"),
+        ({"n": 5}, "hps-0 cannot stand beside rooms/tssbn-0: 'train' of data is 5 and 4"),
+    ],
+)
+def test_made_data_of_other_labels_or_sizes_are_refused(changes, message):
+    """Also where the first run does not say which labels it had."""
+    with pytest.raises(ValueError, match=message):
+        table("rooms", [drawn("tssbn", told=False), drawn("stl"), drawn("hps", **changes)])
+
+
+def test_where_no_label_is_a_whole_number_all_bits_count():
+    def depths(bits):
+        data = {"train": Stored({"image": torch.ones(1, 3, 2, 2), "depth": torch.ones(1) + bits},
+                                {"depth": Target("depth")})}  # fmt: skip
+        return _data(data, data)
+
+    runs = [record(m, benchmark="rooms", data=depths(b)) for m, b in (("stl", 0), ("hps", 1))]
+    with pytest.raises(ValueError, match="the labels of train"):
+        table("rooms", runs)
+
+
+def test_tasks_per_pass_may_differ():
+    recipe = {"epochs": 2, "select": "last", "tasks_per_pass": 1}
+    assert len(row(table("nyuv2", [record(), record(seed=1, recipe=recipe)]), "stl").seeds) == 2
+
+
+def test_a_table_without_records_has_the_paper_and_empty_cells():
+    for name in TABLES["1"]:
+        if not described(name).paper:
+            continue
+        made = table(name, [])
+        assert [row.method for row in made.rows] == list(ORDER)
+        assert all(not row.values and row.delta is None for row in made.rows)
+        assert "no records" in str(made)
+        assert f"{described(name).paper['tssbn']['delta']:+.2f}" in str(made)
+
+
+def test_the_text_fits_a_terminal():
+    runs = [record(m, s, values=(0.4 + s / 7, 0.6, 24.0)) for m in ORDER for s in range(3)]
+    text = str(table("nyuv2", runs))
+    assert max(map(len, text.splitlines())) <= 100
+    caption = " ".join(text.split())
+    assert "real subset data (8,000 train of 162,770, 654 test)" in caption
+    assert "bf16 on a GPU" in caption and "the last of 2 epochs" in caption
+    for cell in ("54.29 ± 14.29", "0.600 ± 0.000", "24.00 ± 0.00", "+0.00 ±", "0.33", "TSBN ×100"):
+        assert cell in text, cell
+
+
+def test_what_the_records_note_stands_beside_the_numbers():
+    runs = [record(note="normals derived from depth"), record("hps"), record("tssbn", note="late")]
+    said = table("nyuv2", runs).caption.split("; ")
+    assert said[1:3] == ["late", "normals derived from depth"]
+
+
+def test_no_gain_has_no_minus():
+    runs = [record(seed=s, values=(v, 0.5, 24.0)) for s, v in enumerate((0.1, 0.2, 0.3, 0.7))]
+    assert "-0.00" not in str(table("nyuv2", runs))
+
+
+def test_other_methods_come_last():
+    assert table("rooms", [record("another", benchmark="rooms")]).rows[-1].title == "another"
+
+
+def test_a_benchmark_of_ones_own():
+    mine = replace(described("rooms"), name="mine", title="My rooms")
+    made = table(mine, [record("hps", benchmark="mine")])
+    assert str(made).startswith("My rooms\n") and row(made, "hps").seeds == (0,)
+    with pytest.raises(ValueError, match="rooms/hps-0 is a record of rooms, not of mine"):
+        table(mine, [record("hps", benchmark="rooms")])
+
+
+def test_as_a_frame():
+    pytest.importorskip("pandas")
+    runs = [record("stl"), record("tssbn", values=(0.5, 0.5, 24.0)), record("tssbn", 1)]
+    frame = table("nyuv2", runs).frame()
+    assert list(frame.index) == ["STL", "HPS", "Cross-Stitch", "MTAN", "TSBN", "TSBN ×100", "TSσBN"]
+    gated = frame.loc["TSσBN"]
+    assert gated["seeds"] == 2 and gated["segmentation"] == pytest.approx(45)
+    assert gated["segmentation paper"] == 43.75 and gated["Δm paper"] == 6.93
+    assert frame["segmentation"].notna().sum() == 2
+
+
+def test_what_is_known_without_data():
+    assert {name for name in benchmarks() if real(name)} == set(TABLES["1"])
+    with pytest.raises(ValueError, match="benchmark 'x' is unknown, use one of celeba"):
+        table("x", [])
+
+
+def test_options_of_a_method_may_differ_from_those_of_others_but_not_within_a_row():
+    fast = {"settings": {"multiplier": 10}, "options": {"multiplier": 10}}
+    made = table("nyuv2", [record("stl", 0), record("tssbn", 0, **fast)])
+    assert "multiplier=10" in made.caption
+    assert next(row for row in made.rows if row.method == "tssbn").delta is not None
+    with pytest.raises(ValueError, match="in a row with others of tssbn"):
+        table("nyuv2", [record("tssbn", 0, **fast), record("tssbn", 1)])

@@ -1,0 +1,284 @@
+"""``python -m tssbn train | methods | benchmarks | table``, from the outside."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torchmetrics")
+pytest.importorskip("torchvision")
+pytest.importorskip("lightning_fabric")
+pytest.importorskip("tqdm")
+
+from tssbn.__main__ import main
+from tssbn.benchmarks import benchmarks
+from tssbn.benchmarks.catalogue import data_folder
+from tssbn.methods import methods
+from tssbn.records import store as records
+from tssbn.training import progress
+from tssbn.training.command import _setting
+from tssbn.training.run import plan
+
+SMALL = ("n=16", "filters=2", "height=32", "width=32")
+NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TSSBN_DATA", raising=False)
+    (tmp_path / "data/results").mkdir(parents=True)
+    return tmp_path
+
+
+def train(*options, epochs=2):
+    command = ["train", "rooms", "--method", "tssbn", "--epochs", str(epochs), "--set", *SMALL]
+    return main([*command, "--quiet", *options])
+
+
+def record(name=NAME):
+    return json.loads(Path(f"data/results/{name}.json").read_text())
+
+
+def stop_after(epoch, monkeypatch):
+    """Ctrl-C when this epoch is reported."""
+    original = progress.Lines.epoch
+
+    def report(self, entry):
+        original(self, entry)
+        if entry["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Lines, "epoch", report)
+
+
+def test_a_run_leaves_a_record(capsys):
+    assert train("--note", "first") == 0
+    out = capsys.readouterr().out
+    assert "epoch 2/2" in out and out.endswith(f"data/results/{NAME}.json\n")
+    made = record()
+    assert made["finished"] and made["note"] == "first" and len(made["epochs"]) == 2
+    shown = records.summary(made)["test"]
+    assert f"segmentation  miou      {100 * shown['segmentation']:.4g}%" in out
+    assert [float(f"{v:.6g}") for v in shown.values()] == list(shown.values())
+    assert [r["method"] for r in records.found("rooms")] == ["tssbn"]
+
+
+def test_a_finished_run_is_left_alone(capsys):
+    assert train("--note", "first") == 0
+    assert train("--note", "second") == 0
+    assert f"{NAME} is finished" in capsys.readouterr().out
+    assert record()["note"] == "first"
+    assert train("--note", "second", "--restart") == 0
+    assert record()["note"] == "second"
+
+
+def test_an_interrupted_run_goes_on(monkeypatch, capsys):
+    assert train() == 0
+    whole = record()
+    shutil.rmtree("runs")
+    shutil.rmtree("data/results/rooms")
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        assert train() == 130
+    assert "stopped; --resume goes on" in capsys.readouterr().err
+    assert train() == 1
+    error = capsys.readouterr().err
+    assert f"{NAME} was begun already: --resume" in error and "--restart" in error
+    assert not Path(f"data/results/{NAME}.json").exists()
+    assert train("--resume") == 0
+    assert "from epoch 2" in capsys.readouterr().out
+    assert (whole["starts"], record()["starts"]) == (1, 2)
+    for one, other in zip(whole["epochs"], record()["epochs"], strict=True):
+        assert (one["losses"], one["test"]) == (other["losses"], other["test"])
+
+
+def test_restart_begins_anew(monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        assert train() == 130
+    capsys.readouterr()
+    kept = next(Path("runs").rglob("last.pt")).parent / "before.pt"
+    kept.write_bytes(b"of the run before")
+    assert train("--restart", epochs=1) == 0  # of a name of its own
+    assert kept.exists()
+    assert train("--restart") == 0
+    assert not kept.exists() or kept.read_bytes() != b"of the run before"
+    assert "from epoch" not in capsys.readouterr().out
+    assert [entry["epoch"] for entry in record()["epochs"]] == [1, 2]
+
+
+def test_a_restart_that_is_stopped_leaves_no_old_record(monkeypatch, capsys):
+    assert train() == 0
+    shutil.rmtree("runs")  # as where the record came from another machine
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        assert train("--restart") == 130
+    assert train("--resume") == 0
+    assert "from epoch 2" in capsys.readouterr().out and record()["finished"]
+
+
+def test_a_restart_without_its_data_deletes_nothing(capsys):
+    path = records.write("nyuv2/hps-0", {}, Path("data/results"))
+    assert main(["train", "nyuv2", "--method", "hps", "--data", "x", "--restart"]) == 1
+    assert path.exists()
+
+
+def test_a_damaged_record_is_not_taken_for_a_finished_run(capsys):
+    assert train() == 0
+    path = Path(f"data/results/{NAME}.json")
+    path.write_text(path.read_text()[:-9])
+    assert train() == 1
+    assert f"{path} is not a whole record" in (error := capsys.readouterr().err)
+    assert "delete it, and the run goes on from its checkpoint" in error
+    path.unlink()
+    assert train("--resume") == 0
+    assert record()["finished"]
+
+
+def test_a_record_that_cannot_be_written_loses_nothing(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write", full)
+        assert train() == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: data/results/{NAME}.json could not be written: [Errno 28] No")
+    assert "; it needs about 0.1 MB, and " in error
+    assert train("--resume") == 0
+    assert record()["finished"] and "| loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("minutes", ["nan", "-1", "some"])
+def test_a_time_that_is_none(minutes, capsys):
+    for command in (["train", "rooms", "--method", "hps"], ["queue"]):
+        with pytest.raises(SystemExit):
+            main([*command, f"--minutes={minutes}"])
+        assert f"'{minutes}' is no number of minutes, 0 or more" in capsys.readouterr().err
+
+
+def test_the_time_is_kept(capsys):
+    assert train("--minutes", "0") == 0
+    assert "stopped in time after 0 of 2 epochs" in capsys.readouterr().out
+    assert not list(Path("data/results").rglob("*.json"))
+
+
+def test_a_stop_before_the_first_step_is_told_and_leaves_nothing(monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Lines, "begin", stop)
+    assert train() == 130
+    assert capsys.readouterr().err == "stopped; nothing is kept\n"
+    assert not list(Path("runs").rglob("lock"))
+
+
+def test_a_run_that_is_refused_leaves_no_folder(capsys):
+    assert train("--set", "weight.colour=2.0") == 1
+    assert "weights are given of ['colour']" in capsys.readouterr().err
+    assert not list(Path("runs/rooms").iterdir())
+
+
+def test_settings_are_python_values():
+    read = [_setting(text) for text in ("a=1e-3", "b=None", "c=True", "d=sgd", "e=8", "f=x=y")]
+    values = [("a", 1e-3), ("b", None), ("c", True), ("d", "sgd"), ("e", 8), ("f", "x=y")]
+    assert read == values
+    assert type(dict(read)["e"]) is int
+
+
+def test_other_folders(tmp_path, capsys):
+    assert train("--runs", "a", "--results", "b/c", "--device", "cpu") == 0
+    assert Path(f"a/{NAME}/last.pt").exists() and Path(f"b/c/{NAME}.json").exists()
+    assert not list(Path("data/results").iterdir()) and not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "--method", "hps"], "benchmark 'nowhere' is unknown"),
+        (["rooms", "--method", "best"], "method 'best' is unknown, use one of affine, clamp"),
+        (["rooms", "--method", "hps", "--set", "n=many"], "n='many' must be of type int"),
+        (["rooms", "--method", "hps", "--set", "epoch=1"], "setting 'epoch' is unknown"),
+        (["rooms", "--method", "hps", "--data", "x"], "rooms is made, not read"),
+        (["nyuv2", "--method", "hps"], "nyuv2 needs the folder of its data"),
+        (["nyuv2", "--method", "hps", "--data", "x"], "root='x'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(arguments, message, capsys):
+    assert main(["train", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_a_setting_without_a_value(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "rooms", "--method", "hps", "--set", "n"])
+    assert "'n' is not of the form KEY=VALUE" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_same_name_is_not_the_data_of_a_made_benchmark(capsys):
+    Path("data/rooms").mkdir()
+    assert train("--minutes", "0") == 0
+
+
+def test_the_small_form_of_a_benchmark_reads_the_same_data(here):
+    assert data_folder("celeba_small") is None
+    (here / "data/celeba").mkdir()
+    assert data_folder("celeba_small") == data_folder("celeba") == Path("data/celeba")
+    large, small = (plan(name, "hps", root=".").benchmark for name in ("celeba", "celeba_small"))
+    assert small.name == "celeba_small" and not small.paper and large.paper
+    assert small.network.example.shape == (2, 3, 32, 32)
+
+
+def test_lists(capsys):
+    assert main(["methods"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{name} (" in out for name in methods())
+    assert "settings: norm=sigmoid multiplier=100.0" in out
+    about = [out.split(f"\n{name} (")[1].splitlines()[1] for name in ("tssbn", "tsbn", "tsbn-x100")]
+    assert len(set(about)) == 3 and "each task gates its channels" in about[0]
+    assert main(["benchmarks"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{name}\n" in out for name in benchmarks())
+    assert "settings: n=800 height=48" in out and "recipe: epochs=200 batch=2" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_tables(capsys):
+    assert train("--seed", "3") == 0
+    capsys.readouterr()
+    assert main(["table", "rooms"]) == 0
+    assert "no records" in capsys.readouterr().out  # of runs without settings
+    assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert "made data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
+        out.split()
+    )
+    assert main(["table", "rooms", "--set", "typo=1"]) == 1
+    error = capsys.readouterr().err
+    assert "no record with the settings typo=1; " in error
+    assert "differ from the recipes in epochs, filters, height, n, width" in error
+    assert main(["table", "streets", "--set", "typo=1"]) == 1
+    assert "there is no record of streets" in capsys.readouterr().err
+    assert train("--seed", "3", "--set", "multiplier=10") == 0
+    assert main(["table", "rooms", "--set", "multiplier=10", "epochs=2", *SMALL]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "multiplier=10" in out and "TSσBN 1" in out
+    assert main(["table", "1"]) == 0
+    out = capsys.readouterr().out
+    assert all(title in out for title in ("NYUv2", "Cityscapes", "CelebA", "+6.93", "+1.81"))
+    assert "quarter" not in out  # the short form, without records
+    path = next(Path("data/results/rooms").iterdir())
+    short = json.loads(path.read_text()) | {"benchmark": "nyuv2_short", "settings": {}}
+    records.write("nyuv2_short/tssbn-3", short)
+    assert main(["table", "1"]) == 0
+    assert "NYUv2, a quarter of the epochs" in capsys.readouterr().out
+
+
+def test_a_missing_package_is_named_and_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "lightning_fabric.utilities.rank_zero", None)
+    assert train() == 1
+    assert "lightning_fabric" in (error := capsys.readouterr().err) and "tssbn[train]" in error

@@ -1,0 +1,369 @@
+"""Cityscapes: three tasks at 256x512 from the official packages, and the small set of two tasks."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tssbn.data.chunks import progress, side_by_side
+from tssbn.data.real.files import array, hidden, image, lines, numbered, whole
+from tssbn.data.real.set import RealSet, Transform
+from tssbn.data.target import Target
+
+__all__ = ["Cityscapes", "CityscapesSmall"]
+
+CLASSES = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign"),
+    *("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train"),
+    *("motorcycle", "bicycle"),
+)
+CATEGORIES = ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
+PARTS = (
+    *("background", "torso", "head", "arms", "legs"),
+    *("window", "wheel", "light", "plate", "chassis"),
+)
+
+CLASS_OF_ID = np.full(34, -1)  # label ids 0..33, as in the files
+CLASS_OF_ID[[7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33]] = range(19)
+
+CLASS_OF_PART = np.zeros(10_000, np.int64)  # label id x 100 + part id, both of two digits
+for person in (24, 25):  # and rider
+    CLASS_OF_PART[person * 100 + np.arange(1, 5)] = range(1, 5)
+for vehicle in (26, 27, 28):  # car, truck, bus
+    CLASS_OF_PART[vehicle * 100 + np.arange(1, 6)] = range(5, 10)
+
+OFFICIAL_SIZE, SIZE = (1024, 2048), (256, 512)
+
+ORIGIN = "prepared from the official packages, 1024 x 2048 to 256 x 512; the frames: frames.txt\n"
+WHERE = """\
+Cityscapes, 3,475 labelled frames of street scenes in 21 cities, at 256 x 512
+Cordts and others: The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016
+Meletis and others: Cityscapes-Panoptic-Parts, arXiv 2004.07944 (the labels of the parts)
+
+Page      https://www.cityscapes-dataset.com (needs an account, free of charge)
+Licence   theirs: research, teaching and other non-commercial use; not to be passed on
+Size      15 GB to download, 1 to 2 GB prepared
+
+From the download page, by hand, all unpacked in one folder SRC:
+  leftImg8bit_trainvaltest.zip       11 GB
+  gtFine_trainvaltest.zip            241 MB
+  disparity_trainvaltest.zip         3.5 GB
+  gtFinePanopticParts_trainval.zip   465 MB
+SRC then holds leftImg8bit, gtFine, disparity and gtFinePanopticParts (each may also lie
+in a folder named as its archive). Then:
+  python -m tssbn data prepare cityscapes SRC data/cityscapes
+
+Layout, numbered from 0 without gaps, 256 x 512:
+  {train,val}/image/<i>.png      8-bit RGB
+  {train,val}/seg/<i>.png        label ids 0..33
+  {train,val}/part_seg/<i>.tif   panoptic-parts ids, 32 bits
+  {train,val}/depth/<i>.png      16-bit disparity
+"""
+WHERE_SMALL = """\
+Cityscapes at 128 x 256, 3,475 frames, 7 categories and inverse depth
+Liu, Johns, Davison: End-to-End Multi-Task Learning with Attention, CVPR 2019
+
+Page      https://github.com/lorenmt/mtan (README: "128x256, 651MB", Dropbox)
+Licence   that of Cityscapes, https://www.cityscapes-dataset.com: register there first;
+          research, teaching and other non-commercial use; not to be passed on
+Size      651 MB to download
+
+By hand: unpack the archive and put its folders train and val in data/cityscapes-small.
+They are read as they are.
+
+Layout, numbered from 0 without gaps:
+  {train,val}/image/<i>.npy     128 x 256 x 3, 0..1
+  {train,val}/label_7/<i>.npy   128 x 256, 0..6, -1 void (or named label)
+  {train,val}/depth/<i>.npy     128 x 256 x 1, inverse depth, 0 void
+"""
+
+
+class File(NamedTuple):
+    """One file of a frame, in the prepared tree and in the official packages."""
+
+    folder: str
+    suffix: str
+    channels: tuple[int, ...]
+    types: tuple[str, ...]
+    package: str
+    archive: str
+    ending: str
+
+
+FILES = {
+    "image": File(
+        *("image", ".png", (3,), ("uint8",)),
+        *("leftImg8bit", "leftImg8bit_trainvaltest", "_leftImg8bit.png"),
+    ),
+    "segmentation": File(
+        *("seg", ".png", (), ("uint8",)),
+        *("gtFine", "gtFine_trainvaltest", "_gtFine_labelIds.png"),
+    ),
+    "parts": File(
+        *("part_seg", ".tif", (), ("int32",)),
+        *("gtFinePanopticParts", "gtFinePanopticParts_trainval", "_gtFinePanopticParts.tif"),
+    ),
+    "disparity": File(
+        *("depth", ".png", (), ("uint16", "int32")),  # Pillow gives 16 bits as either
+        *("disparity", "disparity_trainvaltest", "_disparity.png"),
+    ),
+}
+
+
+class Cityscapes(RealSet):
+    """Cityscapes at 256x512: 19 classes, 10 parts of people and vehicles, and disparity.
+
+    The layout is that of Auto-Lambda (Liu et al., arXiv 2202.03091); ``prepare`` writes it::
+
+        <root>/{train,val}/image/<i>.png     8-bit RGB
+        <root>/{train,val}/seg/<i>.png       label ids 0..33
+        <root>/{train,val}/part_seg/<i>.tif  panoptic parts, 32-bit: 26 is a car, 26002 the car
+                                             number 2, 2600205 its part number 5
+        <root>/{train,val}/depth/<i>.png     16-bit disparity
+
+    A sample holds ``image`` (3, 256, 512) in [0, 1], ``segmentation`` and ``parts`` (256, 512) and
+    ``disparity`` (1, 256, 512). Label ids beside the 19 classes become -1. Parts have no void: what
+    is none of the nine is background. A stored disparity d > 0 becomes (d - 1)/1024, which is the
+    shift between the two cameras in pixels of the 512 columns (the official unit is 1/256 of one of
+    the 2,048); d = 0, not measured, becomes -1.
+
+    Args:
+        root: the folder of the set.
+        split: ``"train"`` or ``"val"``.
+        transform: gets the sample and returns it changed.
+
+    Raises:
+        FileNotFoundError: a folder or a number is missing.
+        ValueError: unknown split; when a sample is read, a file that is no whole image of this kind
+            and size, or holds an id that does not exist.
+
+    Example:
+        >>> Cityscapes("data/cityscapes", "train")[0]["parts"].shape  # doctest: +SKIP
+        torch.Size([256, 512])
+    """
+
+    official: ClassVar = {"train": 2975, "val": 500}
+    where = WHERE
+    targets: ClassVar = {
+        "segmentation": Target("classes", CLASSES, ignore=-1),
+        "parts": Target("classes", PARTS, ignore=-1),
+        "disparity": Target("disparity", ignore=-1),
+    }
+
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
+        super().__init__(root, split, transform)
+        folder = self.root / split
+        self._count = numbered([folder / name for name in ("image", "seg", "depth")], ".png")
+        tifs = numbered([folder / "part_seg"], ".tif")
+        if tifs != self._count:
+            lost = f"part_seg/{tifs}.tif" if tifs < self._count else f"image/{self._count}.png"
+            raise FileNotFoundError(
+                f"{folder / lost} is missing: part_seg holds {tifs} files, the others {self._count}"
+            )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def files(self, index: int) -> dict[str, Path]:
+        folder = self.root / self.split
+        return {k: folder / file.folder / f"{index}{file.suffix}" for k, file in FILES.items()}
+
+    def read(self, index: int) -> dict[str, Tensor]:
+        files = self.files(index)
+        stored = {name: _pixels(path, FILES[name], SIZE) for name, path in files.items()}
+        disparity = stored["disparity"].astype(np.float32)
+        disparity = np.where(disparity > 0, (disparity - 1) / 1024, np.float32(-1))
+        return {
+            "image": torch.from_numpy(stored["image"]).permute(2, 0, 1).float() / 255,
+            "segmentation": _classes(stored["segmentation"], files["segmentation"]),
+            "parts": _parts(stored["parts"], files["parts"]),
+            "disparity": torch.from_numpy(disparity).unsqueeze(0),
+        }
+
+    @classmethod
+    def prepare(cls, src: Path, dest: Path) -> None:
+        """Write the layout from the official packages; goes on where it stopped.
+
+        Frames are numbered by city and name; ``<dest>/<split>/frames.txt`` lists those that were
+        read. Images are resized bicubically (antialiased), all else takes the nearest pixel.
+
+        Args:
+            src: holds the four packages, unpacked.
+            dest: becomes a ``root``.
+
+        Raises:
+            FileNotFoundError: a package, or a file of a frame that another package has, is missing.
+            ValueError: a file is no whole image of its kind or not 1024x2048, or ``dest`` holds
+                other frames.
+        """
+        frames = {split: _frames(src, split) for split in cls.official}
+        known = {split: _known(dest / split, list(names)) for split, names in frames.items()}
+        for split, names in frames.items():
+            listing, listed = dest / split / "frames.txt", known[split]
+            jobs = ((_missing(dest / split, i, paths),) for i, paths in enumerate(names.values()))
+            made = side_by_side(_smaller, jobs)  # Pillow works outside the interpreter's lock
+            for i, files in enumerate(progress(made, f"prepare {split}", total=len(names))):
+                # First the frame's line, then its files: what has a number has it from the list.
+                if i >= listed:
+                    with whole(listing) as part:
+                        part.write_text("".join(f"{n}\n" for n in [*names][: i + 1]), "utf-8")
+                for path, content in files.items():
+                    with whole(path) as part:
+                        part.write_bytes(content)
+        with whole(dest / "ORIGIN.txt") as part:
+            part.write_text(ORIGIN, encoding="utf-8")
+
+
+class CityscapesSmall(RealSet):
+    """Cityscapes at 128x256 as MTAN's authors publish it: 7 categories and inverse depth.
+
+    The layout (Liu et al., arXiv 1803.10704)::
+
+        <root>/{train,val}/image/<i>.npy    (128, 256, 3) in [0, 1]
+        <root>/{train,val}/label_7/<i>.npy  (128, 256) 0..6, void -1; LibMTL's copy: label
+        <root>/{train,val}/depth/<i>.npy    (128, 256, 1), not measured 0
+
+    A sample holds ``image`` (3, 128, 256), ``segmentation`` (128, 256) and ``depth`` (1, 128, 256).
+    The depth is of kind ``"disparity"``: in the files' own unit, it falls with distance.
+
+    Args:
+        root: the folder of the set.
+        split: ``"train"`` or ``"val"``.
+        transform: gets the sample and returns it changed.
+
+    Raises:
+        FileNotFoundError: a folder or a number is missing.
+        ValueError: unknown split; when a sample is read, a file that is no whole array of this
+            shape or holds values out of range.
+
+    Example:
+        >>> CityscapesSmall("data/cityscapes-small", "val")[0]["depth"].shape  # doctest: +SKIP
+        torch.Size([1, 128, 256])
+    """
+
+    official: ClassVar = {"train": 2975, "val": 500}
+    where = WHERE_SMALL
+    targets: ClassVar = {
+        "segmentation": Target("classes", CATEGORIES, ignore=-1),
+        "depth": Target("disparity", ignore=0),
+    }
+
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
+        super().__init__(root, split, transform)
+        folder = self.root / split
+        self._label = "label" if (folder / "label").is_dir() else "label_7"
+        self._count = numbered([folder / name for name in ("image", self._label, "depth")], ".npy")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def files(self, index: int) -> dict[str, Path]:
+        folders = {"image": "image", "segmentation": self._label, "depth": "depth"}
+        return {k: self.root / self.split / v / f"{index}.npy" for k, v in folders.items()}
+
+    def read(self, index: int) -> dict[str, Tensor]:
+        files = self.files(index)
+        label = array(files["segmentation"], 128, 256)
+        if not (label == np.floor(label)).all():
+            raise ValueError(f"{files['segmentation']} holds fractions, expected classes")
+        picture, depth = array(files["image"], 128, 256, 3), array(files["depth"], 128, 256, 1)
+        return {
+            "image": torch.from_numpy(np.asarray(picture, np.float32)).permute(2, 0, 1),
+            "segmentation": torch.from_numpy(np.asarray(label, np.int64)),
+            "depth": torch.from_numpy(np.asarray(depth, np.float32)).permute(2, 0, 1),
+        }
+
+
+def _pixels(path: Path, file: File, size: tuple[int, int]) -> np.ndarray:
+    """The stored values of an image file, (H, W) or (H, W, 3)."""
+    value = image(path)
+    if value.shape != (*size, *file.channels) or value.dtype.name not in file.types:
+        raise ValueError(
+            f"{path} has {value.dtype} pixels of shape {value.shape}, "
+            f"expected {file.types[0]} of shape {(*size, *file.channels)}"
+        )
+    return value
+
+
+def _classes(ids: np.ndarray, path: Path) -> Tensor:
+    if ids.max() >= len(CLASS_OF_ID):
+        raise ValueError(
+            f"{path} holds the label id {ids.max()}, expected 0..33 (of *_labelIds.png, "
+            f"not *_labelTrainIds.png)"
+        )
+    return torch.from_numpy(CLASS_OF_ID[ids])
+
+
+def _parts(uids: np.ndarray, path: Path) -> Tensor:
+    """The part classes of panoptic-parts ids: class, class + iii, or class + iii + pp digits."""
+    wrong = (uids < 0) | (uids > 9_999_999) | ((uids > 99) & (uids < 1000))
+    if wrong.any():
+        raise ValueError(
+            f"{path} holds the panoptic-parts id {uids[wrong][0]}, expected 1, 2 or 4 to 7 digits"
+        )
+    part = np.where(uids > 99_999, uids // 100_000 * 100 + uids % 100, 0)
+    return torch.from_numpy(CLASS_OF_PART[part])
+
+
+def _package(src: Path, file: File) -> Path:
+    for folder in (src / file.package, src / file.archive / file.package):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no folder {src / file.package}: unpack {file.archive}.zip into {src}")
+
+
+def _frames(src: Path, split: str) -> dict[str, dict[str, Path]]:
+    """The files of each frame; a frame is named ``city/city_sequence_frame``."""
+    folders = {name: _package(src, file) / split for name, file in FILES.items()}
+    names: set[str] = set()
+    for name, folder in folders.items():
+        ending = FILES[name].ending
+        found = (p.relative_to(folder) for p in folder.glob(f"*/*{ending}"))
+        names |= {p.as_posix().removesuffix(ending) for p in found if not hidden(p)}
+    if not names:
+        raise FileNotFoundError(f"{folders['image']} holds no <city>/*{FILES['image'].ending}")
+    frames = {}
+    for frame in sorted(names):
+        frames[frame] = {k: folders[k] / f"{frame}{file.ending}" for k, file in FILES.items()}
+        for path in frames[frame].values():
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} is missing, while other files of the frame exist")
+    return frames
+
+
+def _known(folder: Path, frames: list[str]) -> int:
+    """How many frames an earlier call read; refuse a folder where others got their numbers."""
+    listing = folder / "frames.txt"
+    listed = lines(listing) if listing.exists() else []
+    if listed != frames[: len(listed)]:
+        raise ValueError(f"{listing} lists other frames: choose an empty folder")
+    for path in folder.glob("*/*"):
+        if path.stem.isdecimal() and int(path.stem) >= len(listed):
+            raise ValueError(f"{path} is of a frame that {listing} lacks: choose an empty folder")
+    return len(listed)
+
+
+Work = dict[Path, tuple[Path, File]]  # new file: official file
+
+
+def _missing(folder: Path, index: int, official: dict[str, Path]) -> Work:
+    new = {name: folder / file.folder / f"{index}{file.suffix}" for name, file in FILES.items()}
+    return {p: (official[name], FILES[name]) for name, p in new.items() if not p.exists()}
+
+
+def _smaller(work: Work) -> dict[Path, bytes]:
+    """The contents of the new files."""
+    from PIL import Image
+
+    contents = {}
+    for new, (official, file) in work.items():
+        resample = Image.Resampling.BICUBIC if file.channels else Image.Resampling.NEAREST
+        small = Image.fromarray(_pixels(official, file, OFFICIAL_SIZE)).resize(SIZE[::-1], resample)
+        options = {"compression": "tiff_adobe_deflate"} if file.suffix == ".tif" else {}
+        stream = BytesIO()
+        small.save(stream, "TIFF" if file.suffix == ".tif" else "PNG", **options)
+        contents[new] = stream.getvalue()
+    return contents

@@ -1,0 +1,167 @@
+"""What the real data sets have in common: a folder in a public layout, read file by file."""
+
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tssbn.data.real.fetch import Remote
+from tssbn.data.target import Target
+
+__all__ = ["RealSet", "Transform", "verify"]
+
+Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+class RealSet(Dataset):
+    """A real data set in its public layout.
+
+    A subclass sets ``targets``, checks its layout when it is made (folders, numbering, lists, but
+    no sample is opened) and gives ``__len__``, :meth:`files` and :meth:`read`. A sample is read,
+    checked against ``targets``, and handed to ``transform``.
+
+    Args:
+        root: the folder of the set.
+        split: one of ``official``.
+        transform: gets the sample, a dict of tensors, and returns it changed.
+
+    Attributes:
+        official: samples of each split as published, ``{"train": 795, "val": 654}``.
+        where: what ``python -m tssbn data where NAME`` prints: official page, licence, steps,
+            expected size, layout.
+        downloads: files with a direct official address.
+
+    Raises:
+        ValueError: unknown split.
+        FileNotFoundError: ``root`` is not a folder.
+    """
+
+    official: ClassVar[Mapping[str, int]]
+    where: ClassVar[str]
+    downloads: ClassVar[tuple[Remote, ...]] = ()
+    targets: Mapping[str, Target]  # of the class or of the object
+
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:
+        if split not in self.official:
+            raise ValueError(f"split must be one of {tuple(self.official)}, got {split!r}")
+        self.root, self.split, self.transform = Path(root), split, transform
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"no folder root={str(root)!r} for {type(self).__name__}")
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def files(self, index: int) -> dict[str, Path]:
+        """The file that each entry of a sample is read from; several may share one."""
+        raise NotImplementedError
+
+    def read(self, index: int) -> dict[str, Tensor]:
+        """The sample as :class:`~tssbn.data.target.Target` describes it, before ``transform``."""
+        raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, src: Path, dest: Path) -> None:
+        """Write the layout that the class reads from the official files; goes on where it stopped.
+
+        Args:
+            src: what the official site gives.
+            dest: becomes a ``root``.
+        """
+        raise NotImplementedError(f"{cls.__name__} is read as it is published")
+
+    def __repr__(self) -> str:
+        name, root = type(self).__name__, str(self.root)
+        return f"{name}(root={root!r}, split={self.split!r}, {len(self):,} samples)"
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        try:
+            if getattr(index, "ndim", 0):  # a tensor of one entry passes for an integer
+                raise TypeError
+            index = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"index must be one integer, got {type(index).__name__}: several samples are a "
+                f"torch.utils.data.Subset(dataset, [0, 1]), or come in batches of a DataLoader"
+            ) from None
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+        index %= len(self)
+        sample = self.read(index)
+        verify(sample, self.targets, lambda: self.files(index))
+        return sample if self.transform is None else self.transform(sample)
+
+
+def verify(
+    sample: Mapping[str, Tensor],
+    targets: Mapping[str, Target],
+    files: Callable[[], Mapping[str, Path]],
+) -> None:
+    """Check that a sample is what its targets say.
+
+    Args:
+        files: gives the files of the entries, of which an error names one.
+
+    Raises:
+        ValueError: an entry has another shape, type or range than its
+            :class:`~tssbn.data.target.Target` tells.
+
+    Example:
+        >>> sample = {"image": torch.zeros(3, 2, 2), "depth": torch.full((1, 2, 2), -1.0)}
+        >>> files = lambda: {"depth": Path("depth/7.npy")}
+        >>> verify(sample, {"depth": Target("depth", ignore=0)}, files)
+        Traceback (most recent call last):
+        ValueError: depth/7.npy: depth has values -1..-1, expected 0 or more, 0 for void
+    """
+    size = tuple(sample["image"].shape[-2:])
+    for name, value in sample.items():
+        fault = _fault(value, size, targets.get(name))
+        if fault is not None:
+            raise ValueError(f"{files()[name]}: {name} has {fault}")
+
+
+def _fault(value: Tensor, size: tuple[int, ...], target: Target | None) -> str | None:
+    """What is wrong with an entry (``target`` is ``None`` for the image), or ``None``."""
+    kind = "image" if target is None else target.kind
+    if kind == "attribute":
+        fine = value.ndim == 0 and value.dtype == torch.int64 and value.item() in (0, 1)
+        return None if fine else f"{value}, expected an integer 0 or 1"
+    channels = () if kind == "classes" else (3,) if kind in ("image", "normal") else (1,)
+    dtype = torch.int64 if kind == "classes" else torch.float32
+    if value.shape != channels + size:
+        return f"shape {tuple(value.shape)}, expected {channels + size} to go with the image"
+    if value.dtype != dtype:
+        return f"type {value.dtype}, expected {dtype}"
+    if kind == "normal":
+        return _fault_of_normals(value)
+    low, high = (bound.item() for bound in value.aminmax())  # both NaN where one value is
+    if kind == "image":
+        fine, expected = low >= 0 and high <= 1, "0..1"
+    elif kind == "classes":
+        top = len(target.classes) - 1
+        fine, expected = low >= (0 if target.ignore is None else -1) and high <= top, f"0..{top}"
+    else:
+        fine, expected = low >= 0 and high < torch.inf, "0 or more"
+        if target.ignore == -1 and high < torch.inf and low == -1:
+            fine = bool(((value >= 0) | (value == -1)).all())
+    void = "" if target is None or target.ignore is None else f", {target.ignore:g} for void"
+    return None if fine else f"values {low:g}..{high:g}, expected {expected}{void}"
+
+
+def _fault_of_normals(value: Tensor) -> str | None:
+    x, y, z = value
+    squared = (x * x).addcmul_(y, y).addcmul_(z, z)
+    low, high = (bound.item() for bound in squared.aminmax())
+    if low > 0.98 and high < 1.02:  # 1 % of the length, and no void
+        return None
+    wrong = ~((squared - 1).abs() < 0.02) & (squared != 0)  # of NaN, both are true
+    if not wrong.any():
+        return None
+    lengths = squared[wrong].sqrt()
+    return (
+        f"{len(lengths):,} vectors of lengths {lengths.min():g}..{lengths.max():g}, "
+        f"expected unit normals, zero vectors for void"
+    )

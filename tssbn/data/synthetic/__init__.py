@@ -1,0 +1,1 @@
+"""Synthetic data sets: drawn rooms, streets and faces, and handwritten digits."""

@@ -1,0 +1,189 @@
+"""Made rooms with the 13 classes of NYUv2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tssbn.data.stored import Stored
+from tssbn.data.target import Target
+
+from .dice import Dice
+from .interior import CEILING, CLASSES, FLOOR, TV, VOID, WALL, WINDOW
+from .labels import HUMAN_PARTS, PARTS, boundary, hidden, to_human
+from .layout import furnished
+from .make import Recipe, make
+from .paint import scramble
+from .solids import Camera, Scene
+from .view import View
+
+__all__ = ["CLASSES", "GROUPS", "Rooms", "intrinsics", "rooms"]
+
+#: The four structural classes of NYUv2, and which of them each of the 13 classes falls into.
+GROUPS = ("floor", "structure", "furniture", "props")
+_GROUP = (2, 3, 1, 2, 0, 2, 3, 3, 2, 2, 3, 1, 1)
+PROJECTOR = 0.075  # metres from the eye of a Kinect to its projector
+
+
+@dataclass(frozen=True)
+class Rooms(Recipe):
+    """How the rooms are made; all other knobs are those of :class:`~.make.Recipe`.
+
+    Args:
+        classes: 13, or 4: floor, structure, furniture and props, the structural classes of NYUv2
+            (``GROUPS``), which only shape and place tell apart.
+        people: the probability that one or two people are in a room; most of them are in sight.
+
+    Raises:
+        ValueError: another number of classes, or a share that is none.
+    """
+
+    classes: int = 13
+    people: float = 0.35
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes not in (13, 4):
+            raise ValueError(f"classes must be 13 or 4, got {self.classes!r}")
+        if not 0 <= self.people <= 1:
+            raise ValueError(f"people must be between 0 and 1, got {self.people!r}")
+
+
+TARGETS = {
+    "segmentation": Target("classes", CLASSES, ignore=-1),
+    "depth": Target("depth", ignore=0),
+    "normal": Target("normal", ignore=0),
+    "parts": Target("classes", HUMAN_PARTS, ignore=-1),
+    "saliency": Target("classes", ("background", "salient"), ignore=-1),
+    "boundary": Target("classes", ("inside", "boundary"), ignore=-1),
+}
+
+
+def rooms(
+    split: str = "train",
+    n: int = 800,
+    seed: int = 0,
+    recipe: Rooms = Rooms(),
+    tasks: Sequence[str] = ("segmentation", "depth", "normal"),
+    device: torch.device | str = "cpu",
+) -> Stored:
+    """Pictures of made rooms with exact labels, in the form of NYUv2.
+
+    Made on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on every
+    processor (``tssbn.data.synthetic.same``).
+
+    ============ ==================================================================================
+    task         what it is
+    ============ ==================================================================================
+    segmentation the 13 classes of NYUv2. Void (-1): people, mirrors, radiators, and thin gaps
+                 along parts of the outlines, as annotators leave them.
+    depth        metres along the optical axis; 0 where a depth camera of the Kinect's kind fails:
+                 on window panes, in the strip to the left of near things that its projector does
+                 not reach, in patches of screens and of one object in 16, and at the border.
+    normal       unit normals of the surfaces, known everywhere.
+    parts        six groups of human body parts, else background.
+    saliency     people; in a room without any, the object that covers most pixels, those of the
+                 central half counting three times. Ceiling, floor, walls, windows are no objects.
+    boundary     a pixel that differs in class or object from its right or its lower neighbour.
+    ============ ==================================================================================
+
+    Args:
+        split: ``"train"``, ``"val"`` or ``"test"``: different rooms for the same seed.
+        n: how many, up to 2**17; a smaller set is the beginning of a larger one.
+        seed: 0 to 10921.
+        recipe: the knobs.
+        tasks: which entries the samples have.
+        device: what renders; the result is on the CPU (``.to(...)`` moves it) and is the same.
+
+    Returns:
+        Samples as :class:`~tssbn.data.stored.Stored` gives them.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> data = rooms("val", n=2, recipe=Rooms(height=32, width=48))
+        >>> {name: tuple(value.shape) for name, value in data[0].items()}
+        {'image': (3, 32, 48), 'segmentation': (32, 48),
+         'depth': (1, 32, 48), 'normal': (3, 32, 48)}
+    """
+    targets = TARGETS
+    if recipe.classes == 4:
+        targets = TARGETS | {"segmentation": Target("classes", GROUPS, ignore=-1)}
+    return make("rooms", recipe, layout, encode, targets, tasks, split, n, seed, device)
+
+
+def intrinsics(height: int, width: int) -> Tensor:
+    """The camera matrix (3, 3) of the rooms' pictures, in pixels whose centres are at i + 1/2.
+
+    A pixel in row i and column j with depth z is the point z * K⁻¹ (j + 1/2, i + 1/2, 1). The
+    focal length is 0.81 widths, that of the NYUv2 camera. Where ``zoom`` is not 0 it differs from
+    picture to picture.
+
+    Example:
+        >>> intrinsics(96, 128)[0, 0]
+        tensor(103.6800)
+    """
+    focal = Camera((0.0, 0.0, 0.0)).focal * width
+    return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
+
+def layout(dice: Dice, recipe: Rooms) -> Scene:
+    """One room."""
+    return furnished(dice, recipe.people)
+
+
+def encode(view: View, recipe: Rooms) -> dict[str, Tensor]:
+    """The entries of a sample, from what the camera sees."""
+    edge = boundary(view.label, view.instance)
+    segmentation = view.label.to(torch.int8)
+    if recipe.classes == 4:
+        # void, -1, picks the last entry
+        group = torch.tensor((*_GROUP, VOID), dtype=torch.int8, device=segmentation.device)
+        segmentation = group[view.label.long()]
+    gap = (edge == 1) & (_blocks(view.chance, 8) < 0.5)
+    return {
+        "segmentation": segmentation.masked_fill(gap, VOID),
+        "depth": view.depth.masked_fill(_holes(view), 0)[:, None],
+        "normal": view.normal.half(),
+        "parts": to_human(view.part),
+        "saliency": _salient(view),
+        "boundary": edge,
+    }
+
+
+def _blocks(chance: Tensor, size: int) -> Tensor:
+    """(B, H, W) numbers, the same within squares of the picture."""
+    return chance[:, ::size, ::size].repeat_interleave(size, 1).repeat_interleave(size, 2)
+
+
+def _holes(view: View) -> Tensor:
+    """Where a depth camera with a projector to its right sees nothing."""
+    pane = view.part == PARTS.index("window")
+    dull = (view.label == TV) | ((scramble(view.instance) & 15 == 0) & (view.instance > 0))
+    holes = pane | (dull & (_blocks(view.chance, 4) < 0.4))
+    holes |= hidden(view.focal[:, None, None] * PROJECTOR / view.depth)
+    border = max(holes.shape[2] // 96, 1)
+    holes[:, :border] = holes[:, -border:] = True
+    holes[:, :, :border] = holes[:, :, -border:] = True
+    return holes
+
+
+def _salient(view: View) -> Tensor:
+    """People, or else the most prominent object."""
+    b, h, w = view.label.shape
+    weight = torch.ones(h, w, dtype=torch.long, device=view.label.device)
+    weight[h // 4 : h - h // 4, w // 4 : w - w // 4] = 3
+    structure = torch.tensor((CEILING, FLOOR, WALL, WINDOW), device=view.label.device)
+    thing = (view.instance > 0) & ~torch.isin(view.label, structure)
+    votes = weight.new_zeros(b, int(view.instance.max()) + 1)
+    votes.scatter_add_(1, view.instance.flatten(1).long(), (weight * thing).flatten(1))
+    most = votes.shape[1]
+    ranked = votes * most - torch.arange(most, device=votes.device)  # of equal ones the first
+    first = ranked.argmax(1)[:, None, None]
+    people = view.part.ne(0) & view.part.le(6)
+    crowded = people.flatten(1).any(1)[:, None, None]
+    return torch.where(crowded, people, thing & (view.instance == first)).to(torch.int8)

@@ -1,0 +1,253 @@
+"""MTAN: one trunk, and masks with which each task chooses among its features.
+
+(Liu, Johns and Davison, arXiv 1803.10704.) At stage j of the trunk, task t has a mask m_j in (0, 1)
+for every value of the stage's output s_j. It is computed from earlier features e_j of the stage and
+from what the task chose at the stage before, which a block c_j that all tasks share carries over:
+
+    a_1 = m_1(e_1) · s_1,        a_j = m_j([e_j, c_j(a_{j-1})]) · s_j
+
+The head reads the last a_j. A mask is 1x1 convolution, BatchNorm, ReLU, 1x1 convolution,
+BatchNorm, sigmoid. The rest goes with the trunk:
+
+==============  =========================  ========================  ===============================
+trunk           stages                     e_j                       c_j
+==============  =========================  ========================  ===============================
+SegNet          five down, five up         first convolution on the  3x3 convolution, then max-pool,
+                (mtan's code)              way down; input on the    on the way down; enlarged, then
+                                           way up                    3x3 convolution, on the way up
+dilated ResNet  four (auto-lambda's code;  input of the last block   bottleneck; max-pool after
+                masks c -> c/4 -> c)                                 stage 1
+CelebANet       four and the linear        first convolution or      max-pool, 3x3 convolution; a
+                layers, as a fifth         linear layer              linear layer from the average
+==============  =========================  ========================  ===============================
+
+No code for CelebA is published. With the masks of the SegNet on the linear layers, too, the
+parameters are 0.388 of STL's, as the 0.39 of arXiv 2512.20420, table 1; without, 0.235. Masks and
+carrying blocks work after the poolings there: before, forty tasks would compute more than STL.
+A stage of a single block has no earlier features; the masks see its output.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tssbn.methods import Method, Network, heads
+from tssbn.names import check_tasks, choose_tasks
+from tssbn.networks import celeba, segnet
+
+__all__ = ["MTAN", "build"]
+
+Stages = Iterator[tuple[Tensor, Tensor]]  # e and s of each stage
+Parts = tuple[Callable[..., Stages], list[nn.Module], Callable[[], list[nn.Module]]]
+
+
+class MTAN(nn.Module):
+    """A trunk, and for each task masks on its stages and a head.
+
+    The BatchNorm layers of the carrying blocks see one task after the other; their running
+    statistics are those of the mixture.
+
+    Args:
+        trunk: shared by all tasks.
+        stages: ``stages(trunk, images)`` runs the trunk and gives e and s of each stage.
+        carries: ``carry(a, size)`` for each stage but the first, ``size`` that of its e.
+        masks: for each task, a mask for each stage.
+        heads: a module for each task.
+
+    Example:
+        >>> def stages(trunk, x):
+        ...     yield x, trunk(x)
+        >>> net = MTAN(nn.Identity(), stages, [], {"a": [nn.Sigmoid()]}, {"a": nn.Identity()})
+        >>> net(torch.tensor([[0.0, 3.0]]))  # 3 · 0.9526
+        {'a': tensor([[0.0000, 2.8577]])}
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        stages: Callable[[nn.Module, Tensor], Iterable[tuple[Tensor, Tensor]]],
+        carries: Sequence[nn.Module],
+        masks: Mapping[str, Sequence[nn.Module]],
+        heads: Mapping[str, nn.Module],
+    ):
+        super().__init__()
+        self.tasks = check_tasks(heads)
+        self.trunk = trunk
+        self.stages = stages
+        self.carries = nn.ModuleList(carries)
+        self.masks = nn.ModuleDict({task: nn.ModuleList(masks[task]) for task in self.tasks})
+        self.heads = nn.ModuleDict(heads)
+
+    tasks_per_pass = None  # all share the trunk's
+
+    def passes(self) -> Iterator[tuple[str, ...]]:
+        """All tasks at once: they share the pass through the trunk."""
+        yield self.tasks
+
+    def shared(self) -> list[nn.Parameter]:
+        """Those of the trunk, and of what carries a task's choice from stage to stage."""
+        return [*self.trunk.parameters(), *self.carries.parameters()] if self.tasks[1:] else []
+
+    def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Predictions of the named tasks, all by default; the masks of the others do not run."""
+        names = self.tasks if tasks is None else choose_tasks(tasks, self.tasks)
+        stages = list(self.stages(self.trunk, x))
+        return {task: self.heads[task](self._attend(task, stages)) for task in names}
+
+    def _attend(self, task: str, stages: list[tuple[Tensor, Tensor]]) -> Tensor:
+        masks = self.masks[task]
+        (early, output), *rest = stages
+        chosen = masks[0](early) * output
+        for mask, carry, (early, output) in zip(masks[1:], self.carries, rest, strict=True):
+            seen = torch.cat([early, carry(chosen, early.shape[2:])], 1)
+            chosen = mask(seen) * output
+        return chosen
+
+
+class _Carry(nn.Module):
+    """Brings what a task chose at a stage to the next one; before ``up`` it is enlarged."""
+
+    def __init__(self, *down: nn.Module, up: nn.Module | None = None):
+        super().__init__()
+        self.down = nn.Sequential(*down)
+        self.up = up
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        x = self.down(x)
+        if self.up is None:
+            return x
+        return self.up(F.interpolate(x, size, mode="bilinear", align_corners=True))
+
+
+def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
+    """The trunk, the masks of each task, and the heads.
+
+    Trunk and heads start as those of HPS from the same seed.
+
+    Raises:
+        TypeError: MTAN was not designed for such a trunk.
+
+    Example:
+        >>> from tssbn.networks.segnet import SegNet, SegNetHead
+        >>> images = torch.zeros(2, 3, 48, 64)
+        >>> network = Network(lambda: SegNet(4), lambda n: SegNetHead(n, 4), images)
+        >>> net = build(network, {"segmentation": 13, "depth": 1})
+        >>> {task: tuple(y.shape) for task, y in net(images).items()}
+        {'segmentation': (2, 13, 48, 64), 'depth': (2, 1, 48, 64)}
+    """
+    trunk, readers = network.trunk(), heads(network, outputs)
+    timm = sys.modules.get("timm.models.resnet")  # imported by whoever made such a trunk
+    if isinstance(trunk, segnet.SegNet):
+        stages, carries, masks = _segnet(trunk)
+    elif isinstance(trunk, celeba.CelebANet):
+        stages, carries, masks = _celeba(trunk)
+    elif timm is not None and isinstance(trunk, timm.ResNet):
+        stages, carries, masks = _resnet(trunk)
+    else:
+        raise TypeError(
+            f"MTAN was designed for SegNet, CelebANet and timm's ResNet, not for a trunk of type "
+            f"{type(trunk).__name__}: build tssbn.methods.mtan.MTAN from your own stages"
+        )
+    return MTAN(trunk, stages, carries, {task: masks() for task in outputs}, readers)
+
+
+def _mask(inputs: int, inside: int, outputs: int, linear: bool = False) -> nn.Sequential:
+    def layer(before: int, after: int) -> tuple[nn.Module, nn.Module]:
+        if linear:
+            return nn.Linear(before, after), nn.BatchNorm1d(after)
+        return nn.Conv2d(before, after, 1), nn.BatchNorm2d(after)
+
+    return nn.Sequential(*layer(inputs, inside), nn.ReLU(), *layer(inside, outputs), nn.Sigmoid())
+
+
+def _masks(early: list[int], outputs: list[int], squeeze: int = 1) -> list[nn.Module]:
+    """A mask for each stage, from the channels of its e and s."""
+    carried = [0, *outputs[1:]]
+    return [_mask(e + c, s // squeeze, s) for e, c, s in zip(early, carried, outputs, strict=True)]
+
+
+def _split(stage: nn.Sequential, x: Tensor, first: int = 1) -> tuple[Tensor, Tensor]:
+    """What the first parts of a stage give, and what the others make of it."""
+    early = stage[:first](x)
+    return early, stage[first:](early)
+
+
+def _segnet(trunk: segnet.SegNet) -> Parts:
+    downs, ups = trunk.encoder, trunk.decoder[::-1]
+    down, up = ([stage[-1][0].out_channels for stage in stages] for stages in (downs, ups))
+    block, deepest = segnet.block, down[-1]
+    carries = [
+        *(_Carry(block(a, b), nn.MaxPool2d(2)) for a, b in pairwise(down)),
+        _Carry(block(deepest, deepest), nn.MaxPool2d(2), up=block(deepest, up[0])),
+        *(_Carry(up=block(a, b)) for a, b in pairwise(up)),
+    ]
+    segnet.start(nn.ModuleList(carries))
+
+    def masks() -> list[nn.Module]:
+        made = _masks([*down, *(stage[0][0].in_channels for stage in ups)], down + up)
+        segnet.start(nn.ModuleList(made))
+        return made
+
+    return _segnet_stages, carries, masks
+
+
+def _segnet_stages(trunk: segnet.SegNet, x: Tensor) -> Stages:
+    pooled = []
+    for stage in trunk.encoder:
+        early, fine = _split(stage, x)
+        yield early, fine
+        x, indices = segnet.pool(fine)
+        pooled.append((indices, fine.shape))
+    for stage in reversed(trunk.decoder):
+        early = segnet.unpool(x, *pooled.pop())
+        x = stage(early)
+        yield early, x
+
+
+def _resnet(trunk: nn.Module) -> Parts:
+    widths = [stage["num_chs"] for stage in trunk.feature_info[1:]]
+    kind = type(trunk.layer1[-1])
+
+    def block(before: int, after: int) -> nn.Module:
+        match = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+        return kind(before, after // kind.expansion, downsample=match)
+
+    first, *others = (block(a, b) for a, b in pairwise(widths))
+    carries = [_Carry(first, nn.MaxPool2d(2)), *(_Carry(other) for other in others)]
+
+    return _resnet_stages, carries, partial(_masks, widths, widths, squeeze=4)
+
+
+def _resnet_stages(trunk: nn.Module, x: Tensor) -> Stages:
+    x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
+    for stage in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4):
+        early, x = _split(stage, x, max(1, len(stage) - 1))
+        yield early, x
+
+
+def _celeba(trunk: celeba.CelebANet) -> Parts:
+    widths = [stage[-1][0].out_channels for stage in trunk.stages]
+    wide = widths[-1]
+    *pooled, last = (celeba.block(a, b) for a, b in pairwise(widths))
+    carries = [_Carry(nn.MaxPool2d(2), block) for block in pooled]
+    carries += [_Carry(last), _Carry(nn.AdaptiveAvgPool2d(1), nn.Flatten(), celeba.linear(wide))]
+    linear = partial(_mask, 2 * wide, wide, wide, linear=True)
+    return _celeba_stages, carries, lambda: [*_masks(widths, widths), linear()]
+
+
+def _celeba_stages(trunk: celeba.CelebANet, x: Tensor) -> Stages:
+    *fine, last = trunk.stages
+    for stage in fine:
+        early, x = (F.max_pool2d(y, 2) for y in _split(stage, x))
+        yield early, x
+    early, x = _split(last, x)
+    yield early, x
+    yield _split(trunk.linear, x.mean((2, 3)))
+
+
+METHODS = {"mtan": Method("MTAN", build)}

@@ -1,0 +1,89 @@
+"""Peak memory of a step, in a process of its own on the CPU."""
+
+import ctypes
+import gc
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tssbn.timing.job import Job
+from tssbn.training.processes import numerics
+
+__all__ = ["peak"]
+
+STEPS = 2
+MMAP_THRESHOLD = -3  # of malloc.h
+
+
+def peak(job: Job) -> float | None:
+    """MiB that two steps need at most, gradients included, above network and images.
+
+    On a GPU of what PyTorch allocates; on a CPU of what the process holds in memory.
+
+    Returns:
+        None where it cannot be measured.
+
+    Raises:
+        MemoryError: there is too little.
+    """
+    if job.setting.device == "cuda":
+        try:
+            return _on_cuda(job)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+    if job.setting.device != "cpu":
+        return None
+    fork = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if fork else "spawn")
+    if fork:  # a process then starts in no time
+        context.set_forkserver_preload(["__main__", "tssbn.timing.memory", "timm"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_on_cpu, job, torch.get_num_threads()).result()
+        except BrokenProcessPool as error:
+            raise MemoryError("the system ended the process that was measured") from error
+
+
+def _on_cuda(job: Job) -> float:
+    with numerics(job.setting.precision):
+        step = job.step()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        for _ in range(STEPS):
+            step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def _on_cpu(job: Job, threads: int) -> float | None:
+    with suppress(OSError, AttributeError, TypeError):  # only glibc has it
+        # Tensors get pages of their own and give them back at once: a heap would keep holes.
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 2**16)
+    torch.set_num_threads(threads)
+    step = job.step()
+    replace(job, batch=2, strategy="plain").step()()  # loads code, which is not what is asked for
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here
+    before = _held()
+    for _ in range(STEPS):
+        step()
+    return None if before is None else (_held() - before) / 2**20
+
+
+def _held() -> int | None:
+    """Bytes that this process held in memory at most, so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would tell the peak of the process that started this one
+        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows does not tell
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

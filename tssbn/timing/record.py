@@ -1,0 +1,216 @@
+"""Records of the benchmark: ``data/results/bench/<name>.json``.
+
+One record is of one machine and setting, and holds networks, and for each the numbers of tasks::
+
+    {
+     "device": "cpu (x86_64)", "threads": 2,
+     "precision": "32", "channels_last": false, "inference": false,
+     "networks": {
+      "resnet18": {
+       "3": {
+        "batch": 8, "size": [64, 64],                       # images in a batch; height, width
+        "commit": "861fb32", "dirty": false, "versions": {...},
+        "tasks_a_pass": {"stem": 3, "chunks:1": 1, ...},    # at most, by strategy
+        "macs": {"plain": 3476029440, "stem": ...},         # of a step, by strategy
+        "memory": {"one": 56.1, "plain": 55.9, ...},        # peak of a step, MiB; or {}
+        "network": {"one": 42.7, "plain": 42.7, ...},       # MiB that were there before
+        "out_of_memory": [],                                # strategies that are left out
+        "matmul": 3623878656,                               # MACs of the product of matrices
+        "seconds": {"matmul": [...], "plain": [...], ...}   # by strategy, one for each round
+       }}}}
+
+``"plain"`` is one pass of the backbone whatever the number of tasks, and ``"one"`` of the memory
+that of the converted network of one task. Memory is what a step adds to the network and the images,
+gradients included; the peak of all is its sum with ``"network"``.
+Entry ``i`` of all lists is round ``i``, so that ratios are taken round by round, see
+:func:`relative`.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tssbn.records import store as records
+
+__all__ = ["Spread", "load", "put", "relative", "share", "table"]
+
+SETTING = ("device", "threads", "precision", "channels_last", "inference")
+
+
+class Spread(NamedTuple):
+    """A median, and the quartiles beside it."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """The spread of some values; of a single one, three times itself.
+
+        Example:
+            >>> Spread.of([3.0, 1.0, 2.0])
+            Spread(low=1.5, median=2.0, high=2.5)
+        """
+        if len(values) == 1:
+            return cls(*values * 3)
+        return cls(*statistics.quantiles(values, n=4, method="inclusive"))
+
+
+def relative(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
+    """Time of a strategy as a ratio to T steps of the plain backbone: the ratios of all rounds.
+
+    Args:
+        cell: the entry of a network and a number of tasks.
+        tasks: T.
+
+    Example:
+        >>> cell = {"seconds": {"plain": [1.0, 2.0, 1.0], "stem": [3.0, 6.0, 2.0]}}
+        >>> relative(cell, "stem", 4)
+        Spread(low=0.625, median=0.75, high=0.75)
+    """
+    return _by_round(cell, lambda now: now[strategy] / (tasks * now["plain"]))
+
+
+def share(cell: Mapping[str, Any], strategy: str) -> Spread:
+    """Rate of multiply-accumulates as a share of that of a product of large matrices.
+
+    One divided by it is the time in units of the arithmetic floor, which is that of the strategy's
+    own MACs at the rate of the product.
+
+    Example:
+        >>> cell = {"macs": {"plain": 10}, "matmul": 100}
+        >>> share(cell | {"seconds": {"plain": [1.0], "matmul": [2.0]}}, "plain").median
+        0.2
+    """
+    work = cell["macs"][strategy] / cell["matmul"]
+    return _by_round(cell, lambda now: work * now["matmul"] / now[strategy])
+
+
+def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """The record of this name in the folder, or one without networks.
+
+    Raises:
+        ValueError: the record is of another machine or setting, or the file is not JSON.
+    """
+    path = (folder or records.results()) / "bench" / f"{name}.json"
+    if not path.is_file():
+        return {**setting, "networks": {}}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the record {str(path)!r} is not JSON: {error}") from error
+    for key in SETTING:
+        if record.get(key) != setting[key]:
+            raise ValueError(
+                f"{path} has {key}={record.get(key)!r}, this run {setting[key]!r}: choose another "
+                "name with --out"
+            )
+    return record
+
+
+def put(record: dict[str, Any], network: str, tasks: int, cell: Mapping[str, Any]) -> None:
+    """Put an entry into the record, in the order of the numbers of tasks.
+
+    Example:
+        >>> record = {"networks": {"celeba": {"3": {}, "40": {}}}}
+        >>> put(record, "celeba", 5, {})
+        >>> list(record["networks"]["celeba"])
+        ['3', '5', '40']
+    """
+    cells = record["networks"].get(network, {}) | {str(tasks): cell}
+    record["networks"][network] = dict(sorted(cells.items(), key=lambda entry: int(entry[0])))
+
+
+def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
+    """A network with so many tasks, as a table: a line for each strategy.
+
+    The peak memory of a step stands beside that of one task, alone and with that of the network.
+
+    Example:
+        >>> cell = {
+        ...     "batch": 8, "size": [64, 64], "matmul": 4e9, "out_of_memory": [],
+        ...     "memory": {"one": 50.0, "plain": 50.0, "stem": 100.0},
+        ...     "network": {"one": 40.0, "plain": 40.0, "stem": 41.0},
+        ...     "tasks_a_pass": {"plain": 1, "stem": 3}, "macs": {"plain": 3e9, "stem": 8e9},
+        ...     "seconds": {"matmul": [0.1], "plain": [0.15], "stem": [0.36]},
+        ... }
+        >>> print(table("resnet18", 3, cell))
+        resnet18, 3 tasks, 8 images of 64x64
+        of 3 plain steps: median [quartiles] of 1 round, 0.50 at the 80.0 GFLOP/s of a matmul
+        <BLANKLINE>
+                                  ms  a pass  MiB  of one  in all  GMAC  GFLOP/s  of matmul
+        -----------------------------------------------------------------------------------
+        plain                    150       1   50    1.00    1.00   3.0     40.0       50 %
+        stem   0.80 [0.80 0.80]  360       3  100    2.00    1.57   8.0     44.4       56 %
+    """
+    lines = [["", "", "ms", "a pass", "MiB", "of one", "in all", "GMAC", "GFLOP/s", "of matmul"]]
+    for strategy, macs in cell["macs"].items():
+        ratio = ""
+        if strategy != "plain":
+            low, median, high = relative(cell, strategy, tasks)
+            ratio = f"{median:.2f} [{low:.2f} {high:.2f}]"
+        seconds = statistics.median(cell["seconds"][strategy])
+        lines.append(
+            [
+                strategy,
+                ratio,
+                _number(1e3 * seconds),
+                str(cell["tasks_a_pass"][strategy]),
+                *_memory(cell, strategy),
+                _number(macs / 1e9),
+                _number(2 * macs / seconds / 1e9),
+                f"{100 * share(cell, strategy).median:.0f} %",
+            ]
+        )
+    lines += [[name, "too little memory", *[""] * 8] for name in cell["out_of_memory"]]
+    height, width = cell["size"]
+    count = len(cell["seconds"]["plain"])
+    rate = 2 * cell["matmul"] / statistics.median(cell["seconds"]["matmul"]) / 1e9
+    title = f"{network}, {_many(tasks, 'task')}, {cell['batch']} images of {height}x{width}"
+    caption = (
+        f"of {_many(tasks, 'plain step')}: median [quartiles] of {_many(count, 'round')}, "
+        f"{share(cell, 'plain').median:.2f} at the {_number(rate)} GFLOP/s of a matmul"
+    )
+    return "\n".join([title, caption, "", *_columns(lines)])
+
+
+def _memory(cell: Mapping[str, Any], strategy: str) -> list[str]:
+    """Of a step, its ratio to that of one task, and the ratio with the networks added."""
+    step, net = cell["memory"], cell["network"]
+    if step.get(strategy) is None or step.get("one") is None:
+        return ["-"] * 3
+    alone = step[strategy] / step["one"]
+    whole = (step[strategy] + net[strategy]) / (step["one"] + net["one"])
+    return [f"{step[strategy]:.0f}", f"{alone:.2f}", f"{whole:.2f}"]
+
+
+def _by_round(cell: Mapping[str, Any], value: Callable[[dict[str, float]], float]) -> Spread:
+    names, columns = cell["seconds"].keys(), cell["seconds"].values()
+    rows = zip(*columns, strict=True)
+    return Spread.of([value(dict(zip(names, row, strict=True))) for row in rows])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _columns(lines: Iterable[list[str]]) -> list[str]:
+    """Aligned, the first two columns to the left; a rule below the first line."""
+    lines = list(lines)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = []
+    for line in lines:
+        cells = [
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        texts.append("  ".join(cells).rstrip())
+    texts.insert(1, "-" * max(map(len, texts)))
+    return texts
