@@ -88,8 +88,8 @@ def faces(
 
     The mouth, the nose and the face (its outline, skin, cheeks and chin) have no rules. Faces
     differ in much else: skin, build, pose, light, clothes, background, and in how strongly an
-    attribute shows. Made on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same
-    bits on every processor (``tssbn.data.synthetic.same``).
+    attribute shows. Made on first use and kept in the cache (``tssbn.data.synthetic.cache``); the
+    same bits on every processor (``tssbn.data.synthetic.same``).
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``: three sets of people.
