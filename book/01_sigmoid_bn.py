@@ -14,7 +14,6 @@
 
 # %% tags=["remove-cell"]
 import sys
-
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -74,7 +73,6 @@ plots.style()
 # small network, with three pairs of convolution and BN, and a linear
 # {term}`head` that reads ten digits.
 
-
 # %% mystnb={"image": {"alt": "Eight grey 8×8 images of handwritten digits, 0 to 7."}}
 def make_net(seed):
     _ = torch.manual_seed(seed)
@@ -106,7 +104,6 @@ plt.show()
 # The digits are 8×8 scans of real handwriting
 # {cite:p}`pedregosa2011sklearn`. Now multiply all scales and shifts of one BN
 # by 7 and look at the scores the network gives to each class.
-
 
 # %%
 def scores(scaled=None, factor=7):
@@ -223,7 +220,6 @@ def accuracies(*args, **kwargs):
     runs = [run(*args, seed=seed, **kwargs) for seed in SEEDS]
     return torch.tensor([r.accuracy for r in runs])
 
-
 # %% [markdown]
 # Five random starts at the same rate for all, and five with γ and β at 100
 # times that rate:
@@ -238,7 +234,9 @@ for x, (multiplier, color) in enumerate([(1, "blue"), (100, "red")]):
     _ = left.plot([], label=f"γ, β at ×{multiplier}", **style)
     acc = [100 * r.accuracy for r in runs]
     _ = right.plot([x] * len(acc), acc, "o", alpha=0.7, **style)
-_ = left.set(ylim=(0, 3.5), xlabel="training step", ylabel="training loss (nats)")
+_ = left.set(
+    ylim=(0, 3.5), xlabel="training step", ylabel="training loss (nats)"
+)
 _ = left.set_title("BN breaks when γ and β learn 100 times faster")
 _ = left.legend()
 _ = right.set(xlim=(-0.5, 1.5), ylim=(70, 100), ylabel="test accuracy (%)")
@@ -267,7 +265,6 @@ print("more than 3 points lost:", bool(slow.mean() - fast.mean() > 0.03))
 # reason, then the first two BNs may learn fast and the last one may not. That
 # can be tested.
 
-
 # %%
 def fit_some(chosen, seed):
     net = make_net(seed)
@@ -278,8 +275,10 @@ inner = [fit_some(slice(0, 2), seed).accuracy for seed in SEEDS]
 last = [fit_some(slice(2, 3), seed).accuracy for seed in SEEDS]
 inner, last = torch.tensor(inner), torch.tensor(last)
 
-print("×100 on BN 1 and 2 costs over 3 points:", bool(slow.mean() - inner.mean() > 0.03))
-print("×100 on BN 3 alone does:", bool(slow.mean() - last.mean() > 0.03))
+print("×100 on BN 1 and 2 costs over 3 points:",
+      bool(slow.mean() - inner.mean() > 0.03))
+print("×100 on BN 3 alone does:",
+      bool(slow.mean() - last.mean() > 0.03))
 
 # %% [markdown]
 # The guess holds. In this network the trouble is the one scale that nothing
@@ -401,7 +400,6 @@ for lr in (1e-4, 1e-3, 1e-2):
 #
 # Equation {eq}`eq-sbn`, with the running statistics that evaluation needs:
 
-
 # %%
 class SigmoidBatchNorm(nn.Module):
     def __init__(self, channels, eps=1e-5, momentum=0.1):
@@ -424,7 +422,6 @@ class SigmoidBatchNorm(nn.Module):
             for v in (mean, (var + self.eps).sqrt(), self.gamma.sigmoid())
         )
         return gate * (x - mean) / std
-
 
 # %% [markdown]
 # It is the package's layer: same outputs, gradients and statistics, in
@@ -455,7 +452,9 @@ print("the layer from scratch equals tssbn.SigmoidBatchNorm2d")
 
 # %%
 net = tssbn.sigmoid(make_net(0))
-optimiser = torch.optim.SGD(tssbn.param_groups(net, lr=0.1, multiplier=100), momentum=0.9)
+optimiser = torch.optim.SGD(
+    tssbn.param_groups(net, lr=0.1, multiplier=100), momentum=0.9
+)
 print([type(norm).__name__ for norm in norm_layers(net)])
 for group in optimiser.param_groups:
     count = sum(p.numel() for p in group["params"])
@@ -495,9 +494,7 @@ _ = axes[0].set(ylim=(4, 105), ylabel="test error (%)")
 _ = axes[1].legend(loc=(0.62, 0.55))
 _ = fig.suptitle(
     "σBN is as accurate as BN at ×1, and only σBN still is at ×100",
-    x=0.01,
-    ha="left",
-    size=11,
+    x=0.01, ha="left", size=11,
 )
 plt.show()
 
@@ -505,7 +502,9 @@ plt.show()
 print("test accuracy in %, mean over 5 seeds (lowest to highest)")
 print(" " * 10 + "".join(f"{f'×{m}':>14}" for m in MULTIPLIERS))
 for (norm, optimiser), acc in results.items():
-    cells = [f"{a.mean():.1f} ({a.min():.0f}-{a.max():.0f})" for a in 100 * acc.T]
+    cells = [
+        f"{a.mean():.1f} ({a.min():.0f}-{a.max():.0f})" for a in 100 * acc.T
+    ]
     print(f"{norm:4}{optimiser:6}" + "".join(f"{c:>14}" for c in cells))
 
 # %%
@@ -542,7 +541,6 @@ for optimiser in LR:
 #   largest that {eq}`eq-sgd` leaves to a gate;
 # - *both*: σBN.
 
-
 # %%
 def variant(name, seed, multiplier=1000):
     net = make_net(seed)
@@ -560,7 +558,10 @@ def variant(name, seed, multiplier=1000):
     return fit(net, scales, multiplier, seed, after_step=cut)
 
 
-parts = {name: [variant(name, seed) for seed in SEEDS] for name in ("neither", "bounded", "damped")}
+parts = {
+    name: [variant(name, seed) for seed in SEEDS]
+    for name in ("neither", "bounded", "damped")
+}
 parts["both"] = [run("σBN", 1000, seed) for seed in SEEDS]
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Test accuracy of four variants at 1000 times the rate, five seeds each, as dots with a bar at the mean. Neither: chance level. Bounded only: clearly low. Damped only: close to the gate but lower. Both, that is σBN: highest."}}
@@ -575,11 +576,16 @@ _ = ax.set_title("SGD at ×1000: damping does most of it, the bound the rest")
 plt.show()
 
 # %%
-part = {name: sum(r.accuracy for r in runs) / 5 for name, runs in parts.items()}
-print("neither < bounded < damped:", part["neither"] < part["bounded"] < part["damped"])
-print("both at least as good as damped:", part["both"] > part["damped"] - 0.01)
+part = {
+    name: sum(r.accuracy for r in runs) / 5 for name, runs in parts.items()
+}
+print("neither < bounded < damped:",
+      part["neither"] < part["bounded"] < part["damped"])
+print("both at least as good as damped:",
+      part["both"] > part["damped"] - 0.01)
 dead = torch.stack([r.scales for r in parts["bounded"]]) == 0
-print("bounded alone: over half of the scales end at exactly 0:", bool(dead.double().mean() > 0.5))
+print("bounded alone: over half of the scales end at exactly 0:",
+      bool(dead.double().mean() > 0.5))
 
 # %% [markdown]
 # A hard bound without damping throws scales against 0, and there, without a
@@ -595,7 +601,8 @@ print("bounded alone: over half of the scales end at exactly 0:", bool(dead.doub
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Histograms of the gates after training with SGD, in four columns for the multipliers and two rows, the first two layers above and the last one below. At ×1 the gates of the first layers stay at one half and those of the last move a little up. At ×10 and ×100 those of the first layers spread, at ×100 over most of the range; those of the last go to 1. At ×1000 nearly all are at 0 or 1."}}
 fig, axes = plt.subplots(2, 4, figsize=(7, 4), sharex=True, sharey=True)
 gates = {
-    m: torch.stack([run("σBN", m, s).scales for s in SEEDS]) for m in MULTIPLIERS
+    m: torch.stack([run("σBN", m, s).scales for s in SEEDS])
+    for m in MULTIPLIERS
 }  # (seeds, 8 + 16 + 16)
 for column, m in enumerate(MULTIPLIERS):
     plots.gates(axes[0, column], gates[m][:, :24], "blue")
@@ -608,9 +615,7 @@ for ax in axes[:, 1:].flat:
     _ = ax.set_ylabel("")
 _ = fig.suptitle(
     "Gates: nearly still at ×1, spread at ×100, all or nothing at ×1000",
-    x=0.01,
-    ha="left",
-    size=11,
+    x=0.01, ha="left", size=11,
 )
 plt.show()
 
@@ -620,7 +625,8 @@ decided = ((gates[1000] < 0.05) | (gates[1000] > 0.95)).double().mean()
 print("further from one half at every multiplier:", moved == sorted(moved))
 print("over 80 % nearly 0 or 1 at ×1000:", bool(decided > 0.8))
 widths = [gates[m][:, :24].std().item() for m in MULTIPLIERS[:3]]
-print("layers 1 and 2 spread wider from ×1 to ×10 to ×100:", widths == sorted(widths))
+print("layers 1 and 2 spread wider from ×1 to ×10 to ×100:",
+      widths == sorted(widths))
 opened = (gates[100][:, 24:] > 0.95).double().mean()
 print("layer 3 at ×100 is over 80 % wide open:", bool(opened > 0.8))
 

@@ -14,7 +14,6 @@
 
 # %% tags=["remove-cell"]
 import sys
-
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -98,7 +97,6 @@ for split in digits.SPLITS:
 # a head. With {term}`HPS`, hard parameter sharing, one trunk serves both
 # heads {cite:p}`caruana1997multitask`.
 
-
 # %%
 def conv(inputs, stride, norm):
     return (
@@ -127,7 +125,6 @@ def make_net(tasks, norm, seed):
 def last_shared(net):
     return net.trunk[3].weight  # 20 x 20 filters of 3 x 3
 
-
 # %% [markdown]
 # One training loop serves the whole chapter. The line with `gradients` will be
 # explained below; for now, `alpha` is 0 and it only watches. The score is
@@ -151,10 +148,15 @@ def fit(net, seed, alpha=0.0):
         order = torch.randperm(len(train["image"]), generator=shuffle)
         for batch in order.split(BATCH):
             scores = net(train["image"][batch])
-            losses = {task: F.cross_entropy(scores[task], train[task][batch]) for task in scores}
+            losses = {
+                task: F.cross_entropy(scores[task], train[task][batch])
+                for task in scores
+            }
             total = sum(losses.values())
             if len(losses) == 2:
-                g = gradients.task_gradients(losses, last_shared(net), create_graph=alpha > 0)
+                g = gradients.task_gradients(
+                    losses, last_shared(net), create_graph=alpha > 0
+                )
                 cosine = gradients.cosines(g)[0, 1]
                 total = total + alpha * cosine**2
                 seen.append(cosine.item())
@@ -189,19 +191,21 @@ def score(run, data):
     ]
     return 100 * harmonic_mean(accuracies)
 
-
 # %% [markdown]
 # To see what new *pairs* cost, we need test images with the pairs of training
 # too. Each digit stays in its half of the canvas, so we can cut the test
 # images in two and paste the halves together again: new scans, known pairs.
 
-
 # %%
 def paste(data, pairs):
     """Left halves with the right halves of other images, if in `pairs`."""
-    other = torch.randperm(len(data["image"]), generator=torch.Generator().manual_seed(0))
+    other = torch.randperm(
+        len(data["image"]), generator=torch.Generator().manual_seed(0)
+    )
     half = data["image"].shape[-1] // 2
-    image = torch.cat((data["image"][..., :half], data["image"][other][..., half:]), -1)
+    image = torch.cat(
+        (data["image"][..., :half], data["image"][other][..., half:]), -1
+    )
     left, right = data["left"], data["right"][other]
     pasted = {"image": image, "left": left, "right": right}
     wanted = torch.tensor([name in pairs for name in pair_names(pasted)])
@@ -210,7 +214,9 @@ def paste(data, pairs):
 
 known = paste(test, {f"{a}{b}" for a, b in digits.pairs_in("train")})
 hook = {
-    name: torch.tensor([[score(r, data) for data in (known, test)] for r in runs])
+    name: torch.tensor(
+        [[score(r, data) for data in (known, test)] for r in runs]
+    )
     for name, runs in {
         "STL, a trunk each": [stl(True, seed) for seed in SEEDS],
         "HPS, one trunk": [hps(True, 0.0, seed) for seed in SEEDS],
@@ -291,7 +297,6 @@ print("over 1 point more than on known pairs:", bool(cost[1] - cost[0] > 1))
 # {term}`double backward`. In PyTorch that is one argument,
 # `create_graph=True`.
 
-
 # %%
 def cosreg(losses, weight):
     unit = []
@@ -301,7 +306,6 @@ def cosreg(losses, weight):
     G = torch.stack(unit, dim=1)  # one column a task
     T = len(losses)
     return (G.T @ G - torch.eye(T)).square().sum() / (T * (T - 1))
-
 
 # %% [markdown]
 # The package has the same three steps as `task_gradients`, `cosines` and
@@ -317,7 +321,8 @@ losses = {t: F.cross_entropy(scores[t], train[t][:64]) for t in TASKS}
 ours = cosreg(losses.values(), weight)
 theirs = gradients.orthogonality(losses, weight)
 cosine = gradients.cosines(gradients.task_gradients(losses, weight))[0, 1]
-slopes = [torch.autograd.grad(r, weight, retain_graph=True)[0] for r in (ours, theirs)]
+slopes = [torch.autograd.grad(r, weight, retain_graph=True)[0]
+          for r in (ours, theirs)]
 
 close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
 close(ours, theirs)
@@ -348,17 +353,28 @@ VARIANTS = {
     "BN + CosReg": (True, 1.0),
 }
 COLORS = dict(zip(VARIANTS, ("red", "orange", "blue", "sky"), strict=True))
-runs = {name: [hps(*variant, seed) for seed in SEEDS] for name, variant in VARIANTS.items()}
+runs = {
+    name: [hps(*variant, seed) for seed in SEEDS]
+    for name, variant in VARIANTS.items()
+}
 cosines = {
-    name: torch.stack([r.cosine for r in several]) for name, several in runs.items()
+    name: torch.stack([r.cosine for r in several])
+    for name, several in runs.items()
 }  # (seeds, steps)
 spread = {name: c.std(dim=1) for name, c in cosines.items()}
-scores = {name: torch.tensor([score(r, test) for r in several]) for name, several in runs.items()}
+scores = {
+    name: torch.tensor([score(r, test) for r in several])
+    for name, several in runs.items()
+}
 
 # %% mystnb={"image": {"alt": "The gradient cosine at every training step, three seeds, in four panels with the moving spread as a band and a histogram at the side. Plain: dots scattered between about minus 0.6 and 0.6 throughout. CosReg: about half as wide. BN: narrower still. BN with CosReg: the narrowest."}}
 WINDOW = 50  # steps, one epoch
-fig, axes = plt.subplots(1, 8, sharey=True, figsize=(7, 3.4), width_ratios=[3, 1] * 4)
-for (name, c), ax, side in zip(cosines.items(), axes[::2], axes[1::2], strict=True):
+fig, axes = plt.subplots(
+    1, 8, sharey=True, figsize=(7, 3.4), width_ratios=[3, 1] * 4
+)
+for (name, c), ax, side in zip(
+    cosines.items(), axes[::2], axes[1::2], strict=True
+):
     color = plots.COLORS[COLORS[name]]
     steps = torch.arange(c.shape[1])
     _ = ax.plot(steps, c.T, ".", ms=1.5, color=color, alpha=0.5)
@@ -372,22 +388,19 @@ for (name, c), ax, side in zip(cosines.items(), axes[::2], axes[1::2], strict=Tr
             lw=1,
         )
     _ = side.hist(
-        c.flatten(),
-        torch.linspace(-0.75, 0.75, 31),
-        density=True,
-        orientation="horizontal",
-        color=color,
+        c.flatten(), torch.linspace(-0.75, 0.75, 31), density=True,
+        orientation="horizontal", color=color,
     )
     _ = side.set_xlim(0, 7)
     side.set_axis_off()
     _ = ax.set_title(f"{name}\nspread {spread[name].mean():.2f}", size=9)
     _ = ax.set_xlabel("step")
-_ = axes[0].set(ylim=(-0.75, 0.75), ylabel="cos(g₁, g₂), last shared layer")
+_ = axes[0].set(
+    ylim=(-0.75, 0.75), ylabel="cos(g₁, g₂), last shared layer"
+)
 _ = fig.suptitle(
     "BN narrows the spread of the gradient cosine, and so does CosReg",
-    x=0.01,
-    ha="left",
-    size=11,
+    x=0.01, ha="left", size=11,
 )
 plt.show()
 
@@ -399,13 +412,14 @@ plt.show()
 
 # %%
 width = {name: s.mean().item() for name, s in spread.items()}
-print("CosReg narrows the spread by over a quarter:", width["CosReg"] < 0.75 * width["plain"])
-print("BN narrows it by more than half:", width["BN"] < 0.5 * width["plain"])
-print("CosReg on top of BN narrows it further:", width["BN + CosReg"] < width["BN"])
-print(
-    "every mean cosine is within 0.1 of zero:",
-    all(abs(c.mean().item()) < 0.1 for c in cosines.values()),
-)
+print("CosReg narrows the spread by over a quarter:",
+      width["CosReg"] < 0.75 * width["plain"])
+print("BN narrows it by more than half:",
+      width["BN"] < 0.5 * width["plain"])
+print("CosReg on top of BN narrows it further:",
+      width["BN + CosReg"] < width["BN"])
+print("every mean cosine is within 0.1 of zero:",
+      all(abs(c.mean().item()) < 0.1 for c in cosines.values()))
 
 # %% [markdown]
 # The first half of the claim stands. Without normalisation the tasks agree
@@ -444,8 +458,10 @@ pd.DataFrame.from_dict(rows, orient="index").fillna("")
 mean = {name: s.mean().item() for name, s in scores.items()}
 print("BN gains over 1 point:", mean["BN"] - mean["plain"] > 1)
 print("CosReg alone is behind:", mean["CosReg"] < mean["plain"])
-print("CosReg on top of BN gains less than 2 points:", mean["BN + CosReg"] - mean["BN"] < 2)
-print("STL with BN is ahead of all four:", alone.mean().item() > max(mean.values()))
+print("CosReg on top of BN gains less than 2 points:",
+      mean["BN + CosReg"] - mean["BN"] < 2)
+print("STL with BN is ahead of all four:",
+      alone.mean().item() > max(mean.values()))
 
 # %% [markdown]
 # Two of the paper's findings reproduce: both BN and CosReg narrow the spread,
@@ -465,19 +481,24 @@ early = {name: c[:, :WINDOW].std(dim=1) for name, c in cosines.items()}
 fig, ax = plt.subplots(figsize=(7, 3))
 for name, marker in zip(VARIANTS, "oo^^", strict=True):
     color = plots.COLORS[COLORS[name]]
-    _ = ax.plot(early[name], scores[name], marker, color=color, ms=8, label=name)
+    _ = ax.plot(
+        early[name], scores[name], marker, color=color, ms=8, label=name
+    )
 _ = ax.set(
     xlabel="spread of the cosine in the first epoch",
     ylabel="score at the end (%)",
     xlim=(0, None),
 )
-_ = ax.set_title("A narrow start is no promise: CosReg makes one and gains nothing")
+_ = ax.set_title(
+    "A narrow start is no promise: CosReg makes one and gains nothing"
+)
 _ = ax.legend(loc="lower right")
 plt.show()
 
 # %%
 first = {name: e.mean().item() for name, e in early.items()}
-print("CosReg narrows the first epoch by over a quarter:", first["CosReg"] < 0.75 * first["plain"])
+print("CosReg narrows the first epoch by over a quarter:",
+      first["CosReg"] < 0.75 * first["plain"])
 print("BN by more than half:", first["BN"] < 0.5 * first["plain"])
 
 # %% [markdown]
@@ -506,7 +527,6 @@ print("BN by more than half:", first["BN"] < 0.5 * first["plain"])
 # to $y$. Hence $\sum_p \delta_{t,p} = 0$, and the common term is gone. We can
 # also take it out by hand, from the networks that have no BN.
 
-
 # %%
 def split_cosines(net, seed, batches=50):
     """Spread of the cosine with and without the common term; its share."""
@@ -518,7 +538,10 @@ def split_cosines(net, seed, batches=50):
         x = net.trunk[:3](train["image"][i])
         y = net.trunk[3](x)
         features = net.trunk[4:](y)
-        losses = {t: F.cross_entropy(head(features), train[t][i]) for t, head in net.heads.items()}
+        losses = {
+            t: F.cross_entropy(head(features), train[t][i])
+            for t, head in net.heads.items()
+        }
         g = gradients.task_gradients(losses, last_shared(net))
         delta = gradients.task_gradients(losses, y).view(2, *y.shape)
         delta = delta.sum((1, 3, 4))  # over images and places: (2, 20)
@@ -531,15 +554,15 @@ def split_cosines(net, seed, batches=50):
 
 
 plain, bn = (
-    [split_cosines(runs[name][seed].nets[0], seed) for seed in SEEDS] for name in ("plain", "BN")
+    [split_cosines(runs[name][seed].nets[0], seed) for seed in SEEDS]
+    for name in ("plain", "BN")
 )
 narrower = [bool(rest.std() < whole.std()) for whole, rest, _ in plain]
-print(
-    "plain: the common term is over a tenth of the gradient:",
-    all(share.mean() > 0.1 for *_, share in plain),
-)
+print("plain: the common term is over a tenth of the gradient:",
+      all(share.mean() > 0.1 for *_, share in plain))
 print("plain: without it the spread is narrower on", sum(narrower), "of 3")
-print("BN: the common term is zero:", all(share.max() < 1e-3 for *_, share in bn))
+print("BN: the common term is zero:",
+      all(share.max() < 1e-3 for *_, share in bn))
 
 # %% [markdown]
 # So a part of what looks like a quarrel is geometry. The common term accounts

@@ -14,7 +14,6 @@
 
 # %% tags=["remove-cell"]
 import sys
-
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -72,7 +71,9 @@ SEEDS = range(5)
 STEPS, BATCH, LR = 150, 64, 4e-3
 
 train = digits.pairs("train", root=None)
-val, test = (digits.pairs(split, per_pair=100, root=None) for split in ("val", "test"))
+val, test = (
+    digits.pairs(split, per_pair=100, root=None) for split in ("val", "test")
+)
 unseen = {key: torch.cat([val[key], test[key]]) for key in test}
 
 
@@ -102,7 +103,9 @@ plots.images(
     unseen["image"][:8],
     [
         f"{2 * left}, {2 * right + 1}"
-        for left, right in zip(unseen["left"][:8], unseen["right"][:8], strict=True)
+        for left, right in zip(
+            unseen["left"][:8], unseen["right"][:8], strict=True
+        )
     ],
 )
 plt.show()
@@ -120,7 +123,6 @@ plt.show()
 # gates ({term}`discriminative learning rates`; more of that below). The tasks
 # take turns in each step: `tasks_per_pass=1`.
 
-
 # %%
 def make(norm, seed, tasks=TASKS, tasks_per_pass=None):
     _ = torch.manual_seed(seed)
@@ -131,13 +133,19 @@ def make(norm, seed, tasks=TASKS, tasks_per_pass=None):
 
 
 def fit(net, seed, multiplier=None):
-    groups = tssbn.param_groups(net, LR, multiplier) if multiplier else net.parameters()
+    groups = (
+        tssbn.param_groups(net, LR, multiplier)
+        if multiplier
+        else net.parameters()
+    )
     optimiser = torch.optim.Adam(groups, LR, fused=True)
     order = torch.Generator().manual_seed(seed)
     for _ in range(STEPS):
         i = torch.randint(len(train["image"]), (BATCH,), generator=order)
         outputs = net(train["image"][i])
-        loss = sum(F.cross_entropy(y, train[task][i]) for task, y in outputs.items())
+        loss = sum(
+            F.cross_entropy(y, train[task][i]) for task, y in outputs.items()
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -147,7 +155,8 @@ def fit(net, seed, multiplier=None):
 def score(outputs):
     """Harmonic mean of the tasks' accuracies on unseen pairs."""
     return harmonic_mean(
-        (y.argmax(1) == unseen[task]).float().mean().item() for task, y in outputs.items()
+        (y.argmax(1) == unseen[task]).float().mean().item()
+        for task, y in outputs.items()
     )
 
 
@@ -162,7 +171,6 @@ def score(outputs):
 # 3. **re-estimated** ones: forget the running statistics, show training images
 #    to the finished trunk, and take a plain average over both tasks' passes;
 # 4. the same, **re-estimated for each task** by itself.
-
 
 # %%
 @torch.no_grad()
@@ -195,7 +203,10 @@ def four_scores(net):
 
 
 hook = {
-    multiplier: [fit(make(affine, seed, tasks_per_pass=1), seed, multiplier) for seed in seeds]
+    multiplier: [
+        fit(make(affine, seed, tasks_per_pass=1), seed, multiplier)
+        for seed in seeds
+    ]
     for multiplier, seeds in ((1, range(3)), (100, SEEDS))
 }
 scores = {
@@ -206,7 +217,6 @@ scores = {
 # %% [markdown]
 # Then we look inside one of the networks: what does each task bring to the
 # second BN layer of the trunk, and what does that layer subtract?
-
 
 # %%
 @torch.no_grad()
@@ -227,7 +237,9 @@ shift = {
 # %% mystnb={"image": {"alt": "Left, score under four kinds of statistics, a line for each seed: with the learning rate times 100, the running statistics and their re-estimate over both tasks lose most of the score, and re-estimating them for each task restores it; with times 1 the lines are nearly flat. Right, for each of 20 channels the two tasks' means lie on opposite sides of the shared running mean."}}
 _, (left, right) = plt.subplots(1, 2, width_ratios=(3, 2))
 for multiplier, color in (1, "blue"), (100, "orange"):
-    lines = left.plot(scores[multiplier].T, "o-", ms=4, lw=1.2, color=plots.COLORS[color])
+    lines = left.plot(
+        scores[multiplier].T, "o-", ms=4, lw=1.2, color=plots.COLORS[color]
+    )
     lines[0].set_label(f"γ, β at ×{multiplier} ({len(lines)} seeds)")
 left.set_xticks(
     range(4),
@@ -303,7 +315,6 @@ print("×1: running statistics cost 4 points:", (running < batch - 0.04).item())
 #
 # The layer from scratch is a loop over tasks:
 
-
 # %%
 class TaskSigmoidBN(nn.Module):
     """y_t = σ(γ_t)·x̂_t for the activations x_t of each of T tasks."""
@@ -337,7 +348,10 @@ ours = TaskSigmoidBN(T, C).double()
 layer = tssbn.TaskSigmoidBatchNorm2d(C, tssbn.Tasks(three)).double()
 with torch.no_grad():
     layer.gamma.copy_(ours.gamma.normal_())
-mine = [(t + 1) * torch.randn(B, C, H, W, dtype=torch.float64) + t for t in range(T)]
+mine = [
+    (t + 1) * torch.randn(B, C, H, W, dtype=torch.float64) + t
+    for t in range(T)
+]
 theirs = [x.clone() for x in mine]
 weights = torch.randn(B, C, H, W, dtype=torch.float64)
 
@@ -413,7 +427,6 @@ plt.show()
 # channels and the $T \cdot C$ gates end to end, normalises, gates and tracks
 # every task. The loop over tasks becomes six lines:
 
-
 # %%
 class StackedSigmoidBN(TaskSigmoidBN):
     """The same layer, for rows b·T + t."""
@@ -457,7 +470,6 @@ print(source[source.index("        gates =") :])
 # stacked, each image repeated once for each task. Check it against separate
 # passes, with random gates, on our small trunk and on a ResNet-18
 # {cite:p}`he2016resnet`, whose classifier we take off:
-
 
 # %%
 def headless(resnet):
@@ -509,7 +521,6 @@ print(list(net(images, tasks=("c",))))
 # after each group. Gradients add up, and statistics belong to tasks, so the
 # result is the same:
 
-
 # %%
 def gradients(net, passes):
     net.zero_grad()
@@ -560,7 +571,6 @@ assert all(torch.equal(after[task], before[task]) for task in three)
 # networks ({term}`STL`) pay for everything $T$ times. Counted on the real
 # modules:
 
-
 # %%
 def count(module):
     return sum(p.numel() for p in module.parameters())
@@ -569,7 +579,9 @@ def count(module):
 with torch.device("meta"):  # shapes without numbers
     backbone = headless(resnet50)
 hps = count(backbone)
-channels = sum(m.num_features for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
+channels = sum(
+    m.num_features for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)
+)
 assert (hps, channels) == (23_508_032, 26_560)
 
 counts = {}
@@ -635,7 +647,6 @@ for method, parameters in size.items():
 # not look freshly made. Here is a ResNet-18 with random scales of both signs,
 # shifts and statistics in place of trained ones:
 
-
 # %%
 def as_if_trained(net):
     with torch.no_grad():
@@ -657,7 +668,11 @@ with torch.no_grad():
             assert close(trunk(images), pretrained(images))
 print("same output for every task")
 
-channels = sum(m.num_features for m in pretrained.modules() if isinstance(m, nn.BatchNorm2d))
+channels = sum(
+    m.num_features
+    for m in pretrained.modules()
+    if isinstance(m, nn.BatchNorm2d)
+)
 assert count(trunk) - count(pretrained) == (2 * T - 2) * channels
 
 # %% [markdown]
@@ -707,13 +722,15 @@ trained = {
     name: [[fit(make(norm, seed), seed, multiplier)] for seed in SEEDS]
     for name, (norm, multiplier) in METHODS.items()
 }
-trained["STL"] = [[fit(make("shared", seed, (task,)), seed) for task in TASKS] for seed in SEEDS]
+trained["STL"] = [
+    [fit(make("shared", seed, (task,)), seed) for task in TASKS]
+    for seed in SEEDS
+]
 
 # %% [markdown]
 # Every network is scored twice: on the unseen pairs as they are, and with the
 # **other digit erased**, that is with the half of the canvas that the task
 # does not ask about painted black.
-
 
 # %%
 @torch.no_grad()
@@ -811,14 +828,19 @@ importances = {
 }
 _, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharey=True)
 moves = "stay", "spread"
-for ax, (name, found), move in zip(axes, importances.items(), moves, strict=True):
+for ax, (name, found), move in zip(
+    axes, importances.items(), moves, strict=True
+):
     plots.gates(ax, torch.cat([i.values for i in found]), "blue")
     ax.set(title=f"{name}: gates {move}", xlabel="gate σ(γ)")
 axes[1].set_ylabel("")
 plt.show()
 
 # %%
-slow, fast = (torch.cat([i.values for i in found]).std() for found in importances.values())
+slow, fast = (
+    torch.cat([i.values for i in found]).std()
+    for found in importances.values()
+)
 print("×100 spreads gates 5 times as far:", (fast > 5 * slow).item())
 
 # %% [markdown]
@@ -833,7 +855,9 @@ fig, axes = plt.subplots(2, 1, figsize=(7, 3.4))
 layers = importance.by_layer().items()
 for ax, (layer, gates) in zip(axes, layers, strict=True):
     order = (gates[0] - gates[1]).argsort(descending=True)
-    picture = ax.imshow(gates[:, order], vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    picture = ax.imshow(
+        gates[:, order], vmin=0, vmax=1, cmap="viridis", aspect="auto"
+    )
     ax.set_yticks(range(2), importance.tasks)
     ax.set_xticks([])
     ax.grid(False)
@@ -851,7 +875,6 @@ plt.show()
 # one task holds more than the share $\tau$ of its importance. The paper takes
 # $\tau = 0.5$; with two tasks that makes every filter somebody's, so here
 # $\tau = 0.75$: open three times as far for one as for the other.
-
 
 # %% tags=["nbval-ignore-output"]
 def summary(importance):

@@ -34,7 +34,9 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import warnings
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -81,7 +83,9 @@ ROOM_TASKS = (
 
 def make(split, scenes, people):
     return {
-        "rooms": rooms(split, scenes, recipe=Rooms(height=48, width=64), tasks=ROOM_TASKS),
+        "rooms": rooms(
+            split, scenes, recipe=Rooms(height=48, width=64), tasks=ROOM_TASKS
+        ),
         "streets": streets(split, scenes, recipe=Streets(height=48, width=96)),
         "faces": faces(split, people),
     }
@@ -134,7 +138,9 @@ for name, task in DENSE:
     accuracy.append((guess == truth)[known].float().mean().item())
     score.append(benchmark_score(task, test[name].targets[task], guess, truth))
     names.append(f"{name}:\n{task}")
-attributes = torch.stack([v for k, v in test["faces"][:].items() if k != "image"])
+attributes = torch.stack(
+    [v for k, v in test["faces"][:].items() if k != "image"]
+)
 accuracy.append((attributes == 0).float().mean().item())
 score.append(0.0)  # no true positive
 names.append("faces:\nall attributes")
@@ -253,7 +259,10 @@ fig, axes = plt.subplots(1, 2, figsize=(7, 3.4))
 for ax, name in zip(axes, ("rooms", "streets"), strict=True):
     classes = train[name].targets["segmentation"].classes
     labels = train[name][:]["segmentation"]
-    share = labels[labels >= 0].bincount(minlength=len(classes)) / (labels >= 0).sum()
+    share = (
+        labels[labels >= 0].bincount(minlength=len(classes))
+        / (labels >= 0).sum()
+    )
     order = share.argsort()
     ax.plot(share[order], [classes[i] for i in order], "o")
     ax.set(xscale="log", xlabel=f"share of the labelled pixels of {name}")
@@ -375,7 +384,9 @@ for pooling, value in by_hand.items():
 # %%
 tilt = torch.tensor([0.0, 10.0, 40.0]).deg2rad()
 wall = torch.tensor([0.0, 0.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 1, 3)
-tilted = torch.stack([tilt.sin(), torch.zeros(3), -tilt.cos()]).view(1, 3, 1, 3)
+tilted = torch.stack([tilt.sin(), torch.zeros(3), -tilt.cos()]).view(
+    1, 3, 1, 3
+)
 angle = (tilted * wall).sum(1).arccos().rad2deg()
 
 metric = Normals()
@@ -504,7 +515,10 @@ odsf
 single = {"segmentation": 0.4145, "depth": 0.580, "normal": 23.80}
 gated = {"segmentation": 0.4375, "depth": 0.484, "normal": 24.09}
 up = {"segmentation": True, "depth": False, "normal": False}
-gains = [(1 if up[task] else -1) * (gated[task] - single[task]) / single[task] for task in single]
+gains = [
+    (1 if up[task] else -1) * (gated[task] - single[task]) / single[task]
+    for task in single
+]
 by_hand = 100 * sum(gains) / 3
 assert abs(by_hand - delta_m(gated, single, up)) < 1e-9
 round(by_hand, 2)
@@ -515,7 +529,10 @@ round(by_hand, 2)
 # Note what Δm hides. The three gains are
 
 # %%
-{task: f"{100 * gain:+.1f} %" for task, gain in zip(single, gains, strict=True)}
+{
+    task: f"{100 * gain:+.1f} %"
+    for task, gain in zip(single, gains, strict=True)
+}
 
 # %% [markdown]
 # A tenth of the gain in depth would outweigh all that is lost in normals. Read
@@ -547,7 +564,8 @@ class UNet(nn.Module):
             for a, b in zip((3, *widths[:-1]), widths, strict=True)
         )
         self.up = nn.ModuleList(
-            conv(a + b, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
+            conv(a + b, a)
+            for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
 
     def forward(self, x):
@@ -562,7 +580,9 @@ class UNet(nn.Module):
 
 
 data, unseen = train["streets"], test["streets"]
-counts = {task: max(1, len(target.classes)) for task, target in data.targets.items()}
+counts = {
+    task: max(1, len(target.classes)) for task, target in data.targets.items()
+}
 net = MultiTask(UNet(), {t: nn.Conv2d(16, n, 1) for t, n in counts.items()})
 
 # %% [markdown]
@@ -585,7 +605,10 @@ order = torch.Generator().manual_seed(0)
 for _ in range(STEPS):
     batch = data[torch.randint(len(data), (16,), generator=order)]
     outputs = net(batch["image"])
-    total = sum(loss(outputs[task], batch[task], target) for task, target in data.targets.items())
+    total = sum(
+        loss(outputs[task], batch[task], target)
+        for task, target in data.targets.items()
+    )
     optimiser.zero_grad()
     total.backward()
     optimiser.step()
@@ -629,7 +652,8 @@ def streets_scores(answers):
 
 
 blind = {
-    task: commonest("streets", task).expand_as(batch[task]) for task in ("segmentation", "parts")
+    task: commonest("streets", task).expand_as(batch[task])
+    for task in ("segmentation", "parts")
 }
 known = train["streets"][:]["disparity"]
 blind["disparity"] = known[known >= 0].median().expand_as(batch["disparity"])
@@ -774,7 +798,10 @@ sample = load("cityscapes", "val", root=None, n=2)[0]
 
 # %%
 pd.DataFrame(
-    {name: {split: f"{n:,}" for split, n in real_set(name).official.items()} for name in SETS}
+    {
+        name: {split: f"{n:,}" for split, n in real_set(name).official.items()}
+        for name in SETS
+    }
 ).T.fillna("")
 
 # %% [markdown]

@@ -36,7 +36,9 @@ if "google.colab" in sys.modules:
 import inspect
 import warnings
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -221,7 +223,10 @@ for epoch in (1, 2):
     schedule.step()
 
 trained, _ = train(run)
-mine, theirs = (torch.cat([p.detach().flatten() for p in n.parameters()]) for n in (net, trained))
+mine, theirs = (
+    torch.cat([p.detach().flatten() for p in n.parameters()])
+    for n in (net, trained)
+)
 print("largest difference of a parameter:", (mine - theirs).abs().max().item())
 assert torch.allclose(mine, theirs, atol=1e-6)
 
@@ -268,7 +273,9 @@ with torch.device("meta"):
         sizes[methods()[name].title] = (parameters(net), macs(net, image))
 
 rows = {}
-for (title, (p, f)), printed in zip(sizes.items(), PAPER_P.values(), strict=True):
+for (title, (p, f)), printed in zip(
+    sizes.items(), PAPER_P.values(), strict=True
+):
     rows[title] = {
         "parameters": f"{p:,}",
         "#P": round(p / sizes["STL"][0], 3),
@@ -375,7 +382,9 @@ def slow(method):
 
 slower = slow("tssbn")
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.4), sharey=True)
-for ax, (name, some) in zip(axes, {"×100": of_method("tssbn"), "×10": slower}.items(), strict=True):
+for ax, (name, some) in zip(
+    axes, {"×100": of_method("tssbn"), "×10": slower}.items(), strict=True
+):
     gates = records.unpack_gates(some[0]["gates"])
     for epoch, color in ((min(gates), "sky"), (max(gates), "blue")):
         values, edges = gates[epoch].values.histogram(40, range=(0, 1))
@@ -419,14 +428,19 @@ rates = {
     "TSσBN ×10": slower,
     "TSσBN ×100": of_method("tssbn"),
 }
-gains = {name: [gain(record) for record in some] for name, some in rates.items()}
+gains = {
+    name: [gain(record) for record in some] for name, some in rates.items()
+}
 mean = {name: sum(g) / len(g) for name, g in gains.items()}
 assert mean["HPS"] < mean["TSσBN ×100"] < mean["TSσBN ×10"]
 assert mean["TSBN ×100"] < mean["TSBN ×10"]
 assert mean["TSσBN ×100"] < 0 < min(mean["TSσBN ×10"], mean["TSBN ×10"])
 assert abs(mean["TSσBN ×10"] - mean["TSBN ×10"]) < 1.5
 pd.DataFrame(
-    {name: {"Δm": mean[name], "lowest": min(g), "highest": max(g)} for name, g in gains.items()}
+    {
+        name: {"Δm": mean[name], "lowest": min(g), "highest": max(g)}
+        for name, g in gains.items()
+    }
 ).T.round(2)
 
 # %% [markdown]

@@ -37,7 +37,9 @@ import warnings
 from contextlib import suppress
 from dataclasses import replace
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -149,7 +151,10 @@ atrous = [name for name in names if "rate" in name]
 print("more than half has not moved:", share > 0.5)
 print(
     "of the three large filters one weight in nine has:",
-    all(abs(moved[name] / (moved[name] + still[name]) - 1 / 9) < 0.01 for name in atrous),
+    all(
+        abs(moved[name] / (moved[name] + still[name]) - 1 / 9) < 0.01
+        for name in atrous
+    ),
 )
 
 # %% [markdown]
@@ -270,7 +275,8 @@ def dilated(x, weight, rate):
 def head_by_hand(x, state):
     def phi(x, name):  # BN with running statistics, and ReLU
         mean, var, weight, bias = (
-            state[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+            state[f"{name}.{key}"]
+            for key in ("running_mean", "running_var", "weight", "bias")
         )
         return F.relu(F.batch_norm(x, mean, var, weight, bias))
 
@@ -288,12 +294,16 @@ def head_by_hand(x, state):
             )
             for i, rate in ((1, 12), (2, 24), (3, 36))
         ),
-        phi(one(average, "0.convs.4.1"), "0.convs.4.2").expand(-1, -1, *x.shape[2:]),
+        phi(one(average, "0.convs.4.1"), "0.convs.4.2").expand(
+            -1, -1, *x.shape[2:]
+        ),
     ]
     mixed = phi(one(torch.cat(branches, 1), "0.project.0"), "0.project.1")
     y = phi(dilated(mixed, state["1.weight"], rate=1), "2")
     y = one(y, "4") + state["4.bias"].view(1, -1, 1, 1)
-    return F.interpolate(y, scale_factor=8, mode="bilinear", align_corners=True)
+    return F.interpolate(
+        y, scale_factor=8, mode="bilinear", align_corners=True
+    )
 
 
 head = DeepLabHead(19, inputs=32, width=8).double().eval()
@@ -316,16 +326,23 @@ print("the same", tuple(head(features).shape))
 # %%
 full = plan("cityscapes", "stl", root="data/cityscapes").benchmark
 network = full.network
-real_outputs = {name: task.outputs for name, task in full.tasks(Cityscapes.targets).items()}
+real_outputs = {
+    name: task.outputs for name, task in full.tasks(Cityscapes.targets).items()
+}
 with torch.device("meta"):
     trunk, heads = (
         parameters(network.trunk()),
-        {name: parameters(network.head(n)) for name, n in real_outputs.items()},
+        {
+            name: parameters(network.head(n))
+            for name, n in real_outputs.items()
+        },
     )
 print(f"ResNet-50  {trunk:>11,}")
 for name, n in heads.items():
     print(f"{name:12} {n:>9,}")
-print(f"heads of the whole, in HPS: {sum(heads.values()) / (trunk + sum(heads.values())):.2f}")
+print(
+    f"heads of the whole, in HPS: {sum(heads.values()) / (trunk + sum(heads.values())):.2f}"
+)
 
 # %% [markdown]
 # With $P_E$ parameters in the trunk and $P_t$ in the head of task $t$, HPS has
@@ -531,7 +548,11 @@ pictures = {
 }
 plots.samples(
     pictures,
-    {name: disparity if "disp" in name else classes for name in pictures if name != "image"},
+    {
+        name: disparity if "disp" in name else classes
+        for name in pictures
+        if name != "image"
+    },
 )
 plt.show()
 
@@ -627,7 +648,10 @@ def train_gates(decay):
         for rows in torch.randperm(len(images)).split(8):
             batch = images[rows]
             predictions = net(small.scale(batch["image"]))
-            loss = sum(tasks[name].loss(y, batch[name]) for name, y in predictions.items())
+            loss = sum(
+                tasks[name].loss(y, batch[name])
+                for name, y in predictions.items()
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -686,7 +710,9 @@ def gains(values):
     """Per cent that each task gains over STL; values by method, then task."""
     return {
         method: {
-            name: (1 if up else -1) * 100 * (row[name] / values["stl"][name] - 1)
+            name: (1 if up else -1)
+            * 100
+            * (row[name] / values["stl"][name] - 1)
             for name, up in UP.items()
         }
         for method, row in values.items()
@@ -731,7 +757,9 @@ marks = {
 }
 for ax, values, title in panels:
     for y, row in enumerate(values.values()):
-        ax.plot([min(row.values()), max(row.values())], [y, y], color="#CCCCCC")
+        ax.plot(
+            [min(row.values()), max(row.values())], [y, y], color="#CCCCCC"
+        )
         for name, (marker, color) in marks.items():
             ax.plot(
                 row[name],
@@ -743,11 +771,15 @@ for ax, values, title in panels:
         mean = sum(row.values()) / len(row)
         ax.plot([mean, mean], [y - 0.3, y + 0.3], color="black", lw=2.5)
     ax.axvline(0, color="black", lw=1)
-    ax.set_yticks(range(len(values)), [methods()[method].title for method in values])
+    ax.set_yticks(
+        range(len(values)), [methods()[method].title for method in values]
+    )
     ax.invert_yaxis()
     ax.set(xlabel="gain over STL, %")
     ax.set_title(title, fontsize=10)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+fig.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+)
 plt.show()
 
 # %% [markdown]

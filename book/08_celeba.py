@@ -37,7 +37,9 @@ import warnings
 from contextlib import suppress
 from dataclasses import replace
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -152,13 +154,17 @@ for name in ("training mode", "training mode, sorted"):
         order = torch.arange(len(test))
         if name.endswith("sorted"):
             order = faces[task].argsort(stable=True)
-        columns.append(in_training_mode(runs["stl"].net, order.split(50), task))
+        columns.append(
+            in_training_mode(runs["stl"].net, order.split(50), task)
+        )
     scores[name] = f1(torch.cat(columns, 1), labels)
 
 _, ax = plt.subplots(figsize=(7, 3.1))
 x = torch.arange(len(TASKS))
 colors = ("black", "orange", "red")
-for shift, (name, values), color in zip((-0.27, 0, 0.27), scores.items(), colors, strict=True):
+for shift, (name, values), color in zip(
+    (-0.27, 0, 0.27), scores.items(), colors, strict=True
+):
     label = f"{name}: {values.mean():.2f}"
     ax.bar(x + shift, values, 0.27, color=plots.COLORS[color], label=label)
 short = [task.replace("_", "\n").replace("5\no", "5 o") for task in TASKS]
@@ -246,7 +252,9 @@ assert sorted_ < 0.8 * evaluated and sorted_ < 0.8 * trained
 
 # %%
 FULL = [f"attribute {i}" for i in range(1, 41)]
-PAPER_P = dict(zip(METHODS, (1, 0.03, 1.01, 0.39, 0.03, 0.03, 0.03), strict=True))
+PAPER_P = dict(
+    zip(METHODS, (1, 0.03, 1.01, 0.39, 0.03, 0.03, 0.03), strict=True)
+)
 
 
 def at_full_size(name, stem=""):
@@ -287,7 +295,9 @@ units = [tuple(unit.shape) for unit in networks["cross-stitch"].units]
 print(units, f"{sum(t * s * c for t, s, c in units):,} units")
 scalars = counts["stl"] + sum(t * s for t, s, _ in units)
 print("#P with scalar units:", round(scalars / counts["stl"], 4))
-assert counts["cross-stitch"] - counts["stl"] == 40 * 40 * (64 + 128 + 256 + 512)
+assert counts["cross-stitch"] - counts["stl"] == 40 * 40 * (
+    64 + 128 + 256 + 512
+)
 
 # %% [markdown]
 # - **MTAN** was designed for other networks, and there is more than one way to
@@ -337,7 +347,9 @@ def kept_for_backward(net, tasks, batch=256):
     return sum(storage.nbytes() for storage in kept.values()) / 2**30
 
 
-memory = {k: kept_for_backward(networks["tssbn"], FULL[:k]) for k in (1, 5, 10, 40)}
+memory = {
+    k: kept_for_backward(networks["tssbn"], FULL[:k]) for k in (1, 5, 10, 40)
+}
 hps = kept_for_backward(networks["hps"], FULL)
 print(f"HPS: {hps:.1f} GiB")
 print({k: f"{value:.1f} GiB" for k, value in memory.items()})
@@ -368,7 +380,9 @@ quick.frame()[columns].astype(float).round(3)
 # %% mystnb={"image": {"alt": "Eight drawn faces, and below each a column of eight attributes for STL, HPS and TSσBN. Each field is a right yes, a right no, a missed attribute or a false yes. Most fields are right noes; all three methods miss some attributes."}}
 shown = torch.arange(8)
 compared = ("stl", "hps", "tssbn")
-fig, axes = plt.subplots(4, 8, figsize=(7, 6), height_ratios=(1, 1.5, 1.5, 1.5))
+fig, axes = plt.subplots(
+    4, 8, figsize=(7, 6), height_ratios=(1, 1.5, 1.5, 1.5)
+)
 fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0.02)
 for column, face in enumerate(shown):
     picture = faces["image"][face].permute(1, 2, 0).numpy()
@@ -399,7 +413,10 @@ names = {
     "false yes": (0, 1),
 }
 fig.legend(
-    [plt.Rectangle((0, 0), 1, 1, color=FIELDS[at].tolist()) for at in names.values()],
+    [
+        plt.Rectangle((0, 0), 1, 1, color=FIELDS[at].tolist())
+        for at in names.values()
+    ],
     list(names),
     loc="outside lower center",
     ncols=4,
@@ -510,7 +527,8 @@ print(table("faces", made))
 def silent(record):
     """In each epoch, the number of attributes with F1 below 0.05."""
     return [
-        sum(scores["f1"] < 0.05 for scores in entry["test"].values()) for entry in record["epochs"]
+        sum(scores["f1"] < 0.05 for scores in entry["test"].values())
+        for entry in record["epochs"]
     ]
 
 
@@ -544,7 +562,10 @@ for name in METHODS:
     if not of_method:
         continue
     summaries = [records.summary(r) for r in of_method]
-    finals = [[scores["f1"] for scores in r["epochs"][-1]["test"].values()] for r in of_method]
+    finals = [
+        [scores["f1"] for scores in r["epochs"][-1]["test"].values()]
+        for r in of_method
+    ]
     rows[TITLES[name]] = {
         "by validation": [list(s["test"].values()) for s in summaries],
         "last epoch": finals,
@@ -552,7 +573,10 @@ for name in METHODS:
     }
 pd.DataFrame(
     {
-        rule: {m: 100 * torch.tensor(row[rule]).mean().item() for m, row in rows.items()}
+        rule: {
+            m: 100 * torch.tensor(row[rule]).mean().item()
+            for m, row in rows.items()
+        }
         for rule in ("by validation", "last epoch", "by test")
     }
 ).round(2)
@@ -583,7 +607,10 @@ pd.DataFrame(
 def reported(name):
     """Mean over seeds of the F1 of each attribute."""
     found = [records.summary(r)["test"] for r in made if r["method"] == name]
-    return {task: sum(scores[task] for scores in found) / len(found) for task in found[0]}
+    return {
+        task: sum(scores[task] for scores in found) / len(found)
+        for task in found[0]
+    }
 
 
 there = [name for name in METHODS if any(r["method"] == name for r in made)]
@@ -775,7 +802,9 @@ SINGLE = {
     "FAMO": 100 * before.mean(),
 }
 scored = {
-    TITLES[name]: row["mean"] for name, row in described("celeba").paper.items() if name != "stl"
+    TITLES[name]: row["mean"]
+    for name, row in described("celeba").paper.items()
+    if name != "stl"
 }
 scored["HPS, FairGrad"] = 100 * after.mean()
 gains = pd.DataFrame(
@@ -806,7 +835,10 @@ over_paper, over_famo = (gains[column] for column in gains)
 assert over_paper["TSσBN"].round(2) == 1.82
 assert over_famo["TSσBN"].round(2) == -0.38
 assert (over_famo < 0).all()
-assert SINGLE["FAMO"] - SINGLE["the paper"] > scored["TSσBN"] - SINGLE["the paper"]
+assert (
+    SINGLE["FAMO"] - SINGLE["the paper"]
+    > scored["TSσBN"] - SINGLE["the paper"]
+)
 
 # %% [markdown]
 # (The paper prints 1.81, from more digits.) The two baselines are further
@@ -941,7 +973,9 @@ names = [f"{t.replace('_', ' ')} ({100 * single[t]:.0f})" for t in order]
 ax.set_yticks(range(len(order)), names, fontsize=8)
 ax.set_ylim(-1, len(order))
 ax.set_xlabel("F1 minus that of STL (in brackets), in points; a dot per seed")
-ax.set_title("Forty networks lose where they say nothing, not where they are good")
+ax.set_title(
+    "Forty networks lose where they say nothing, not where they are good"
+)
 ax.legend(loc="upper right")
 plt.show()
 

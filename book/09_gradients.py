@@ -40,7 +40,9 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -88,7 +90,9 @@ plots.style()
 
 
 # %%
-rooms = plan("rooms", "tssbn", 0, {"n": 32, "height": 32, "width": 48}).benchmark
+rooms = plan(
+    "rooms", "tssbn", 0, {"n": 32, "height": 32, "width": 48}
+).benchmark
 batch = rooms.data("train")[:8]
 tasks = rooms.tasks(rooms.data("train").targets)
 outputs = {name: task.outputs for name, task in tasks.items()}
@@ -277,7 +281,9 @@ RUNS = {
     "TSσBN ×1": ("tssbn", {"multiplier": 1}),
     "TSσBN ×10": ("tssbn", {"multiplier": 10}),
 }
-COLOR = dict(zip(RUNS, ("orange", "sky", "green", "purple", "blue"), strict=True))
+COLOR = dict(
+    zip(RUNS, ("orange", "sky", "green", "purple", "blue"), strict=True)
+)
 
 
 def recorded_angles(method, settings):
@@ -308,8 +314,13 @@ def size(cells):
 
 # %% mystnb={"image": {"alt": "Six histograms of gradient cosines in the first epoch, for HPS, MTAN, TSBN and TSσBN at three rates of the gates, an outline for each seed. HPS, MTAN, TSBN and TSσBN times 1 are wide, from about -0.5 to 0.7; TSσBN times 10 is narrower, times 100 a spike at zero."}}
 study = read("angles/first_epoch.json")
-shown = {name: [cosines_of(entry, 1) for entry in found.values()] for name, found in angles.items()}
-shown["TSσBN ×100 (small)"] = [np.ravel(run["all"]) for run in study["runs"]["tssbn x100"]]
+shown = {
+    name: [cosines_of(entry, 1) for entry in found.values()]
+    for name, found in angles.items()
+}
+shown["TSσBN ×100 (small)"] = [
+    np.ravel(run["all"]) for run in study["runs"]["tssbn x100"]
+]
 _, axes = plt.subplots(2, 3, figsize=(7.5, 4.4), sharex=True, sharey=True)
 bins = np.linspace(-1, 1, 21)
 for ax, (name, seeds) in zip(axes.flat, shown.items(), strict=True):
@@ -378,7 +389,10 @@ assert (sharpness["epoch 1", "mean"].abs() < 0.15).all()
 # %% mystnb={"image": {"alt": "Left, mean absolute cosine in each of eight epochs for five methods: TSσBN times 10 lies below the others throughout, all fall after the third epoch; bands are the spread of seeds. Right, the same by layer of the trunk in the first epoch: TSσBN times 10 lies below HPS at nearly every depth, and both are largest in the first layers."}}
 _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True)
 for name, found in angles.items():
-    curves = [[size(cosines_of(entry, epoch)) for epoch in range(1, 9)] for entry in found.values()]
+    curves = [
+        [size(cosines_of(entry, epoch)) for epoch in range(1, 9)]
+        for entry in found.values()
+    ]
     plots.spread(left, range(1, 9), curves, COLOR[name], name)
     if name in ("HPS", "TSσBN ×10"):
         layers = [
@@ -403,7 +417,9 @@ for name, found in angles.items():
     for entry in found.values():
         later = np.array(entry["all"])[np.array(entry["steps"]) > EPOCH]
         for pair, cells in zip(entry["pairs"], later.T, strict=True):
-            rows.setdefault(" and ".join(pair), {}).setdefault(name, []).append(cells.mean())
+            rows.setdefault(" and ".join(pair), {}).setdefault(
+                name, []
+            ).append(cells.mean())
 by_pair = pd.DataFrame(rows).map(np.mean)
 agree = by_pair["segmentation and normal"]
 assert agree["TSσBN ×10"] < 0.7 * agree["HPS"]
@@ -502,12 +518,21 @@ rows = {
         "its later steps": np.mean([size(run["all"][1:]) for run in runs]),
         "own gates": np.mean([size(run["end"]["same"]) for run in runs]),
         "other images": np.mean([size(run["end"]["other"]) for run in runs]),
-        "task with itself": np.mean([size(run["end"]["within"]) for run in runs]),
-        "other / itself": np.mean(
-            [size(run["end"]["other"]) / size(run["end"]["within"]) for run in runs]
+        "task with itself": np.mean(
+            [size(run["end"]["within"]) for run in runs]
         ),
-        "spread of gates": np.mean([run.get("gates", {}).get("spread", 0) for run in runs]),
-        "ρ": np.mean([run.get("gates", {}).get("similarity", [1]) for run in runs]),
+        "other / itself": np.mean(
+            [
+                size(run["end"]["other"]) / size(run["end"]["within"])
+                for run in runs
+            ]
+        ),
+        "spread of gates": np.mean(
+            [run.get("gates", {}).get("spread", 0) for run in runs]
+        ),
+        "ρ": np.mean(
+            [run.get("gates", {}).get("similarity", [1]) for run in runs]
+        ),
     }
     for name, runs in study["runs"].items()
 }
@@ -526,7 +551,8 @@ for seed in study["seeds"]:
         assert size(end["same"]) < 0.5 * size(end["averaged"])
         assert size(end["shuffled"]) < size(end["averaged"])
     learned, drawn = (
-        size(study["runs"][name][seed]["end"]["same"]) for name in ("tssbn x100", "random gates")
+        size(study["runs"][name][seed]["end"]["same"])
+        for name in ("tssbn x100", "random gates")
     )
     assert learned < drawn
     first = [study["runs"][f"tssbn x{k}"][seed]["all"][0] for k in (10, 100)]
@@ -683,7 +709,8 @@ for ax, name in zip(axes, SHOWN, strict=True):
     ax.set(xticks=[], yticks=[])
     ax.set_title(name, loc="center", fontsize=9)
     ax.set_xlabel(
-        f"silhouette {silhouette(points):.2f}\n(of the picture {silhouette(layouts[name]):.2f})"
+        f"silhouette {silhouette(points):.2f}\n"
+        f"(of the picture {silhouette(layouts[name]):.2f})"
     )
 figure.legend(
     *axes[0].get_legend_handles_labels(),
@@ -714,7 +741,9 @@ def probes(net):
         for column, name in enumerate(FIVE):
             labels = images[name].ravel().numpy()
             probe = LogisticRegression(C=0.1, max_iter=300)
-            scores = cross_val_predict(probe, points, labels, cv=3, method="decision_function")
+            scores = cross_val_predict(
+                probe, points, labels, cv=3, method="decision_function"
+            )
             table[row, column] = roc_auc_score(labels, scores)
     return table
 
@@ -833,7 +862,9 @@ counted = {
 
 # %%
 w = np.array([256, 512, 1024, 2048])
-C = sum(m.num_features for m in resnet50.modules() if isinstance(m, nn.BatchNorm2d))
+C = sum(
+    m.num_features for m in resnet50.modules() if isinstance(m, nn.BatchNorm2d)
+)
 m, e = w // 4, np.array([256, 1024, 2048, 4096])
 A = int(((e + 1) * m + 2 * m + (m + 1) * w + 2 * w).sum())
 a, b = w[:-1], w[1:]

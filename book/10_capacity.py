@@ -37,7 +37,9 @@ import copy
 import math
 import warnings
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -99,7 +101,9 @@ def shared_percent(matrix, centred=False):
     return 100 * split.shared / gates.capacity(matrix)
 
 
-pd.DataFrame({name: shared_percent(matrix) for name, matrix in three.items()}, tasks).round(1)
+pd.DataFrame(
+    {name: shared_percent(matrix) for name, matrix in three.items()}, tasks
+).round(1)
 
 # %% [markdown]
 # All three say that the tasks share nearly everything. The network that has
@@ -113,7 +117,9 @@ fig, axes = plt.subplots(3, 1, figsize=(7, 3.2), sharex=True)
 for ax, (name, matrix) in zip(axes, three.items(), strict=True):
     parts = matrix.by_layer()
     part = parts.get(layer, parts.get(layer.removeprefix("trunk.")))
-    picture = ax.imshow(part, vmin=0.2, vmax=0.8, cmap="viridis", aspect="auto")
+    picture = ax.imshow(
+        part, vmin=0.2, vmax=0.8, cmap="viridis", aspect="auto"
+    )
     ax.set_yticks(range(3), tasks)
     ax.grid(False)
     shown = shared_percent(matrix).mean()
@@ -169,7 +175,9 @@ def shares(rows):
     explained = torch.empty_like(rows)
     for t, row in enumerate(rows):
         others = torch.cat([rows[:t], rows[t + 1 :]]).T  # A
-        explained[t] = others @ torch.linalg.lstsq(others, row[:, None])[0][:, 0]
+        explained[t] = (
+            others @ torch.linalg.lstsq(others, row[:, None])[0][:, 0]
+        )
     size = rows.norm(dim=1)
     return explained.norm(dim=1) / size, (rows - explained).norm(dim=1) / size
 
@@ -221,7 +229,9 @@ for benchmark in "rooms", "faces":
 def null(matrix, measure, deals=50):
     """The measure on shuffled gates, stacked."""
     deal = torch.Generator().manual_seed(0)
-    return torch.stack([measure(gates.shuffled(matrix, deal)) for _ in range(deals)])
+    return torch.stack(
+        [measure(gates.shuffled(matrix, deal)) for _ in range(deals)]
+    )
 
 
 def split_of(centred):
@@ -246,11 +256,18 @@ for row, (benchmark, matrices) in zip(axes, BENCHMARKS.items(), strict=True):
         values, chance = found[benchmark, kind], nulls[benchmark, kind]
         T = values.shape[-1]
         x = torch.arange(T)
-        for part, (shift, color) in enumerate(((-0.2, "blue"), (0.2, "orange"))):
-            ax.bar(x + shift, values[:, part].mean(0), 0.4, color=COLORS[color])
+        for part, (shift, color) in enumerate(
+            ((-0.2, "blue"), (0.2, "orange"))
+        ):
+            ax.bar(
+                x + shift, values[:, part].mean(0), 0.4, color=COLORS[color]
+            )
             for value in values[:, part]:
                 ax.plot(x + shift, value, ".", ms=3.5, color="#333333")
-            low, high = (edge(chance[:, :, part], (0, 1)) for edge in (torch.amin, torch.amax))
+            low, high = (
+                edge(chance[:, :, part], (0, 1))
+                for edge in (torch.amin, torch.amax)
+            )
             middle = chance[:, :, part].mean((0, 1))
             ax.bar(
                 x + shift,
@@ -260,7 +277,9 @@ for row, (benchmark, matrices) in zip(axes, BENCHMARKS.items(), strict=True):
                 color="#999999",
                 alpha=0.65,
             )
-            ax.hlines(middle, x + shift - 0.2, x + shift + 0.2, color="black", lw=1)
+            ax.hlines(
+                middle, x + shift - 0.2, x + shift + 0.2, color="black", lw=1
+            )
         names = [name.replace("_", " ") for name in matrices[0].tasks]
         turn = {"rotation": 90} if T > 3 else {}
         ax.set_xticks(x, names, fontsize=7.5, **turn)
@@ -297,7 +316,12 @@ C = {
     benchmark: torch.stack([gates.capacity(matrix) for matrix in matrices])
     for benchmark, matrices in BENCHMARKS.items()
 }
-pd.DataFrame({key: summary(found[key][:, 0], nulls[key][:, :, 0], C[key[0]]) for key in found}).T
+pd.DataFrame(
+    {
+        key: summary(found[key][:, 0], nulls[key][:, :, 0], C[key[0]])
+        for key in found
+    }
+).T
 
 # %% [markdown]
 # *Dominates?* As printed, yes: for every task and seed the shared part is at
@@ -365,11 +389,15 @@ for benchmark in BENCHMARKS:
         matrices = [last_gates(benchmark, s, multiplier) for s in SEEDS]
         rows[benchmark, f"×{multiplier}"] = {
             "std of gates": torch.stack([m.values for m in matrices]).std(),
-            "shared, %": torch.stack([shared_percent(m) for m in matrices]).mean(),
+            "shared, %": torch.stack(
+                [shared_percent(m) for m in matrices]
+            ).mean(),
             "shuffled, %": torch.stack(
                 [null(m, shared_percent, 5).mean() for m in matrices]
             ).mean(),
-            "by the formula, %": 100 * sum(predicted(m) for m in matrices) / len(matrices),
+            "by the formula, %": 100
+            * sum(predicted(m) for m in matrices)
+            / len(matrices),
         }
 table = pd.DataFrame(rows).T.astype(float)
 assert (table["shuffled, %"] - table["by the formula, %"]).abs().max() < 3
@@ -396,7 +424,9 @@ def within_layers(matrix):
 
 rows = {}
 for benchmark, matrices in BENCHMARKS.items():
-    by_chance = torch.stack([null(m, lambda m: shares(within_layers(m))[0]) for m in matrices])
+    by_chance = torch.stack(
+        [null(m, lambda m: shares(within_layers(m))[0]) for m in matrices]
+    )
     share = torch.stack([shares(within_layers(m))[0] for m in matrices])
     T, F_ = matrices[0].values.shape
     rows[benchmark] = summary(share, by_chance, torch.ones(len(SEEDS), T))
@@ -420,7 +450,9 @@ def pairs_of(matrix):
     return alike[first, second]
 
 
-fig, axes = plt.subplots(1, 2, figsize=(7, 3.4), sharey=True, width_ratios=(2, 3))
+fig, axes = plt.subplots(
+    1, 2, figsize=(7, 3.4), sharey=True, width_ratios=(2, 3)
+)
 alike = {}
 for ax, (benchmark, matrices) in zip(axes, BENCHMARKS.items(), strict=True):
     alike[benchmark] = torch.stack([pairs_of(m) for m in matrices])
@@ -432,7 +464,9 @@ for ax, (benchmark, matrices) in zip(axes, BENCHMARKS.items(), strict=True):
     ax.plot(x, alike[benchmark][:, order].T, "o", ms=3, color=COLORS["blue"])
     T = len(matrices[0].tasks)
     floor = -1 / (T - 1)
-    ax.axhline(floor, color=COLORS["red"], lw=1.2, label="lowest possible mean")
+    ax.axhline(
+        floor, color=COLORS["red"], lw=1.2, label="lowest possible mean"
+    )
     ax.axhline(0, color="black", lw=0.8)
     ax.set_title(f"{benchmark}: {len(order)} pairs")
     outside = (alike[benchmark] < low).double().mean()
@@ -444,7 +478,9 @@ for ax, (benchmark, matrices) in zip(axes, BENCHMARKS.items(), strict=True):
     )
 names = [name[:3] for name in tasks]
 shorts = [f"{names[i]}\n{names[j]}" for i, j in ((0, 1), (0, 2), (1, 2))]
-axes[0].set_xticks(range(3), [shorts[i] for i in alike["rooms"].mean(0).argsort()])
+axes[0].set_xticks(
+    range(3), [shorts[i] for i in alike["rooms"].mean(0).argsort()]
+)
 axes[1].set_xticks([])
 axes[1].set_xlabel("pairs, sorted by their mean")
 axes[0].set_ylabel("correlation within layers")
@@ -512,11 +548,15 @@ def student(bank=None):
 
 def fit(net, teachers, seed, steps=400, lr=2e-3, multiplier=10):
     drawn = torch.Generator().manual_seed(1000 + seed)
-    optimiser = torch.optim.Adam(tssbn.param_groups(net, lr, multiplier), fused=True)
+    optimiser = torch.optim.Adam(
+        tssbn.param_groups(net, lr, multiplier), fused=True
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         x = torch.randn(128, INPUTS, generator=drawn)
-        loss = sum(F.mse_loss(y, teachers[task](x)) for task, y in net(x).items())
+        loss = sum(
+            F.mse_loss(y, teachers[task](x)) for task, y in net(x).items()
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -532,7 +572,9 @@ def teacher(weights):
     """A sum of ReLU units with alternating signs; mean 0 and variance 1."""
     signs = torch.ones(len(weights), 1)
     signs[1::2] = -1
-    sample = torch.randn(4000, INPUTS, generator=torch.Generator().manual_seed(7))
+    sample = torch.randn(
+        4000, INPUTS, generator=torch.Generator().manual_seed(7)
+    )
     y = F.relu(sample @ weights.T) @ signs
     return lambda x: (F.relu(x @ weights.T) @ signs - y.mean()) / y.std()
 
@@ -593,7 +635,10 @@ for name, variant in variants.items():
 one_function = pd.DataFrame(rows).T.astype(float)
 before, half, lots = one_function["separation"]
 assert max(abs(half - before), abs(lots - before)) < 1e-4
-assert one_function["correlation"].iloc[2] > one_function["correlation"].iloc[0] + 0.3
+assert (
+    one_function["correlation"].iloc[2]
+    > one_function["correlation"].iloc[0] + 0.3
+)
 
 # %% tags=["nbval-ignore-output"]
 one_function.round(3)
@@ -675,8 +720,12 @@ for name, members in groups.items():
     units = torch.arange(start, start + members.sum())
     for row, color, task in zip(layer, ("blue", "orange"), PAIR, strict=True):
         label = f"gate of the {task} task" if start == 0 else None
-        ax.plot(units, row[members], "o", ms=5, color=COLORS[color], label=label)
-    ax.vlines(units, *layer[:, members].sort(0).values, color="#BBBBBB", zorder=0)
+        ax.plot(
+            units, row[members], "o", ms=5, color=COLORS[color], label=label
+        )
+    ax.vlines(
+        units, *layer[:, members].sort(0).values, color="#BBBBBB", zorder=0
+    )
     ax.text(units.double().mean(), 1.02, name, ha="center", fontsize=9)
     start += int(members.sum())
     ax.axvline(start - 0.5, color="#888888", lw=0.8, ls=":")
@@ -731,7 +780,9 @@ def measured(knob, measure, multiplier=None):
     record = study[knob]
     chosen = multiplier or (5 if knob == "digits" else 10)
     runs = {
-        (run["value"], run["seed"]): run for run in record["runs"] if run["multiplier"] == chosen
+        (run["value"], run["seed"]): run
+        for run in record["runs"]
+        if run["multiplier"] == chosen
     }
     return torch.tensor(
         [
@@ -768,7 +819,9 @@ for ax, knob in zip(axes.flat, KNOBS, strict=True):
         ax.plot(x, gap, color=COLORS["blue"], lw=0.7, alpha=0.5)
         ax.plot(x, gap.mean(1), "o-", ms=4, color=COLORS["blue"])
         at = values.index(EQUAL[knob])
-        ax.plot([at] * gap.shape[1], gap[at], "o", ms=6, mfc="none", color="black")
+        ax.plot(
+            [at] * gap.shape[1], gap[at], "o", ms=6, mfc="none", color="black"
+        )
         ax.axhline(0, color="black", lw=0.8)
     else:
         by_chance = torch.cat(
@@ -778,7 +831,9 @@ for ax, knob in zip(axes.flat, KNOBS, strict=True):
             ]
         )
         low, high = by_chance.quantile(torch.tensor([0.025, 0.975]).double())
-        ax.axhspan(low, high, color="#DDDDDD", zorder=0, label="correlation, shuffled")
+        ax.axhspan(
+            low, high, color="#DDDDDD", zorder=0, label="correlation, shuffled"
+        )
         for measure, color in ((correlation, "blue"), (separation, "orange")):
             runs = measured(knob, measure)
             ax.plot(x, runs, color=COLORS[color], lw=0.7, alpha=0.5)
@@ -819,7 +874,9 @@ def interval(values):
 def response(knob, measure, multiplier=None):
     """Rank correlation with the knob, by seed, and the change from end to end."""
     runs = measured(knob, measure, multiplier)
-    rho = torch.tensor([stats.spearmanr(range(len(runs)), seed)[0] for seed in runs.T.numpy()])
+    rho = torch.tensor(
+        [stats.spearmanr(range(len(runs)), seed)[0] for seed in runs.T.numpy()]
+    )
     return {
         "Spearman, mean": round(rho.mean().item(), 2),
         "by seed": " ".join(f"{value:+.1f}" for value in rho),
@@ -899,8 +956,13 @@ def errors(knob, task="second", multiplier=10):
 
 rows = {}
 for knob in EQUAL:
-    by_layer = [measured(knob, gap_in(layer)).mean(1) for layer in ("trunk.1", "trunk.4")]
-    columns = zip(study[knob]["values"], errors(knob).mean(1), *by_layer, strict=True)
+    by_layer = [
+        measured(knob, gap_in(layer)).mean(1)
+        for layer in ("trunk.1", "trunk.4")
+    ]
+    columns = zip(
+        study[knob]["values"], errors(knob).mean(1), *by_layer, strict=True
+    )
     for value, error, layer_1, layer_2 in columns:
         rows[knob, value] = {
             "error, second task": error,

@@ -39,7 +39,9 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -93,7 +95,9 @@ def recorded(multiplier, seeds=range(7)):
     for seed in seeds:
         name = plan("faces", "tssbn", seed, {"multiplier": multiplier}).name
         with suppress(FileNotFoundError):  # not all were trained
-            found.append(records.unpack_gates(records.read(name + ".json")["gates"]))
+            found.append(
+                records.unpack_gates(records.read(name + ".json")["gates"])
+            )
     return found
 
 
@@ -111,7 +115,10 @@ by_epoch = recorded(10)
 runs = last(by_epoch)
 assert len(runs) == 7
 TASKS = runs[0].tasks
-REGION = {task: next(region for region, of in REGIONS.items() if task in of) for task in TASKS}
+REGION = {
+    task: next(region for region, of in REGIONS.items() if task in of)
+    for task in TASKS
+}
 NAMES = [task.replace("_", " ") for task in TASKS]
 UPPER = np.triu_indices(len(TASKS), 1)  # the pairs of tasks
 
@@ -187,7 +194,9 @@ a, b = (gates.values for gates in runs[:2])
 by_hand = spearman(cosines(a)[UPPER], cosines(b)[UPPER])
 package = agreement([similarity(gates) for gates in runs[:2]])
 assert torch.allclose(cosines(a), similarity(runs[0]))
-assert torch.allclose(cosines(a - a.mean(1, keepdim=True)), similarity(runs[0], centred=True))
+assert torch.allclose(
+    cosines(a - a.mean(1, keepdim=True)), similarity(runs[0], centred=True)
+)
 assert torch.allclose(by_hand, package)
 print("by hand = the package")
 
@@ -215,7 +224,10 @@ def lottery(shuffle, view, draws=20):
     """Mean agreement over several draws, each run shuffled by itself."""
     generator = torch.Generator().manual_seed(1)
     return np.mean(
-        [mean_agreement([shuffle(g, generator) for g in runs], view) for _ in range(draws)]
+        [
+            mean_agreement([shuffle(g, generator) for g in runs], view)
+            for _ in range(draws)
+        ]
     )
 
 
@@ -243,7 +255,10 @@ agreed.round(2)
 # seeds. With the order that the network itself gives it has nothing to do:
 
 # %%
-evenness = [gates.values.mean(1) / gates.values.square().mean(1).sqrt() for gates in runs]
+evenness = [
+    gates.values.mean(1) / gates.values.square().mean(1).sqrt()
+    for gates in runs
+]
 products = [torch.outer(a, a) for a in evenness]
 one_number = agreement(products).mean()
 print(f"agreement of the products between seeds: {one_number:.2f}")
@@ -254,8 +269,12 @@ orders = pd.DataFrame(
             "products, shuffled": agreement(
                 [product, similarity(mixed := anywhere(gates, generator))]
             ).item(),
-            "products, trained": agreement([product, similarity(gates)]).item(),
-            "shuffled, trained": agreement([similarity(mixed), similarity(gates)]).item(),
+            "products, trained": agreement(
+                [product, similarity(gates)]
+            ).item(),
+            "shuffled, trained": agreement(
+                [similarity(mixed), similarity(gates)]
+            ).item(),
         }
         for gates, product in zip(runs, products, strict=True)
     ]
@@ -292,16 +311,26 @@ orders.round(2)
 # %%
 depth, channels = parts(runs[0])
 centred = runs[0].values - runs[0].values.mean(1, keepdim=True)
-assert torch.allclose(depth @ depth.T + channels @ channels.T, centred @ centred.T)
+assert torch.allclose(
+    depth @ depth.T + channels @ channels.T, centred @ centred.T
+)
 share = (depth.square().sum() / centred.square().sum()).item()
 print(f"depth holds {share:.0%} of the variance of the gates")
 
 VIEWS["depth"] = lambda gates: similarity(parts(gates).depth)
 VIEWS["channels"] = lambda gates: similarity(parts(gates).channels)
-pairs = {name: agreement([view(gates) for gates in runs]) for name, view in VIEWS.items()}
+pairs = {
+    name: agreement([view(gates) for gates in runs])
+    for name, view in VIEWS.items()
+}
 generator = torch.Generator().manual_seed(2)
 null = {
-    name: torch.cat([agreement([view(shuffled(g, generator)) for g in runs]) for _ in range(10)])
+    name: torch.cat(
+        [
+            agreement([view(shuffled(g, generator)) for g in runs])
+            for _ in range(10)
+        ]
+    )
     for name, view in VIEWS.items()
 }
 pd.DataFrame(
@@ -318,7 +347,9 @@ pd.DataFrame(
 ).T.round(2)
 
 # %%
-assert torch.allclose(null["depth"].view(10, -1).mean(0), pairs["depth"], atol=1e-6)
+assert torch.allclose(
+    null["depth"].view(10, -1).mean(0), pairs["depth"], atol=1e-6
+)
 assert pairs["channels"].mean() > 0.3 > 0.1 > abs(null["channels"].mean())
 assert null["centred"].mean() > 0.75 * pairs["centred"].mean()
 
@@ -340,7 +371,12 @@ epochs = sorted(by_epoch[0])
 
 
 def with_its_end(epoch, view):
-    return np.mean([agreement([view(gates[epoch]), view(gates[epochs[-1]])]) for gates in by_epoch])
+    return np.mean(
+        [
+            agreement([view(gates[epoch]), view(gates[epochs[-1]])])
+            for gates in by_epoch
+        ]
+    )
 
 
 pd.DataFrame(
@@ -374,13 +410,16 @@ assert agreement([similarity(before), similarity(runs[0])]).isnan().all()
 QUICK = {"n": 800, "side": 24, "epochs": 6, "multiplier": 10}
 small = importance(train(plan("faces", "tssbn", 7, QUICK)).net)
 average = {
-    name: torch.stack([view(gates) for gates in runs]).mean(0) for name, view in VIEWS.items()
+    name: torch.stack([view(gates) for gates in runs]).mean(0)
+    for name, view in VIEWS.items()
 }
 generator = torch.Generator().manual_seed(3)
 lotteries = [anywhere(small, generator) for _ in range(20)]
 rows = {
     name: {
-        "with the mean of the seven": agreement([view(small), average[name]]).item(),
+        "with the mean of the seven": agreement(
+            [view(small), average[name]]
+        ).item(),
         "shuffled anywhere": np.mean(
             [agreement([view(g), average[name]]).item() for g in lotteries]
         ),
@@ -446,9 +485,12 @@ def score(found):
 
 
 each = {
-    name: torch.stack([clusters(view(gates)) for gates in runs]) for name, view in VIEWS.items()
+    name: torch.stack([clusters(view(gates)) for gates in runs])
+    for name, view in VIEWS.items()
 }
-agreed_on = {name: clusters(cooccurrence(labels)) for name, labels in each.items()}
+agreed_on = {
+    name: clusters(cooccurrence(labels)) for name, labels in each.items()
+}
 for name, view in VIEWS.items():
     same = consensus([view(gates) for gates in runs])
     assert torch.equal(agreed_on[name], same)  # the package in one call
@@ -490,7 +532,10 @@ for name, view in VIEWS.items():
     rows[name] = {"silhouette": real[0], f"k = {K}": real[1]}
     for how, shuffle in LOTTERIES.items():
         blind = np.mean(
-            [scores([shuffle(g, generator) for g in runs], view) for _ in range(5)],
+            [
+                scores([shuffle(g, generator) for g in runs], view)
+                for _ in range(5)
+            ],
             axis=0,
         )
         rows[name][f"{how}, silhouette"] = blind[0]
@@ -542,7 +587,9 @@ def dots(ax):
 together = cooccurrence(each["plain"])
 reached = score(agreed_on["plain"])
 chance = np.random.default_rng(0)
-by_chance = [score(chance.permutation(agreed_on["plain"])) for _ in range(2000)]
+by_chance = [
+    score(chance.permutation(agreed_on["plain"])) for _ in range(2000)
+]
 
 fig, axes = plt.subplot_mosaic(
     [["tree", "dots"], ["map", "dots"]],
@@ -558,7 +605,9 @@ with plt.rc_context({"lines.linewidth": 1.2}):
         no_labels=True,
     )["leaves"]
 axes["tree"].set_axis_off()
-picture = axes["map"].imshow(together[order][:, order], vmin=0, vmax=1, cmap="Blues", aspect="auto")
+picture = axes["map"].imshow(
+    together[order][:, order], vmin=0, vmax=1, cmap="Blues", aspect="auto"
+)
 axes["map"].set_xticks([])
 axes["map"].set_yticks(
     range(len(TASKS)),
@@ -568,7 +617,9 @@ axes["map"].set_yticks(
 for label, task in zip(axes["map"].get_yticklabels(), order, strict=True):
     label.set_color(PALETTE[TRUTH[task]])
 axes["map"].grid(False)
-plt.colorbar(picture, ax=axes["map"], label="share of runs together", shrink=0.8)
+plt.colorbar(
+    picture, ax=axes["map"], label="share of runs together", shrink=0.8
+)
 dots(axes["dots"])
 axes["tree"].set_title(
     f"Seven runs find families of the face: ARI {reached:.2f}\n"
@@ -638,7 +689,12 @@ plt.show()
 
 # %%
 single = [records.read(f"faces/stl-{seed}.json") for seed in range(3)]
-f1 = torch.tensor([np.mean([records.summary(r)["test"][task] for r in single]) for task in TASKS])
+f1 = torch.tensor(
+    [
+        np.mean([records.summary(r)["test"][task] for r in single])
+        for task in TASKS
+    ]
+)
 suspects = {
     "place": similarity(footprints.flatten(1)),
     "company": company,
@@ -654,9 +710,14 @@ chance = np.random.default_rng(1)
 moves = [chance.permutation(len(TASKS)) for _ in range(500)]
 rows, by_luck = {}, {}
 for name in VIEWS:
-    rows[name] = {suspect: explained(average[name], matrix) for suspect, matrix in suspects.items()}
+    rows[name] = {
+        suspect: explained(average[name], matrix)
+        for suspect, matrix in suspects.items()
+    }
     by_luck[name] = {
-        suspect: np.quantile([explained(average[name], matrix[m][:, m]) for m in moves], 0.95)
+        suspect: np.quantile(
+            [explained(average[name], matrix[m][:, m]) for m in moves], 0.95
+        )
         for suspect, matrix in suspects.items()
     }
 causes, luck = pd.DataFrame(rows).T, pd.DataFrame(by_luck).T
@@ -674,7 +735,10 @@ assert causes["place"]["channels"] > luck["place"]["channels"]
 
 # %% mystnb={"image": {"alt": "Mean gate of twelve tasks over nine layers, coloured by the F1 of single-task networks. In the first eight layers all are near one half. In the last, tasks with a high F1 rise to about 0.8, two in the middle to 0.6, and two with a low F1 stay below one half."}}
 levels = torch.stack(
-    [torch.stack([part.mean(1) for part in gates.by_layer().values()], 1) for gates in runs]
+    [
+        torch.stack([part.mean(1) for part in gates.by_layer().values()], 1)
+        for gates in runs
+    ]
 ).mean(0)
 SHORT = [f"conv {i}" for i in range(1, 8)] + ["linear 1", "linear 2"]
 assert len(SHORT) == levels.shape[1]
@@ -698,7 +762,9 @@ plt.show()
 hardest = [TASKS[t] for t in f1.argsort()[:3]]
 print("lowest F1:", ", ".join(hardest))
 family = agreed_on["plain"][TASKS.index("Big_Nose")]
-members = [t for t, c in zip(TASKS, agreed_on["plain"], strict=True) if c == family]
+members = [
+    t for t, c in zip(TASKS, agreed_on["plain"], strict=True) if c == family
+]
 assert set(members) == set(hardest)
 
 # %% [markdown]
@@ -712,14 +778,19 @@ assert set(members) == set(hardest)
 # %%
 def without_last(gates):
     *kept, final = gates.layers.items()
-    return replace(gates, values=gates.values[:, : -final[1]], layers=dict(kept))
+    return replace(
+        gates, values=gates.values[:, : -final[1]], layers=dict(kept)
+    )
 
 
 below = [without_last(gates) for gates in runs]
 generator = torch.Generator().manual_seed(7)
 rows = {}
 for name, view in VIEWS.items():
-    blind = [mean_agreement([shuffled(g, generator) for g in below], view) for _ in range(10)]
+    blind = [
+        mean_agreement([shuffled(g, generator) for g in below], view)
+        for _ in range(10)
+    ]
     rows[name] = {
         "all layers": pairs[name].mean().item(),
         "without the last": mean_agreement(below, view),
@@ -753,7 +824,9 @@ def partial(matrix, suspects=suspects):
     """Of its pairs with each suspect, given the others, by ranks."""
     upper = np.triu_indices(len(matrix), 1)
     columns = [ranks(torch.as_tensor(m)[upper]) for m in suspects.values()]
-    inverse = torch.linalg.inv(torch.corrcoef(torch.stack([ranks(matrix[upper]), *columns])))
+    inverse = torch.linalg.inv(
+        torch.corrcoef(torch.stack([ranks(matrix[upper]), *columns]))
+    )
     scale = inverse.diagonal().sqrt()
     return (-inverse[0] / (scale[0] * scale))[1:].numpy()
 
@@ -777,7 +850,11 @@ ax.set_ylabel("partial rank correlation")
 ax.set_title("Depth goes with difficulty; place and company near chance")
 ax.legend(ncols=4, loc="upper left", fontsize=8)
 plt.show()
-print(pd.DataFrame({name: values.mean(0) for name, values in partials.items()}, suspects).round(2))
+print(
+    pd.DataFrame(
+        {name: values.mean(0) for name, values in partials.items()}, suspects
+    ).round(2)
+)
 
 # %% [markdown]
 # With the others held fixed, depth goes with difficulty, far outside of
@@ -792,18 +869,24 @@ print(pd.DataFrame({name: values.mean(0) for name, values in partials.items()}, 
 # it is, one half if the region does not matter.)
 
 # %%
-same_region = np.array([TRUTH[s] == TRUTH[t] for s, t in zip(*UPPER, strict=True)])
+same_region = np.array(
+    [TRUTH[s] == TRUTH[t] for s, t in zip(*UPPER, strict=True)]
+)
 strangers = company[UPPER].numpy() < 0.1
 rows = {}
 for name in VIEWS:
     values = average[name][UPPER].numpy()
     rows[name] = {
         "all pairs": roc_auc_score(same_region, values),
-        "pairs without company": roc_auc_score(same_region[strangers], values[strangers]),
+        "pairs without company": roc_auc_score(
+            same_region[strangers], values[strangers]
+        ),
     }
 rows["labels"] = {
     "all pairs": roc_auc_score(same_region, company[UPPER]),
-    "pairs without company": roc_auc_score(same_region[strangers], company[UPPER][strangers]),
+    "pairs without company": roc_auc_score(
+        same_region[strangers], company[UPPER][strangers]
+    ),
 }
 print(
     f"{strangers.sum()} of {len(strangers)} pairs have no company, "
@@ -833,25 +916,37 @@ assert column["plain"] > column["labels"]
 
 # %% mystnb={"image": {"alt": "For nine layers from the first to the last, two curves with bands over runs: the agreement of runs on the similarity within the layer, and its rank correlation with place. Grey is the same for shuffled gates."}}
 per_layer = [
-    [similarity(layer, centred=True) for layer in gates.by_layer().values()] for gates in runs
+    [similarity(layer, centred=True) for layer in gates.by_layer().values()]
+    for gates in runs
 ]
 generator = torch.Generator().manual_seed(5)
 per_layer_null = [
-    [similarity(layer, centred=True) for layer in shuffled(gates, generator).by_layer().values()]
+    [
+        similarity(layer, centred=True)
+        for layer in shuffled(gates, generator).by_layer().values()
+    ]
     for gates in runs
 ]
 layers = list(runs[0].layers)
 of_layers = {}
 for kind, found in (("trained", per_layer), ("shuffled", per_layer_null)):
     of_layers[kind] = {
-        "two runs": np.array([agreement(column).numpy() for column in zip(*found, strict=True)]).T,
-        "place": np.array([[explained(m, suspects["place"]) for m in run] for run in found]),
+        "two runs": np.array(
+            [agreement(column).numpy() for column in zip(*found, strict=True)]
+        ).T,
+        "place": np.array(
+            [[explained(m, suspects["place"]) for m in run] for run in found]
+        ),
     }
 _, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
 for ax, what in zip(axes, ("two runs", "place"), strict=True):
     x = range(len(layers))
-    plots.spread(ax, x, of_layers["shuffled"][what], "#888888", "shuffled in the layer")
-    plots.spread(ax, x, of_layers["trained"][what], "blue", "trained", marker="o")
+    plots.spread(
+        ax, x, of_layers["shuffled"][what], "#888888", "shuffled in the layer"
+    )
+    plots.spread(
+        ax, x, of_layers["trained"][what], "blue", "trained", marker="o"
+    )
     ax.axhline(0, color="black", lw=0.8)
     ax.set_xticks(x, SHORT, rotation=45, ha="right", fontsize=8)
 axes[0].set(ylabel="Spearman", title="Agreement of two runs")
@@ -961,12 +1056,17 @@ def mean_within(matrix, one, other):
 
 
 def apart(matrix, one, other):
-    inside = (mean_within(matrix, one, one) + mean_within(matrix, other, other)) / 2
+    inside = (
+        mean_within(matrix, one, one) + mean_within(matrix, other, other)
+    ) / 2
     return inside - mean_within(matrix, one, other)
 
 
 both = hair + beard
-splits = [(list(one), [t for t in both if t not in one]) for one in combinations(both, len(hair))]
+splits = [
+    (list(one), [t for t in both if t not in one])
+    for one in combinations(both, len(hair))
+]
 rows = {}
 for name in VIEWS:
     matrix = average[name]
@@ -977,7 +1077,9 @@ for name in VIEWS:
         "beard with beard": mean_within(matrix, beard, beard),
         "hair with beard": mean_within(matrix, hair, beard),
         "together in a cluster": mean_within(found, hair, beard),
-        "splits as good": int((others >= apart(matrix, hair, beard) - 1e-12).sum()),
+        "splits as good": int(
+            (others >= apart(matrix, hair, beard) - 1e-12).sum()
+        ),
     }
 print(f"{len(splits)} ways to split seven names into four and three")
 split = pd.DataFrame(rows).T
@@ -1020,7 +1122,9 @@ def of_real(method, **settings):
     return found
 
 
-forty = last(records.unpack_gates(r["gates"]) for r in of_real("tssbn", multiplier=10))
+forty = last(
+    records.unpack_gates(r["gates"]) for r in of_real("tssbn", multiplier=10)
+)
 counted = records.read("company/celeba.json")
 REAL = list(forty[0].tasks)
 assert counted["tasks"] == REAL
@@ -1033,7 +1137,10 @@ generator = torch.Generator().manual_seed(5)
 rows = {}
 for name, view in VIEWS.items():
     found = agreement([view(g) for g in forty])
-    blind = [mean_agreement([shuffled(g, generator) for g in forty], view) for _ in range(5)]
+    blind = [
+        mean_agreement([shuffled(g, generator) for g in forty], view)
+        for _ in range(5)
+    ]
     rows[name] = {
         f"mean of {len(found)}": found.mean().item(),
         "lowest": found.min().item(),
@@ -1127,7 +1234,10 @@ HEAD = [t for t in REAL if t.endswith("_Hair") or t == "Bangs"]
 FACE = ["5_o_Clock_Shadow", "Goatee", "Mustache", "No_Beard", "Sideburns"]
 head, face = ([at[t] for t in some] for some in (HEAD, FACE))
 both = head + face
-splits = [(list(one), [t for t in both if t not in one]) for one in combinations(both, len(head))]
+splits = [
+    (list(one), [t for t in both if t not in one])
+    for one in combinations(both, len(head))
+]
 
 
 def rank_of_split(matrix):
@@ -1225,13 +1335,17 @@ for name in [*VIEWS, "labels"]:
     matrix = labelled if name == "labels" else mean_of(VIEWS[name])
     matrix = matrix[rows36][:, rows36]
     rows[name] = {
-        "no company": roc_auc_score(of_region[strangers], matrix[upper].numpy()[strangers])
+        "no company": roc_auc_score(
+            of_region[strangers], matrix[upper].numpy()[strangers]
+        )
     }
     if name != "labels":
         found = partial(matrix, causes_real)
         luck = [partial(matrix[m][:, m], causes_real) for m in moves]
         rows[name] |= dict(zip(causes_real, found, strict=True))
-        limits[name] = dict(zip(causes_real, np.quantile(luck, 0.95, axis=0), strict=True))
+        limits[name] = dict(
+            zip(causes_real, np.quantile(luck, 0.95, axis=0), strict=True)
+        )
 print(f"{(of_region & strangers).sum()} pairs of one region without company")
 partly = pd.DataFrame(rows).T
 limits = pd.DataFrame(limits).T
@@ -1273,7 +1387,9 @@ for multiplier in (3, 10, 100):
         "shut or open": ((values - 0.5).abs() > 0.45).double().mean().item(),
         **{name: mean_agreement(gates, view) for name, view in VIEWS.items()},
         "ARI": score(consensus([similarity(g) for g in gates])),
-        "ARI centred": score(consensus([similarity(g, centred=True) for g in gates])),
+        "ARI centred": score(
+            consensus([similarity(g, centred=True) for g in gates])
+        ),
     }
 drowned = pd.DataFrame(rows).T
 drowned.round(2)

@@ -38,7 +38,9 @@ import math
 import re
 import warnings
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -212,8 +214,12 @@ def over_depth(importance, of_filters):
     """The mean over each layer in per cent, from the first to the last."""
     layers = importance.layers
     parts = of_filters.split(list(layers.values()))
-    means = {name: part.mean() for name, part in zip(layers, parts, strict=True)}
-    return 100 * torch.stack([means[name] for name in sorted(layers, key=depth)])
+    means = {
+        name: part.mean() for name, part in zip(layers, parts, strict=True)
+    }
+    return 100 * torch.stack(
+        [means[name] for name in sorted(layers, key=depth)]
+    )
 
 
 slow = [gates_of("rooms", seed) for seed in SEEDS]
@@ -264,7 +270,9 @@ def slopes(curves):
 
 
 def with_interval(values):
-    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    low, high = stats.t.interval(
+        0.95, len(values) - 1, values.mean(), stats.sem(values)
+    )
     return [*values, values.mean(), low, high]
 
 
@@ -312,7 +320,12 @@ sweep = {}
 fig, axes = plt.subplots(1, 3, figsize=(7, 3), sharey=True)
 for ax, (title, networks) in zip(axes, panels.items(), strict=True):
     trained, null = (
-        torch.stack([torch.stack([100 * count(g, tau).mean() for tau in TAUS]) for g in networks])
+        torch.stack(
+            [
+                torch.stack([100 * count(g, tau).mean() for tau in TAUS])
+                for g in networks
+            ]
+        )
         for count in (
             owned,
             lambda g, tau: by_chance(g, tau, times=10),
@@ -348,7 +361,9 @@ table = pd.DataFrame(
     pd.Index(TAUS.round(3), name="τ"),
 ).loc[[0.1, 0.15, 0.2, 0.3, 0.4, 0.45, 0.5, 0.6]]
 table = table.where(
-    table.xs("owned, %", axis=1, level=1).ge(1).reindex(columns=table.columns, level=0)
+    table.xs("owned, %", axis=1, level=1)
+    .ge(1)
+    .reindex(columns=table.columns, level=0)
 )
 table.round(2)
 
@@ -471,7 +486,9 @@ def self_and_cross(matrix):
 generator = torch.Generator().manual_seed(0)
 shuffles = [gates.shuffled(importance, generator) for _ in range(4)]
 live = {"own": drops(own)}
-live["shuffled"] = np.mean([drops(gates.most_specialised(s, COUNT)) for s in shuffles], axis=0)
+live["shuffled"] = np.mean(
+    [drops(gates.most_specialised(s, COUNT)) for s in shuffles], axis=0
+)
 
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Two four by four matrices of lost F1. Left, without the filters of which a task holds the largest share, the diagonal is the darkest part. Right, without filters chosen by shuffled gates, there is no diagonal."}}
@@ -497,7 +514,9 @@ _, axes = plt.subplots(1, 2, figsize=(7, 3.2))
 for ax, (kind, matrix) in zip(axes, live.items(), strict=True):
     show(ax, matrix, named(tasks), 60)
     own_loss, other_loss = self_and_cross(matrix)
-    ax.set_title(f"{kind}: own task {own_loss:.0f},\nothers {other_loss:.0f} points")
+    ax.set_title(
+        f"{kind}: own task {own_loss:.0f},\nothers {other_loss:.0f} points"
+    )
     ax.set_xlabel("loses F1, points")
 axes[0].set_ylabel("whose filters went")
 plt.show()
@@ -591,7 +610,9 @@ KINDS = ("own", "widest", "shuffled", "matched", "random", "least")
 _, axes = plt.subplots(1, 2, figsize=(7, 3.4), sharey=True)
 for ax, (benchmark, found) in zip(axes, studies.items(), strict=True):
     for row, kind in enumerate(KINDS[::-1]):
-        for offset, record in zip(np.linspace(0.2, -0.2, len(found)), found, strict=True):
+        for offset, record in zip(
+            np.linspace(0.2, -0.2, len(found)), found, strict=True
+        ):
             y = row + offset
             pair = self_and_cross(mean_lost(record, kind))
             ax.plot(pair, (y, y), color="#BBBBBB", lw=1, zorder=0)
@@ -673,7 +694,10 @@ def dealt_together(matrices):
 
 
 together = pd.Series(
-    {kind: dealt_together([mean_lost(r, kind) for r in studies["rooms"]]) for kind in KINDS}
+    {
+        kind: dealt_together([mean_lost(r, kind) for r in studies["rooms"]])
+        for kind in KINDS
+    }
 )
 together.rename("rooms, three seeds").to_frame().round(3)
 
@@ -727,7 +751,9 @@ assert (ratios.loc["own"] > 1).all() and (ratios.loc["least"] < 0.5).all()
 # %% mystnb={"image": {"alt": "Ratio of own to other loss over the number of filters removed, a line for each seed, for rooms and faces. On most seeds it falls as more filters are removed; on rooms it is nearer to one than on faces."}}
 _, ax = plt.subplots(figsize=(6, 2.8))
 swept = {}
-for (benchmark, found), color in zip(studies.items(), ("orange", "blue"), strict=True):
+for (benchmark, found), color in zip(
+    studies.items(), ("orange", "blue"), strict=True
+):
     counts = sorted(map(int, [*found[0]["sweep"], found[0]["count"]]))
     for record in found:
         line = [
@@ -740,7 +766,9 @@ for (benchmark, found), color in zip(studies.items(), ("orange", "blue"), strict
         ]
         swept[record["name"]] = line
         part = [100 * count / record["filters"] for count in counts]
-        (drawn,) = ax.plot(part, line, "o-", ms=4, lw=1.2, color=plots.COLORS[color])
+        (drawn,) = ax.plot(
+            part, line, "o-", ms=4, lw=1.2, color=plots.COLORS[color]
+        )
     drawn.set_label(benchmark)
 ax.axhline(1, color="black", lw=0.8)
 ax.axvline(100 * 200 / 7168, color="#999999", lw=0.8, ls=":")

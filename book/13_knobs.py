@@ -40,7 +40,9 @@ import math
 import warnings
 from contextlib import suppress
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -105,7 +107,11 @@ def scores(record):
 
 def single(**settings):
     """Of the single-task networks: each task's mean over seeds."""
-    return dict(pd.DataFrame(scores(r) for r in runs("rooms", "stl", **settings)).mean())
+    return dict(
+        pd.DataFrame(
+            scores(r) for r in runs("rooms", "stl", **settings)
+        ).mean()
+    )
 
 
 def gains(record, base):
@@ -113,7 +119,10 @@ def gains(record, base):
     up = record["directions"]
     values = scores(record)
     return {
-        task: delta_m({task: values[task]}, {task: base[task]}, {task: up[task]}) for task in base
+        task: delta_m(
+            {task: values[task]}, {task: base[task]}, {task: up[task]}
+        )
+        for task in base
     }
 
 
@@ -128,7 +137,8 @@ rooms = {
 def gains_of(swept, base):
     """A row for each run: what it gains in each task, and Δm."""
     rows = [
-        {"method": method, "multiplier": multiplier, "seed": r["seed"]} | gains(r, base)
+        {"method": method, "multiplier": multiplier, "seed": r["seed"]}
+        | gains(r, base)
         for (method, multiplier), found in swept.items()
         for r in found
     ]
@@ -175,7 +185,9 @@ plt.show()
 # a t test of the seeds:
 
 # %%
-by_multiplier = {m: part.tolist() for m, part in gain["Δm"]["tssbn"].groupby("multiplier")}
+by_multiplier = {
+    m: part.tolist() for m, part in gain["Δm"]["tssbn"].groupby("multiplier")
+}
 best = delta["mean"]["tssbn"].idxmax()
 print("best for TSσBN on rooms:", best, "- in the paper: 100")
 for m, values in by_multiplier.items():
@@ -228,7 +240,9 @@ for ax, (m, gates) in zip(axes, pooled.items(), strict=True):
     ax.set_xticks([0, 0.5, 1])
 axes[0].set_ylabel("share of gates")
 fig.supxlabel("gate σ(γ), all layers, tasks and seeds", fontsize=10)
-fig.suptitle("Each decade of the multiplier is felt by every gate", fontsize=11)
+fig.suptitle(
+    "Each decade of the multiplier is felt by every gate", fontsize=11
+)
 plt.show()
 
 # %%
@@ -318,14 +332,18 @@ by_task.mean().round(1)
 def tiny(norm="sigmoid"):
     """A trunk with one norm layer, in two tasks, or shared if None."""
     _ = torch.manual_seed(0)
-    trunk = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8))
+    trunk = nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8)
+    )
     if norm is not None:
         trunk = tssbn.task_specific(trunk, ("a", "b"), norm)
     heads = {task: nn.Linear(8, 1) for task in ("a", "b")}
     return tssbn.MultiTask(trunk, heads).double()
 
 
-inputs = torch.randn(32, 6, generator=torch.Generator().manual_seed(1)).double()
+inputs = torch.randn(
+    32, 6, generator=torch.Generator().manual_seed(1)
+).double()
 
 
 def losses(net):
@@ -420,7 +438,9 @@ for share, color in ((0, "orange"), (0.2, "green"), (1, "blue")):
     optimiser = torch.optim.Adam([gamma], ALPHA)
     rms = []
     for _ in range(STEPS):
-        gamma.grad = share + math.sqrt(1 - share**2) * torch.randn(1000, generator=noise)
+        gamma.grad = share + math.sqrt(1 - share**2) * torch.randn(
+            1000, generator=noise
+        )
         optimiser.step()
         rms.append(gamma.detach().square().mean().sqrt().item())
     ends[share] = rms[-1]
@@ -518,7 +538,9 @@ def sweep(make, rates, lr, steps=400, decay=0.0):
 
 def summed_up(gates, weights, rates):
     x, y = draw(2000, torch.Generator().manual_seed(2), noise=0.0)
-    shuffle = torch.rand(gates.shape, generator=torch.Generator().manual_seed(3))
+    shuffle = torch.rand(
+        gates.shape, generator=torch.Generator().manual_seed(3)
+    )
     shuffled = gates.gather(-1, shuffle.argsort(-1))
 
     def error(gates):
@@ -538,7 +560,10 @@ def summed_up(gates, weights, rates):
         )
 
     def of_tasks(gates, measure):
-        parts = [measure(gates[:, :, t, own], gates[:, :, t, ~own]) for t, own in enumerate(useful)]
+        parts = [
+            measure(gates[:, :, t, own], gates[:, :, t, ~own])
+            for t, own in enumerate(useful)
+        ]
         return torch.stack(parts).mean(0)
 
     return {
@@ -588,8 +613,12 @@ for name, color in LINES.items():
     for ax, key in zip(axes, ("contrast", "ranked", "error"), strict=True):
         plots.spread(ax, result["rates"], result[key].T, color, name)
 control = found["Adam"]
-plots.spread(axes[1], DECADES, control["shuffled ranked"].T, "#888888", "shuffled gates")
-plots.spread(axes[2], DECADES, control["shuffled error"].T, "#888888", "shuffled gates")
+plots.spread(
+    axes[1], DECADES, control["shuffled ranked"].T, "#888888", "shuffled gates"
+)
+plots.spread(
+    axes[2], DECADES, control["shuffled error"].T, "#888888", "shuffled gates"
+)
 for ax in axes:
     ax.axvline(BASE_LR, color="black", lw=1, ls=":")
     ax.set(xscale="log", xlabel="gate's rate α")
@@ -809,7 +838,8 @@ def valley(result):
 
 LENGTHS = (100, 400, 1600)
 by_length = {
-    n: found["Adam"] if n == 400 else sweep(adam, DECADES, BASE_LR, steps=n) for n in LENGTHS
+    n: found["Adam"] if n == 400 else sweep(adam, DECADES, BASE_LR, steps=n)
+    for n in LENGTHS
 }
 valleys = pd.DataFrame(
     [valley(result) for result in by_length.values()],
@@ -846,11 +876,17 @@ assert valleys["to"].between(0.07, 0.7).all()
 # %%
 FACES = {1: range(2), 3: range(2), 10: range(7), 100: range(3)}  # seeds
 faces = {m: runs("faces", "tssbn", FACES[m], multiplier=m) for m in FACES}
-f1 = {m: [100 * pd.Series(scores(r)).mean() for r in found_] for m, found_ in faces.items()}
+f1 = {
+    m: [100 * pd.Series(scores(r)).mean() for r in found_]
+    for m, found_ in faces.items()
+}
 
 SMALL = {"n": 400, "height": 32, "width": 48}
 small_base = single(**SMALL)
-small_rooms = {("tssbn", m): runs("rooms", "tssbn", multiplier=m, **SMALL) for m in (1, 10, 100)}
+small_rooms = {
+    ("tssbn", m): runs("rooms", "tssbn", multiplier=m, **SMALL)
+    for m in (1, 10, 100)
+}
 
 
 def steps_of(recipe, samples):
@@ -891,7 +927,9 @@ pd.DataFrame(
 ).rename_axis("faces: multiplier").sort_index().round(2)
 
 # %% mystnb={"image": {"alt": "Map of the gate's rate against the number of training steps, both logarithmic. A shaded window between 5 over n and 0.2 with a dashed line at 1 over root n. Vertical bars of the toy at 100, 400 and 1600 steps. Columns of points for small rooms at 200 steps, faces and rooms near 400 steps and for the paper's NYUv2 at 80,000 steps, each with its score; the best of each column is filled."}}
-_, (short, long) = plt.subplots(1, 2, figsize=(7.5, 4.4), sharey=True, width_ratios=(3, 1))
+_, (short, long) = plt.subplots(
+    1, 2, figsize=(7.5, 4.4), sharey=True, width_ratios=(3, 1)
+)
 n = torch.logspace(1.6, 5.4, 50)
 for ax in short, long:
     ax.fill_between(n, 5 / n, 0.2, where=5 / n <= 0.2, color="#DDEBF5")
@@ -942,7 +980,9 @@ plt.show()
 # %%
 def nearest(swept, rate):
     """The multiplier, of those tried, whose rate is nearest to this one."""
-    distance = {m: abs(math.log(m * swept["lr"] / rate)) for m in swept["score"]}
+    distance = {
+        m: abs(math.log(m * swept["lr"] / rate)) for m in swept["score"]
+    }
     return min(distance, key=distance.get)
 
 
@@ -969,7 +1009,9 @@ pd.DataFrame(contest).rename_axis("rule")
 # %%
 told = {
     name: {
-        f"×{m}": ttest_ind(values[SWEEPS[name]["best"]], other, equal_var=False).pvalue
+        f"×{m}": ttest_ind(
+            values[SWEEPS[name]["best"]], other, equal_var=False
+        ).pvalue
         for m, other in values.items()
         if m != SWEEPS[name]["best"]
     }
@@ -1028,7 +1070,9 @@ def walk(record, multiplier):
     """Where gates would be whose gradients are noise: rms of γ."""
     samples = record["data"]["splits"]["train"]["samples"]
     steps = math.ceil(samples / record["recipe"]["batch"])
-    return multiplier * math.sqrt(sum(steps * entry["lr"] ** 2 for entry in record["epochs"]))
+    return multiplier * math.sqrt(
+        sum(steps * entry["lr"] ** 2 for entry in record["epochs"])
+    )
 
 
 def rms(record):
@@ -1152,7 +1196,9 @@ assert means["centred"][100] < 0.4 < means["centred"][10]
 assert means["channels"][100] < 0.3 < means["channels"][10]
 assert means["channels, shuffled"].abs().max() < 0.2
 assert means["channels"][10] < means["centred"][10]
-assert means.loc[[1, 3, 10], ["plain", "centred", "channels"]].min().min() > 0.5
+assert (
+    means.loc[[1, 3, 10], ["plain", "centred", "channels"]].min().min() > 0.5
+)
 assert means.loc[100].abs().max() < 0.25
 
 # %% [markdown]
@@ -1200,7 +1246,10 @@ def step_taken(norm, weight):
 def change(norm):
     """Of the step, relative to its length, when the loss of a is doubled."""
     one, two = step_taken(norm, 1), step_taken(norm, 2)
-    return {kind: ((two[kind] - one[kind]).norm() / one[kind].norm()).item() for kind in one}
+    return {
+        kind: ((two[kind] - one[kind]).norm() / one[kind].norm()).item()
+        for kind in one
+    }
 
 
 changes = pd.DataFrame(

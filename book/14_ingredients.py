@@ -39,7 +39,9 @@ import unicodedata
 import warnings
 from statistics import harmonic_mean
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -223,7 +225,9 @@ for form, function in FORMS.items():
 # %%
 SEEDS, STEPS, LR = range(3), 150, 4e-3
 train = digits.pairs("train", root=None)
-unseen = [digits.pairs(split, per_pair=100, root=None) for split in ("val", "test")]
+unseen = [
+    digits.pairs(split, per_pair=100, root=None) for split in ("val", "test")
+]
 unseen = {key: torch.cat([part[key] for part in unseen]) for key in unseen[0]}
 
 
@@ -274,20 +278,27 @@ def fit(kind, seed):
     net, gates = build(kind, seed)
     groups = net.parameters()
     if gates:
-        groups = tssbn.param_groups(net, LR, 10 if kind.endswith("×10") else 100)
+        groups = tssbn.param_groups(
+            net, LR, 10 if kind.endswith("×10") else 100
+        )
     optimiser = torch.optim.Adam(groups, LR, fused=True)
     order, path = torch.Generator().manual_seed(seed), []
     for _ in range(STEPS):
         i = torch.randint(len(train["image"]), (64,), generator=order)
         outputs = net(train["image"][i])
-        loss = sum(F.cross_entropy(y, train[task][i]) for task, y in outputs.items())
+        loss = sum(
+            F.cross_entropy(y, train[task][i]) for task, y in outputs.items()
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         path.append([gamma.detach().flatten().clone() for gamma in gates])
     with torch.no_grad():
         outputs = net.eval()(unseen["image"])
-    right = [(y.argmax(1) == unseen[task]).float().mean().item() for task, y in outputs.items()]
+    right = [
+        (y.argmax(1) == unseen[task]).float().mean().item()
+        for task, y in outputs.items()
+    ]
     path = torch.stack([torch.cat(now) for now in path]) if gates else None
     return harmonic_mean(right), path
 
@@ -445,7 +456,9 @@ pd.DataFrame(
             "depth ↓": f"{table['depth'].mean():.3f}",
             "normal ↓": f"{table['normal'].mean():.1f}",
             "Δm": f"{gain.loc[name].mean():+.1f} ± {gain.loc[name].std():.1f}",
-            "larger rooms": f"{larger[name].mean():+.1f}" if name in larger else "",
+            "larger rooms": f"{larger[name].mean():+.1f}"
+            if name in larger
+            else "",
             "paper, NYUv2": f"{PAPER[name]:+.2f}" if name in PAPER else "",
             "parameters": f"{parameters[name]:,}",
         }
@@ -493,18 +506,26 @@ pd.DataFrame(
 # %%
 ladder = gain.drop(index="STL")
 M, S = ladder.shape
-noise = ladder.sub(ladder.mean(axis=1), axis=0) - ladder.mean() + ladder.stack().mean()
+noise = (
+    ladder.sub(ladder.mean(axis=1), axis=0)
+    - ladder.mean()
+    + ladder.stack().mean()
+)
 freedom = (M - 1) * (S - 1)
 sigma = np.sqrt((noise**2).to_numpy().sum() / freedom)
 lsd = stats.t.ppf(0.975, freedom) * sigma * np.sqrt(2 / S)
 hsd = stats.studentized_range.ppf(0.95, M, freedom) * sigma / np.sqrt(S)
 
 random = np.random.default_rng(0)
-shuffled = np.array([random.permuted(ladder.to_numpy(), axis=0).mean(1) for _ in range(2000)])
+shuffled = np.array(
+    [random.permuted(ladder.to_numpy(), axis=0).mean(1) for _ in range(2000)]
+)
 chance = (shuffled.var(1) >= ladder.mean(axis=1).var(ddof=0)).mean()
 band = np.quantile(shuffled, (0.025, 0.975))
 print(f"noise of a run: {sigma:.2f} points of Δm")
-print(f"a pair chosen beforehand must differ by {lsd:.1f}, any pair by {hsd:.1f}")
+print(
+    f"a pair chosen beforehand must differ by {lsd:.1f}, any pair by {hsd:.1f}"
+)
 print(f"shuffled names spread as far in {100 * chance:.1f} % of the deals")
 
 # %% [markdown]
@@ -512,9 +533,13 @@ print(f"shuffled names spread as far in {100 * chance:.1f} % of the deals")
 # comes of it:
 
 # %% mystnb={"image": {"alt": "Fourteen recipes from HPS to TSσBN with other functions, with dots for what each task owns: statistics, scale, bias, bound, and the multiplier of the rate. On the right the Δm of three seeds and their mean. All means lie between minus two and plus one, within the grey band of the means of shuffled names, which is narrower than the spread of some single methods."}}
-fig, (own, right) = plt.subplots(1, 2, figsize=(7.4, 4.6), sharey=True, width_ratios=(2, 5))
+fig, (own, right) = plt.subplots(
+    1, 2, figsize=(7.4, 4.6), sharey=True, width_ratios=(2, 5)
+)
 y = np.arange(M)[::-1]
-for height, (name, (_, _, parts, multiplier)) in zip(y, LADDER.items(), strict=True):
+for height, (name, (_, _, parts, multiplier)) in zip(
+    y, LADDER.items(), strict=True
+):
     held = [part in parts.split() for part in PARTS]
     dots = [plots.COLORS["black"] if h else "#DDDDDD" for h in held]
     own.scatter(range(len(PARTS)), [height] * len(PARTS), 40, dots)
@@ -537,11 +562,15 @@ for height, (name, (_, _, parts, multiplier)) in zip(y, LADDER.items(), strict=T
         mew=2.5,
         color=plots.COLORS[color],
     )
-right.axvspan(*band, color="#EEEEEE", zorder=0, label="means of shuffled names, 95 %")
+right.axvspan(
+    *band, color="#EEEEEE", zorder=0, label="means of shuffled names, 95 %"
+)
 right.axvline(0, color="black", lw=1)
 low = ladder.min(axis=None)
 right.plot([low, low + lsd], [M - 0.2] * 2, color="black", lw=2.5)
-right.text(low + lsd, M - 0.2, "  visible difference of a pair", va="center", size=8)
+right.text(
+    low + lsd, M - 0.2, "  visible difference of a pair", va="center", size=8
+)
 own.set_yticks(y, LADDER)
 own.set_xticks(range(len(PARTS) + 1), [*PARTS, "rate ×"], rotation=60)
 own.set(xlim=(-0.5, len(PARTS) + 0.5), ylim=(-0.6, M + 0.3))
@@ -678,7 +707,10 @@ FACES = (
     "TSσBN ×100",
 )
 face_single = mean_f1("stl", {}).mean()
-faces = {name: 100 * (mean_f1(*LADDER[name][:2]) / face_single - 1) for name in FACES}
+faces = {
+    name: 100 * (mean_f1(*LADDER[name][:2]) / face_single - 1)
+    for name in FACES
+}
 rows = {name: [*gain, gain.mean(), None] for name, gain in faces.items()}
 for after, before in (
     ("TSBN", "HPS"),
@@ -804,12 +836,16 @@ KEYS = {
     "TSσLN, scale and β kept ×10": "sky",
 }
 _, ax = plt.subplots(figsize=(7, 3.4))
-for height, (name, color) in zip(range(len(KEYS))[::-1], KEYS.items(), strict=True):
+for height, (name, color) in zip(
+    range(len(KEYS))[::-1], KEYS.items(), strict=True
+):
     for suffix, mark in ("", "o"), (", shuffled", "x"), (", swapped", "+"):
         values = names[names.method == name + suffix]["Δm"]
         label = f"gates{suffix}" if name == "TSσLN ×10" and suffix else None
         tone = "#888888" if suffix else plots.COLORS[color]
-        ax.plot(values, [height] * len(values), mark, ms=6, color=tone, label=label)
+        ax.plot(
+            values, [height] * len(values), mark, ms=6, color=tone, label=label
+        )
 ax.axvline(0, color="black", lw=1)
 ax.set_yticks(range(len(KEYS)), list(KEYS)[::-1])
 ax.set_xlabel("Δm in F1 against single-task networks, %; a dot for each seed")

@@ -38,7 +38,9 @@ from collections import Counter
 from itertools import cycle
 from statistics import median
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -92,7 +94,10 @@ work = {way: step.macs() for way, step in steps.items()}
 pd.DataFrame(
     {
         "MACs, of plain": {way: work[way] / work["plain"] for way in steps},
-        "time, of plain": {way: median(now[way] / now["plain"] for now in timed) for way in steps},
+        "time, of plain": {
+            way: median(now[way] / now["plain"] for now in timed)
+            for way in steps
+        },
     }
 ).round(1)
 
@@ -208,7 +213,9 @@ def separate(filters, gammas, statistics):
     outputs = []
     for t in range(T):
         y = x
-        for w, gamma, (mean, var) in zip(filters, gammas, statistics, strict=True):
+        for w, gamma, (mean, var) in zip(
+            filters, gammas, statistics, strict=True
+        ):
             y = F.conv2d(y, w, padding=1)
             gate = gamma[t].sigmoid()
             y = F.batch_norm(y, mean[t], var[t], gate, training=True).relu()
@@ -385,8 +392,12 @@ print(record["device"], "with", record["threads"], "threads")
 _, axes = plt.subplots(1, 2, figsize=(7, 3.8), sharey=True)
 for ax, way in zip(axes, (OURS, CONTROL), strict=True):
     ax.axhline(1, color="#888888", lw=1)
-    for (name, cells), color in zip(found.items(), cycle(plots.COLORS.values()), strict=False):
-        low, middle, high = zip(*(relative(cell, way, t) for t, cell in cells.items()), strict=True)
+    for (name, cells), color in zip(
+        found.items(), cycle(plots.COLORS.values()), strict=False
+    ):
+        low, middle, high = zip(
+            *(relative(cell, way, t) for t, cell in cells.items()), strict=True
+        )
         line = {"color": color, "marker": "o", "ms": 4}
         ax.plot(list(cells), middle, label=TITLES[name], **line)
         ax.fill_between(list(cells), low, high, color=color, alpha=0.2, lw=0)
@@ -408,7 +419,10 @@ for name, cells in found.items():
     tasks, cell = max(cells.items())
     once = relative(cell, OURS, tasks)
     layers, n = convolutions(name), cell["batch"]
-    rate = {way: 2e-9 * cell["macs"][way] / median(cell["seconds"][way]) for way in ("plain", OURS)}
+    rate = {
+        way: 2e-9 * cell["macs"][way] / median(cell["seconds"][way])
+        for way in ("plain", OURS)
+    }
     total = layers.sum(0, keepdim=True)
     rows[TITLES[name]] = {
         "T": tasks,
@@ -507,7 +521,9 @@ def train_step(net, images):
     """Forward and backward passes, group by group; the bytes kept at most."""
     kept = Kept(net)
     for names in net.passes():
-        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda handle: handle.x):
+        with torch.autograd.graph.saved_tensors_hooks(
+            kept.pack, lambda handle: handle.x
+        ):
             outputs = net(images, names)
             loss = sum(y.square().mean() for y in outputs.values())
         loss.backward()
@@ -552,7 +568,9 @@ print("40 tasks, gradients: all in a pass = 5 a pass = 1 a pass")
 
 # %% mystnb={"image": {"alt": "Memory kept for the backward pass against the number of tasks, both axes logarithmic. With all tasks in a pass it grows in proportion; with five a pass it grows up to five tasks and then stays; with one a pass it is flat from one to forty tasks."}}
 _, ax = plt.subplots(figsize=(7, 3))
-for (way, _), color in zip(GROUPS.items(), ("blue", "green", "orange"), strict=True):
+for (way, _), color in zip(
+    GROUPS.items(), ("blue", "green", "orange"), strict=True
+):
     values = [kept[way, tasks] for tasks in NUMBERS]
     ax.plot(NUMBERS, values, "o-", ms=4, color=plots.COLORS[color], label=way)
 ax.set_xscale("log")
@@ -706,7 +724,8 @@ for name, cells in found.items():
     for t, cell in cells.items():
         if "chunks:5" in cell["seconds"]:
             rows[f"{TITLES[name]}, T = {t}"] = {
-                title: round(relative(cell, way, t).median, 2) for way, title in WAYS.items()
+                title: round(relative(cell, way, t).median, 2)
+                for way, title in WAYS.items()
             }
 by_size = pd.DataFrame(rows).T
 by_size

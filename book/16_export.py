@@ -46,7 +46,9 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -267,7 +269,9 @@ OTHERS = {
     "EfficientNet-B0 (timm)": timm.create_model("efficientnet_b0"),
     "DenseNet-121 (timm)": timm.create_model("densenet121"),
     "SegNet": SegNet(8),
-    "ViT-S (timm)": timm.create_model("vit_small_patch16_224", img_size=64, depth=4),
+    "ViT-S (timm)": timm.create_model(
+        "vit_small_patch16_224", img_size=64, depth=4
+    ),
 }
 rows = {}
 for name, trunk in OTHERS.items():
@@ -277,7 +281,9 @@ for name, trunk in OTHERS.items():
         image64 = torch.rand(2, 3, 64, 64).double()
         plain = export.task(other, "depth")
         y, expected = plain(image64), other(image64)["depth"]
-    gated = [m for m in plain.modules() if tssbn.is_norm(m) and m.weight is not None]
+    gated = [
+        m for m in plain.modules() if tssbn.is_norm(m) and m.weight is not None
+    ]
     rows[name] = {
         "difference": ((y - expected).abs().max() / expected.std()).item(),
         "norm layers": count(other.trunk),
@@ -373,7 +379,9 @@ onnx_program.save(folder / "single.onnx")
 # %% tags=["nbval-ignore-output"]
 import onnxruntime
 
-session = onnxruntime.InferenceSession(folder / "single.onnx", providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession(
+    folder / "single.onnx", providers=["CPUExecutionProvider"]
+)
 (entry,) = session.get_inputs()
 again = torch.export.load(folder / "single.pt2").module()
 with torch.no_grad():
@@ -428,9 +436,9 @@ pd.DataFrame(
 
 # %% tags=["nbval-ignore-output"]
 importance = tssbn.gates.importance(net)
-pd.DataFrame(importance.values.numpy(), index=net.tasks).T.describe().T.drop(columns="count").round(
-    2
-)
+pd.DataFrame(importance.values.numpy(), index=net.tasks).T.describe().T.drop(
+    columns="count"
+).round(2)
 
 # %% [markdown]
 # Around one half, where they started. Nothing in the loss asks a gate to
@@ -480,7 +488,9 @@ def f1(single, t):
 found = {}
 for title, network in networks.items():
     for threshold in 0.0, 0.1, 0.2, 0.3, 0.4, 0.5:
-        singles = {t: export.task(network, t, threshold, x[:2]) for t in net.tasks}
+        singles = {
+            t: export.task(network, t, threshold, x[:2]) for t in net.tasks
+        }
         work = np.mean([macs(n, image) for n in singles.values()])
         found[title, threshold] = {
             "MACs, %": 100 * work / macs(single, image),
@@ -555,7 +565,9 @@ def scores(task, network, kind, left):
     for record in cuts:
         of_task = record["networks"][network][task]
         whole, *cut = of_task["whole"], *of_task[kind]
-        points = [(p["macs"] / whole["macs"], p["score"]) for p in (whole, *cut)]
+        points = [
+            (p["macs"] / whole["macs"], p["score"]) for p in (whole, *cut)
+        ]
         work, score = np.array(sorted(points)).T
         rows.append(np.interp(left, 100 * work, score))
     return np.array(rows)

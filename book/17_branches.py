@@ -94,9 +94,13 @@ def block(inputs, stride=1):
 
 def network(seed):
     _ = torch.manual_seed(seed)
-    trunk = nn.Sequential(block(1, 2), block(16), block(16, 2), *(block(16) for _ in range(3)))
+    trunk = nn.Sequential(
+        block(1, 2), block(16), block(16, 2), *(block(16) for _ in range(3))
+    )
     heads = {
-        task: nn.Sequential(nn.Flatten(), nn.Linear(400, 2 if "under" in task else 10))
+        task: nn.Sequential(
+            nn.Flatten(), nn.Linear(400, 2 if "under" in task else 10)
+        )
         for task in TASKS
     }
     return tssbn.MultiTask(tssbn.task_specific(trunk, TASKS), heads)
@@ -166,7 +170,8 @@ def merged(net, tree):
 
 nets = [fit(seed) for seed in SEEDS]
 shared_until = {
-    seed: [accuracy(merged(net, {layer: APART})) for layer in LAYERS] + [accuracy(merged(net, {}))]
+    seed: [accuracy(merged(net, {layer: APART})) for layer in LAYERS]
+    + [accuracy(merged(net, {}))]
     for seed, net in enumerate(nets)
 }
 
@@ -280,7 +285,9 @@ calls = Counter(node.target.split(".")[1] for node in steps)
 for step in INPUTS:
     assert calls[step] == len(groups[step])
 dot = torch.rand(1, 1, 1, 1)
-assert macs(unrolled, dot) == sum(len(groups[step]) * c for step, c in ONCE.items())
+assert macs(unrolled, dot) == sum(
+    len(groups[step]) * c for step, c in ONCE.items()
+)
 for name, part in unrolled.trunk.norm3.named_children():
     print(name, type(part).__name__)
 
@@ -327,7 +334,9 @@ def line(layer, t):
 
 
 def apart_by_hand(layer, t, u):
-    (a1, c1, m1, v1, w1), (a2, c2, m2, v2, w2) = (line(layer, i) for i in (t, u))
+    (a1, c1, m1, v1, w1), (a2, c2, m2, v2, w2) = (
+        line(layer, i) for i in (t, u)
+    )
     da, dc, m, v = a1 - a2, c1 - c2, (m1 + m2) / 2, (v1 + v2) / 2
     size = ((w1**2 + w2**2) / 2).mean()
     return (((da * m + dc) ** 2 + da**2 * v).mean() / size).sqrt()
@@ -365,7 +374,9 @@ def held_out_loss(net):
 
 
 BUDGET = 0.4 * macs(nets[0], image)
-paths = [trees.greedy(net, held_out_loss, image, budget=BUDGET) for net in nets]
+paths = [
+    trees.greedy(net, held_out_loss, image, budget=BUDGET) for net in nets
+]
 for seed, path in enumerate(paths):
     print(f"seed {seed}: {len(path) - 1} moves, to {path[-1].cost:,} MACs")
 
@@ -380,7 +391,10 @@ def draw(ax, tree, layers, tasks, marks=None):
         partitions.append(last)
 
     def place(task):
-        return [[task in group for group in partition].index(True) for partition in partitions]
+        return [
+            [task in group for group in partition].index(True)
+            for partition in partitions
+        ]
 
     lane = {task: i for i, task in enumerate(sorted(tasks, key=place))}
     heights = [
@@ -499,7 +513,9 @@ assert after["four passes"] > after["tree by loss"] > after["one trunk"]
 assert after["tree by loss"] > after["the same, swapped"]
 for stage in "merged", "trained on":
     found = by_name[stage].mean()
-    assert 2 * found["tree by loss"] > found["four passes"] + found["one trunk"]
+    assert (
+        2 * found["tree by loss"] > found["four passes"] + found["one trunk"]
+    )
 assert 0.3 < by_name["cost"].mean()["tree by loss"] <= 0.4
 
 # %% [markdown]
@@ -707,7 +723,10 @@ for name in "gates", "loss":
 # %%
 apart = {
     benchmark: np.mean(
-        [list(STUDY[benchmark, seed]["differences"].values()) for seed in SEEDS],
+        [
+            list(STUDY[benchmark, seed]["differences"].values())
+            for seed in SEEDS
+        ],
         0,
     )
     for benchmark in ("rooms", "faces")
@@ -744,7 +763,9 @@ for seed in SEEDS:
                 "network": point["chooser"],
                 "seed": seed,
                 "cost": point["cost"],
-                "to passes with four": behind(record, point["scores"], ref["scores"]),
+                "to passes with four": behind(
+                    record, point["scores"], ref["scores"]
+                ),
                 "to passes with none": point["change"],
             }
         )

@@ -45,7 +45,9 @@ import warnings
 from contextlib import suppress
 from itertools import combinations
 
-warnings.filterwarnings("ignore", "IProgress")  # what tqdm says without ipywidgets
+warnings.filterwarnings(
+    "ignore", "IProgress"
+)  # what tqdm says without ipywidgets
 
 import numpy as np
 import torch
@@ -85,7 +87,9 @@ def shown():
         lines.append("".join(f"<td>{cell}</td>" for cell in cells))
     SHOWN.append(len(ROWS))
     rows = "".join(f"<tr>{line}</tr>" for line in lines)
-    return HTML(f'<div style="overflow-x: auto"><table class="table">{rows}</table></div>')
+    return HTML(
+        f'<div style="overflow-x: auto"><table class="table">{rows}</table></div>'
+    )
 
 
 def judge(holds, partly=False):
@@ -96,7 +100,9 @@ def records(benchmark, method, seeds=range(7), **settings):
     """The records that there are of these runs."""
     found = []
     for seed in seeds:
-        root = "." if catalogue.real(benchmark) else None  # the name is all that counts
+        root = (
+            "." if catalogue.real(benchmark) else None
+        )  # the name is all that counts
         name = plan(benchmark, method, seed, settings, root).name
         with suppress(FileNotFoundError):
             found.append(read(f"{name}.json"))
@@ -170,11 +176,15 @@ def paired(benchmark, text, chapter, other, **settings):
         text,
         f"{OF[benchmark]}, {len(common)} seeds",
         f"points of Δm ahead, by seed: {', '.join(f'{a:+.1f}' for a in ahead)}",
-        "not run" if len(common) < 3 else judge(sure and ahead.mean() > 0, ahead.mean() > 0),
+        "not run"
+        if len(common) < 3
+        else judge(sure and ahead.mean() > 0, ahead.mean() > 0),
     )
 
 
-for name, chapter in zip(OF, ("06_nyuv2", "08_celeba", "08_celeba"), strict=True):
+for name, chapter in zip(
+    OF, ("06_nyuv2", "08_celeba", "08_celeba"), strict=True
+):
     paired(name, "TSσBN does better than hard sharing", chapter, "hps")
     better = "TSσBN does better than TSBN"
     if name != "celeba_small":  # nobody ran it
@@ -207,7 +217,9 @@ for name, title, chapter in (
         f"TSσBN has the best Δm of Table 1 on {title}",
         "real data",
         "" if ours is None else f"Δm {ours:+.1f} %, others {others}",
-        "not run" if ours is None or not others else judge(ours > max(others.values())),
+        "not run"
+        if ours is None or not others
+        else judge(ours > max(others.values())),
     )
 
 shown()
@@ -275,7 +287,10 @@ def encoder(tasks):
 
 
 one, *more = (encoder(tasks) for tasks in (2, 3, 10))
-share = [(count - one) / (tasks - 2) / one for count, tasks in zip(more, (3, 10), strict=True)]
+share = [
+    (count - one) / (tasks - 2) / one
+    for count, tasks in zip(more, (3, 10), strict=True)
+]
 claim(
     "09_gradients",
     "growth",
@@ -289,7 +304,9 @@ shown()
 
 # %% tags=["hide-input"]
 nets = [
-    last(record) for name in ("rooms", "faces") for record in records(name, "tssbn", multiplier=10)
+    last(record)
+    for name in ("rooms", "faces")
+    for record in records(name, "tssbn", multiplier=10)
 ]
 deal = torch.Generator().manual_seed(0)
 
@@ -300,10 +317,14 @@ def shared(matrix):
 
 
 real = [shared(matrix) for matrix in nets]
-null = [torch.stack([shared(gates.shuffled(matrix, deal)) for _ in range(50)]) for matrix in nets]
+null = [
+    torch.stack([shared(gates.shuffled(matrix, deal)) for _ in range(50)])
+    for matrix in nets
+]
 low = min(part.min() for part in real).item()
 above = sum(
-    (part > chance.amax(0)).sum().item() for part, chance in zip(real, null, strict=True)
+    (part > chance.amax(0)).sum().item()
+    for part, chance in zip(real, null, strict=True)
 ) / sum(map(len, real))
 claim(
     "10_capacity",
@@ -328,7 +349,11 @@ claim(
 
 def rank(knob, measure):
     """Spearman correlation of a measure with a knob, the mean over seeds."""
-    runs = [run for run in read(f"capacity/{knob}.json")["runs"] if run["multiplier"] in (5, 10)]
+    runs = [
+        run
+        for run in read(f"capacity/{knob}.json")["runs"]
+        if run["multiplier"] in (5, 10)
+    ]
     rows = [
         [measure(unpack_gates(r["gates"])[1]) for r in runs if r["seed"] == s]
         for s in sorted({run["seed"] for run in runs})
@@ -353,7 +378,9 @@ for text, measure, knobs, control in (
     found = {knob: rank(knob, measure) for knob in knobs}
     figure = ", ".join(f"{knob} {value:+.2f}" for knob, value in found.items())
     if control:
-        figure += f"; with {control}, the control, {rank(control, measure):+.2f}"
+        figure += (
+            f"; with {control}, the control, {rank(control, measure):+.2f}"
+        )
     claim(
         "10_capacity",
         "sec-capacity-knobs",
@@ -394,14 +421,19 @@ for nets, anchor, data in (
         judge(abs(plain - 0.8) < 0.1, plain > 0.5),
     )
 
-truth = [next(region for region, of in REGIONS.items() if task in of) for task in runs[0].tasks]
+truth = [
+    next(region for region, of in REGIONS.items() if task in of)
+    for task in runs[0].tasks
+]
 labels = faces("train", 2400, recipe=Faces(size=32))
 labels = torch.stack([labels.tensors[t] for t in runs[0].tasks]).double()
 found = consensus([gates.similarity(g) for g in runs])
 ours = adjusted_rand_score(truth, found)
 alone = adjusted_rand_score(truth, clusters(torch.corrcoef(labels).abs()))
 random = np.random.default_rng(0)
-chance = [adjusted_rand_score(truth, random.permutation(found)) for _ in range(1000)]
+chance = [
+    adjusted_rand_score(truth, random.permutation(found)) for _ in range(1000)
+]
 chance = np.quantile(chance, 0.95)
 claim(
     "11_relations",
@@ -423,7 +455,8 @@ def hair_and_beard(nets, hair, beard):
         """Similarity within a group and within the rest, less that across."""
         rest = [i for i in both if i not in group]
         within = [
-            np.mean([mean[i, j].item() for i, j in combinations(part, 2)]) for part in (group, rest)
+            np.mean([mean[i, j].item() for i, j in combinations(part, 2)])
+            for part in (group, rest)
         ]
         return np.mean(within) - mean[list(group)][:, rest].mean().item()
 
@@ -431,7 +464,10 @@ def hair_and_beard(nets, hair, beard):
     return gaps.index(gap(tuple(hair))) + 1, len(gaps)
 
 
-drawn = [[i for i, region in enumerate(truth) if region == name] for name in ("hair", "beard")]
+drawn = [
+    [i for i, region in enumerate(truth) if region == name]
+    for name in ("hair", "beard")
+]
 beards = ("5_o_Clock_Shadow", "Goatee", "Mustache", "No_Beard", "Sideburns")
 photographed = [
     [i for i, t in enumerate(forty[0].tasks) if belongs(t)]
@@ -481,9 +517,15 @@ def slope(of_layers):
 
 nets = [last(record) for record in records("rooms", "tssbn", multiplier=10)]
 slopes = [slope(share_by_layer(net)) for net in nets]
-low, high = stats.t.interval(0.95, len(slopes) - 1, np.mean(slopes), stats.sem(slopes))
+low, high = stats.t.interval(
+    0.95, len(slopes) - 1, np.mean(slopes), stats.sem(slopes)
+)
 null = np.mean(
-    [slope(share_by_layer(gates.shuffled(net, deal))) for net in nets for _ in range(50)]
+    [
+        slope(share_by_layer(gates.shuffled(net, deal)))
+        for net in nets
+        for _ in range(50)
+    ]
 )
 claim(
     "12_filters",
@@ -500,7 +542,9 @@ def ratio(record, kind):
     """What a task loses without its filters, over what the others lose."""
     base = np.array(record["base"])
     up = np.where([*record["directions"].values()], 1, -1)
-    unit = base if record["benchmark"] == "rooms" else 1  # of each its own, or F1
+    unit = (
+        base if record["benchmark"] == "rooms" else 1
+    )  # of each its own, or F1
     lost = [up * (base - row) / unit for row in record["without"][kind]]
     lost = np.mean(lost, axis=0)
     others = lost[~np.eye(len(lost), dtype=bool)].mean()
@@ -512,7 +556,10 @@ for name in "rooms", "faces":
     for seed in range(7):
         with suppress(FileNotFoundError):
             found.append(read(f"removal/{name}-{seed}.json"))
-    own, matched = ([ratio(record, kind) for record in found] for kind in ("own", "matched"))
+    own, matched = (
+        [ratio(record, kind) for record in found]
+        for kind in ("own", "matched")
+    )
     claim(
         "12_filters",
         "removal-matrix",
@@ -546,7 +593,9 @@ def sweep(method):
 
 
 ours, plain = sweep("tssbn"), sweep("tsbn")
-of_ours, of_plain = ({m: np.mean(found) for m, found in of.items()} for of in (ours, plain))
+of_ours, of_plain = (
+    {m: np.mean(found) for m, found in of.items()} for of in (ours, plain)
+)
 made = f"made rooms, {len(ours[10])} seeds"
 
 
@@ -563,7 +612,9 @@ claim(
     f"Δm in %: {listed(of_ours)}",
     judge(best == 100, best not in (MULTIPLIERS[0], MULTIPLIERS[-1])),
 )
-gain_ours, gain_plain = (max(of.values()) - of[1] for of in (of_ours, of_plain))
+gain_ours, gain_plain = (
+    max(of.values()) - of[1] for of in (of_ours, of_plain)
+)
 seed = np.mean([np.std(found, ddof=1) for found in [*ours.values()]])
 claim(
     "13_knobs",
@@ -580,13 +631,17 @@ claim(
     "At ×1000 TSBN breaks down and TSσBN does not",
     made,
     f"Δm {spread(ours[1000])} %, TSBN {spread(plain[1000])} %",
-    judge(of_ours[1000] > 0 > of_plain[1000], min(ours[1000]) > max(plain[1000])),
+    judge(
+        of_ours[1000] > 0 > of_plain[1000], min(ours[1000]) > max(plain[1000])
+    ),
 )
 widths = {}
 for m in MULTIPLIERS:
     found = [last(r).values for r in records("rooms", "tssbn", multiplier=m)]
     widths[m] = torch.stack([values.std() for values in found]).mean().item()
-shut_or_open = torch.stack([((v < 0.05) | (v > 0.95)).double().mean() for v in found]).mean()
+shut_or_open = torch.stack(
+    [((v < 0.05) | (v > 0.95)).double().mean() for v in found]
+).mean()
 claim(
     "13_knobs",
     "knobs-gates",
@@ -618,7 +673,9 @@ for method, title in (
         record
         for task in base
         for weight in (0.5, 1.5, 2.0)
-        for record in records("rooms", method, (0,), **own, **{f"weight.{task}": weight})
+        for record in records(
+            "rooms", method, (0,), **own, **{f"weight.{task}": weight}
+        )
     ]
     if len(found) == 9:
         weighted[title] = [delta(record, base) for record in found]
@@ -678,7 +735,8 @@ claim(
     "ingredients-beyond-vision",
     "The idea carries over to other norm layers",
     "names of characters, a Transformer, 3 seeds",
-    "mean F1: " + ", ".join(f"{title} {np.mean(v):.1f}" for title, v in f1.items()),
+    "mean F1: "
+    + ", ".join(f"{title} {np.mean(v):.1f}" for title, v in f1.items()),
     judge(min(bare) > max(hps), min(kept) > max(hps)),
 )
 

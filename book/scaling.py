@@ -67,7 +67,10 @@ show("torchrun")
 show("devices")
 
 # %%
-losses = [run["commands"][name]["printed"].splitlines()[1:-1] for name in ("torchrun", "devices")]
+losses = [
+    run["commands"][name]["printed"].splitlines()[1:-1]
+    for name in ("torchrun", "devices")
+]
 scores = [[line.rpartition("|")[0] or line for line in of] for of in losses]
 assert scores[0] == scores[1]
 print("the same losses and scores, whoever starts the processes")
@@ -157,7 +160,8 @@ rows = {}
 for way, seconds in cost["seconds"].items():
     low, middle, high = quantiles(exchange(way))
     medians = {
-        f"{setting}, ms": round(1000 * quantiles(times)[1]) for setting, times in seconds.items()
+        f"{setting}, ms": round(1000 * quantiles(times)[1])
+        for setting, times in seconds.items()
     }
     rows[way] = {
         **medians,

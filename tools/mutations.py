@@ -28,14 +28,14 @@ class Mutation(NamedTuple):
     tests: tuple[str, ...]
 
 
-LAYERS = ("test_tasks.py::test_layers_by_hand_are_the_equation",)
-SUBSET = ("test_tasks.py::test_equation_3_is_the_general_path_over_any_host",)
-OPTIM = ("test_optim.py",)
-CONVERT = ("test_convert.py",)
+LAYERS = ("core/test_tasks.py::test_layers_by_hand_are_the_equation",)
+SUBSET = ("core/test_tasks.py::test_equation_3_is_the_general_path_over_any_host",)
+OPTIM = ("core/test_optim.py",)
+CONVERT = ("core/test_convert.py",)
 MUTATIONS = [
     Mutation("σ dropped from σBN", "norm/sigmoid.py",
              "gate = torch.sigmoid(self.gamma)\n", "gate = self.gamma\n",
-             ("test_norm.py::test_batch_norm_is_the_equation",)),
+             ("core/test_norm.py::test_batch_norm_is_the_equation",)),
     Mutation("σ dropped from TSσBN", "norm/task_sigmoid.py",
              "gates = self.rows(self.gamma).sigmoid()  # (t, C)\n        mean",
              "gates = self.rows(self.gamma)\n        mean", LAYERS),
@@ -44,37 +44,37 @@ MUTATIONS = [
              "gates = self.rows(self.gamma)\n        of_tasks", LAYERS),
     Mutation("σ dropped from TSσ over any host", "norm/task_sigmoid.py",
              "gates = gamma.sigmoid()\n", "gates = gamma\n",
-             ("test_task_specific.py::test_one_task_is_the_ordinary_layer",)),
+             ("core/test_task_specific.py::test_one_task_is_the_ordinary_layer",)),
     Mutation("statistics of the first tasks for all", "norm/task_sigmoid.py",
              "mean, var = self.rows(self.running_mean).view(-1), ",
              "mean, var = self.running_mean[: self.tasks.now.count].view(-1), ", SUBSET),
     Mutation("a bias added to σBN", "norm/sigmoid.py",
              "return self._bias(self.beta, self.gamma)", "return torch.ones_like(self.gamma)",
-             ("test_norm.py::test_batch_norm_is_the_equation",)),
+             ("core/test_norm.py::test_batch_norm_is_the_equation",)),
     Mutation("a bias added to TSσBN", "norm/task_sigmoid.py",
              "gates.flatten(), None, training", "gates.flatten(), gates.flatten(), training",
              LAYERS),
     Mutation("a new task's gates start from the mean", "norm/task_sigmoid.py",
              'torch.zeros_like(value[0]) if name == "gamma" else super().new_row(name, value)',
-             "super().new_row(name, value)", ("test_multitask.py::test_add_task",)),
+             "super().new_row(name, value)", ("core/test_multitask.py::test_add_task",)),
     Mutation("rows task-major instead of image-major", "stacking.py",
              "x.repeat_interleave(times, 0)", "x.repeat(times, *[1] * (x.ndim - 1))",
-             ("test_tasks.py::test_rows_are_stacked_and_split_image_by_image",)),
+             ("core/test_tasks.py::test_rows_are_stacked_and_split_image_by_image",)),
     Mutation("tasks and parts of an image swapped", "tasks.py",
              "x.unflatten(0, (images, now.count, parts)).transpose(1, 2).flatten(0, 1)",
              "x.unflatten(0, (images, parts, now.count)).flatten(0, 1)",
-             ("test_task_specific.py::test_windows_of_an_image_keep_their_task",)),
+             ("core/test_task_specific.py::test_windows_of_an_image_keep_their_task",)),
     Mutation("the head of another task", "stacking.py",
              "each = x.unflatten(0, (images, times)).unbind(1)",
              "each = x.unflatten(0, (images, times)).unbind(1)[::-1]",
-             ("test_multitask.py::test_one_call_is_a_pass_for_each_task",)),
+             ("core/test_multitask.py::test_one_call_is_a_pass_for_each_task",)),
     Mutation("deferred gates forgotten", "tasks.py",
              'gates, self.gates, self.stem = self.gates, None, ""',
              'gates, self.gates, self.stem = None, None, ""',
-             ("test_multitask.py::test_shared_stem_is_exact",)),
+             ("core/test_multitask.py::test_shared_stem_is_exact",)),
     Mutation("gates said to commute with GELU", "stem.py",
              "*(nn.Identity, nn.ReLU,", "*(nn.Identity, nn.GELU, nn.ReLU,",
-             ("test_multitask.py::test_gates_do_not_defer_past_what_they_do_not_commute_with",)),
+             ("core/test_multitask.py::test_gates_do_not_defer_past_what_they_do_not_commute_with",)),
     Mutation("gates at the base learning rate", "optim.py",
              '"lr": multiplier * lr', '"lr": lr', OPTIM),
     Mutation("gates decay", "optim.py",
@@ -85,9 +85,9 @@ MUTATIONS = [
     Mutation("preserve forgets the bias", "convert.py",
              '"beta": bias, "scale": 2', '"beta": None, "scale": 2', CONVERT),
     Mutation("the projection keeps the row itself", "gates.py",
-             "_basis(torch.cat([rows[:t], rows[t + 1 :]]))", "_basis(rows)", ("test_gates.py",)),
+             "_basis(torch.cat([rows[:t], rows[t + 1 :]]))", "_basis(rows)", ("core/test_gates.py",)),  # noqa: E501
     Mutation("specialised by importance, not by its share", "gates.py",
-             "return (rows / total).nan_to_num(0.0)", "return rows", ("test_gates.py",)),
+             "return (rows / total).nan_to_num(0.0)", "return rows", ("core/test_gates.py",)),
 ]  # fmt: skip
 
 
