@@ -54,7 +54,7 @@ from tssbn import gates, plots
 from tssbn.networks.segnet import SegNet
 from tssbn.plots import COLORS
 from tssbn.records import store as records
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -81,7 +81,7 @@ SEEDS = range(3)
 
 def last_gates(benchmark, seed, multiplier=10):
     """The importance matrix at the end of a recorded run of TSσBN."""
-    run = plan(benchmark, "tssbn", seed, {"multiplier": multiplier})
+    run = Run(benchmark, "tssbn", seed, {"multiplier": multiplier})
     packed = records.read(f"{run.name}.json")["gates"]
     return list(records.unpack_gates(packed).values())[-1]
 
@@ -199,7 +199,7 @@ for matrix in (*rooms, *faces):
         assert torch.allclose(squares, C**2)
 print("by hand = the package, for six networks, plain and centred")
 for benchmark in "rooms", "faces":
-    base = plan(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
+    base = Run(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
     print(f"{benchmark}: rate of the gates 10 x {base} = {10 * base}")
 
 # %% [markdown]

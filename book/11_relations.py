@@ -63,7 +63,7 @@ from tssbn.data.synthetic.faces import ATTRIBUTES, REGIONS, Faces, draw, faces
 from tssbn.gates import importance, shuffled, similarity
 from tssbn.records import store as records
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -93,7 +93,7 @@ def recorded(multiplier, seeds=range(7)):
     """The gates of the recorded runs by epoch, seed after seed."""
     found = []
     for seed in seeds:
-        name = plan("faces", "tssbn", seed, {"multiplier": multiplier}).name
+        name = Run("faces", "tssbn", seed, {"multiplier": multiplier}).name
         with suppress(FileNotFoundError):  # not all were trained
             found.append(
                 records.unpack_gates(records.read(name + ".json")["gates"])
@@ -408,7 +408,7 @@ assert agreement([similarity(before), similarity(runs[0])]).isnan().all()
 
 # %%
 QUICK = {"n": 800, "side": 24, "epochs": 6, "multiplier": 10}
-small = importance(train(plan("faces", "tssbn", 7, QUICK)).net)
+small = importance(train(Run("faces", "tssbn", 7, QUICK)).net)
 average = {
     name: torch.stack([view(gates) for gates in runs]).mean(0)
     for name, view in VIEWS.items()
@@ -1116,7 +1116,7 @@ def of_real(method, **settings):
     """The records that there are of a method, seed after seed."""
     found = []
     for seed in range(7):
-        run = plan("celeba_small", method, seed, settings, root=".")
+        run = Run("celeba_small", method, seed, settings)
         with suppress(FileNotFoundError):  # not all were trained
             found.append(records.read(f"{run.name}.json"))
     return found
@@ -1375,7 +1375,7 @@ for name in ("centred", "channels"):
 # times it is far more than that:
 
 # %%
-BASE = plan("faces", "tssbn").benchmark.recipe.lr
+BASE = Run("faces", "tssbn").benchmark.recipe.lr
 rows = {}
 for multiplier in (3, 10, 100):
     gates = last(recorded(multiplier))

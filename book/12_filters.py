@@ -53,7 +53,7 @@ from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.records.store import read, unpack_gates
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -80,7 +80,7 @@ SEEDS = range(3)
 # %%
 def gates_of(benchmark, seed, multiplier=10):
     """The gates of a recorded network after its last epoch."""
-    run = plan(benchmark, "tssbn", seed, {"multiplier": multiplier})
+    run = Run(benchmark, "tssbn", seed, {"multiplier": multiplier})
     found = unpack_gates(read(f"{run.name}.json")["gates"])
     return found[max(found)]
 
@@ -397,7 +397,7 @@ table.round(2)
 
 # %%
 SMALL = {"n": 1200, "epochs": 8, "side": 24, "attributes": 4, "multiplier": 10}
-run = plan("faces", "tssbn", 0, SMALL)
+run = Run("faces", "tssbn", 0, SMALL)
 net, record = train(run)
 importance = gates.importance(net)
 T, F = importance.values.shape

@@ -67,7 +67,7 @@ from tssbn.networks.segnet import SegNet
 from tssbn.records import store as records
 from tssbn.cost import macs, parameters
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -96,14 +96,16 @@ def make_trunk():
     )
 
 
-run = plan("faces", "tssbn", 0, {"multiplier": 10, **SMALL})
+run = Run("faces", "tssbn", 0, {"multiplier": 10, **SMALL})
 made = Network(
     make_trunk,
     lambda n: nn.Linear(48, n),
     run.benchmark.network.example,
     stem="3",  # what comes before the second convolution runs once
 )
-run = replace(run, benchmark=replace(run.benchmark, network=made))
+run = Run(
+    replace(run.benchmark, network=made), "tssbn", 0, {"multiplier": 10}
+)
 net = train(run).net
 x = run.benchmark.data("test")[:]["image"]
 print(", ".join(net.tasks))

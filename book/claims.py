@@ -59,10 +59,9 @@ from tssbn import gates, task_specific
 from tssbn.clusters import agreement, clusters, consensus, parts
 from tssbn.data.synthetic.faces import REGIONS, Faces, faces
 from tssbn.networks.deeplab import dilated_resnet
-from tssbn.benchmarks import catalogue
 from tssbn.cost import delta_m
 from tssbn.records.store import read, summary, unpack_gates
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.records.table import recorded, table
 
 ROWS, SHOWN = [], [0]
@@ -100,10 +99,7 @@ def records(benchmark, method, seeds=range(7), **settings):
     """The records that there are of these runs."""
     found = []
     for seed in seeds:
-        root = (
-            "." if catalogue.real(benchmark) else None
-        )  # the name is all that counts
-        name = plan(benchmark, method, seed, settings, root).name
+        name = Run(benchmark, method, seed, settings).name
         with suppress(FileNotFoundError):
             found.append(read(f"{name}.json"))
     return found

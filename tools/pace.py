@@ -24,23 +24,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tssbn.benchmarks import find_benchmark
 from tssbn.cost import macs
 from tssbn.data import real_set
 from tssbn.data.stored import Stored
-from tssbn.methods import methods
+from tssbn.methods import METHODS
 from tssbn.records import store as records
-from tssbn.records.table import ORDER
 from tssbn.timing.rounds import matmul, rounds
 from tssbn.training.describe import device_name, peak_memory
 from tssbn.training.loop import train
 from tssbn.training.processes import numerics
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 from tssbn.training.watch import Silent
 
 WARM = 4  # steps in which libraries choose their kernels
 STEPS = 64  # at most, with those
 SIZES = {"nyuv2": (288, 384), "celeba": (64, 64)}
-METHODS = [method for method in ORDER[::-1] if method != "tsbn-x100"]  # tsbn by another rate
+TIMED = ("tssbn", "tsbn", "mtan", "cross-stitch", "hps", "stl")  # by default
 WAYS = [  # the first method is measured in all, the others in the fastest
     {"precision": precision, "channels_last": last, "fast_kernels": fast}
     for precision, last, fast in (
@@ -98,18 +98,18 @@ def noise(benchmark: str, n: int, height: int, width: int) -> Stored:
 @cache
 def on_noise(benchmark: str, method: str, size: tuple[int, int]) -> Run:
     """A run on noise; the same for the same arguments."""
-    run = plan(benchmark, method, root=".")
-    data = noise(benchmark, STEPS * run.benchmark.recipe.batch, *size)
-    return replace(run, benchmark=replace(run.benchmark, data=lambda split: data))
+    made = find_benchmark(benchmark)()
+    data = noise(benchmark, STEPS * made.recipe.batch, *size)
+    return Run(replace(made, data=lambda split, root: data, source=""), method)
 
 
 @cache
 def multiplications(benchmark: str, method: str, size: tuple[int, int]) -> int:
     """MACs for an image, of all tasks."""
     run = on_noise(benchmark, method, size)
-    data = run.benchmark.data("train")
+    data = run.benchmark.data("train", None)
     outputs = {name: task.outputs for name, task in run.benchmark.tasks(data.targets).items()}
-    net = methods()[run.method].build(run.benchmark.network, outputs).to("meta")
+    net = run.method.build(run.benchmark.network, outputs).to("meta")
     return macs(net, torch.empty(1, *data[0]["image"].shape, device="meta"))
 
 
@@ -176,7 +176,7 @@ def line(entry: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="nyuv2, celeba; both")
-    parser.add_argument("--methods", nargs="+", choices=ORDER, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=TIMED)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement; 1")
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of the images")

@@ -42,7 +42,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.timing.rounds import rounds
 from tssbn.export.trees import agree, differences, greedy
 from tssbn.export.unroll import branches
@@ -52,7 +52,7 @@ from tssbn.cost import delta_m, macs
 from tssbn.training.describe import device_name
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 
 SETTINGS = {
     "rooms": {"multiplier": 10},  # its schedule is a cosine already
@@ -315,11 +315,11 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
     rows = []
     for benchmark in SHARES:
         found = records.read(f"branches/{benchmark}-0.json")
-        run = plan(benchmark, "tssbn", 0, SETTINGS[benchmark])
+        run = Run(benchmark, "tssbn", 0, SETTINGS[benchmark])
         torch.manual_seed(0)
         tasks = run.benchmark.tasks(run.benchmark.data("test").targets)
         outputs = {name: task.outputs for name, task in tasks.items()}
-        net = methods()["tssbn"].build(run.benchmark.network, outputs).eval()
+        net = find_method("tssbn").build(run.benchmark.network, outputs).eval()
         net.tasks_per_pass = len(net.tasks)
         turns = copy.deepcopy(net)
         turns.tasks_per_pass = 1
@@ -379,7 +379,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         return
     for seed in options.seeds:
         for benchmark in options.benchmarks or SHARES:
-            run = plan(benchmark, "tssbn", seed, SETTINGS[benchmark])
+            run = Run(benchmark, "tssbn", seed, SETTINGS[benchmark])
             name = f"branches/{benchmark}-{seed}"
             if options.longer:
                 made = longer(run, options.runs, options.longer)

@@ -38,7 +38,7 @@ from tssbn.cost import macs, parameters
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.records.store import environment, write
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65)  # of all gates of a task
 KINDS = ("gates", "shuffled", "weights")
@@ -165,7 +165,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:
-            run = plan(benchmark, "tssbn", seed, {"multiplier": 10})
+            run = Run(benchmark, "tssbn", seed, {"multiplier": 10})
             print(write(f"cut/{benchmark}-{seed}", study(run, options.runs)))
 
 

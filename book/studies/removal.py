@@ -34,7 +34,7 @@ from tssbn.gates import Importance, importance, most_specialised, removed, shuff
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.records.store import environment, write
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 
 SHARE = 200 / 7168  # of the filters; what the paper removes from its SegNet
 SWEEP = (0.5, 2)  # times as many
@@ -112,7 +112,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:
-            run = plan(benchmark, "tssbn", seed, {"multiplier": 10})
+            run = Run(benchmark, "tssbn", seed, {"multiplier": 10})
             record = study(run, IMAGES[benchmark], DRAWS[benchmark], options.runs)
             print(write(f"removal/{benchmark}-{seed}", record))
 

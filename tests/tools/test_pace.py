@@ -2,7 +2,7 @@
 
 import json
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import pace
 
+from tssbn.benchmarks import celeba
 from tssbn.data.real.set import verify
 
 WAY = {"precision": "32", "channels_last": False, "fast_kernels": False}
@@ -54,8 +55,9 @@ def test_the_clock_ends_with_the_epoch():
 def quick(monkeypatch, tmp_path):
     monkeypatch.setattr(pace, "WAYS", [WAY, {**WAY, "channels_last": True}])
     monkeypatch.setattr(pace, "STEPS", pace.WARM + 2)
-    small = {"filters": 4, "batch": 8}
-    monkeypatch.setattr(pace, "plan", partial(pace.plan, settings=small))
+    small = celeba.benchmark(filters=4)
+    small = replace(small, recipe=replace(small.recipe, batch=8))
+    monkeypatch.setattr(pace, "find_benchmark", lambda name: lambda: small)
     pace.on_noise.cache_clear()
     pace.multiplications.cache_clear()
     size = ("--size", "8", "8", "--device", "cpu", "--results", str(tmp_path))

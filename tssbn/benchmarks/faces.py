@@ -25,7 +25,7 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
         raise ValueError(f"attributes={attributes} must be from 1 to {len(ATTRIBUTES)}")
     chosen = [ATTRIBUTES[i * len(ATTRIBUTES) // attributes] for i in range(attributes)]
 
-    def data(split: str) -> Stored:
+    def data(split: str, root: None = None) -> Stored:
         made = faces(split, n if split == "train" else n // 3, recipe=Faces(size=side))
         tensors = {name: made.tensors[name] for name in ("image", *chosen)}
         return Stored(tensors, {name: made.targets[name] for name in chosen})
@@ -42,5 +42,6 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
         ),
         tasks=tasks,
         recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),
+        synthetic=True,
         average=True,
     )

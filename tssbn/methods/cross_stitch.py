@@ -179,4 +179,4 @@ def _celeba(trunk: CelebANet, x: Tensor) -> Stages:
     yield trunk.linear(x)
 
 
-METHODS = {"cross-stitch": Method("Cross-Stitch", build)}
+METHOD = Method("Cross-Stitch", build, color="purple")

@@ -250,4 +250,4 @@ def _celeba_stages(trunk: celeba.CelebANet, x: Tensor) -> Stages:
     yield _split(trunk.linear, x.mean((2, 3)))
 
 
-METHODS = {"mtan": Method("MTAN", build)}
+METHOD = Method("MTAN", build, color="sky")
