@@ -95,7 +95,7 @@ class CrossStitch(nn.Module):
         runs = [stages(trunk, x) for trunk, _ in self.networks.values()]
         features = [next(run) for run in runs]
         for _ in range(1, self.first):
-            features = [run.send(own) for run, own in zip(runs, features, strict=True)]
+            features = [next(run) for run in runs]
         for unit in self.units:
             mixed = self.mix(unit, torch.stack(features))
             mixed = mixed.expand(len(runs), *mixed.shape[1:])
@@ -132,8 +132,7 @@ def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
             "cross-stitch mixes features between two stages"
         )
     first, units = _units(trunk, found, len(tasks))
-    earlier = {name for stage in found[:-1] for name in stage.parameters}
-    return CrossStitch(networks, units, first, sorted(found[-1].parameters - earlier))
+    return CrossStitch(networks, units, first, sorted(found[-1].parameters))
 
 
 def _units(trunk: nn.Module, found: list[Stage], tasks: int) -> tuple[int, list[Tensor]]:

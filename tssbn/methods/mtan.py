@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from tssbn.methods import Method, Network, heads
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks import celeba, segnet
-from tssbn.networks.stages import Stages, follow, is_resnet, resnet_stages
+from tssbn.networks.stages import Stages, is_resnet, resnet_stages
 
 __all__ = ["MTAN", "build"]
 
@@ -178,21 +178,19 @@ def _masks(early: list[int], outputs: list[int], squeeze: int = 1) -> list[nn.Mo
 
 def _look(
     stages: Callable[..., Stages], x: Tensor, firsts: Iterable[int]
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Of each stage what its first parts give, so many of them, what all give, and its features."""
-    seen: list[tuple[Tensor, Tensor]] = []
-    left = iter(firsts)
+) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+    """What the first parts of each stage give, so many of them, and what all; and all features."""
+    seen, left = [], iter(firsts)
 
     def call(stage: nn.Sequential, x: Tensor) -> Tensor:
         first = next(left)
         early = stage[:first](x)
-        seen.append((early, stage[first:](early)))
-        return seen[-1][1]
+        output = stage[first:](early)
+        seen.append((early, output))
+        return output
 
-    for features in follow(stages(x, call=call)):
-        for early, output in seen:  # none, where a stage has no parts
-            yield early, output, features
-        seen.clear()
+    features = list(stages(x, call=call))
+    return seen, features
 
 
 @dataclass(frozen=True)
@@ -226,8 +224,7 @@ def _segnet(trunk: segnet.SegNet) -> _Plan:
 
 def _segnet_stages(trunk: segnet.SegNet, x: Tensor) -> Seen:
     firsts = [1 for _ in trunk.encoder] + [0 for _ in trunk.decoder]
-    for early, output, _ in _look(trunk.forward_stages, x, firsts):
-        yield early, output
+    return _look(trunk.forward_stages, x, firsts)[0]
 
 
 def _resnet(trunk: nn.Module) -> _Plan:
@@ -250,8 +247,7 @@ def _resnet(trunk: nn.Module) -> _Plan:
 def _resnet_stages(trunk: nn.Module, x: Tensor) -> Seen:
     layers = (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
     firsts = [max(1, len(layer) - 1) for layer in layers]
-    for early, output, _ in _look(partial(resnet_stages, trunk), x, firsts):
-        yield early, output
+    return _look(partial(resnet_stages, trunk), x, firsts)[0]
 
 
 def _resnet_rest(trunk: nn.Module, chosen: Tensor) -> Tensor:
@@ -269,11 +265,12 @@ def _celeba(trunk: celeba.CelebANet) -> _Plan:
 
 
 def _celeba_stages(trunk: celeba.CelebANet, x: Tensor) -> Seen:
-    *pooled, last, linear = _look(trunk.forward_stages, x, [1] * 5)
-    for early, _, features in pooled:
-        yield F.max_pool2d(early, 2), features
-    for early, output, _ in (last, linear):
-        yield early, output
+    seen, features = _look(trunk.forward_stages, x, [1] * 5)
+    pooled = [
+        (F.max_pool2d(early, 2), after)
+        for (early, _), after in zip(seen[:3], features[:3], strict=True)
+    ]
+    return pooled + seen[3:]
 
 
 METHODS = {"mtan": Method("MTAN", build)}

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tssbn.networks.stages import Call, Stages, call, finish
+from tssbn.networks.stages import Call, Stages, call, last, read
 
 __all__ = ["CelebANet"]
 
@@ -44,7 +44,7 @@ class CelebANet(nn.Module):
         self.linear = nn.Sequential(linear(wide), linear(wide))
 
     def forward(self, x: Tensor) -> Tensor:
-        return finish(self.forward_stages(x))
+        return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
         """The features after each stage, see :mod:`tssbn.networks.stages`.
@@ -53,8 +53,10 @@ class CelebANet(nn.Module):
         ``call(stage, x)`` runs a stage.
         """
         for stage in self.stages[:-1]:
-            x = yield F.max_pool2d(call(stage, x), 2)
-        x = yield call(self.stages[-1], x).mean((2, 3))
+            x = F.max_pool2d(call(stage, x), 2)
+            x = read(x, (yield x))
+        x = call(self.stages[-1], x).mean((2, 3))
+        x = read(x, (yield x))
         yield call(self.linear, x)
 
 

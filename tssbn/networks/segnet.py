@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tssbn.networks.stages import Call, Stages, call, finish
+from tssbn.networks.stages import Call, Stages, call, last, read
 
 __all__ = ["SegNet", "SegNetHead"]
 
@@ -46,7 +46,7 @@ class SegNet(nn.Module):
         start(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return finish(self.forward_stages(x))
+        return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
         """The features after each stage, see :mod:`tssbn.networks.stages`.
@@ -56,11 +56,12 @@ class SegNet(nn.Module):
         pooled = []
         for stage in self.encoder:
             fine = call(stage, x)
-            coarse, indices = F.max_pool2d(fine, 2, return_indices=True)
+            x, indices = F.max_pool2d(fine, 2, return_indices=True)
             pooled.append((indices, fine.shape))
-            x = yield coarse
+            x = read(x, (yield x))
         for stage in reversed(self.decoder):
-            x = yield call(stage, unpool(x, *pooled.pop()))
+            x = call(stage, unpool(x, *pooled.pop()))
+            x = read(x, (yield x))
 
 
 class SegNetHead(nn.Sequential):

@@ -14,7 +14,8 @@ nn.Sequential   each child
 ==============  =================================================================================
 
 A trunk of one's own joins with one method, ``forward_stages(self, x)``, a generator. It yields the
-features after a stage, and is sent those that the next stage reads:
+features after each stage, and is sent those that the next stage reads. In a plain loop nothing is
+sent; then the next stage reads what this one gave, and the last features are what the trunk gives.
 
     >>> class Trunk(nn.Module):
     ...     def __init__(self):
@@ -22,11 +23,12 @@ features after a stage, and is sent those that the next stage reads:
     ...         self.fine, self.coarse = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3, stride=2)
     ...
     ...     def forward_stages(self, x):
-    ...         x = yield self.fine(x).relu()
+    ...         fine = self.fine(x).relu()
+    ...         x = read(fine, (yield fine))
     ...         yield self.coarse(x).relu()
     ...
     ...     def forward(self, x):
-    ...         return finish(self.forward_stages(x))
+    ...         return last(self.forward_stages(x))
     >>> [stage.shape for stage in find_stages(Trunk(), torch.rand(2, 3, 9, 9))]
     [(4, 7, 7), (8, 3, 3)]
 
@@ -35,7 +37,7 @@ variables of the generator, which nobody else sees.
 """
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
 import torch
@@ -43,9 +45,9 @@ from torch import Tensor, nn
 
 from tssbn.copies import copied
 
-__all__ = ["Stage", "Stages", "find_stages", "finish", "follow", "is_resnet", "stages"]
+__all__ = ["Stage", "Stages", "find_stages", "is_resnet", "last", "read", "stages"]
 
-Stages = Generator[Tensor, Tensor, None]  # yields what a stage gives, is sent what the next reads
+Stages = Generator[Tensor, Tensor | None, None]  # yields features, is sent what is read next
 Call = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -57,8 +59,8 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
         x: what the trunk is called with.
 
     Returns:
-        A generator that yields the features after a stage, and is sent what the next one is to
-        read; its last yield is what the trunk gives.
+        A generator that yields the features after each stage, and is sent what the next one is to
+        read. Where nothing is sent, that is what the stage before it gave.
 
     Raises:
         TypeError: It is not known where such a trunk can be cut.
@@ -82,34 +84,26 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
     )
 
 
-def follow(run: Stages) -> Iterator[Tensor]:
-    """The features after each stage, where each stage reads what the one before it gave.
+def read(own: Tensor, sent: Tensor | None) -> Tensor:
+    """What the next stage reads: what was sent, or else the features that the last one gave.
 
     Example:
-        >>> for features in follow(stages(nn.Sequential(nn.ReLU(), nn.Tanh()), torch.zeros(1))):
-        ...     print(features)
-        tensor([0.])
+        >>> read(torch.zeros(1), None)
         tensor([0.])
     """
-    x = _resume(run, None)
-    while x is not None:
-        yield x
-        x = _resume(run, x)
+    return own if sent is None else sent
 
 
-def finish(run: Stages) -> Tensor:
-    """What the trunk gives, where each stage reads what the one before it gave.
+def last(run: Iterable[Tensor]) -> Tensor:
+    """The features after the last stage, where each stage reads what the one before it gave.
 
     Example:
-        >>> finish(stages(nn.Sequential(nn.ReLU(), nn.Tanh()), torch.zeros(1)))
-        tensor([0.])
+        >>> last(stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]])))
+        tensor([[0., 2.]])
     """
-    x = next(run)
-    try:
-        while True:
-            x = run.send(x)
-    except StopIteration:
-        return x
+    for features in run:
+        x = features
+    return x
 
 
 class Stage(NamedTuple):
@@ -117,7 +111,7 @@ class Stage(NamedTuple):
 
     Attributes:
         shape: of the features that it gives for one input; the channels come first.
-        parameters: the names of the trunk's parameters that it computes with.
+        parameters: the names of the trunk's parameters that it computes with, and no stage before.
     """
 
     shape: tuple[int, ...]
@@ -144,19 +138,17 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
     """
     twin = copied(trunk).to("meta").eval().requires_grad_()
     named = dict(twin.named_parameters())
-    found: list[Stage] = []
+    found, seen = [], frozenset()
     with torch.enable_grad():
-        run = stages(twin, example.to("meta"))
-        features = _resume(run, None)
-        while features is not None:
+        for features in stages(twin, example.to("meta")):
             if not isinstance(features, Tensor):
                 raise TypeError(
                     f"stage {len(found)} of {type(trunk).__name__} gives a "
                     f"{type(features).__name__}, expected one tensor"
                 )
-            own = _used(named, features)
-            found.append(Stage(tuple(features.shape[1:]), own))
-            features = _resume(run, features.detach())
+            used = _used(named, features)
+            found.append(Stage(tuple(features.shape[1:]), used - seen))
+            seen |= used
     return found
 
 
@@ -186,23 +178,18 @@ def call(part: nn.Module, x: Tensor) -> Tensor:
 
 def resnet_stages(trunk: nn.Module, x: Tensor, call: Call = call) -> Stages:
     """As :func:`stages`, of a ResNet of timm; ``call(part, x)`` runs ``layer1`` to ``layer4``."""
-    x = yield trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
+    x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
     for layer in (trunk.layer1, trunk.layer2, trunk.layer3):
-        x = yield call(layer, x)
+        x = read(x, (yield x))
+        x = call(layer, x)
+    x = read(x, (yield x))
     yield trunk.forward_head(call(trunk.layer4, x))
 
 
 def _children(trunk: nn.Sequential, x: Tensor) -> Stages:
     for child in trunk:
-        x = yield child(x)
-
-
-def _resume(run: Stages, x: Tensor | None) -> Tensor | None:
-    """What the next stage gives; nothing after the last one."""
-    try:
-        return run.send(x)
-    except StopIteration:
-        return None
+        x = child(x)
+        x = read(x, (yield x))
 
 
 def _used(named: dict[str, nn.Parameter], features: Tensor) -> frozenset[str]:
@@ -210,6 +197,10 @@ def _used(named: dict[str, nn.Parameter], features: Tensor) -> frozenset[str]:
     if not features.requires_grad:
         return frozenset()
     slopes = torch.autograd.grad(
-        features, list(named.values()), torch.ones_like(features), allow_unused=True
+        features,
+        list(named.values()),
+        torch.ones_like(features),
+        retain_graph=True,
+        allow_unused=True,
     )
     return frozenset(name for name, slope in zip(named, slopes, strict=True) if slope is not None)
