@@ -89,8 +89,7 @@ def plan(sets: Sequence[str] | None = None) -> tuple[list[Item], list[str]]:
     from tssbn.training.run import Run
 
     listed, left_out = [], []
-    for entry in tomllib.loads(PLAN.read_text(encoding="utf-8"))["runs"]:
-        entry = {"seed": 0, "settings": {}, "data": "", **entry}
+    for entry in entries():
         benchmark, method, source = entry["benchmark"], entry["method"], entry["data"]
         there = (ROOT / "data" / source).is_dir() if sets is None else source in ("", *sets)
         if not (ROOT / f"tssbn/benchmarks/{benchmark}.py").exists():
@@ -98,9 +97,19 @@ def plan(sets: Sequence[str] | None = None) -> tuple[list[Item], list[str]]:
         elif not there:
             left_out.append(f"left out   {benchmark} {method}: no data/{source}")
         else:
-            run = Run(benchmark, method, entry["seed"], entry["settings"])
-            listed.append(Item(**entry, name=run.name))
+            try:
+                run = Run(benchmark, method, entry["seed"], entry["settings"])
+            except (ImportError, ValueError) as error:
+                left_out.append(f"left out   {benchmark} {method}: {error}")
+            else:
+                listed.append(Item(**entry, name=run.name))
     return listed, left_out
+
+
+def entries() -> list[dict[str, Any]]:
+    """What the plan lists."""
+    listed = tomllib.loads(PLAN.read_text(encoding="utf-8"))["runs"]
+    return [{"seed": 0, "settings": {}, "data": "", **entry} for entry in listed]
 
 
 def carry(out: Path, data: dict[str, Path], wheels: Path | None, runs: bool, size: float) -> int:
@@ -229,8 +238,10 @@ def last_words(log: Path) -> str:
 def collect(out: Path, checkpoints: bool, size: float) -> int:
     """Pack records and logs, and checkpoints if they are asked for."""
     folders = {FOLDER}
-    for item in plan()[0]:
-        folders |= {item.record.parent, *([item.checkpoint] if checkpoints else [])}
+    for benchmark in {entry["benchmark"] for entry in entries()}:
+        folders.add(ROOT / "data/results" / benchmark)
+        if checkpoints:
+            folders.add(ROOT / "runs" / benchmark)
     there = [folder for folder in sorted(folders) if folder.is_dir()]
     pack.make(out, [f"{folder}={folder.relative_to(ROOT)}" for folder in there], False, None, size)
     for path in sorted(out.iterdir()):
