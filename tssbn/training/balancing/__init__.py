@@ -8,6 +8,7 @@ installed takes away no other.
 from collections.abc import Callable
 from importlib import import_module
 
+from tssbn._install import install
 from tssbn.training.balancing.aggregated import Aggregated
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.observer import Observer
@@ -54,5 +55,5 @@ def find_balancing(name: str) -> Callable[..., Balancing]:
     except ModuleNotFoundError as error:
         raise ImportError(
             f"balance={name!r} needs {error.name}, which is not installed: "
-            "`pip install 'tssbn[balance]'` brings what the balancings of this package need"
+            f"{install('balance')} brings what the balancings of this package need"
         ) from error
