@@ -1,0 +1,104 @@
+"""The page "Your own data" does what it says, on a handful of photos."""
+
+import csv
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+for package in ("torchvision", "lightning_fabric", "torchmetrics", "PIL", "matplotlib"):
+    pytest.importorskip(package)
+
+PAGE = Path(__file__).resolve().parents[2] / "book/your_own_data.md"
+BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M)
+HOUSES = ("pytorch_lightning", "accelerate", "transformers")  # other trainers
+RECIPES = {house: code for house in HOUSES for kind, code in BLOCKS if f" {house}" in code[:40]}
+ROWS = ("31,female,indian", ",male,black", "7,,", "55,female,", "18,male,other", "40,female,white")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with photos and the page's benchmark, which is the working directory."""
+    from PIL import Image
+
+    here, before = tmp_path_factory.mktemp("own"), Path.cwd()
+    (here / "photos").mkdir()
+    for split, n in {"train": 18, "val": 6, "test": 6}.items():
+        with open(here / f"photos/{split}.csv", "w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(("file", "age", "gender", "race"))
+            for i in range(n):
+                pixels = torch.randint(256, (40, 30, 3), dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(here / f"photos/{split}{i}.jpg")
+                lines.writerow((f"{split}{i}.jpg", *ROWS[i % len(ROWS)].split(",")))
+    (file,) = (code for kind, code in BLOCKS if code.startswith("# my_benchmark.py"))
+    (here / "my_benchmark.py").write_text(file, encoding="utf-8")
+    os.chdir(here)
+    sys.path.insert(0, str(here))
+    yield here
+    os.chdir(before)
+    sys.path.remove(str(here))
+    sys.modules.pop("my_benchmark", None)
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    """What is defined on the page once its blocks of Python have run, those of other trainers aside."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    defined = {}
+    for kind, code in BLOCKS:
+        if kind == "python" and code not in RECIPES.values() and not code.startswith("# my_"):
+            exec(compile(code, PAGE.name, "exec"), defined)
+    return defined
+
+
+def test_the_commands_train_and_print_a_table(folder, capsys):
+    from tssbn.__main__ import main
+
+    (commands,) = (code for kind, code in BLOCKS if "tssbn train" in code)
+    for line in commands.splitlines():
+        short = ["--epochs", "1", "--quiet"] if " train " in line else ["--set", "epochs=1"]
+        assert main([*shlex.split(line)[3:], *short]) == 0, line
+    table = capsys.readouterr().out
+    assert "photos" in table and "years" in table
+    assert len(list((folder / "data/results/my_benchmark").glob("*.json"))) == 3
+
+
+def test_the_blocks_run(page):
+    assert page["record"]["finished"] and page["net"].tasks == ("age", "gender", "race")
+    assert page["alone"](page["image"]).shape == (1, 1)
+
+
+def test_the_control_differs_in_rows_of_gates_alone(page):
+    count = {
+        name: sum(p.numel() for p in net.parameters()) for name, net in page["networks"].items()
+    }
+    rows = count["TSσBN"] - count["one gate row"]
+    channels = sum(
+        layer.num_features
+        for layer in page["trunk"]().modules()
+        if isinstance(layer, torch.nn.BatchNorm2d)
+    )
+    assert rows == 2 * channels  # three rows instead of one
+    assert count["HPS"] - count["one gate row"] == channels  # its biases
+
+
+@pytest.mark.parametrize("house", HOUSES)
+@pytest.mark.filterwarnings("ignore")
+def test_the_recipe_for_another_trainer_trains(page, house):
+    pytest.importorskip(house)
+    if house == "transformers":
+        pytest.importorskip("accelerate")  # its Trainer needs it
+    before = [p.detach().clone() for p in page["net"].parameters()]
+    exec(compile(RECIPES[house], PAGE.name, "exec"), page)
+    assert any(not torch.equal(p, q) for p, q in zip(page["net"].parameters(), before, strict=True))
+
+
+def test_every_recipe_is_found():
+    assert set(RECIPES) == set(HOUSES)
