@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    """What is defined on the page once its blocks of Python have run, those of other trainers aside."""
+    """What the page defines once its blocks have run, those of other trainers aside."""
     import matplotlib
 
     matplotlib.use("Agg")
