@@ -56,7 +56,6 @@ class Item(NamedTuple):
     seed: int
     settings: dict[str, Any]
     minutes: float
-    data: str
     name: str
 
     def command(self, *options: str) -> list[str]:
@@ -86,30 +85,33 @@ def plan(sets: Sequence[str] | None = None) -> tuple[list[Item], list[str]]:
     Args:
         sets: the names of the real sets at hand; those in ``data`` without it.
     """
+    from tssbn.benchmarks import BENCHMARKS, find_benchmark
     from tssbn.training.run import Run
 
     listed, left_out = [], []
     for entry in entries():
-        benchmark, method, source = entry["benchmark"], entry["method"], entry["data"]
-        there = (ROOT / "data" / source).is_dir() if sets is None else source in ("", *sets)
-        if not (ROOT / f"tssbn/benchmarks/{benchmark}.py").exists():
-            left_out.append(f"left out   {benchmark} {method}: the package has no such benchmark")
-        elif not there:
-            left_out.append(f"left out   {benchmark} {method}: no data/{source}")
-        else:
-            try:
-                run = Run(benchmark, method, entry["seed"], entry["settings"])
-            except (ImportError, ValueError) as error:
-                left_out.append(f"left out   {benchmark} {method}: {error}")
+        name, why = f"{entry['benchmark']} {entry['method']}", ""
+        try:
+            if entry["benchmark"] not in BENCHMARKS:
+                why = "the package has no such benchmark"
+            elif (source := find_benchmark(entry["benchmark"])().source) and not (
+                (ROOT / "data" / source).is_dir() if sets is None else source in sets
+            ):
+                why = f"no data/{source}"
             else:
+                run = Run(entry["benchmark"], entry["method"], entry["seed"], entry["settings"])
                 listed.append(Item(**entry, name=run.name))
+        except (ImportError, ValueError) as error:
+            why = str(error)
+        if why:
+            left_out.append(f"left out   {name}: {why}")
     return listed, left_out
 
 
 def entries() -> list[dict[str, Any]]:
     """What the plan lists."""
     listed = tomllib.loads(PLAN.read_text(encoding="utf-8"))["runs"]
-    return [{"seed": 0, "settings": {}, "data": "", **entry} for entry in listed]
+    return [{"seed": 0, "settings": {}, **entry} for entry in listed]
 
 
 def carry(out: Path, data: dict[str, Path], wheels: Path | None, runs: bool, size: float) -> int:
