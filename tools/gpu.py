@@ -123,11 +123,12 @@ def carry(out: Path, data: dict[str, Path], wheels: Path | None, runs: bool, siz
         items += [f"{folder}={folder.relative_to(ROOT)}" for folder in begun]
     pack.make(out, items, True, wheels, size)
     sizes = [part.stat().st_size for part in sorted(out.glob("part-*"))]
-    print(*left_out, sep="\n")
-    print(f"{len(listed)} runs, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} parts. There:")
     print(
+        *left_out,
+        f"{len(listed)} runs, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} parts. There:",
         f'  python {out.name}/pack.py open {out.name} work sh -c "python tools/gpu.py run '
-        '--minutes 8; python tools/gpu.py collect ../BACK"'
+        '--minutes 8; python tools/gpu.py collect ../BACK"',
+        sep="\n",
     )
     return 0
 
@@ -152,8 +153,8 @@ def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, float]
         sys.exit(f"missing: {', '.join(missing)}; carry them as wheels")
     import torch
 
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors, ", end="")
-    print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors, {device}")
     tried = FOLDER / "check"
     shutil.rmtree(tried, ignore_errors=True)
     tried.mkdir(parents=True)
@@ -161,7 +162,8 @@ def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, float]
     if free < 2:
         sys.exit(f"{tried}: {free:.1f} GB are free, 2 are needed")
     listed, left_out = plan()
-    print(*left_out, sep="\n")
+    for line in left_out:
+        print(line)
     seconds = {}
     for item in listed:
         if item.record.exists():
@@ -179,7 +181,7 @@ def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, float]
         else:
             seconds[item.name] = math.inf
             print(f"fails      {item.name}: {last_words(item.log)}", flush=True)
-        shutil.rmtree(tried)
+        shutil.rmtree(tried, ignore_errors=True)
     (FOLDER / "check.json").write_text(json.dumps(seconds, indent=1), encoding="utf-8")
     return seconds
 
@@ -189,7 +191,8 @@ def run(minutes: float, options: Sequence[str]) -> int:
     deadline = time.monotonic() + 60 * minutes
     found = FOLDER / "check.json"
     epoch = json.loads(found.read_text()) if found.exists() else check(options, minutes)
-    left, failed = [item for item in plan()[0] if not item.record.exists()], False
+    left = [item for item in plan()[0] if not item.record.exists()]
+    failed = math.inf in epoch.values()
     while left:
         again = []
         for item in left:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-for package in ("torchmetrics", "lightning_fabric", "torchvision"):
-    pytest.importorskip(package)
+pytest.importorskip("torchmetrics")
+pytest.importorskip("lightning_fabric")
+pytest.importorskip("torchvision")
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
