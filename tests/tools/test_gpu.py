@@ -15,7 +15,7 @@ pytest.importorskip("torchvision")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-import gpu
+import gpu  # noqa: E402
 
 TINY = "n = 8, height = 32, width = 32, filters = 2, batch = 4, epochs = 2"
 PLAN = f"""
@@ -74,12 +74,9 @@ def test_there_and_back(tmp_path):
         *("fails", "works"),  # the check
         "finished",
     ]
-    assert any("fails" in line and "finite" in line for line in lines)
+    assert any(line.startswith("fails") and "is nan in step" in line for line in lines)
     assert run("tools/gpu.py", "collect", "../BACK", cwd=work)[0] == 0
     assert run("BACK/pack.py", "open", "BACK", "home", cwd=tmp_path)[0] == 0
     (record,) = (tmp_path / "home/data/results/rooms").glob("tssbn-0-*filters=2*.json")
     assert json.loads(record.read_text())["finished"]
     assert list((tmp_path / "home/runs/gpu").glob("*.log"))
-
-    status, said = run("tools/gpu.py", "run", "--minutes", 1, *on_cpu, cwd=work)
-    assert "tssbn" not in said  # it has its record
