@@ -45,7 +45,7 @@ FOLDER = ROOT / "runs/gpu"  # logs, and what the check found
 WAY = ("--precision", "bf16", "--channels-last", "--fast-kernels", "--quiet")
 NEEDED = ("torch", "numpy", "PIL", "lightning_fabric", "torchmetrics", "filelock", "tqdm")
 EPOCH = 90  # seconds that the one epoch of a check may take
-GRACE = 15  # seconds to write a checkpoint after the time is up
+GRACE = 20  # seconds to begin, and to write a checkpoint after the time is up
 
 
 class Item(NamedTuple):
@@ -133,11 +133,14 @@ def carry(out: Path, data: dict[str, Path], wheels: Path | None, runs: bool, siz
     return 0
 
 
-def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, float]:
-    """Look at the machine, and train one epoch of each run; the seconds that it takes, by run.
+def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, tuple[float, float]]:
+    """Look at the machine, and train one epoch of each run.
 
     Args:
         minutes: only of the first runs, those that are expected to fill this time.
+
+    Returns:
+        The seconds before its first epoch and those of an epoch, by run; infinite if it fails.
 
     Raises:
         SystemExit: what everything needs is missing.
@@ -173,14 +176,18 @@ def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, float]
             break
         minutes -= item.minutes
         where = ("--results", str(tried), "--runs", str(tried), "--epochs", "1")
+        began = time.monotonic()
         if call(item.command(*options, *where), item.log, EPOCH):
             (record,) = tried.rglob("*.json")
             (epoch,) = json.loads(record.read_text(encoding="utf-8"))["epochs"]
-            seconds[item.name] = epoch["seconds"]
-            print(f"works      {item.name}: {epoch['seconds']:.1f} s an epoch", flush=True)
+            start = time.monotonic() - began - epoch["seconds"]
+            seconds[item.name] = start, epoch["seconds"]
+            print(
+                f"works      {item.name}: {start:.0f} s to begin, {epoch['seconds']:.1f} s an epoch"
+            )
         else:
-            seconds[item.name] = math.inf
-            print(f"fails      {item.name}: {last_words(item.log)}", flush=True)
+            seconds[item.name] = math.inf, math.inf
+            print(f"fails      {item.name}: {last_words(item.log)}")
         shutil.rmtree(tried, ignore_errors=True)
     (FOLDER / "check.json").write_text(json.dumps(seconds, indent=1), encoding="utf-8")
     return seconds
@@ -188,25 +195,26 @@ def check(options: Sequence[str], minutes: float = math.inf) -> dict[str, float]
 
 def run(minutes: float, options: Sequence[str]) -> int:
     """Train what works, in rounds, until the time is up; the exit status."""
-    deadline = time.monotonic() + 60 * minutes
+    deadline = time.monotonic() + 60 * minutes - GRACE
     found = FOLDER / "check.json"
-    epoch = json.loads(found.read_text()) if found.exists() else check(options, minutes)
+    seconds = json.loads(found.read_text()) if found.exists() else check(options, minutes)
     left = [item for item in plan()[0] if not item.record.exists()]
-    failed = math.inf in epoch.values()
+    failed = any(math.inf in pair for pair in seconds.values())
     while left:
         again = []
         for item in left:
-            # Twice what was expected, and room for three epochs if that was far too little.
-            wanted = max(120 * item.minutes, GRACE + 3 * epoch.get(item.name, 0))
-            budget = min(wanted, deadline - time.monotonic() - GRACE)
-            if budget < GRACE + epoch.get(item.name, 0):
+            start, epoch = seconds.get(item.name, (GRACE, 0.0))
+            # Twice what was expected, and room for some epochs if that was far too little.
+            wanted = start + max(120 * item.minutes, 3 * epoch)
+            budget = min(wanted, deadline - time.monotonic())
+            if budget < start + epoch:
                 continue
             began = time.monotonic()
-            given = ("--resume", "--minutes", f"{budget / 60:.3f}")
+            given = ("--resume", "--minutes", f"{(budget - start) / 60:.3f}")
             done = call(item.command(*options, *given), item.log, budget + GRACE)
             state = "finished" if item.record.exists() else "goes on" if done else "fails"
             words = "" if done else f": {last_words(item.log)}"
-            print(f"{state:10} {item.name}, {time.monotonic() - began:.0f} s{words}", flush=True)
+            print(f"{state:10} {item.name}, {time.monotonic() - began:.0f} s{words}")
             failed |= not done
             if done and not item.record.exists():
                 again.append(item)
@@ -274,6 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--checkpoints", action="store_true")
     made.add_argument("--size", type=float, default=15, help="of a part, in MB; 15")
     options, rest = parser.parse_known_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # whoever stops it sees what was said
     if rest and options.action not in ("check", "run"):
         parser.error(f"unknown: {' '.join(rest)}")
     if options.action == "pack":

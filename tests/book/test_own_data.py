@@ -2,19 +2,20 @@
 
 import csv
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 
 torch = pytest.importorskip("torch")
 for package in ("torchvision", "lightning_fabric", "torchmetrics", "PIL", "matplotlib"):
     pytest.importorskip(package)
 
-PAGE = Path(__file__).resolve().parents[2] / "book/your_own_data.md"
-BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M)
+PAGE = "book/your_own_data.md"
+BLOCKS = pages.blocks(PAGE)
+FILES = pages.files(PAGE)
 HOUSES = ("pytorch_lightning", "accelerate", "transformers")  # other trainers
 RECIPES = {house: code for house in HOUSES for kind, code in BLOCKS if f" {house}" in code[:40]}
 ROWS = ("31,female,indian", ",male,black", "7,,", "55,female,", "18,male,other", "40,female,white")
@@ -35,8 +36,8 @@ def folder(tmp_path_factory):
                 pixels = torch.randint(256, (40, 30, 3), dtype=torch.uint8)
                 Image.fromarray(pixels.numpy()).save(here / f"photos/{split}{i}.jpg")
                 lines.writerow((f"{split}{i}.jpg", *ROWS[i % len(ROWS)].split(",")))
-    (file,) = (code for kind, code in BLOCKS if code.startswith("# my_benchmark.py"))
-    (here / "my_benchmark.py").write_text(file, encoding="utf-8")
+    for name, code in FILES.items():
+        (here / name).write_text(code, encoding="utf-8")
     os.chdir(here)
     sys.path.insert(0, str(here))
     yield here
@@ -53,18 +54,18 @@ def page(folder):
     matplotlib.use("Agg")
     defined = {}
     for kind, code in BLOCKS:
-        if kind == "python" and code not in RECIPES.values() and not code.startswith("# my_"):
-            exec(compile(code, PAGE.name, "exec"), defined)
+        if kind == "python" and code not in (*RECIPES.values(), *FILES.values()):
+            exec(compile(code, PAGE, "exec"), defined)
     return defined
 
 
 def test_the_commands_train_and_print_a_table(folder, capsys):
     from tssbn.__main__ import main
 
-    (commands,) = (code for kind, code in BLOCKS if "tssbn train" in code)
-    for line in commands.splitlines():
-        short = ["--epochs", "1", "--quiet"] if " train " in line else ["--set", "epochs=1"]
-        assert main([*shlex.split(line)[3:], *short]) == 0, line
+    for line in pages.commands(PAGE):
+        short = {"train": ["--epochs", "1", "--quiet"], "table": ["--set", "epochs=1"]}
+        arguments = shlex.split(line)
+        assert main([*arguments, *short[arguments[0]]]) == 0, line
     table = capsys.readouterr().out
     assert "photos" in table and "years" in table
     assert len(list((folder / "data/results/my_benchmark").glob("*.json"))) == 3
@@ -96,7 +97,7 @@ def test_the_recipe_for_another_trainer_trains(page, house):
     if house == "transformers":
         pytest.importorskip("accelerate")  # its Trainer needs it
     before = [p.detach().clone() for p in page["net"].parameters()]
-    exec(compile(RECIPES[house], PAGE.name, "exec"), page)
+    exec(compile(RECIPES[house], PAGE, "exec"), page)
     assert any(not torch.equal(p, q) for p, q in zip(page["net"].parameters(), before, strict=True))
 
 
