@@ -481,7 +481,7 @@ for name in ("nyuv2", "nyuv2_short"):
 # recorded: an epoch of TSσBN is 398 steps of two images, each with a forward
 # and a backward pass of the GMACs above, which is for a GPU. The runs are
 # wanted, first of all in `data/queue.toml`, and ready to go:
-# `book/studies/README.md` tells how. Without them nothing here confirms or
+# `tools/README.md` tells how. Without them nothing here confirms or
 # refutes the paper's rows.
 
 # %% [markdown]

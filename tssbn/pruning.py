@@ -20,6 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tssbn._install import install
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
 
 __all__ = ["cost", "keep", "l1", "receding", "remove", "silence", "tie"]
@@ -360,7 +361,7 @@ def _surgery(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> 
             warnings.simplefilter("ignore")
             import torch_pruning as tp
     except ImportError as error:
-        raise ImportError('removal needs torch-pruning: pip install "tssbn[train]"') from error
+        raise ImportError(f"removal needs torch-pruning: {install('train')}") from error
 
     class NormPruner(tp.BasePruningFunc):
         """All that a norm layer holds for each channel: scale or γ, statistics, and its mask."""

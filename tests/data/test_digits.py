@@ -169,5 +169,5 @@ def test_a_class_without_scans(mnist):
 )
 def test_a_missing_library_is_named_with_the_extra(monkeypatch, module, root, message):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=message + r'.*pip install "tssbn\[book\]"'):
+    with pytest.raises(ImportError, match=message + r'.*pip install "tssbn\[book\]'):
         digits.single(root=root)

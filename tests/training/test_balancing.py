@@ -634,7 +634,7 @@ def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_pat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchjd", None)  # as if it were not installed
     assert find_balancing("uw") is uw.balancing
-    said = r"balance='pcgrad' needs torchjd.*, which is not installed: `pip install 'tssbn\[balance"
+    said = r"balance='pcgrad' needs torchjd.*, which is not installed: pip install \"tssbn\[balance"
     with pytest.raises(ImportError, match=said):
         Run("rooms", "hps", settings={"balance": "pcgrad"})
     with pytest.raises(ImportError, match=said):

@@ -7,8 +7,8 @@ metric                              first value                       where it i
 :class:`Depth`                      absolute error, also of disparity NYUv2, Cityscapes
 :class:`Normals`                    mean angle in degrees             NYUv2, PASCAL-Context
 :class:`Attributes`                 mean F1                           CelebA
-:mod:`~tssbn.metrics.saliency`     maxF, mean IoU                    PASCAL-Context
-:mod:`~tssbn.metrics.boundary`     odsF                              PASCAL-Context
+:mod:`~tssbn.metrics.saliency`      maxF, mean IoU                    PASCAL-Context
+:mod:`~tssbn.metrics.boundary`      odsF                              PASCAL-Context
 =================================== ================================= =======================
 
 All are torchmetrics: ``update(prediction, target)`` for each batch, then ``compute()``, which gives

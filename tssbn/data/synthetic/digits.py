@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tssbn._install import install
 from tssbn.data.real.find import find
 from tssbn.data.synthetic.same import float32_on_cpu
 
@@ -160,7 +161,7 @@ def _embedded(split: str) -> tuple[Tensor, Tensor]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            'the handwritten digits ship inside scikit-learn: pip install "tssbn[book]"'
+            f"the handwritten digits ship inside scikit-learn: {install('book')}"
         ) from error
     scans = load_digits()
     k = SPLITS.index(split)
@@ -173,7 +174,7 @@ def _mnist(split: str, root: Path) -> tuple[Tensor, Tensor]:
     try:
         from torchvision.datasets import MNIST
     except ImportError as error:
-        raise ImportError('MNIST is read by torchvision: pip install "tssbn[book]"') from error
+        raise ImportError(f"MNIST is read by torchvision: {install('book')}") from error
     try:
         scans = MNIST(root, train=split != "test")
     except RuntimeError as error:
