@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tssbn.gates import ROUNDING, Importance, deviations
+from tssbn.gates import Importance
+from tssbn.gates.measures import ROUNDING, deviations
 
 __all__ = ["Parts", "agreement", "clusters", "consensus", "cooccurrence", "parts", "tree"]
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tssbn.check import difference
+from tssbn.deprecation import former_method
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.optim import vectors_of_tasks
 from tssbn.saved_names import keep_names
@@ -158,7 +159,7 @@ class MultiTask(nn.Module):
             for first in range(0, len(run), size):
                 yield run[first : first + size]
 
-    chunks = passes  # the former name
+    chunks = former_method("chunks", "passes")
 
     def shared(self) -> list[nn.Parameter]:
         """The parameters that more than one task's loss reaches: the trunk without its rows."""
