@@ -467,7 +467,7 @@ def gone_on(net, penalty):
                 for t, y in net(data["image"][i]).items()
             )
             optimiser.zero_grad()
-            (loss + penalty * pruning.receding(net)).backward()
+            (loss + penalty * pruning.rni_penalty(net)).backward()
             optimiser.step()
     return net.eval()
 
@@ -813,7 +813,7 @@ assert after["depth", "before"] == after.xs("before", level=1).max() > 3
 # other tasks are barely learned by our short training, and say little.)
 # Without BatchNorm nothing keeps the activations in bounds, so steps that are
 # too large do more harm. If you want to train for long, cut before folding:
-# `tssbn.pruning.remove` works on networks with their norm layers.
+# `tssbn.pruning.prune_channels` works on networks with their norm layers.
 # :::
 #
 # ## What we learned

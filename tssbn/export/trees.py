@@ -1,8 +1,8 @@
 """Which tasks share which layers: trees for :func:`tssbn.export.branches`, and how to choose them.
 
 A tree starts with one trunk and ends with as many branches as the tasks need; tasks that have
-parted stay apart. Two ways to find one: :func:`agree` looks at gates and statistics and runs
-nothing, :func:`greedy` measures what each merger costs.
+parted stay apart. Two ways to find one: :func:`tree_by_similarity` looks at gates and statistics
+and runs nothing, :func:`greedy` measures what each merger costs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ import torch
 from torch import Tensor, fx
 
 from tssbn.cost import macs
-from tssbn.export.plain import effective
+from tssbn.deprecation import former_names
+from tssbn.export.plain import task_affine
 from tssbn.export.unroll import Partition, branches, refine, traced
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
 
-__all__ = ["Step", "agree", "differences", "greedy"]
+__all__ = ["TreeStep", "distances", "greedy", "tree_by_similarity"]
+
+__getattr__ = former_names(
+    __name__, Step="TreeStep", agree="tree_by_similarity", differences="distances"
+)
 
 
-class Step(NamedTuple):
+class TreeStep(NamedTuple):
     """A network on the way from T passes to fewer.
 
     Attributes:
@@ -37,7 +42,7 @@ class Step(NamedTuple):
     tree: dict[str, tuple[tuple[str, ...], ...]]
 
 
-def differences(net: MultiTask) -> dict[str, Tensor]:
+def distances(net: MultiTask) -> dict[str, Tensor]:
     """How far apart two tasks' norm layers are, as maps from one input, by layer.
 
     In evaluation a norm layer is an affine map of each channel: y = a_t x + c_t with
@@ -57,18 +62,18 @@ def differences(net: MultiTask) -> dict[str, Tensor]:
         >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(1), ("seg", "depth"))
         >>> _ = trunk.gamma.data.copy_(torch.logit(torch.tensor([[0.3], [0.4]])))
         >>> net = tssbn.MultiTask(trunk, {task: torch.nn.ReLU() for task in ("seg", "depth")})
-        >>> differences(net)[""][0, 1].round(decimals=3)  # 0.1 / √(0.3²/2 + 0.4²/2)
+        >>> distances(net)[""][0, 1].round(decimals=3)  # 0.1 / √(0.3²/2 + 0.4²/2)
         tensor(0.2830, dtype=torch.float64)
     """
     _, _, layers = traced(net)
     return {name: _apart(layer, net.tasks) for name, layer in layers.items()}
 
 
-def agree(net: MultiTask, tolerance: float) -> dict[str, Partition]:
+def tree_by_similarity(net: MultiTask, tolerance: float) -> dict[str, Partition]:
     """Tasks stay together for as long as their gates and statistics agree.
 
     Layer by layer from the input, the tasks of each group of the layer before are clustered by
-    :func:`differences` with complete linkage: no two tasks of a group are further apart than the
+    :func:`distances` with complete linkage: no two tasks of a group are further apart than the
     tolerance. Once apart, they are apart for good. What a difference in an early layer does to
     those that follow is not looked at.
 
@@ -88,12 +93,12 @@ def agree(net: MultiTask, tolerance: float) -> dict[str, Partition]:
         >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(4), tasks)
         >>> net = tssbn.MultiTask(trunk, {task: torch.nn.ReLU() for task in tasks})
         >>> _ = trunk.gamma.data[1].fill_(3)
-        >>> agree(net, 0)
+        >>> tree_by_similarity(net, 0)
         {'': (('seg', 'normal'), ('depth',))}
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance={tolerance} must be 0 or more")
-    found = differences(net)
+    found = distances(net)
     partition: Partition = (net.tasks,)
     tree = {}
     for name, apart in found.items():
@@ -111,7 +116,7 @@ def greedy(
     example: Tensor,
     depths: Iterable[str] | None = None,
     budget: float = 0,
-) -> list[Step]:
+) -> list[TreeStep]:
     """From T passes to ever fewer: merge what costs the least loss for each MAC that it saves.
 
     A move lets two groups, which are one up to some depth, stay together up to the next depth. The
@@ -153,17 +158,17 @@ def greedy(
         raise ValueError(f"depths names {unknown}: the task-specific layers are {list(layers)}")
     places = [name for i, name in enumerate(layers) if i == 0 or name in names]
 
-    def step(partitions: list[Partition]) -> Step:
+    def step(partitions: list[Partition]) -> TreeStep:
         tree = dict(zip(places, partitions, strict=True))
         merged = branches(net, tree)
         cost = macs(copy.deepcopy(merged).to("meta"), example.to("meta"))
-        return Step(cost, float(loss(merged)), tree)
+        return TreeStep(cost, float(loss(merged)), tree)
 
     partitions: list[Partition] = [tuple((task,) for task in net.tasks)] * len(places)
     path = [step(partitions)]
     rates: dict[tuple, float] = {}  # loss for each MAC saved, as last measured
     while path[-1].cost > budget:
-        fresh: dict[tuple, Step] = {}
+        fresh: dict[tuple, TreeStep] = {}
         moves = dict(_moves(partitions, net.tasks))
         while moves:
             best = min(moves, key=lambda move: rates.get(move, -torch.inf))
@@ -180,8 +185,8 @@ def greedy(
 
 
 def _apart(layer: TaskSpecificNorm, tasks: Iterable[str]) -> Tensor:
-    """(T, T), see `differences`."""
-    values = [effective(layer, task) for task in tasks]
+    """(T, T), see `distances`."""
+    values = [task_affine(layer, task) for task in tasks]
 
     def rows(name: str, default: float) -> Tensor:
         """(T, C)"""

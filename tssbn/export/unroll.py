@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.fx.node import map_arg
 
 from tssbn.copies import copied
-from tssbn.export.plain import merged, strip
+from tssbn.export.plain import mean_norm, strip_hooks
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
 from tssbn.tasks import TaskSpecific, find_tasks
@@ -99,7 +99,7 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
             values[node][group] = one = new.node_copy(node, _serving(group, values))
             if layer in layers:
                 one.target = f"{node.target}.{'+'.join(group)}"
-                groups_of[layer].add_module("+".join(group), merged(layers[layer], group))
+                groups_of[layer].add_module("+".join(group), mean_norm(layers[layer], group))
         target = _changed_in_place(node, root)
         if target is not None and len(partition) > len(values[target]):
             for group, one in values[node].items():  # each group changes a copy of its own
@@ -154,7 +154,7 @@ def traced(net: MultiTask) -> tuple[nn.Module, fx.Graph, dict[str, TaskSpecificN
     if not find_tasks(net.trunk):
         raise ValueError("the trunk has no task-specific layer: one pass serves all tasks as it is")
     root = _TrunkAndHeads(copied(net))
-    strip(root.trunk)
+    strip_hooks(root.trunk)
     tracer = _Tracer()
     try:
         graph = tracer.trace(root)
