@@ -62,7 +62,7 @@ from torch import nn
 import tssbn
 from tssbn import export, plots, pruning
 from tssbn.methods import Network
-from tssbn.timing.rounds import rounds
+from tssbn.timing.rounds import time_rounds
 from tssbn.networks.segnet import SegNet
 from tssbn.records import store as records
 from tssbn.cost import macs, parameters
@@ -325,7 +325,7 @@ steps = {
 def timed(x, count=25):
     with torch.no_grad():
         calls = {name: (lambda f=f: f(x)) for name, f in steps.items()}
-        seen = pd.DataFrame(rounds(calls, count))
+        seen = pd.DataFrame(time_rounds(calls, count))
     return seen.div(seen["backbone, folded"], axis=0)
 
 

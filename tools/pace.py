@@ -30,7 +30,7 @@ from tssbn.data.stored import Stored
 from tssbn.methods import methods
 from tssbn.records import store as records
 from tssbn.records.table import ORDER
-from tssbn.timing.rounds import matmul, rounds
+from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.training.describe import device_name, peak_memory
 from tssbn.training.loop import train
 from tssbn.training.processes import numerics
@@ -118,7 +118,7 @@ def peak(device: str, precision: str) -> float:
     """MACs a second of a large product of matrices."""
     with numerics(precision):
         product, count = matmul(device, precision)
-        times = [now["matmul"] for now in rounds({"matmul": product}, 5, device)]
+        times = [now["matmul"] for now in time_rounds({"matmul": product}, 5, device)]
     return count / statistics.median(times)
 
 

@@ -37,8 +37,8 @@ def former_names(module: str, **names: str) -> Callable[[str], Any]:
     return __getattr__
 
 
-def former_method(former: str, present: str) -> property:
-    """Make a class's attribute, under which a method still has its former name, with a warning.
+def former_method(former: str, present: str) -> Callable[..., Any]:
+    """Make the method of a class that a present one was called before; it warns when called.
 
     Example:
         >>> class Network:
@@ -51,11 +51,11 @@ def former_method(former: str, present: str) -> property:
         ['all']
     """
 
-    def get(self: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         _warn(f"{type(self).__name__}.{former}", f"{type(self).__name__}.{present}")
-        return getattr(self, present)
+        return getattr(self, present)(*args, **kwargs)
 
-    return property(get)
+    return method
 
 
 def _warn(former: str, present: str) -> None:

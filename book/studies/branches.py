@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from tssbn.methods import methods
-from tssbn.timing.rounds import rounds
+from tssbn.timing.rounds import time_rounds
 from tssbn.export.trees import tree_by_similarity, distances, greedy
 from tssbn.export.unroll import branches
 from tssbn.records import store as records
@@ -331,7 +331,7 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
         for size in sizes:
             images = run.benchmark.data("test")[:size]["image"]
             calls = {name: partial(model, images) for name, (_, model) in nets.items()}
-            seconds = list(rounds(calls, count))
+            seconds = list(time_rounds(calls, count))
             for name, (cost, _) in nets.items():
                 of_one = [1000 * times[name] for times in seconds]
                 low, middle, high = statistics.quantiles(of_one, n=4)

@@ -39,12 +39,13 @@ __getattr__ = former_names(
 
 
 def cost(model: nn.Module, example: Tensor) -> tuple[int, int]:
-    """Parameters of the model, and multiply-accumulates as :func:`tssbn.cost.macs` counts.
+    """Count the model's parameters, and multiply-accumulates as :func:`tssbn.cost.macs` does.
 
     Args:
         example: an input batch; the second figure is for all of it.
 
     Example:
+        >>> import torch
         >>> cost(nn.Conv2d(3, 8, 3, bias=False), torch.rand(1, 3, 10, 10))  # 8*3*9 at 8x8 places
         (216, 13824)
     """

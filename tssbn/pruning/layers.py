@@ -14,7 +14,7 @@ __all__ = ["check_masks", "in_float32", "is_gated", "prunable", "prunable_layer"
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Module]:
-    """The σBN and affine BatchNorm layers by name."""
+    """Find the σBN and affine BatchNorm layers, by name."""
     return {
         name: layer
         for name, layer in model.named_modules()
@@ -25,16 +25,19 @@ def prunable(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def prunable_layer(found: Mapping[str, nn.Module], name: str) -> nn.Module:
+    """Return the prunable layer of this name, or say which there are."""
     if name not in found:
         raise ValueError(f"no prunable layer {name!r}: the model has {list(found)}")
     return found[name]
 
 
 def is_gated(layer: nn.Module) -> bool:
+    """Whether a layer's scale is a sigmoid gate."""
     return isinstance(layer, SigmoidNorm)
 
 
 def check_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Refuse masks of unknown layers or of another size, and those that keep nothing."""
     found = prunable(model)
     for name, mask in masks.items():
         channels = prunable_layer(found, name).num_features
@@ -48,5 +51,5 @@ def check_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def in_float32(x: Tensor) -> Tensor:
-    """In float32 at least: half precision overflows in sums, and has no quantiles."""
+    """Convert to float32 at least: half precision overflows in sums, and has no quantiles."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
