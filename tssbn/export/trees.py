@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -17,7 +17,8 @@ from torch import Tensor, fx
 from tssbn.cost import macs
 from tssbn.deprecation import former_names
 from tssbn.export.plain import task_affine
-from tssbn.export.unroll import Partition, branches, refine, traced
+from tssbn.export.tracing import traced
+from tssbn.export.unroll import Partition, branches, refine
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
 
@@ -42,7 +43,7 @@ class TreeStep(NamedTuple):
     tree: dict[str, tuple[tuple[str, ...], ...]]
 
 
-def distances(net: MultiTask) -> dict[str, Tensor]:
+def distances(net: MultiTask, example: Any = None) -> dict[str, Tensor]:
     """How far apart two tasks' norm layers are, as maps from one input, by layer.
 
     In evaluation a norm layer is an affine map of each channel: y = a_t x + c_t with
@@ -50,6 +51,10 @@ def distances(net: MultiTask) -> dict[str, Tensor]:
     For an input with the mean m and variance v that the two tasks have on average, the
     root of the mean over channels of (Δa m + Δc)² + Δa² v is how far the outputs are apart; it is
     divided by that of the scales w, the size of what both put out.
+
+    Args:
+        net: a network with task-specific norm layers.
+        example: as in :func:`tssbn.export.branches`.
 
     Returns:
         A (T, T) tensor for each task-specific layer, in the order in which they run; float64.
@@ -65,11 +70,13 @@ def distances(net: MultiTask) -> dict[str, Tensor]:
         >>> distances(net)[""][0, 1].round(decimals=3)  # 0.1 / √(0.3²/2 + 0.4²/2)
         tensor(0.2830, dtype=torch.float64)
     """
-    _, _, layers = traced(net)
+    _, _, layers = traced(net, example)
     return {name: _apart(layer, net.tasks) for name, layer in layers.items()}
 
 
-def tree_by_similarity(net: MultiTask, tolerance: float) -> dict[str, Partition]:
+def tree_by_similarity(
+    net: MultiTask, tolerance: float, example: Any = None
+) -> dict[str, Partition]:
     """Tasks stay together for as long as their gates and statistics agree.
 
     Layer by layer from the input, the tasks of each group of the layer before are clustered by
@@ -80,6 +87,7 @@ def tree_by_similarity(net: MultiTask, tolerance: float) -> dict[str, Partition]
     Args:
         net: a network with task-specific norm layers.
         tolerance: 0 or more. At 0 only equals stay together; with infinity there is one trunk.
+        example: as in :func:`tssbn.export.branches`.
 
     Returns:
         The tree, with a partition for every task-specific layer in the order in which they run.
@@ -98,7 +106,7 @@ def tree_by_similarity(net: MultiTask, tolerance: float) -> dict[str, Partition]
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance={tolerance} must be 0 or more")
-    found = distances(net)
+    found = distances(net, example)
     partition: Partition = (net.tasks,)
     tree = {}
     for name, apart in found.items():
@@ -116,6 +124,7 @@ def greedy(
     example: Tensor,
     depths: Iterable[str] | None = None,
     budget: float = 0,
+    on_example: bool = False,
 ) -> list[TreeStep]:
     """From T passes to ever fewer: merge what costs the least loss for each MAC that it saves.
 
@@ -131,6 +140,8 @@ def greedy(
         depths: names of the norm layers at which tasks may part; all by default. The first layer
             always is one. With fewer depths there are fewer and longer moves.
         budget: go on until the network has no more MACs for an image; by default as far as it goes.
+        on_example: whether the example also answers what the trunk's code asks, see
+            :func:`tssbn.export.branches`.
 
     Returns:
         The whole path, T passes first. Costs fall from step to step; a tree has the depths alone,
@@ -149,7 +160,8 @@ def greedy(
         >>> [step.cost for step in path], path[-1].tree["1"]
         ([16, 12], (('seg', 'depth'),))
     """
-    _, _, layers = traced(net)
+    answers = example if on_example else None
+    _, _, layers = traced(net, answers)
     net = copy.deepcopy(net).eval()  # a mode that is traced stays: dropout by function, say
     names = (
         list(layers) if depths is None else [depths] if isinstance(depths, str) else list(depths)
@@ -160,7 +172,7 @@ def greedy(
 
     def step(partitions: list[Partition]) -> TreeStep:
         tree = dict(zip(places, partitions, strict=True))
-        merged = branches(net, tree)
+        merged = branches(net, tree, answers)
         cost = macs(copy.deepcopy(merged).to("meta"), example.to("meta"))
         return TreeStep(cost, float(loss(merged)), tree)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Importance", "as_matrix", "importance", "sigma_layers"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Importance:
     """The importance matrix of a network.
 
@@ -41,6 +41,16 @@ class Importance:
                 f"values have shape {shape}, expected {expected}: a row for each of the tasks "
                 f"{list(self.tasks)}, a column for each channel of the layers"
             )
+
+    def __repr__(self) -> str:
+        """Say the size; 40 tasks and 100 layers by name fill a screen.
+
+        Example:
+            >>> Importance(torch.zeros(2, 3), ("seg", "depth"), {"stem": 1, "layer1": 2})
+            Importance(2 tasks, 3 channels in 2 layers)
+        """
+        tasks, channels = self.values.shape
+        return f"Importance({tasks} tasks, {channels} channels in {len(self.layers)} layers)"
 
     def by_layer(self) -> dict[str, Tensor]:
         """The matrix cut into its layers, each (T, C)."""
