@@ -54,7 +54,7 @@ from torch import nn
 import tssbn
 from tssbn import plots
 from tssbn.methods import METHODS, find_method
-from tssbn.clusters import parts
+from tssbn.clusters import depth_and_channel_parts
 from tssbn.records import store as records
 from tssbn.benchmarks import find_benchmark
 from tssbn.cost import delta_m
@@ -1141,8 +1141,12 @@ def agreement(found_, kind):
     for record in found_:
         gates = last_gates(record)
         if "shuffled" in kind:
-            gates = tssbn.gates.shuffled(gates, draws)
-        values = parts(gates).channels if "channels" in kind else gates
+            gates = tssbn.gates.permuted(gates, draws)
+        values = (
+            depth_and_channel_parts(gates).channels
+            if "channels" in kind
+            else gates
+        )
         alike = tssbn.gates.similarity(values, centred=kind == "centred")
         rows.append(alike[upper[0], upper[1]])
     pairs = itertools.combinations(rows, 2)

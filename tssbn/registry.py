@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tssbn._install import install
+
 __all__ = ["find", "short_name"]
 
 
@@ -55,7 +57,7 @@ def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str,
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{kind}={name!r} needs {error.name}, which is not installed: "
-            f"`pip install 'tssbn[{extra}]'` brings what this package needs for it"
+            f"{install(extra)} brings what this package needs for it"
         ) from error
 
 

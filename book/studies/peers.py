@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from tssbn.methods import Network, find_method
 from tssbn.timing import record
-from tssbn.timing.strategies import Setting, Step
-from tssbn.timing.rounds import matmul, rounds
+from tssbn.timing.strategies import Setting, TimedStep
+from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn.records import store as records
 from tssbn.training.describe import device_name
@@ -97,9 +97,9 @@ def main() -> None:
         nets |= libmtl(options.libmtl, tasks, options.device)
 
     with numerics(setting.precision):
-        steps = {name: Step(net, images, setting) for name, net in nets.items()}
+        steps = {name: TimedStep(net, images, setting) for name, net in nets.items()}
         product, macs = matmul(options.device)
-        timed = list(rounds({"matmul": product, **steps}, options.rounds, options.device))
+        timed = list(time_rounds({"matmul": product, **steps}, options.rounds, options.device))
     cell = {
         "batch": options.batch,
         "size": list(options.size),

@@ -4,33 +4,33 @@ from dataclasses import dataclass
 
 import torch
 
-from tssbn.timing.networks import Network
-from tssbn.timing.strategies import Setting, Step, network
+from tssbn.timing.networks import TimedTrunk
+from tssbn.timing.strategies import Setting, TimedStep, make_network
 
-__all__ = ["Job"]
+__all__ = ["Case"]
 
 
 @dataclass(frozen=True)
-class Job:
+class Case:
     """A network, a number of tasks and a strategy.
 
     Example:
         >>> from functools import partial
         >>> from torch import nn
-        >>> trunk = Network(lambda size: nn.BatchNorm2d(3), 4, (8, 8))
-        >>> job = Job(trunk, trunk.batch, trunk.size, 2, "stacked", Setting())
-        >>> job.step().images.shape
+        >>> trunk = TimedTrunk(lambda size: nn.BatchNorm2d(3), 4, (8, 8))
+        >>> case = Case(trunk, trunk.batch, trunk.size, 2, "stacked", Setting())
+        >>> case.step().images.shape
         torch.Size([4, 3, 8, 8])
     """
 
-    network: Network
+    network: TimedTrunk
     batch: int
     size: tuple[int, int]
     tasks: int
     strategy: str
     setting: Setting
 
-    def step(self) -> Step:
+    def step(self) -> TimedStep:
         """The step, made anew; the same weights and images at every call.
 
         Raises:
@@ -45,6 +45,6 @@ class Job:
         except (RuntimeError, AssertionError, ValueError) as error:
             height, width = self.size
             raise ValueError(f"images of {height}x{width} do not suit: {error}") from error
-        return Step(
-            network(self.strategy, trunk, self.tasks, self.network.stem), images, self.setting
+        return TimedStep(
+            make_network(self.strategy, trunk, self.tasks, self.network.stem), images, self.setting
         )
