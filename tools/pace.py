@@ -108,7 +108,7 @@ def multiplications(benchmark: str, method: str, size: tuple[int, int]) -> int:
     """MACs for an image, of all tasks."""
     run = on_noise(benchmark, method, size)
     data = run.benchmark.data("train")
-    outputs = {name: task.outputs for name, task in run.benchmark.tasks(data.targets).items()}
+    outputs = {name: task.out_channels for name, task in run.benchmark.tasks(data.targets).items()}
     net = methods()[run.method].build(run.benchmark.network, outputs).to("meta")
     return macs(net, torch.empty(1, *data[0]["image"].shape, device="meta"))
 

@@ -246,7 +246,7 @@ def test_a_target_says_what_it_is():
     for kind in ("depth", "number", "attribute"):
         with pytest.raises(ValueError, match=f"for kind '{kind}'"):
             Target(kind, ("near", "far"))
-    with pytest.raises(ValueError, match="unit is that of .* got 'cm' for kind 'disparity'"):
+    with pytest.raises(ValueError, match=r"unit is that of .* got 'cm' for kind 'disparity'"):
         Target("disparity", unit="cm")
 
 

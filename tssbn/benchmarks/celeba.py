@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.real.celeba import CelebA
 from tssbn.methods import Network
 from tssbn.networks.celeba import CelebANet
@@ -43,7 +43,7 @@ def benchmark(root: str | Path, side: int = 64, filters: int = 64) -> Benchmark:
             example(side, side),
             stem="stages.1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=15, batch=256, lr=3e-4, select="val", tasks_per_pass=5),
         average=True,
         paper=PAPER,

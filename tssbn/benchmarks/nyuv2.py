@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data import augment
 from tssbn.data.real.nyuv2 import NYUv2
 from tssbn.methods import Network
@@ -35,7 +35,7 @@ def benchmark(root: str | Path, augmented: bool = True) -> Benchmark:
         title="NYUv2",
         data=lambda split: NYUv2(root, "train" if split == "train" else "val"),
         network=Network(SegNet, SegNetHead, example(96, 128), stem="encoder.0.1"),
-        tasks=partial(tasks, pooling="batch", mask="sum"),
+        tasks=partial(tasks_for, pooling="batch", mask="sum"),
         recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10", least=1),
         augment=augment.nyuv2 if augmented else None,
         paper=PAPER,
