@@ -144,10 +144,8 @@ class Augment:
         if not image.is_floating_point():
             raise TypeError(f"sample['image'] must be floating in [0, 1], got {image.dtype}")
         size = tuple(image.shape[1:])
-        shapes = {"classes": size, "normal": (3, *size)}
         for name, target in self.targets.items():
-            expected = shapes.get(target.kind, (1, *size)) if target.dense else ()
-            got = tuple(sample[name].shape)
+            expected, got = target.shape(*size), tuple(sample[name].shape)
             if got != expected:
                 raise ValueError(
                     f"sample[{name!r}] must have shape {expected} as its image is "

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from tssbn.data.target import Target
 
-__all__ = ["Stored"]
+__all__ = ["Stored", "targets_of"]
 
 # From the smallest: what a tensor is kept in, if that gives every value back exactly.
 FLOATS = (torch.uint8, torch.float16, torch.float32)  # uint8 holds the values k/255
@@ -101,7 +101,7 @@ class Stored(Dataset):
             >>> Stored.read(made)[2]["image"].equal(made[2]["image"])
             True
         """
-        targets, n = _targets(dataset), len(dataset)
+        targets, n = targets_of(dataset), len(dataset)
         if not n:
             raise ValueError("dataset is empty")
         rows: dict[str, Tensor] = {}
@@ -129,7 +129,12 @@ class Stored(Dataset):
         return cls(rows, targets)
 
 
-def _targets(dataset: Dataset) -> Mapping[str, Target]:
+def targets_of(dataset: Dataset) -> Mapping[str, Target]:
+    """The targets of a data set, or of the one that it is a ``Subset`` of.
+
+    Raises:
+        TypeError: there are none.
+    """
     whole = dataset
     while isinstance(whole, Subset):
         whole = whole.dataset

@@ -105,3 +105,15 @@ class Target:
     def missing(self) -> float:
         """The value of a missing label: -1 or NaN; a missing map is full of it."""
         return -1 if self.dtype is torch.int64 else math.nan
+
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """The shape of the entry in a sample whose image has this height and width.
+
+        Example:
+            >>> Target("depth", ignore=0).shape(48, 64), Target("attribute").shape(48, 64)
+            ((1, 48, 64), ())
+        """
+        if not self.dense:
+            return ()
+        channels = {"classes": (), "normal": (3,)}.get(self.kind, (1,))
+        return (*channels, height, width)
