@@ -49,10 +49,13 @@ from tssbn.data import SETS, load, real_set
 from tssbn.data.synthetic.faces import REGIONS, faces
 from tssbn.data.synthetic.scenes import Rooms, Streets, rooms, streets
 from tssbn.records import store as records
+from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.boundary import Boundary
 from tssbn.cost import delta_m
-from tssbn.metrics.dense import Attributes, Depth, Normals, Segmentation
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.normals import Normals
 from tssbn.metrics.saliency import SaliencyF
+from tssbn.metrics.segmentation import Segmentation
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -58,7 +58,8 @@ from tssbn.records import store as records
 from tssbn.training.batches import hold
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
-from tssbn.metrics.dense import Depth, Segmentation
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.segmentation import Segmentation
 from tssbn.training.run import Run
 from tssbn.records.table import table
 
@@ -93,7 +94,7 @@ benchmark = Run("streets", "hps", settings=SMALL).benchmark
 data = {split: hold(benchmark.data(split)) for split in ("train", "test")}
 targets = data["train"].targets
 tasks = benchmark.tasks(targets)
-outputs = {name: task.outputs for name, task in tasks.items()}
+outputs = {name: task.out_channels for name, task in tasks.items()}
 
 
 def short_run(method):
@@ -327,7 +328,7 @@ print("the same", tuple(head(features).shape))
 full = Run("cityscapes", "stl").benchmark
 network = full.network
 real_outputs = {
-    name: task.outputs for name, task in full.tasks(Cityscapes.targets).items()
+    name: task.out_channels for name, task in full.tasks(Cityscapes.targets).items()
 }
 with torch.device("meta"):
     trunk, heads = (

@@ -53,7 +53,7 @@ from tssbn.records import store as records
 from tssbn.benchmarks import find_benchmark
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
-from tssbn.metrics.dense import Attributes
+from tssbn.metrics.attributes import Attributes
 from tssbn.training.run import Run
 from tssbn.records.table import recorded, table
 

@@ -95,7 +95,7 @@ rooms = Run(
 ).benchmark
 batch = rooms.data("train")[:8]
 tasks = rooms.tasks(rooms.data("train").targets)
-outputs = {name: task.outputs for name, task in tasks.items()}
+outputs = {name: task.out_channels for name, task in tasks.items()}
 PAIRS = list(combinations(range(len(tasks)), 2))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
 from tssbn.methods import Network
@@ -56,7 +56,7 @@ def run(
         title="tiny",
         data=data,
         network=Network(partial(trunk, norm), partial(nn.Conv2d, 4, kernel_size=1), example(6, 8)),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=3, batch=4, lr=0.1, optimiser="sgd"),
         augment=augment,
     )

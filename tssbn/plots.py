@@ -211,7 +211,7 @@ def samples(batch: Mapping[str, Tensor], targets: Mapping[str, Target], *named: 
 
     Args:
         batch: entries (N, ...), as a data set gives them for a list of indices.
-        targets: of the data set. Attributes are passed over.
+        targets: of the data set. Those of whole images are passed over.
         named: targets whose classes are named under their row.
 
     Example:
@@ -221,7 +221,7 @@ def samples(batch: Mapping[str, Tensor], targets: Mapping[str, Target], *named: 
         >>> len(plt.gcf().axes)
         4
     """
-    rows = {"image": None, **{k: t for k, t in targets.items() if t.kind != "attribute"}}
+    rows = {"image": None, **{k: t for k, t in targets.items() if t.dense}}
     columns, _, height, wide = batch["image"].shape
     width = plt.rcParams["figure.figsize"][0]
     layout, heights = [], []
@@ -263,11 +263,11 @@ def _colored(values: np.ndarray, target: Target | None) -> np.ndarray:
     if target.kind == "classes":
         return class_colors(target)[values]
     if target.kind == "normal":
-        known = (values != 0).any(1, keepdims=True)
+        known = (values != 0).any(1, keepdims=True) & ~np.isnan(values).any(1, keepdims=True)
         turned = (values * np.reshape([1, -1, -1], (3, 1, 1)) + 1) / 2
         return np.where(known, turned, 1).clip(0, 1).transpose(0, 2, 3, 1)
-    known = values[:, 0] != target.ignore
+    known = (values[:, 0] != target.ignore) & ~np.isnan(values[:, 0])
     near = values[:, 0] if target.kind == "disparity" else -values[:, 0]
-    low, high = np.percentile(near[known], (1, 99))
+    low, high = np.percentile(near[known], (1, 99)) if known.any() else (0, 1)
     shade = plt.get_cmap("viridis")((near - low) / max(high - low, 1e-9))[..., :3]
     return np.where(known[..., None], shade, 1)

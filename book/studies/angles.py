@@ -78,7 +78,9 @@ def one_epoch(method: str, options: Mapping, seed: int, frozen: bool) -> dict:
     data = hold(benchmark.data("train"))
     tasks = benchmark.tasks(benchmark.data("train").targets)
     torch.manual_seed(seed)
-    net = find_method(method).build(benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method(method).build(
+        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     recipe = benchmark.recipe
     groups = find_method(method).groups(net, recipe.lr, **options)
     if frozen:

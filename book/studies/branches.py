@@ -318,7 +318,7 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
         run = Run(benchmark, "tssbn", 0, SETTINGS[benchmark])
         torch.manual_seed(0)
         tasks = run.benchmark.tasks(run.benchmark.data("test").targets)
-        outputs = {name: task.outputs for name, task in tasks.items()}
+        outputs = {name: task.out_channels for name, task in tasks.items()}
         net = find_method("tssbn").build(run.benchmark.network, outputs).eval()
         net.tasks_per_pass = len(net.tasks)
         turns = copy.deepcopy(net)

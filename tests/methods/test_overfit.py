@@ -14,7 +14,7 @@ pytest.importorskip("torchvision")
 from lightning_fabric import Fabric
 
 from tssbn.benchmarks import example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.target import Target
 from tssbn.methods import METHODS, Network, find_method
 from tssbn.networks.celeba import CelebANet
@@ -74,9 +74,9 @@ CASES = [
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_eight_samples_are_learned_by_heart(name, method):
     trunk, head, side, targets = NETWORKS[name]
-    chosen, batch = tasks(targets), samples(targets, side)
+    chosen, batch = tasks_for(targets), samples(targets, side)
     network = Network(trunk, head, example(side, side))
-    net = find_method(method).build(network, {task: t.outputs for task, t in chosen.items()})
+    net = find_method(method).build(network, {task: t.out_channels for task, t in chosen.items()})
     groups = find_method(method).groups(net, lr=3e-3)
     fabric = Fabric(accelerator="cpu", devices=1)
     net, optimiser = fabric.setup(net, torch.optim.Adam(groups))

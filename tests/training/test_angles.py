@@ -38,7 +38,9 @@ def build(benchmark, method, targets):
     """The network of a method in float64, from seed 0, and its tasks."""
     tasks = benchmark.tasks(targets)
     torch.manual_seed(0)
-    net = find_method(method).build(benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method(method).build(
+        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     return net.double(), tasks
 
 

@@ -67,7 +67,9 @@ def rooms(method):
     data = benchmark.data("train")
     tasks = benchmark.tasks(data.targets)
     torch.manual_seed(0)
-    net = find_method(method).build(benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method(method).build(
+        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     batch = data[:4]
     batch = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
     with torch.no_grad():

@@ -81,7 +81,7 @@ def test_every_method_trains_and_is_recorded(method):
 def test_a_step_is_one_of_the_plain_sum_of_the_losses():
     tasks, net = tiny.run().benchmark.tasks(tiny.TARGETS), torch.nn.ModuleDict()
     run = tiny.run("hps")
-    outputs = {name: task.outputs for name, task in tasks.items()}
+    outputs = {name: task.out_channels for name, task in tasks.items()}
     nets = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -199,7 +199,9 @@ def test_counting_macs_and_scoring_leave_no_trace():
     run = tiny.run("hps", epochs=1)
     tasks = run.benchmark.tasks(tiny.TARGETS)
     torch.manual_seed(0)
-    net = find_method("hps").build(run.benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method("hps").build(
+        run.benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     optimiser = run.benchmark.recipe.make_optimiser(find_method("hps").groups(net, 0.1))
     fabric, data = Fabric(accelerator="cpu", devices=1), tiny.data("train")
     model, optimiser = fabric.setup(net, optimiser)

@@ -5,7 +5,7 @@ from functools import partial
 from torch import nn
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.real.celeba import CelebA
 from tssbn.methods import Network
 from tssbn.networks.celeba import CelebANet
@@ -42,7 +42,7 @@ def benchmark(side: int = 64, filters: int = 64) -> Benchmark:
             example(side, side),
             stem="stages.1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=15, batch=256, lr=3e-4, select="val", tasks_per_pass=5),
         source="celeba",
         average=True,

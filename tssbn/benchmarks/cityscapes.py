@@ -4,7 +4,7 @@ protocol)."""
 from torch import Tensor
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data import augment
 from tssbn.data.real.cityscapes import Cityscapes
 from tssbn.methods import Network
@@ -32,7 +32,7 @@ def benchmark() -> Benchmark:
         title="Cityscapes",
         data=lambda split, root: Cityscapes(root, "train" if split == "train" else "val"),
         network=Network(dilated_resnet, DeepLabHead, example(64, 64), stem="layer1"),
-        tasks=lambda targets: tasks(targets, pooling="sample"),
+        tasks=lambda targets: tasks_for(targets, pooling="sample"),
         recipe=Recipe(
             epochs=200, batch=4, lr=0.1, optimiser="sgd", weight_decay=1e-4, schedule="cosine"
         ),

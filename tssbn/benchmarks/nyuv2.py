@@ -3,7 +3,7 @@
 from functools import partial
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data import augment
 from tssbn.data.real.nyuv2 import NYUv2
 from tssbn.methods import Network
@@ -34,7 +34,7 @@ def benchmark(augmented: bool = True) -> Benchmark:
         title="NYUv2",
         data=lambda split, root: NYUv2(root, "train" if split == "train" else "val"),
         network=Network(SegNet, SegNetHead, example(96, 128), stem="encoder.0.1"),
-        tasks=partial(tasks, pooling="batch", mask="sum"),
+        tasks=partial(tasks_for, pooling="batch", mask="sum"),
         recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10", least=1),
         augment=augment.nyuv2 if augmented else None,
         source="nyuv2",

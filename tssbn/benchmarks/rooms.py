@@ -3,7 +3,7 @@
 from functools import partial
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Rooms, rooms
 from tssbn.methods import Network
@@ -36,7 +36,7 @@ def benchmark(
             example(height, width),
             stem="encoder.0.1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
         synthetic=True,
     )

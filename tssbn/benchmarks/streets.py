@@ -4,7 +4,7 @@ from functools import partial
 
 from tssbn.benchmarks import Benchmark, Recipe, example
 from tssbn.benchmarks.cityscapes import centred
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Streets, streets
 from tssbn.methods import Network
@@ -43,7 +43,7 @@ def benchmark(
             example(height, width),
             stem="layer1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
         scale=centred,
         synthetic=True,

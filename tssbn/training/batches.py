@@ -189,7 +189,7 @@ def labels(data: Dataset) -> str:
     """
     if not isinstance(data, Stored):
         return content(data)
-    whole = [name for name, t in data.targets.items() if t.kind in ("classes", "attribute")]
+    whole = [name for name, t in data.targets.items() if t.dtype is torch.int64]
     return _sha256({name: data.tensors[name] for name in whole} or data.tensors)
 
 

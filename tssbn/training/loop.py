@@ -197,7 +197,7 @@ class _Training:
             )
 
         torch.manual_seed(run.seed)
-        outputs = {name: task.outputs for name, task in self.tasks.items()}
+        outputs = {name: task.out_channels for name, task in self.tasks.items()}
         self.net: MultiTaskNetwork = method.build(
             benchmark.network, outputs, **_taken(run, method.build)
         )
