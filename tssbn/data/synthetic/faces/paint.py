@@ -68,15 +68,13 @@ class Painter(Canvas):
         size, traits, grain: as in :class:`~tssbn.data.synthetic.faces.canvas.Canvas`, with
             ``TRAITS`` traits.
         shown: attribute → (B,), from 0 (absent) to 1 (present), how strongly it shows.
-        clutter: from 0 to 1, the contrast of the background, of stripes and of the noise.
     """
 
     def __init__(
-        self, size: int, traits: Tensor, grain: Tensor, shown: Mapping[str, Tensor], clutter: float
+        self, size: int, traits: Tensor, grain: Tensor, shown: Mapping[str, Tensor]
     ) -> None:
         super().__init__(size, traits, grain)
         self.shown = {name: value.view(-1, 1, 1) for name, value in shown.items()}
-        self.clutter = clutter
         self.light = self.between(-1, 1)  # from the left to the right
 
         skin = self.color(SKIN, 0.04)
@@ -116,7 +114,7 @@ class Painter(Canvas):
         self._glasses()
         self._hat()
         self._earrings()
-        return self.develop(self.light, 0.22 * self.clutter)
+        return self.develop(self.light, 0.11)
 
     def strong(self, name: str, least: float = 0.7) -> Tensor:
         """How strongly an attribute shows in a face, which differs from face to face."""
@@ -132,7 +130,7 @@ class Painter(Canvas):
         kind = self.between(0, 4)
         pattern = torch.where(kind < 2, torch.where(kind < 1, stripes, crossed), rings)
         pattern = torch.where(kind < 3, pattern, plain)
-        mixed = (0.5 + 0.5 * self.clutter * pattern).clamp(0, 1).unsqueeze(1)
+        mixed = (0.5 + 0.25 * pattern).clamp(0, 1).unsqueeze(1)
         self.image = first + mixed * (second - first)
 
     def _strands(self, x: Tensor, y: Tensor) -> Tensor:
@@ -170,7 +168,7 @@ class Painter(Canvas):
         round_neck = ellipse(self.x, self.y - 0.74, 0.24, 0.13)
         v_neck = self.x.abs() * 1.2 + self.y - self.between(0.92, 1.02)
         neck = torch.where(self.between(0, 1) < 0.5, round_neck, v_neck)
-        striped = (self.between(0, 1) < 0.35) * (0.7 * self.clutter)
+        striped = (self.between(0, 1) < 0.35) * 0.35
         pattern = (striped * (0.5 + 0.5 * wave(self.y * 6))).unsqueeze(1)
         shape = torch.maximum(shoulders, -neck)
         self.fill(self.cover(shape), color + pattern * (stripe - color))
