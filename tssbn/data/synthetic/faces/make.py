@@ -13,8 +13,9 @@ from tssbn.data.synthetic.make import SPLITS, check_integer, check_split, kept
 from tssbn.data.synthetic.same import float32_on_cpu
 from tssbn.data.target import Target
 
+from .face import Face
 from .labels import ATTRIBUTES, check, sample
-from .paint import TRAITS, Painter
+from .paint import TRAITS, paint
 
 __all__ = ["Faces", "draw", "faces"]
 
@@ -145,14 +146,14 @@ def draw(
             grain = (part.stop - start, 4, size, size)
             yield part, torch.rand(grain, generator=generator, dtype=torch.float32)
 
-    def paint(part: slice, grain: Tensor) -> Tensor:
+    def portraits(part: slice, grain: Tensor) -> Tensor:
         columns = dict(zip(ATTRIBUTES, shown[part].unbind(1), strict=True))
-        return Painter(size, traits[part], grain, columns).paint()
+        return paint(Face(size, traits[part], grain, columns))
 
     with float32_on_cpu():
         traits = _people(split, n, seed)[:, :TRAITS]
         shown = labels.to(torch.float32)
-        return torch.cat(list(side_by_side(paint, jobs())))
+        return torch.cat(list(side_by_side(portraits, jobs())))
 
 
 def _people(split: str, n: int, seed: int) -> Tensor:
