@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import pace
 
-from tssbn.data.real.set import verify
+from tssbn.data.real.dataset import verify
 
 WAY = {"precision": "32", "channels_last": False, "fast_kernels": False}
 
