@@ -75,8 +75,8 @@ def load(
     Args:
         name: of the table.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        root: the folder of the real set; ``None`` for the synthetic twin; ``"auto"`` for the real set
-            where :func:`~tssbn.data.real.find.find` finds the folder ``name``, else the twin.
+        root: the folder of the real set; ``None`` for the synthetic twin; ``"auto"`` for the real
+            set where :func:`~tssbn.data.real.find.find` finds the folder ``name``, else the twin.
         arguments: of the function that draws the twin, such as ``n`` and ``recipe``; of no effect
             on a real set.
 
