@@ -826,9 +826,8 @@ pd.DataFrame(
 #   cleaner and their labels are exact, which no annotator's are. A method
 #   that wins on miniatures need not win on NYUv2; the later chapters show
 #   records of real runs where there are any.
-# - The knobs of a recipe (contrast, relief, zoom, look-alike colours, label
-#   noise) make one task harder at a time; how much harder they make it was
-#   not matched to anything real.
+# - The number of classes and the zoom of a recipe make a task harder or
+#   easier; how much was not matched to anything real.
 # - Our boundary score is not SEISM, and the double sigmoid of saliency
 #   repeats a slip of the public code so that tables can be compared.
 # - The skill above has the best constant answer as its zero. Beside the best

@@ -18,7 +18,6 @@ NEEDS = {
     "tssbn.clusters": ("scipy", "sklearn"),
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.synthetic.digits": ("sklearn",),
-    "tssbn.data.entries": ("torchvision",),
     "tssbn.data.real.files": ("PIL",),
     "tssbn.networks.deeplab": ("timm", "torchvision"),
     "tssbn.plots": ("matplotlib",),

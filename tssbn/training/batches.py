@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from tssbn.data.real.set import Transform
+from tssbn.data.real.dataset import Transform
 from tssbn.data.stored import Stored
 
 __all__ = ["Batches", "content", "deal", "hold", "labels", "mixed", "shuffled"]

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from tssbn.benchmarks.tasks import Task
 from tssbn.cost import macs, parameters
-from tssbn.data.real.set import RealSet
+from tssbn.data.real.dataset import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.records.store import environment, pack_gates, unpack_gates

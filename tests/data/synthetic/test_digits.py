@@ -146,7 +146,7 @@ def test_unknown_split(call):
 
 
 def test_no_images_asked_for():
-    with pytest.raises(ValueError, match="per_pair must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="per_pair must be an integer from 1 up, got 0"):
         digits.pairs(per_pair=0)
 
 

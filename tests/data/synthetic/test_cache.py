@@ -1,4 +1,4 @@
-"""Made once, found again; nothing half-written is ever read."""
+"""Rendered once, found again; nothing half-written is ever read."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from tssbn.data.synthetic import cache
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSSBN_CACHE", str(tmp_path / "made"))
+    monkeypatch.setenv("TSSBN_CACHE", str(tmp_path / "synthetic"))
 
 
 class Maker:
@@ -35,7 +35,7 @@ def test_the_second_call_reads_the_file():
 
 
 @pytest.mark.parametrize("cut", [0, 100])
-def test_a_damaged_file_is_made_again(cut):
+def test_a_damaged_file_is_rendered_again(cut):
     make = Maker()
     cache.cached("a", make)
     path = cache.folder() / "a.pt"
@@ -61,7 +61,7 @@ def test_any_flipped_bit_is_found():
 
 
 @pytest.mark.parametrize("content", [torch.arange(5), {"x": 3}, {0: torch.arange(5)}, ["x"]])
-def test_a_file_of_something_else_is_made_again(content):
+def test_a_file_of_something_else_is_rendered_again(content):
     make = Maker()
     cache.folder().mkdir(parents=True)
     torch.save(content, cache.folder() / "a.pt")
@@ -114,14 +114,17 @@ def test_a_file_in_the_folders_place_costs_the_copy_and_not_the_data():
     assert len(told) == 1 and "not kept" in str(told[0].message)
 
 
-def test_the_name_says_all_that_decides_what_is_made(monkeypatch, tmp_path):
-    (tmp_path / "make.py").write_text("")
-    names = [cache.digest(("val", n), tmp_path) for n in (8, 8, 9)]
-    (tmp_path / "make.py").write_text("n = 8")
-    names.append(cache.digest(("val", 8), tmp_path))
+def test_the_name_says_all_that_decides_the_content(monkeypatch, tmp_path):
+    sources = tmp_path / "rooms"
+    sources.mkdir()
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    names = [cache.digest(("val", n), sources) for n in (8, 8, 9)]
+    for folder in (sources, tmp_path):  # what renders, and what all sets share
+        (folder / "make.py").write_text("n = 8")
+        names.append(cache.digest(("val", 8), sources))
     monkeypatch.setattr(torch, "__version__", "99.0")
-    names.append(cache.digest(("val", 8), tmp_path))
-    assert names[0] == names[1] and len(set(names)) == 4
+    names.append(cache.digest(("val", 8), sources))
+    assert names[0] == names[1] and len(set(names)) == 5
 
 
 def test_a_pickle_is_not_executed():
@@ -137,7 +140,7 @@ def test_a_pickle_is_not_executed():
 
 
 def test_where_it_lies(monkeypatch, tmp_path):
-    assert cache.folder() == tmp_path / "made"
+    assert cache.folder() == tmp_path / "synthetic"
     monkeypatch.delenv("TSSBN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.folder() == tmp_path / "tssbn"

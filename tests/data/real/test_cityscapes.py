@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from tssbn.data.real.check import check
-from tssbn.data.real.cityscapes import CATEGORIES, CLASSES, PARTS, Cityscapes, CityscapesSmall
+from tssbn.data.real.cityscapes import CLASSES, PARTS, Cityscapes
+from tssbn.data.real.cityscapes_small import CATEGORIES, CityscapesSmall
 
 # From the table of labels of cityscapesScripts: id and train id.
 TRAIN_ID = {

@@ -12,7 +12,7 @@ from tssbn.__main__ import main
 from tssbn.data.real import check as checking
 from tssbn.data.real import files
 from tssbn.data.real.check import check
-from tssbn.data.real.set import RealSet, verify
+from tssbn.data.real.dataset import RealSet, verify
 from tssbn.data.target import Target
 
 TARGETS = {

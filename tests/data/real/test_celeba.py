@@ -11,9 +11,9 @@ pytest.importorskip("PIL")
 
 from PIL import Image
 
+from tssbn.data.real.archives import Member
 from tssbn.data.real.celeba import ATTRIBUTES, CelebA
 from tssbn.data.real.check import check
-from tssbn.data.real.fetch import Member
 
 SPLITS = {"train": ["000001.jpg", "000004.jpg"], "val": ["000002.jpg"], "test": ["000003.jpg"]}
 NAMES = sorted(name for names in SPLITS.values() for name in names)
