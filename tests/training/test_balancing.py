@@ -24,7 +24,7 @@ import tssbn
 from tssbn.__main__ import main
 from tssbn.gradients import orthogonality
 from tssbn.methods import find_method
-from tssbn.training import checkpoint, loop, queue
+from tssbn.training import checkpoint, loop
 from tssbn.training.balancing import (
     BALANCINGS,
     Aggregated,
@@ -37,6 +37,7 @@ from tssbn.training.balancing import (
     uw,
 )
 from tssbn.training.epoch import train_epoch
+from tssbn.training.jobs import load_queue
 from tssbn.training.loop import train
 from tssbn.training.run import Run
 from tssbn.training.watch import Silent
@@ -648,7 +649,7 @@ def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_pat
         '[[runs]]\nbenchmark = "rooms"\nmethod = "hps"\nminutes = 1\nsettings.balance = "pcgrad"\n'
     )
     with pytest.raises(ValueError, match=rf"^{file}, run 1: {said}"):
-        queue.load_queue(file)
+        load_queue(file)
 
 
 def test_a_file_of_ones_own(monkeypatch):

@@ -13,11 +13,11 @@ pytest.importorskip("lightning_fabric")
 pytest.importorskip("tqdm")
 
 from tssbn.__main__ import main
+from tssbn.arguments import setting
 from tssbn.benchmarks import BENCHMARKS, find_benchmark
 from tssbn.methods import METHODS
 from tssbn.records import store as records
 from tssbn.training import progress
-from tssbn.training.command import _setting
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
 NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
@@ -181,7 +181,7 @@ def test_a_run_that_is_refused_leaves_no_folder(capsys):
 
 
 def test_settings_are_python_values():
-    read = [_setting(text) for text in ("a=1e-3", "b=None", "c=True", "d=sgd", "e=8", "f=x=y")]
+    read = [setting(text) for text in ("a=1e-3", "b=None", "c=True", "d=sgd", "e=8", "f=x=y")]
     values = [("a", 1e-3), ("b", None), ("c", True), ("d", "sgd"), ("e", 8), ("f", "x=y")]
     assert read == values
     assert type(dict(read)["e"]) is int
@@ -253,7 +253,8 @@ def test_tables(capsys):
     assert train("--seed", "3") == 0
     capsys.readouterr()
     assert main(["table", "rooms"]) == 0
-    assert "no records" in capsys.readouterr().out  # of runs without settings
+    out = capsys.readouterr()
+    assert "no records" in out.out and not out.err  # there are some, with settings
     assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "made data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
@@ -264,7 +265,10 @@ def test_tables(capsys):
     assert "no record with the settings typo=1; " in error
     assert "differ from the recipes in epochs, filters, height, n, width" in error
     assert main(["table", "streets", "--set", "typo=1"]) == 1
-    assert "there is no record of streets" in capsys.readouterr().err
+    where = Path("data/results").resolve()
+    assert f"there is no record of streets in {where}\n" in capsys.readouterr().err
+    assert main(["table", "streets", "--results", "elsewhere"]) == 0
+    assert f"of streets in {Path('elsewhere').resolve()}\n" in capsys.readouterr().err
     assert train("--seed", "3", "--set", "multiplier=10") == 0
     assert main(["table", "rooms", "--set", "multiplier=10", "epochs=2", *SMALL]) == 0
     out = " ".join(capsys.readouterr().out.split())

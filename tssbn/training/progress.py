@@ -62,7 +62,10 @@ class Lines:
     def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
         self.epochs, self.seconds = epochs, []
         begun = f", from epoch {first_epoch}" if first_epoch > 1 else ""
-        self._print(f"{run.name}: {epochs} epochs of {steps} steps{begun}")
+        self._print(
+            f"{run.name}: {epochs} epoch{'s' * (epochs > 1)} of {steps} step{'s' * (steps > 1)}"
+            f"{begun}"
+        )
 
     def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
         pass
