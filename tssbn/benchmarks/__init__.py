@@ -117,7 +117,7 @@ class Recipe:
         return ConstantLR(optimiser, factor=1.0)
 
 
-def same(x: Tensor) -> Tensor:
+def identity(x: Tensor) -> Tensor:
     """Images as they are, in [0, 1]."""
     return x
 
@@ -151,7 +151,7 @@ class Benchmark:
     tasks: Callable[[Mapping[str, Target]], "dict[str, Task]"]
     recipe: Recipe
     augment: Callable[[Mapping[str, Target]], Callable] | None = None
-    scale: Callable[[Tensor], Tensor] = same
+    scale: Callable[[Tensor], Tensor] = identity
     source: str = ""
     synthetic: bool = False
     average: bool = False
@@ -200,6 +200,6 @@ def find_benchmark(name: str | Path) -> Callable[..., Benchmark]:
     return find("benchmark", name, BENCHMARKS, "benchmark", "train")
 
 
-def example(height: int, width: int) -> Tensor:
+def dummy_images(height: int, width: int) -> Tensor:
     """Two images of no meaning."""
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
