@@ -199,7 +199,7 @@ def table(
         rows.append(
             Row(
                 method,
-                find_method(method).title if method in METHODS else method,
+                _title(method, runs),
                 tuple(record["seed"] for record in runs),
                 {task: Figure.of([run[task] for run in values[method]]) for task in tasks if runs},
                 Figure.of(deltas) if runs and singles else None,
@@ -209,6 +209,13 @@ def table(
             )
         )
     return Table(known.title, _caption(records, best), tasks, rows)
+
+
+def _title(method: str, runs: Sequence[Mapping]) -> str:
+    """A method's title: its own, of a file of the user's that of its runs, which older lack."""
+    if method in METHODS:
+        return find_method(method).title
+    return runs[0].get("title", method)
 
 
 def recorded(benchmark: str, seeds: Iterable[int] = range(3)) -> list[dict[str, Any]]:
