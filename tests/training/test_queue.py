@@ -18,10 +18,9 @@ from tssbn.benchmarks import tasks
 from tssbn.training import checkpoint, loop, queue
 from tssbn.training.jobs import Job, load_queue
 from tssbn.training.loop import train
-from tssbn.training.progress import Lines
+from tssbn.training.progress import LineLog, NoCallback
 from tssbn.training.run import Run
 from tssbn.training.states import status
-from tssbn.training.watch import Silent
 
 SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
 
@@ -133,7 +132,7 @@ def test_a_stopped_run_goes_on(monkeypatch, capsys):
     write(entry("tssbn"))
     now = time.monotonic
 
-    class Slow(Lines):
+    class Slow(LineLog):
         """Makes the clock jump after the first epoch, as if it had taken a minute."""
 
         def epoch(self, entry):
@@ -190,7 +189,7 @@ def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
     gc.disable()
     try:
         listed = load_queue(Path("queue.toml"))
-        failed = queue.run_queue(listed, 300, Path("runs"), Path("data/results"), Silent())
+        failed = queue.run_queue(listed, 300, Path("runs"), Path("data/results"), NoCallback())
         assert networks() <= before
     finally:
         gc.enable()
@@ -201,7 +200,7 @@ def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
 def test_several_processes_work_off_one_list(capsys):
     write(entry("tssbn"), entry("hps"))
     taken, _ = states()
-    with checkpoint.claim(Path("runs") / taken.job.run.name):  # as another process would
+    with checkpoint.lock(Path("runs") / taken.job.run.name):  # as another process would
         assert run_queue("--minutes", "5") == 0
     out = capsys.readouterr().out
     assert f"{taken.job.run.name}: another process trains it" in out
@@ -213,7 +212,7 @@ def test_what_another_process_finished_meanwhile_is_not_trained_again(capsys):
     write(entry("tssbn"), entry("hps"))
     listed = load_queue(Path("queue.toml"))
 
-    class Other(Silent):
+    class Other(NoCallback):
         """Finishes the second run while the first one trains."""
 
         def end(self, record):

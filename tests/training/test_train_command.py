@@ -42,14 +42,14 @@ def record(name=NAME):
 
 def stop_after(epoch, monkeypatch):
     """Ctrl-C when this epoch is reported."""
-    original = progress.Lines.epoch
+    original = progress.LineLog.epoch
 
     def report(self, entry):
         original(self, entry)
         if entry["epoch"] == epoch:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress.Lines, "epoch", report)
+    monkeypatch.setattr(progress.LineLog, "epoch", report)
 
 
 def test_a_run_leaves_a_record(capsys):
@@ -168,7 +168,7 @@ def test_a_stop_before_the_first_step_is_told_and_leaves_nothing(monkeypatch, ca
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress.Lines, "begin", stop)
+    monkeypatch.setattr(progress.LineLog, "begin", stop)
     assert train() == 130
     assert capsys.readouterr().err == "stopped; nothing is kept\n"
     assert not list(Path("runs").rglob("lock"))

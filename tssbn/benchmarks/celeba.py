@@ -43,7 +43,7 @@ def benchmark(side: int = 64, filters: int = 64) -> Benchmark:
             stem="stages.1",
         ),
         tasks=tasks_for,
-        recipe=Recipe(epochs=15, batch=256, lr=3e-4, select="val", tasks_per_pass=5),
+        recipe=Recipe(epochs=15, batch=256, lr=3e-4, report="val", tasks_per_pass=5),
         source="celeba",
         average=True,
         paper=PAPER,

@@ -41,7 +41,7 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
             stem="stages.1",
         ),
         tasks=tasks_for,
-        recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),
+        recipe=Recipe(epochs=10, batch=64, lr=4e-3, report="val"),
         synthetic=True,
         average=True,
     )

@@ -35,7 +35,9 @@ def benchmark(augmented: bool = True) -> Benchmark:
         data=lambda split, root: NYUv2(root, "train" if split == "train" else "val"),
         network=Network(SegNet, SegNetHead, dummy_images(96, 128), stem="encoder.0.1"),
         tasks=partial(tasks_for, pooling="batch", mask="sum"),
-        recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10", least=1),
+        recipe=Recipe(
+            epochs=200, batch=2, lr=1e-4, schedule="step", report="last-10", min_last_batch=1
+        ),
         augment=augment.nyuv2 if augmented else None,
         source="nyuv2",
         paper=PAPER,

@@ -76,12 +76,12 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     add_results(parser)
 
 
-def _watch(options: argparse.Namespace) -> Any:
-    from tssbn.training.progress import Bar, Lines, Several, TensorBoard
+def _callback(options: argparse.Namespace) -> Any:
+    from tssbn.training.progress import CallbackList, LineLog, ProgressBar, TensorBoard
 
     terminal = sys.stderr.isatty()  # where the bar is: a file would hold each of its updates
-    watch = Bar() if terminal and not options.quiet else Lines()
-    return Several([watch, TensorBoard(options.tensorboard)]) if options.tensorboard else watch
+    shown = ProgressBar() if terminal and not options.quiet else LineLog()
+    return CallbackList([shown, TensorBoard(options.tensorboard)]) if options.tensorboard else shown
 
 
 def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -122,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
     first = rank_zero_only.rank == 0
     if first and options.restart:
         run.benchmark.data("train", root)  # before anything is deleted: is it there?
-        with checkpoint.claim(folder):
+        with checkpoint.lock(folder):
             for path in last, folder / checkpoint.BEFORE, record:
                 path.unlink(missing_ok=True)
     if record.exists() and not options.restart:
@@ -135,7 +135,7 @@ def _train(options: argparse.Namespace) -> int:
             f"{run.name} was begun already: --resume goes on from {last}, --restart begins anew"
         )
     try:
-        with closing(_watch(options)) as watch:
+        with closing(_callback(options)) as callback:
             trained = train(
                 run,
                 folder,
@@ -144,7 +144,7 @@ def _train(options: argparse.Namespace) -> int:
                 devices=options.devices,
                 angles=options.angles,
                 deadline=deadline,
-                watch=watch,
+                callback=callback,
                 **_how(options),
             )
     except KeyboardInterrupt:
@@ -201,8 +201,8 @@ def _queue(options: argparse.Namespace) -> int:
         failed |= {state.job.run.name: state.problem for state in states if state.problem}
     else:
         results, runs = _folders(options)
-        with closing(_watch(options)) as watch:
-            failed = run_queue(jobs, seconds, runs, results, watch, **_how(options))
+        with closing(_callback(options)) as callback:
+            failed = run_queue(jobs, seconds, runs, results, callback, **_how(options))
         states = [status(job, runs, results) for job in jobs if job.data]
         if left := [state for state in states if not state.finished]:
             minutes = sum(state.left for state in left) / 60

@@ -21,7 +21,7 @@ __all__ = ["run_queue", "write"]
 
 
 def run_queue(
-    listed: Sequence[Job], seconds: float, runs: Path, results: Path, watch: Any, **how: Any
+    listed: Sequence[Job], seconds: float, runs: Path, results: Path, callback: Any, **how: Any
 ) -> dict[str, str]:
     """Train what is not done, most wanted first; stop in time.
 
@@ -34,7 +34,7 @@ def run_queue(
         listed: the jobs, most wanted first.
         seconds: from now.
         runs, results: the folders of checkpoints and of records.
-        watch: as that of :func:`~tssbn.training.loop.train`.
+        callback: as that of :func:`~tssbn.training.loop.train`.
         how: further arguments of that, the same for all runs.
 
     Returns:
@@ -60,7 +60,7 @@ def run_queue(
                 job.root,
                 resume=True,
                 deadline=deadline,
-                watch=watch,
+                callback=callback,
                 data=partial(held.of, job),
                 **how,
             )
@@ -69,7 +69,7 @@ def run_queue(
             else:
                 done = len(trained.record["epochs"])
                 print(f"{run.name}: stopped after epoch {done}", flush=True)
-        except checkpoint.Taken:
+        except checkpoint.FolderLocked:
             print(f"{run.name}: another process trains it", flush=True)
         except Exception as error:
             traceback.print_exc()
@@ -98,15 +98,15 @@ class _Held:
         self.key, self.data = None, {}
 
     def of(self, job: Job) -> Mapping[str, Any]:
-        from tssbn.training.batches import hold
+        from tssbn.training.batches import preload
 
         benchmark, root = job.run.benchmark, job.run.benchmark.folder(job.root)
         key = benchmark.name, job.run.arguments, root
-        splits = ("train", "test", *(["val"] if benchmark.recipe.select == "val" else []))
+        splits = ("train", "test", *(["val"] if benchmark.recipe.report == "val" else []))
         if key != self.key:
             self.data = {}  # first, so that there is room
             self.key = key
         for split in splits:
             if split not in self.data:
-                self.data[split] = hold(benchmark.data(split, root), self.device)
+                self.data[split] = preload(benchmark.data(split, root), self.device)
         return self.data
