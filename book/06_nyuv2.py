@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # NYUv2: three tasks, one SegNet
 #
@@ -46,16 +52,15 @@ import torch
 import torch.nn.functional as F
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import Network, methods
 from tssbn.networks.segnet import SegNet, SegNetHead
-from tssbn.records import store as records
 from tssbn.training.batches import mixed, shuffled
-from tssbn.cost import delta_m, macs, parameters
+from tssbn.cost import macs, parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
 from tssbn.training.run import plan
-from tssbn.records.table import recorded, table
+from tssbn.records.table import table
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -84,7 +89,7 @@ METHODS = (
 
 
 # %% mystnb={"image": {"alt": "Three panels, one for each task, with a curve over the epochs for separate networks and one for the shared network. The shared network stays below in mIoU and above in the error of the normals; for depth the curves overlap."}}
-rooms = recorded("rooms")
+rooms = records.load_default("rooms")
 YLABEL = {
     "segmentation": "mIoU, higher is better",
     "depth": "error, m",
@@ -371,23 +376,17 @@ assert delta["tssbn"] < 0 and delta["tsbn"] < 0
 
 
 # %% mystnb={"image": {"alt": "Histograms of the gates of TSσBN on rooms after the first and the last epoch, at multipliers 100 and 10. At 100 they spread over all of (0, 1) within one epoch; at 10 they spread less."}}
-def of_method(method):
-    return [record for record in rooms if record["method"] == method]
-
-
-def slow(method):
-    names = [f"rooms/{method}-{seed}-multiplier=10.json" for seed in range(3)]
-    return [records.read(name) for name in names]
-
-
-slower = slow("tssbn")
+fast = records.of("rooms", "tssbn")
+slow = records.of("rooms", "tssbn", multiplier=10)
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.4), sharey=True)
-for ax, (name, some) in zip(
-    axes, {"×100": of_method("tssbn"), "×10": slower}.items(), strict=True
+for ax, (name, run) in zip(
+    axes, {"×100": fast[0], "×10": slow[0]}.items(), strict=True
 ):
-    gates = records.unpack_gates(some[0]["gates"])
-    for epoch, color in ((min(gates), "sky"), (max(gates), "blue")):
-        values, edges = gates[epoch].values.histogram(40, range=(0, 1))
+    for epoch, color in (
+        (run.gate_epochs[0], "sky"),
+        (run.gate_epochs[-1], "blue"),
+    ):
+        values, edges = run.gates(epoch).values.histogram(40, range=(0, 1))
         ax.stairs(
             values / values.sum(),
             edges,
@@ -411,34 +410,23 @@ plt.show()
 # seeds each:
 
 # %%
-single = {task: figure.mean for task, figure in made.rows[0].values.items()}
-
-
-def gain(record):
-    """Δm of a run against the mean of the single-task networks."""
-    last = records.summary(record)["test"]
-    last["segmentation"] *= 100  # as in the table
-    return delta_m(last, single, record["directions"])
-
-
 rates = {
-    "HPS": of_method("hps"),
-    "TSBN ×10": slow("tsbn"),
-    "TSBN ×100": of_method("tsbn-x100"),
-    "TSσBN ×10": slower,
-    "TSσBN ×100": of_method("tssbn"),
+    "HPS": records.of("rooms", "hps"),
+    "TSBN ×10": records.of("rooms", "tsbn", multiplier=10),
+    "TSBN ×100": records.of("rooms", "tsbn-x100"),
+    "TSσBN ×10": slow,
+    "TSσBN ×100": fast,
 }
-gains = {
-    name: [gain(record) for record in some] for name, some in rates.items()
-}
-mean = {name: sum(g) / len(g) for name, g in gains.items()}
+single = records.of("rooms", "stl")
+gains = {name: found.delta(single) for name, found in rates.items()}
+mean = {name: g.mean() for name, g in gains.items()}
 assert mean["HPS"] < mean["TSσBN ×100"] < mean["TSσBN ×10"]
 assert mean["TSBN ×100"] < mean["TSBN ×10"]
 assert mean["TSσBN ×100"] < 0 < min(mean["TSσBN ×10"], mean["TSBN ×10"])
 assert abs(mean["TSσBN ×10"] - mean["TSBN ×10"]) < 1.5
 pd.DataFrame(
     {
-        name: {"Δm": mean[name], "lowest": min(g), "highest": max(g)}
+        name: {"Δm": mean[name], "lowest": g.min(), "highest": g.max()}
         for name, g in gains.items()
     }
 ).T.round(2)
@@ -470,7 +458,7 @@ pd.DataFrame(
 
 # %% tags=["nbval-ignore-output"]
 for name in ("nyuv2", "nyuv2_short"):
-    real = recorded(name)
+    real = records.load_default(name)
     if real or name == "nyuv2":
         print(table(name, real), end="\n\n")
     if real:

@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Cityscapes: classes, parts and disparity on DeepLabV3
 #
@@ -34,7 +40,6 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import math
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 
 warnings.filterwarnings(
@@ -47,14 +52,13 @@ import torch
 import torch.nn.functional as F
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import methods
 from tssbn.benchmarks.cityscapes import PAPER
 from tssbn.data.real.cityscapes import Cityscapes
 from tssbn.data.synthetic.scenes import Streets, streets
 from tssbn.data.synthetic.scenes.streets import BASELINE, FOCAL
 from tssbn.networks.deeplab import DeepLabHead
-from tssbn.records import store as records
 from tssbn.training.batches import hold
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
@@ -693,16 +697,9 @@ print("decay keeps them nearer to one half:", spread[1] < 0.9 * spread[0])
 
 
 # %%
-def all_runs(benchmark):
-    """Records of the benchmark as it is defined, here or at the repository."""
-    found = records.found(benchmark)
-    if not found:
-        with suppress(FileNotFoundError):  # no such runs: the rows stay empty
-            found = [
-                records.read(f"{benchmark}/{method}-{seed}.json")
-                for method in plots.METHODS
-                for seed in range(3)
-            ]
+def as_defined(benchmark):
+    """The saved runs of the benchmark without settings, if there are any."""
+    found = records.load_all(benchmark)
     return [run for run in found if run["finished"] and not run["settings"]]
 
 
@@ -730,7 +727,7 @@ for method, row in paper.items():
     # The table's Δm comes from more digits than it prints.
     assert abs(delta_m(by_task, single, UP) - PAPER[method]["delta"]) < 0.03
 
-longer = table("streets", all_runs("streets"))
+longer = table("streets", as_defined("streets"))
 three = any(row.method == "stl" and row.seeds for row in longer.rows)
 ours = gains(
     {
@@ -819,12 +816,7 @@ else:
 # `python -m tssbn data where cityscapes` says how to get them.
 
 # %% tags=["nbval-ignore-output"]
-print(
-    table(
-        "cityscapes",
-        [run for run in records.found("cityscapes") if not run["settings"]],
-    )
-)
+print(table("cityscapes", as_defined("cityscapes")))
 
 # %% [markdown]
 # ## Limits

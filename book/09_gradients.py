@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Do task gradients still fight?
 #
@@ -36,7 +42,6 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import copy
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
@@ -55,7 +60,7 @@ from sklearn.model_selection import cross_val_predict
 from torch import nn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import Network, methods
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
@@ -63,7 +68,6 @@ from tssbn.gradients import cosines, task_gradients
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.loop import train
-from tssbn.records.store import read
 from tssbn.training.run import plan
 
 torch.set_num_threads(1)
@@ -288,13 +292,8 @@ COLOR = dict(
 
 def recorded_angles(method, settings):
     """For each seed that has them, steps and cosines (steps, pairs)."""
-    found = {}
-    for seed in range(3):
-        with suppress(FileNotFoundError):
-            record = read(plan("rooms", method, seed, settings).name + ".json")
-            if "angles" in record:
-                found[seed] = record["angles"]
-    return found
+    found = records.of("rooms", method, settings=settings)
+    return {run.seed: run["angles"] for run in found if "angles" in run}
 
 
 angles = {name: recorded_angles(*run) for name, run in RUNS.items()}
@@ -313,7 +312,7 @@ def size(cells):
 
 
 # %% mystnb={"image": {"alt": "Six histograms of gradient cosines in the first epoch, for HPS, MTAN, TSBN and TSσBN at three rates of the gates, an outline for each seed. HPS, MTAN, TSBN and TSσBN times 1 are wide, from about -0.5 to 0.7; TSσBN times 10 is narrower, times 100 a spike at zero."}}
-study = read("angles/first_epoch.json")
+study = records.load("angles/first_epoch")
 shown = {
     name: [cosines_of(entry, 1) for entry in found.values()]
     for name, found in angles.items()
@@ -762,7 +761,7 @@ apart["gain"] = apart.iloc[:, 1] - apart.iloc[:, 2]
 apart.round(2)
 
 # %%
-kept = read("features/five_attributes.json")
+kept = records.load("features/five_attributes")
 rows = {}
 for seed, of_seed in zip(kept["seeds"], kept["runs"], strict=True):
     for name, found in of_seed.items():

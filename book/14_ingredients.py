@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Which ingredient matters?
 #
@@ -52,12 +58,10 @@ from scipy import stats
 from torch import nn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import Network, ablations, methods
 from tssbn.data.synthetic import digits
-from tssbn.records import store as records
 from tssbn.cost import delta_m
-from tssbn.training.run import plan
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -411,32 +415,18 @@ LADDER = {  # method, settings, what each task has of its own, multiplier
 }
 
 
-def tested(method, settings):
-    """The test scores of each seed, and the records."""
-    plans = [plan("rooms", method, seed, settings) for seed in SEEDS]
-    found = [records.read(f"{p.name}.json") for p in plans]
-    return pd.DataFrame([records.summary(r)["test"] for r in found]), found
-
-
-def gains(scores, single, up):
-    """Δm of each seed against the mean of the single-task networks."""
-    mean = single.mean().to_dict()
-    return [delta_m(seed, mean, up) for seed in scores.to_dict("records")]
-
-
-single, of_single = tested("stl", SMALL)
-up = of_single[0]["directions"]
-scores, parameters = {"STL": single}, {"STL": of_single[0]["parameters"]}
+saved = {"STL": records.of("rooms", "stl", SEEDS, SMALL)}
 for name, (method, settings, _, _) in LADDER.items():
-    scores[name], found = tested(method, SMALL | settings)
-    parameters[name] = found[0]["parameters"]
+    saved[name] = records.of("rooms", method, SEEDS, SMALL | settings)
 gain = pd.DataFrame(
-    {name: gains(table, single, up) for name, table in scores.items()}
+    {name: runs.delta(saved["STL"]) for name, runs in saved.items()}
 ).T  # a row for each method, a column for each seed
 
-large_single, _ = tested("stl", {})
+large_single = records.of("rooms", "stl", SEEDS)
 larger = {
-    name: np.array(gains(tested(*LADDER[name][:2])[0], large_single, up))
+    name: records.of("rooms", LADDER[name][0], SEEDS, LADDER[name][1])
+    .delta(large_single)
+    .to_numpy()
     for name in ("HPS", "TSBN", "TSBN ×100", "TSσBN ×10", "TSσBN ×100")
 }
 PAPER = {  # Δm on NYUv2: the multipliers of its "Figure 6"; HPS of its table 1
@@ -452,17 +442,17 @@ pd.DataFrame(
     {
         name: {
             "own": LADDER[name][2] if name in LADDER else "everything",
-            "mIoU ↑": f"{100 * table['segmentation'].mean():.1f}",
-            "depth ↓": f"{table['depth'].mean():.3f}",
-            "normal ↓": f"{table['normal'].mean():.1f}",
+            "mIoU ↑": f"{100 * runs.scores()['segmentation'].mean():.1f}",
+            "depth ↓": f"{runs.scores()['depth'].mean():.3f}",
+            "normal ↓": f"{runs.scores()['normal'].mean():.1f}",
             "Δm": f"{gain.loc[name].mean():+.1f} ± {gain.loc[name].std():.1f}",
             "larger rooms": f"{larger[name].mean():+.1f}"
             if name in larger
             else "",
             "paper, NYUv2": f"{PAPER[name]:+.2f}" if name in PAPER else "",
-            "parameters": f"{parameters[name]:,}",
+            "parameters": f"{runs[0]['parameters']:,}",
         }
-        for name, table in scores.items()
+        for name, runs in saved.items()
     }
 ).T
 
@@ -692,12 +682,6 @@ assert effects["effect"].idxmax() == "rate ×10"
 
 
 # %%
-def mean_f1(method, settings):
-    plans = [plan("faces", method, seed, settings) for seed in SEEDS]
-    found = [records.summary(records.read(f"{p.name}.json")) for p in plans]
-    return np.array([np.mean(list(s["test"].values())) for s in found])
-
-
 FACES = (
     "HPS",
     "TSBN",
@@ -706,9 +690,11 @@ FACES = (
     "TSσBN ×10",
     "TSσBN ×100",
 )
-face_single = mean_f1("stl", {}).mean()
+face_single = records.of("faces", "stl", SEEDS)
 faces = {
-    name: 100 * (mean_f1(*LADDER[name][:2]) / face_single - 1)
+    name: records.of("faces", LADDER[name][0], SEEDS, LADDER[name][1])
+    .delta(face_single)
+    .to_numpy()
     for name in FACES
 }
 rows = {name: [*gain, gain.mean(), None] for name, gain in faces.items()}
@@ -785,7 +771,7 @@ for sign in "ﺎ½Ω＄":
 # record is read here.
 
 # %%
-study = records.read("beyond_vision/names.json")
+study = records.load("beyond_vision/names")
 print({key: study["data"][key] for key in ("train", "test", "classes")})
 QUESTIONS = list(study["data"]["classes"])
 UNTRAINED = "untrained"

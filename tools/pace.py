@@ -24,11 +24,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tssbn import records
 from tssbn.cost import macs
 from tssbn.data import real_set
 from tssbn.data.stored import Stored
 from tssbn.methods import methods
-from tssbn.records import store as records
 from tssbn.records.table import ORDER
 from tssbn.timing.rounds import matmul, rounds
 from tssbn.training.describe import device_name, peak_memory

@@ -30,7 +30,7 @@ from tssbn.methods import methods
 from tssbn.gates import importance, similarity
 from tssbn.gradients import cosines, task_gradients
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.angles import Angles
 from tssbn.training.batches import Batches, hold, mixed, shuffled
 from tssbn.training.epoch import train_epoch

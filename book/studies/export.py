@@ -27,7 +27,7 @@ from tssbn import export
 from tssbn.timing.networks import NETWORKS
 from tssbn.timing.record import Spread
 from tssbn.timing.rounds import rounds
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.describe import device_name
 
 TASKS = ("segmentation", "depth", "normal")

@@ -25,7 +25,6 @@ NEEDS = {
     "tssbn.pruning": ("torch_pruning",),
     "tssbn.training.balancing.pcgrad": ("lightning_fabric", "torchjd"),
     "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
-    "tssbn.records.store": (),
     "tssbn.metrics.saliency": ("torchmetrics",),
 }
 WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"

@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
+from tssbn import records
 from tssbn.gates import Importance
-from tssbn.records import store as records
 
 
 @pytest.fixture
@@ -39,24 +39,24 @@ def test_the_checkout_comes_first(repository, tmp_path, folder):
     place = tmp_path / "here" / folder
     place.mkdir(parents=True)
     (place / "a.json").write_text('{"from": "here"}')
-    assert records.read("a.json") == {"from": "here"}
+    assert records.load("a") == {"from": "here"}
 
 
 def test_elsewhere_it_comes_from_the_repository(repository):
     (repository / "set").mkdir()
     (repository / "set/a.json").write_text(json.dumps({"x": [1, 2]}))
-    assert records.read("set/a.json") == {"x": [1, 2]}
+    assert records.load("set/a") == {"x": [1, 2]}
 
 
 def test_what_is_missing_or_broken_is_named(repository, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"no record 'b\.json'.*404"):
-        records.read("b.json")
+        records.load("b")
     (repository / "c.json").write_text("{")
     with pytest.raises(ValueError, match=r"'c\.json' is not JSON"):
-        records.read("c.json")
+        records.load("c")
     monkeypatch.setattr(records, "RESULTS", "http://127.0.0.1:9")  # nobody listens
     with pytest.raises(FileNotFoundError, match=r"no record 'c\.json'"):
-        records.read("c.json")
+        records.load("c")
 
 
 def run(select="last", epochs=12, **values):
@@ -89,7 +89,7 @@ def test_what_is_written_is_read(tmp_path):
     assert text.count('{"epoch"') == 2 and len(text.splitlines()) == 11  # a line for each epoch
     hidden = tmp_path / "rooms" / "._hps-0.json"  # as macOS leaves on a foreign disk
     hidden.write_bytes(b"\0\5\x16\7")
-    (found,) = records.found("rooms", tmp_path)
+    (found,) = records.load_all("rooms", tmp_path)
     hidden.unlink()
     assert found == record | {
         "seconds": 1234570.0,
@@ -125,10 +125,10 @@ def test_two_that_write_the_same_record_do_not_mix(tmp_path):
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        assert all(record in written for record in records.found("a", tmp_path))
+        assert all(record in written for record in records.load_all("a", tmp_path))
     for thread in threads:
         thread.join()
-    assert records.found("a", tmp_path)[0] in written
+    assert records.load_all("a", tmp_path)[0] in written
 
 
 def test_summary_by_the_rule_of_the_recipe():

@@ -25,7 +25,7 @@ from tssbn.cost import macs
 from tssbn.data import augment
 from tssbn.data.stored import Stored
 from tssbn.methods import methods
-from tssbn.records.store import plain, summary, unpack_gates
+from tssbn.records import summary, to_json, unpack_gates
 from tssbn.training import batches, checkpoint
 from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import Batches, deal, hold, shuffled
@@ -65,7 +65,7 @@ def with_loss(run, loss):
 @pytest.mark.parametrize("method", sorted(methods()))
 def test_every_method_trains_and_is_recorded(method):
     net, record = train(plan("rooms", method, settings=SMALL))
-    assert record == plain(json.loads(json.dumps(record, allow_nan=False)))
+    assert record == to_json(json.loads(json.dumps(record, allow_nan=False)))
     assert record["finished"] and len(record["epochs"]) == 1
     assert record["parameters"] == sum(p.numel() for p in net.parameters())
     assert record["macs"] == macs(net, torch.rand(1, 3, 32, 32)) > 0

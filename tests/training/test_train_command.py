@@ -12,11 +12,11 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("tqdm")
 
+from tssbn import records
 from tssbn.__main__ import main
 from tssbn.benchmarks import benchmarks
 from tssbn.benchmarks.catalogue import data_folder
 from tssbn.methods import methods
-from tssbn.records import store as records
 from tssbn.training import progress
 from tssbn.training.command import _setting
 from tssbn.training.run import plan
@@ -63,7 +63,7 @@ def test_a_run_leaves_a_record(capsys):
     shown = records.summary(made)["test"]
     assert f"segmentation  miou      {100 * shown['segmentation']:.4g}%" in out
     assert [float(f"{v:.6g}") for v in shown.values()] == list(shown.values())
-    assert [r["method"] for r in records.found("rooms")] == ["tssbn"]
+    assert [r["method"] for r in records.load_all("rooms")] == ["tssbn"]
 
 
 def test_a_finished_run_is_left_alone(capsys):
@@ -251,10 +251,10 @@ def test_tables(capsys):
     assert train("--seed", "3") == 0
     capsys.readouterr()
     assert main(["table", "rooms"]) == 0
-    assert "no records" in capsys.readouterr().out  # of runs without settings
+    assert "no saved runs" in capsys.readouterr().out  # of runs without settings
     assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert "made data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
+    assert "synthetic data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
         out.split()
     )
     assert main(["table", "rooms", "--set", "typo=1"]) == 1

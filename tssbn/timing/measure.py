@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tssbn.records.store import environment
+from tssbn.records import environment
 from tssbn.timing.job import Job
 from tssbn.timing.memory import peak
 from tssbn.timing.rounds import matmul, rounds

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tssbn.records import store as records
+from tssbn import records
 
 __all__ = ["add"]
 
@@ -167,7 +167,7 @@ def _train(options: argparse.Namespace) -> int:
         settings["epochs"] = options.epochs
     root = options.data or catalogue.data_folder(options.benchmark)
     run = plan(options.benchmark, options.method, options.seed, settings, root)
-    results, folder = options.results or records.results(), options.runs / run.name
+    results, folder = options.results or records.results_dir(), options.runs / run.name
     record, last = results / f"{run.name}.json", folder / checkpoint.LAST
     first = rank_zero_only.rank == 0
     if first and options.restart:
@@ -225,7 +225,7 @@ def _scores(record: Mapping[str, Any]) -> str:
     which = f"epochs {chosen['epochs'][0]}-{last}" if len(chosen["epochs"]) > 1 else f"epoch {last}"
     lines = [("", "", which, f"best, epoch {chosen['best_epoch']}")]
     for task, metric, *values in rows:
-        factor, sign = records.unit(metric)
+        factor, sign = records.display_unit(metric)
         lines.append((task, metric, *(f"{factor * value:.4g}{sign}" for value in values)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -283,7 +283,7 @@ def _table(options: argparse.Namespace) -> int:
 
     settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
-        found = records.found(name, options.results)
+        found = records.load_all(name, options.results)
         if options.name in TABLES and catalogue.source(name) != name and not found:
             continue  # a shorter or smaller form that nobody ran
         chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
@@ -317,7 +317,7 @@ def _queue(options: argparse.Namespace) -> int:
     from tssbn.training import queue
 
     jobs = queue.jobs(options.file, dict(options.data))
-    results = options.results or records.results()
+    results = options.results or records.results_dir()
     seconds = 60 * options.minutes
     if options.dry:
         states = [queue.look(job, options.runs, results) for job in jobs]

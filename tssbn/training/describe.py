@@ -18,7 +18,7 @@ from tssbn.cost import macs, parameters
 from tssbn.data.real.set import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.records.store import environment, pack_gates, unpack_gates
+from tssbn.records import environment, pack_gates, unpack_gates
 from tssbn.training.batches import content, labels
 from tssbn.training.run import Run
 
@@ -73,10 +73,10 @@ def _data(sources: Mapping[str, Dataset], held: Mapping[str, Dataset]) -> dict[s
         }
         if not real:
             splits[split]["labels"] = labels(held[split])
-    kind = "real" if isinstance(sources["train"], RealSet) else "made"
+    kind = "real" if isinstance(sources["train"], RealSet) else "synthetic"
     if kind == "real" and any(part["samples"] != part["official"] for part in splits.values()):
         kind = "real subset"
-    return {"made": kind == "made", "kind": kind, "splits": splits}
+    return {"kind": kind, "splits": splits}
 
 
 def add_epoch(

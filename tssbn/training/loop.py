@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.methods import methods
-from tssbn.records.store import plain
+from tssbn.records import to_json
 from tssbn.training import checkpoint
 from tssbn.training.angles import Angles
 from tssbn.training.balancing import find_balancing
@@ -260,7 +260,7 @@ class _Training:
         if folder is not None and self.saved < len(self.record["epochs"]):
             self._save(folder)
         watch.end(self.record)
-        return Trained(self.net.eval(), plain(self.record))
+        return Trained(self.net.eval(), to_json(self.record))
 
     def _late(self, deadline: float | None) -> bool:
         last = self.record["epochs"][-1]["seconds"] if self.record["epochs"] else 0.0

@@ -20,9 +20,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from tssbn import records
 from tssbn.benchmarks import Recipe
 from tssbn.benchmarks.catalogue import data_folder, real, source
-from tssbn.records import store as records
 from tssbn.training import checkpoint
 from tssbn.training.run import WEIGHT, Run, plan
 
@@ -224,7 +224,7 @@ def write(run: Run, record: Mapping[str, Any], results: Path) -> Path:
     Raises:
         OSError: it could not be written; says how much room there is, and how much it needs.
     """
-    with checkpoint.writing(results / f"{run.name}.json", len(json.dumps(records.plain(record)))):
+    with checkpoint.writing(results / f"{run.name}.json", len(json.dumps(records.to_json(record)))):
         return records.write(run.name, record, results)
 
 
