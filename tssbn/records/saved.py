@@ -134,6 +134,9 @@ class SavedRuns(Sequence[SavedRun]):
             return replace(self, runs=self.runs[index])
         return self._some()[index]
 
+    def __iter__(self) -> Iterator[SavedRun]:
+        return iter(self.runs)
+
     def __len__(self) -> int:
         return len(self.runs)
 
