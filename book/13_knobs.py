@@ -855,7 +855,7 @@ small_rooms = {
 def steps_of(recipe, samples):
     """Of a training by this recipe."""
     whole, rest = divmod(samples, recipe.batch)
-    return recipe.epochs * (whole + (rest >= recipe.least))
+    return recipe.epochs * (whole + (rest >= recipe.min_last_batch))
 
 
 def sweep_of(name, samples, values, unit="Δm"):
