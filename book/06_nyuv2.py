@@ -84,7 +84,7 @@ METHODS = (
 # ({term}`STL`). Or one network can give all three answers
 # ({term}`HPS`), at a third of the cost. What does that do to the answers?
 #
-# The record of a run holds the scores of every epoch. Here are those of both
+# A saved run holds the scores of every epoch. Here are those of both
 # on the made rooms of the last chapter, three seeds each.
 
 
@@ -237,7 +237,7 @@ assert torch.allclose(mine, theirs, atol=1e-6)
 
 # %% [markdown]
 # The same numbers. All that `train` has beyond this is book-keeping: devices,
-# checkpoints, scores and the record. (With the declared {term}`stem` the first
+# checkpoints, scores and the saved run. (With the declared {term}`stem` the first
 # convolution runs once instead of three times. Without it the gradients are
 # the same up to rounding; but Adam divides by their size, and where a gradient
 # is nothing but rounding, as that of a bias in front of a norm, it takes a
@@ -348,7 +348,7 @@ quick.frame()[["segmentation", "depth", "normal", "Δm", "#P", "#F"]].round(3)
 # python -m tssbn train rooms --method tssbn --seed 0
 # ```
 #
-# and its likes, a few minutes each on one CPU core. The records are in
+# and its likes, a few minutes each on one CPU core. The saved runs are in
 # `data/results/rooms`.
 
 # %%
@@ -449,11 +449,11 @@ pd.DataFrame(
 # python -m tssbn train nyuv2 --method tssbn --seed 0 --data data/nyuv2
 # ```
 #
-# What records there are of it fills this table; a dash is a run that has not
+# What saved runs there are of it fills this table; a dash is a run that has not
 # been made. The second line of each method is the paper's. `nyuv2_short` is the
 # same in a quarter of the epochs, for all methods alike. Above a table stands
-# what its numbers are of: how many images, what the records note of their data,
-# which epochs count, on what device. Where there are records, the second table
+# what its numbers are of: how many images, what the runs note of their data,
+# which epochs count, on what device. Where there are saved runs, the second table
 # has the best epoch on the test images, which nobody can choose in advance.
 
 # %% tags=["nbval-ignore-output"]
@@ -466,7 +466,7 @@ for name in ("nyuv2", "nyuv2_short"):
 
 # %% [markdown]
 # Rows of our own are empty as long as no run on the real images has been
-# recorded: an epoch of TSσBN is 398 steps of two images, each with a forward
+# saved: an epoch of TSσBN is 398 steps of two images, each with a forward
 # and a backward pass of the GMACs above, which is for a GPU. The runs are
 # wanted, first of all in `data/queue.toml`, and ready to go:
 # `book/studies/README.md` tells how. Without them nothing here confirms or

@@ -417,10 +417,10 @@ counts.round(4)
 # | network | ResNet-50 from scratch, stride 8; ASPP heads, 256 wide, no dropout | one bottleneck a stage, a sixteenth of the width |
 # | losses | cross-entropy, cross-entropy, absolute error; their plain sum | the same |
 # | scores | mIoU of 19 classes; mIoU of 10 parts, background among them; absolute error of the disparity | the same |
-# | optimiser | SGD at 0.1, momentum 0.9, weight decay $10^{-4}$, batches of 4 | the same without decay, batches of 8; Adam at 0.003 in the records |
+# | optimiser | SGD at 0.1, momentum 0.9, weight decay $10^{-4}$, batches of 4 | the same without decay, batches of 8; Adam at 0.003 in the saved runs |
 # | schedule | cosine to 0, 200 epochs | cosine to 0, a few epochs |
 # | gates | 100 times the rate: 10 at the start | the same |
-# | seeds | three, the mean | one; records of three below |
+# | seeds | three, the mean | one; saved runs of three below |
 #
 # Decided by us: gates have no weight decay (see below), the last epoch counts
 # (auto-lambda prints the best so far, the paper does not say), and Cross-Stitch,
@@ -571,7 +571,7 @@ plt.show()
 # everywhere, which is the constant answer. So the third of Δm that belongs to
 # them is about nothing yet, and with one seed the rest is hardly more than the
 # luck of the draw. It depends on the optimiser, too. We tried Adam first, which
-# the records have; after as many steps all networks with one trunk for all
+# the saved runs have; after as many steps all networks with one trunk for all
 # tasks were far behind in disparity, and their Δm far below zero. We then took
 # the optimiser of the protocol. (An exercise repeats this.)
 
@@ -798,16 +798,16 @@ plt.show()
 #
 # The short runs above are too short for parts and too few for a ranking. With
 # the settings of the benchmark as it is defined (more images, twice the
-# width, more epochs) and three seeds each, from the records:
+# width, more epochs) and three seeds each, from the saved runs:
 
 # %% tags=["nbval-ignore-output"]
 if three:
     print(longer)
 else:
-    print("There are no records of these runs yet.")
+    print("None of these runs is saved yet.")
 
 # %% [markdown]
-# A record is made by `python -m tssbn train streets --method tssbn --seed 0`,
+# A run is saved by `python -m tssbn train streets --method tssbn --seed 0`,
 # and so on for the other methods and seeds.
 #
 # For Cityscapes itself, the rows of the paper stand beside whatever has been

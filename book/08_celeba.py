@@ -514,7 +514,7 @@ assert spreads["own thresholds"] < 0.75 * spreads["yes above 0.5"]
 # python -m tssbn train faces --method tssbn --seed 0
 # ```
 #
-# and its likes, a few minutes each on one CPU core. The records are in
+# and its likes, a few minutes each on one CPU core. The saved runs are in
 # `data/results/faces`.
 
 
@@ -843,7 +843,7 @@ assert (
 # python -m tssbn train celeba --method tssbn --seed 0 --data data/celeba
 # ```
 #
-# What records there are of it fills this table; a dash is a run that has not
+# What saved runs there are of it fills this table; a dash is a run that has not
 # been made. The second line of each method is the paper's.
 
 # %% tags=["nbval-ignore-output"]

@@ -269,7 +269,7 @@ print(f"cosine {by_hand_cosine:.4f}, by hand as by the package")
 # whole batch. What counts as shared are the filters that all tasks' losses
 # depend on, taken together as one long vector. (The paper says "over the shared
 # convolutions" and "early", not how it pools; ours are all pairs and measured
-# steps of the first epoch.) The records have three seeds, or as many as the
+# steps of the first epoch.) The saved runs have three seeds, or as many as the
 # table below says. TSσBN is there with two rates of its gates: 10 times the
 # common rate, which at the high base rate of this benchmark is closest to what
 # the paper's gates do in a step ({doc}`13_knobs` tells why), and 1, at which
@@ -290,13 +290,13 @@ COLOR = dict(
 )
 
 
-def recorded_angles(method, settings):
+def saved_angles(method, settings):
     """For each seed that has them, steps and cosines (steps, pairs)."""
     found = records.of("rooms", method, settings=settings)
     return {run.seed: run["angles"] for run in found if "angles" in run}
 
 
-angles = {name: recorded_angles(*run) for name, run in RUNS.items()}
+angles = {name: saved_angles(*run) for name, run in RUNS.items()}
 EPOCH = 800 // 16  # steps: 800 images in batches of 16
 
 
@@ -789,7 +789,7 @@ assert (gain.loc["trained"] > 0.08).all()
 assert gain.drop("trained").max().max() < 0.04
 
 # %% [markdown]
-# (The last table is the record of three seeds, by `book/studies/features.py`,
+# (The last table is saved, of three seeds, by `book/studies/features.py`,
 # the one before it is trained here.) What the numbers say:
 #
 # - The islands are there, and they are flat. Of the 64 features the silhouette

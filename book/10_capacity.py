@@ -742,7 +742,7 @@ print("the others are shut:", (mine[1] < 0.45).item())
 # %% [markdown]
 # That is how one would like gates to be read. Filters that learn are another
 # matter: they can become what both tasks need. The rest of the study has them
-# learn, and is recorded, with six seeds (`book/studies/capacity.py`, a few
+# learn, and is saved, with six seeds (`book/studies/capacity.py`, a few
 # minutes). Two tasks, and a knob:
 #
 # - **units**: the second teacher has 1 to 16 ReLU units, the first has 4;

@@ -79,7 +79,7 @@ plots.style()
 # is the hair brown, is the nose big? A {term}`TSσBN` network learned all
 # twelve, and left an {term}`importance matrix`: a row for each task, a gate
 # for each channel. The cosine between two rows says how alike two tasks are;
-# it is what the paper uses {cite:p}`suteu2025tssbn`. The records are in
+# it is what the paper uses {cite:p}`suteu2025tssbn`. The saved runs are in
 # `data/results/faces`, by
 #
 # ```
@@ -352,7 +352,7 @@ assert null["centred"].mean() > 0.75 * pairs["centred"].mean()
 # the next. The single number of about 0.8 cannot tell the two apart, here or
 # in the paper.
 #
-# When does it come? The records hold the gates after one epoch, after three
+# When does it come? The saved runs hold the gates after one epoch, after three
 # and at the end. Of each: how far the runs agree with each other, and, in
 # brackets, each with its own end.
 

@@ -536,7 +536,7 @@ print("own filters: the task itself loses more:", own_loss > other_loss)
 # (removal-matrix)=
 # ## Figure 4, right: who misses them?
 #
-# The same on the recorded networks at ×10: three tasks on rooms, twelve on
+# The same on the networks of the saved runs at ×10: three tasks on rooms, twelve on
 # faces, the same share of filters as in the paper, and the controls that say
 # what a diagonal is worth:
 #
@@ -548,7 +548,7 @@ print("own filters: the task itself loses more:", own_loss > other_loss)
 #   think of them;
 # - **least**: those whose gates are narrowest for the task.
 #
-# This takes a few hundred evaluations, so it is recorded. It comes from
+# This takes a few hundred evaluations, so it is saved. It comes from
 # `book/studies/removal.py`. On rooms a loss is in per cent of the score that
 # the task has with all filters; on faces, where a rare attribute may have an
 # F1 near zero to be divided by, it is in points of F1.

@@ -83,7 +83,7 @@ COLOR = {name: plots.COLORS[key] for name, key in plots.METHODS.items()}
 # python -m tssbn train rooms --method tssbn --seed 0 --set multiplier=10
 # ```
 #
-# and the records are in `data/results/rooms`. The score is {term}`Δm`, against
+# and the saved runs are in `data/results/rooms`. The score is {term}`Δm`, against
 # the mean of three single-task runs.
 
 
@@ -1082,7 +1082,7 @@ assert ratio["rooms", 1] > 1.5 and ratio["faces", 3] > 1.5
 # rooms, on faces and in the toy: there is a signal. The faster they are, the
 # smaller the ratio. In the toy it is near 1 at the best rate, where nearly all
 # gates are ranked rightly: gates that have gone far are called back. (And the
-# records round gates to 1/255, so $\gamma$ beyond ±6 cannot be told.) So this
+# saved runs round gates to 1/255, so $\gamma$ beyond ±6 cannot be told.) So this
 # meter says *that* there is something to learn, at a low rate. It does not say
 # which rate is right.
 #

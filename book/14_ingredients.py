@@ -459,7 +459,7 @@ pd.DataFrame(
 # %% [markdown]
 # Δm is the mean gain over the three tasks against the mean of our own
 # single-task networks, in per cent ({term}`Δm`); ± is the standard deviation
-# over three seeds. *Larger rooms* is the Δm of the records of chapter 6's
+# over three seeds. *Larger rooms* is the Δm of the saved runs of chapter 6's
 # setting, where there are such. (The β of *TSσBN with β* learns at the common
 # rate, that of TSBN at the rate of its scale.)
 #
@@ -676,7 +676,7 @@ assert effects["effect"].idxmax() == "rate ×10"
 # ### Twelve tasks
 #
 # Where sharing costs more, there is more to be won back. On the drawn faces of
-# chapter 8, with twelve attributes for one trunk, there are records of six of
+# chapter 8, with twelve attributes for one trunk, there are saved runs of six of
 # the recipes. Here are paired differences of the gain in mean F1, seed by seed;
 # ± is the interval of a paired t test, with two degrees of freedom.
 
@@ -730,7 +730,7 @@ on_faces.round(1)
 # worst of all on every seed, more than ten points below TSBN ×10. With σ around
 # the scale, and no β, it does less: TSσBN ×100 loses fewer than ten points
 # against its own ×10 on average, and is more than ten above TSBN ×100 on every
-# seed. (σ and the missing β come together here; the records do not separate
+# seed. (σ and the missing β come together here; the saved runs do not separate
 # them.) At the matched rate, ×10, both are above HPS on every seed, and their
 # means are close to that of twelve networks. Which of the two is ahead depends
 # on the seed. So σ (without β) makes too fast a rate less harmful; at ×10
@@ -768,7 +768,7 @@ for sign in "ﺎ½Ω＄":
 # linear layer on the mean over the words. Answers are uneven, so a task's
 # score is F1 averaged over its answers (those that at least ten training names
 # have). `book/studies/beyond_vision.py` trained all of it, three seeds; its
-# record is read here.
+# results are read here.
 
 # %%
 study = records.load("beyond_vision/names")

@@ -847,7 +847,7 @@ assert always == list(combinations(chin, 2))
 #
 # A tree computes a group's step in a call of its own. Stacked passes
 # ({doc}`04_task_specific`) do the steps of all tasks in one. So half the
-# arithmetic is half the time only where the calls are large enough. The record
+# arithmetic is half the time only where the calls are large enough. What is saved
 # has the time of an inference of all tasks on one CPU core, every network
 # once in a round. There are three ways to make all passes: stacked, one pass a
 # task, and unrolled with every task apart. Times are relative to the fastest of

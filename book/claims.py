@@ -31,18 +31,18 @@ records.skip_cells()
 # What the paper {cite:p}`suteu2025tssbn` says of TSσBN in its Table 1 and in its
 # Sections 5 and 7 (and, as far as summaries tell, in Appendix E), and what our
 # runs say. The tables are not typed: each row is computed by the cell above it,
-# from the records in `data/results`, and a rule in the cell gives the verdict.
+# from the saved runs in `data/results`, and a rule in the cell gives the verdict.
 #
 # - **holds**, **does not**: of our evidence, by the rule;
 # - **partly**: it points the way of the claim, but it is smaller than claimed, or
 #   no more than chance or a simpler account gives, or within the noise;
-# - **not run**: there is no record that could tell.
+# - **not run**: there is no saved run that could tell.
 #
 # Evidence is *made* (the drawn rooms and faces of {doc}`05_miniatures`, small
 # networks, a few hundred steps) unless it says otherwise. *Real faces, small* are
 # CelebA's at 32x32 pixels on a small network ({doc}`08_celeba`). What holds there need
 # not hold on NYUv2, and what does not hold there may hold there: the rows of
-# real data at full size say "not run" until their records are in. A claim that
+# real data at full size say "not run" until their runs are saved. A claim that
 # holds may still say little; the chapters give the controls.
 
 # %% tags=["hide-input"]
