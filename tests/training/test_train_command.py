@@ -18,7 +18,7 @@ from tssbn.benchmarks import benchmarks
 from tssbn.benchmarks.catalogue import data_folder
 from tssbn.methods import methods
 from tssbn.training import progress
-from tssbn.training.command import _setting
+from tssbn.training.command import _meant_for, _setting
 from tssbn.training.run import plan
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
@@ -245,6 +245,15 @@ def test_lists(capsys):
     assert all(f"{name}\n" in out for name in benchmarks())
     assert "settings: n=800 height=48" in out and "recipe: epochs=200 batch=2" in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+def test_balanced_runs_are_shown_beside_single_task_networks_of_the_plain_sum():
+    settings = {"balance": "pcgrad", "balance.seed": 1, "epochs": 2, "multiplier": 10}
+    plain = {"epochs": 2}
+    balanced = {key: value for key, value in settings.items() if key != "multiplier"}
+    assert _meant_for("stl", settings) == [balanced, plain]
+    assert _meant_for("hps", settings) == [balanced]
+    assert _meant_for("tssbn", settings) == [settings]
 
 
 def test_tables(capsys):

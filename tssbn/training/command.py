@@ -286,7 +286,7 @@ def _table(options: argparse.Namespace) -> int:
         found = records.load_all(name, options.results)
         if options.name in TABLES and catalogue.source(name) != name and not found:
             continue  # a shorter or smaller form that nobody ran
-        chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
+        chosen = [r for r in found if r["settings"] in _meant_for(r["method"], settings)]
         tables.append(table(name, chosen, options.best))
         seen += [record["settings"] for record in found]
     if settings and not seen:
@@ -302,15 +302,21 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
-def _meant_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without the options that only other methods have."""
+def _meant_for(method: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings without the options that only other methods have.
+
+    Single-task networks are the baseline, and so also meant with the plain sum of the losses.
+    """
     from tssbn.methods import methods
+    from tssbn.records.table import BASELINE
     from tssbn.training.run import options_of
 
     options = {name: options_of(known.build, known.groups) for name, known in methods().items()}
     foreign = {key for of_method in options.values() for key in of_method}
     foreign -= set(options.get(method, ()))
-    return {key: value for key, value in settings.items() if key not in foreign}
+    own = {key: value for key, value in settings.items() if key not in foreign}
+    plain = {key: value for key, value in own.items() if key.partition(".")[0] != "balance"}
+    return [own, plain] if method == BASELINE else [own]
 
 
 def _queue(options: argparse.Namespace) -> int:
