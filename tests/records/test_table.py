@@ -342,3 +342,12 @@ def test_units_are_those_that_the_runs_say():
     new = record(values=(0.25,), **more)
     assert row(table("rooms", [new]), "stl").values["a"].mean == 0.25
     assert row(table("rooms", [new | {"units": {"a": "%"}}]), "stl").values["a"].mean == 25
+
+
+def test_the_bars_of_a_table_are_its_deltas():
+    plots = pytest.importorskip("tssbn.plots")
+    _, ax = plots.plt.subplots()
+    runs = [record("stl"), record("hps", values=(0.5, 0.6, 24.0)), record("tssbn")]
+    plots.deltas(ax, table("nyuv2", runs))
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0, 25 / 3])
+    plots.plt.close("all")
