@@ -61,14 +61,14 @@ from torch import nn
 
 import tssbn
 from tssbn import plots, records
-from tssbn.methods import Network, methods
+from tssbn.methods import Network, find_method
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
 from tssbn.gradients import cosines, task_gradients
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -94,12 +94,12 @@ plots.style()
 
 
 # %%
-rooms = plan(
+rooms = Run(
     "rooms", "tssbn", 0, {"n": 32, "height": 32, "width": 48}
 ).benchmark
 batch = rooms.data("train")[:8]
 tasks = rooms.tasks(rooms.data("train").targets)
-outputs = {name: task.outputs for name, task in tasks.items()}
+outputs = {name: task.out_channels for name, task in tasks.items()}
 PAIRS = list(combinations(range(len(tasks)), 2))
 
 
@@ -123,7 +123,7 @@ WIDTHS, DRAWS = (0, 0.5, 1, 2, 4), range(5)
 hook = torch.empty(len(WIDTHS), len(DRAWS), len(PAIRS))
 for seed in DRAWS:
     _ = torch.manual_seed(seed)
-    net = methods()["tssbn"].build(rooms.network, outputs)
+    net = find_method("tssbn").build(rooms.network, outputs)
     for row, width in enumerate(WIDTHS):
         for layer in gated(net):
             nn.init.normal_(layer.gamma, std=width)
@@ -606,7 +606,7 @@ FIVE = sorted(ATTRIBUTES)[:5]
 print(*FIVE)
 
 
-def five(split):
+def five(split, root=None):
     """Faces with these attributes alone."""
     count = 600 if split == "train" else 300
     made = faces(split, count, recipe=Faces(size=16))
@@ -615,8 +615,8 @@ def five(split):
 
 
 recipe = {"side": 16, "batch": 32, "epochs": 8, "schedule": "cosine"}
-run = plan("faces", "tssbn", 0, recipe)
-run = replace(run, benchmark=replace(run.benchmark, data=five))
+run = Run("faces", "tssbn", 0, recipe)
+run = Run(replace(run.benchmark, data=five), "tssbn")
 trained = train(run).net
 images, seen = five("test")[:], five("train")[:]["image"]
 
@@ -657,7 +657,9 @@ def average(gamma):
 
 
 _ = torch.manual_seed(0)
-fresh = methods()["tssbn"].build(run.benchmark.network, dict.fromkeys(FIVE, 1))
+fresh = find_method("tssbn").build(
+    run.benchmark.network, dict.fromkeys(FIVE, 1)
+)
 start = [layer.gamma.detach() for layer in gated(fresh)]
 end = [layer.gamma.detach() for layer in gated(trained)]
 nets = {
@@ -827,7 +829,7 @@ def encoder(method, count):
     """Parameters of everything but the heads."""
     tasks = dict.fromkeys((f"task {i}" for i in range(count)), 1)
     with torch.device("meta"):
-        net = methods()[method].build(resnet, tasks)
+        net = find_method(method).build(resnet, tasks)
     return sum(p.numel() for p in net.parameters())
 
 
@@ -887,8 +889,8 @@ _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), width_ratios=(3, 2))
 LINES = {"stl": "o-", "cross-stitch": "x--", "mtan": "s-", "tsbn": "^-"}
 for name, cells in counted.items():
     line = {
-        "color": plots.COLORS[plots.METHODS[name]],
-        "label": methods()[name].title,
+        "color": plots.method_color(name),
+        "label": find_method(name).title,
         "ms": 5,
     }
     for ax in (left, right) if name in ("tsbn", "tssbn") else (left,):
@@ -900,7 +902,7 @@ right.set(xlabel="tasks")
 right.set_title("TSBN and TSσBN, enlarged")
 plt.show()
 pd.DataFrame(
-    {methods()[n].title: cells / RESNET for n, cells in counted.items()},
+    {find_method(n).title: cells / RESNET for n, cells in counted.items()},
     pd.Index(T, name="tasks"),
 ).round(4)
 
@@ -968,7 +970,7 @@ pd.DataFrame(
 #     cells = []
 #     for seed in range(3):
 #         _ = torch.manual_seed(seed)
-#         net = methods()["tssbn"].build(rooms.network, outputs)
+#         net = find_method("tssbn").build(rooms.network, outputs)
 #         layers = gated(net)
 #         chosen = {"none": [], "first": layers[:1], "last": layers[-1:]}
 #         for layer in chosen.get(where, layers):

@@ -59,7 +59,7 @@ import tssbn
 from tssbn import gates, plots, records
 from tssbn.networks.segnet import SegNet
 from tssbn.plots import COLORS
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -88,7 +88,7 @@ rooms = records.of("rooms", "tssbn", SEEDS, multiplier=10).gates()
 tasks = rooms[0].tasks
 deal = torch.Generator().manual_seed(0)
 three = {
-    "A": gates.shuffled(rooms[0], deal),
+    "A": gates.permuted(rooms[0], deal),
     "B": gates.importance(tssbn.task_specific(SegNet(8), tasks)),
     "C": rooms[0],
 }
@@ -197,7 +197,7 @@ for matrix in (*rooms, *faces):
         assert torch.allclose(squares, C**2)
 print("by hand = the package, for six networks, plain and centred")
 for benchmark in "rooms", "faces":
-    base = plan(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
+    base = Run(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
     print(f"{benchmark}: rate of the gates 10 x {base} = {10 * base}")
 
 # %% [markdown]
@@ -219,7 +219,7 @@ for benchmark in "rooms", "faces":
 # NYUv2, Cityscapes and CelebA. It says that the shared part dominates and that
 # no task does. Here is the same for our networks. The bars are means over three
 # seeds, and each dot is one. Beside them stands what shuffled gates give
-# ({func}`tssbn.gates.shuffled`), as in network A: a black line for the mean of
+# ({func}`tssbn.gates.permuted`), as in network A: a black line for the mean of
 # 50 deals of each seed, within a grey box from the lowest to the highest.
 
 
@@ -228,7 +228,7 @@ def null(matrix, measure, deals=50):
     """The measure on shuffled gates, stacked."""
     deal = torch.Generator().manual_seed(0)
     return torch.stack(
-        [measure(gates.shuffled(matrix, deal)) for _ in range(deals)]
+        [measure(gates.permuted(matrix, deal)) for _ in range(deals)]
     )
 
 

@@ -58,15 +58,15 @@ from torch import nn
 
 import tssbn
 from tssbn import plots, records
-from tssbn.methods import methods
-from tssbn.clusters import parts
-from tssbn.benchmarks.catalogue import described
+from tssbn.methods import METHODS, find_method
+from tssbn.clusters import depth_and_channel_parts
+from tssbn.benchmarks import find_benchmark
 
 torch.set_num_threads(1)
 plots.style()
 
-TITLES = {name: methods()[name].title for name in methods()}
-COLOR = {name: plots.COLORS[key] for name, key in plots.METHODS.items()}
+TITLES = {name: find_method(name).title for name in METHODS}
+COLOR = {name: plots.method_color(name) for name in METHODS}
 
 # %% [markdown]
 # (knobs-multiplier)=
@@ -173,10 +173,10 @@ print({TITLES[name]: round(value, 2) for name, value in at_1000.items()})
 # its own. But the TSBN row of its Table 1 is the one that Figure 6 has at 100:
 
 # %%
-table_1 = described("nyuv2").paper["tsbn-x100"]["delta"]
+table_1 = find_benchmark("nyuv2")().paper["tsbn-x100"]["delta"]
 print("Table 1:", table_1, "- Figure 6:", PAPER["tsbn"].to_dict())
 assert table_1 == PAPER["tsbn"][100] != PAPER["tsbn"][1]
-assert PAPER["tssbn"][100] == described("nyuv2").paper["tssbn"]["delta"]
+assert PAPER["tssbn"][100] == find_benchmark("nyuv2")().paper["tssbn"]["delta"]
 
 # %% [markdown]
 # So in Table 1 both methods had a multiplier of 100, which makes the
@@ -364,7 +364,7 @@ for name, multipliers in {
     "rooms": MULTIPLIERS,
     "faces": (1, 3, 10, 100),
 }.items():
-    lr = described(name).recipe.lr
+    lr = find_benchmark(name)().recipe.lr
     rates[name] = {f"×{m}": f"{m * lr:.4g}" for m in multipliers}
 per_step = pd.DataFrame(rates).T[["×1", "×3", "×10", "×100", "×1000"]]
 per_step.fillna("").rename_axis("gate's rate per step")
@@ -684,7 +684,7 @@ print("valleys within a factor 5:", 0.2 < per_step * best_sgd / best_adam < 5)
 # One of the paper's protocols is of this kind, that of Cityscapes:
 
 # %%
-recipe = described("cityscapes").recipe
+recipe = find_benchmark("cityscapes")().recipe
 alpha = 100 * recipe.lr
 print(f"{recipe.optimiser} at {recipe.lr}: gates at {alpha:g}", end=", ")
 print(f"α' = {alpha / (1 - MU):.0f} g_0")
@@ -860,7 +860,7 @@ def steps_of(recipe, samples):
 
 def sweep_of(name, samples, values, unit="Δm"):
     """Steps, base rate, and the mean score of each multiplier."""
-    recipe = described(name).recipe
+    recipe = find_benchmark(name)().recipe
     score = {m: float(np.mean(v)) for m, v in values.items() if np.size(v)}
     if len(score) < 3:
         return None  # no sweep yet
@@ -1104,8 +1104,12 @@ def agreement(found_, kind):
     for record in found_:
         gates = record.gates()
         if "shuffled" in kind:
-            gates = tssbn.gates.shuffled(gates, draws)
-        values = parts(gates).channels if "channels" in kind else gates
+            gates = tssbn.gates.permuted(gates, draws)
+        values = (
+            depth_and_channel_parts(gates).channels
+            if "channels" in kind
+            else gates
+        )
         alike = tssbn.gates.similarity(values, centred=kind == "centred")
         rows.append(alike[upper[0], upper[1]])
     pairs = itertools.combinations(rows, 2)

@@ -59,7 +59,7 @@ from torch import nn
 
 import tssbn
 from tssbn import plots, records
-from tssbn.methods import Network, ablations, methods
+from tssbn.methods import Network, ablations, find_method
 from tssbn.data.synthetic import digits
 from tssbn.cost import delta_m
 
@@ -265,7 +265,7 @@ def build(kind, seed):
     _ = torch.manual_seed(seed)
     outputs = dict.fromkeys(TASKS, 5)
     if kind == "HPS":
-        return methods()["hps"].build(TWO_DIGITS, outputs), []
+        return find_method("hps").build(TWO_DIGITS, outputs), []
     gate = "sigmoid" if kind == "σ ×100" else "clamp"
     net = ablations.build(TWO_DIGITS, outputs, gate)
     gates = [p for name, p in net.named_parameters() if "gamma" in name]

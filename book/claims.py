@@ -61,7 +61,12 @@ from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
 from tssbn import gates, records, task_specific
-from tssbn.clusters import agreement, clusters, consensus, parts
+from tssbn.clusters import (
+    cluster_tasks,
+    consensus,
+    depth_and_channel_parts,
+    rank_correlations,
+)
 from tssbn.data.synthetic.faces import REGIONS, Faces, faces
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn.records.table import table
@@ -283,7 +288,7 @@ def shared(matrix):
 
 real = [shared(matrix) for matrix in nets]
 null = [
-    torch.stack([shared(gates.shuffled(matrix, deal)) for _ in range(50)])
+    torch.stack([shared(gates.permuted(matrix, deal)) for _ in range(50)])
     for matrix in nets
 ]
 low = min(part.min() for part in real).item()
@@ -365,8 +370,10 @@ shown()
 # %% tags=["hide-input"]
 def of_channels(nets):
     """The agreement within layers, channel by channel."""
-    alike = [gates.similarity(parts(net).channels) for net in nets]
-    return agreement(alike).mean()
+    alike = [
+        gates.similarity(depth_and_channel_parts(net).channels) for net in nets
+    ]
+    return rank_correlations(alike).mean()
 
 
 forty = saved("celeba_small", "tssbn", multiplier=10).gates()
@@ -376,10 +383,12 @@ for nets, anchor, data in (
     (forty, "forty-real-attributes", "real faces, small"),
 ):
     plain, centred = (
-        agreement([gates.similarity(g, centred) for g in nets]).mean().item()
+        rank_correlations([gates.similarity(g, centred) for g in nets])
+        .mean()
+        .item()
         for centred in (False, True)
     )
-    shuffled = of_channels([gates.shuffled(net, deal) for net in nets])
+    shuffled = of_channels([gates.permuted(net, deal) for net in nets])
     claim(
         "11_relations",
         anchor,
@@ -398,7 +407,7 @@ labels = faces("train", 2400, recipe=Faces(size=32))
 labels = torch.stack([labels.tensors[t] for t in runs[0].tasks]).double()
 found = consensus([gates.similarity(g) for g in runs])
 ours = adjusted_rand_score(truth, found)
-alone = adjusted_rand_score(truth, clusters(torch.corrcoef(labels).abs()))
+alone = adjusted_rand_score(truth, cluster_tasks(torch.corrcoef(labels).abs()))
 random = np.random.default_rng(0)
 chance = [
     adjusted_rand_score(truth, random.permutation(found)) for _ in range(1000)
@@ -491,7 +500,7 @@ low, high = stats.t.interval(
 )
 null = np.mean(
     [
-        slope(share_by_layer(gates.shuffled(net, deal)))
+        slope(share_by_layer(gates.permuted(net, deal)))
         for net in nets
         for _ in range(50)
     ]

@@ -12,13 +12,13 @@ pytest.importorskip("torchvision")
 from timm.models.resnet import BasicBlock, ResNet
 
 from tssbn.cost import macs, parameters
-from tssbn.methods import Network, methods
+from tssbn.methods import Network, find_method
 from tssbn.methods.cross_stitch import CrossStitch
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 from tssbn.networks.segnet import SegNet, SegNetHead
 
-STL, CROSS = methods()["stl"].build, methods()["cross-stitch"].build
+STL, CROSS = find_method("stl").build, find_method("cross-stitch").build
 SEGNET = Network(partial(SegNet, 4), partial(SegNetHead, width=4), torch.rand(2, 3, 48, 64))
 DEEPLAB = Network(
     partial(dilated_resnet, (1, 2, 1, 1), (4, 4, 8, 8)),
@@ -85,11 +85,6 @@ def test_a_reader_of_one_source_alone_is_that_source(network):
     assert all(torch.equal(net(x)[task], net.networks[task][1](features)) for task in OUTPUTS)
 
 
-def two_stages(trunk, x):
-    x = yield trunk[0](x)
-    yield trunk[1](x)
-
-
 class Times(nn.Module):
     def __init__(self, factor):
         super().__init__()
@@ -105,7 +100,7 @@ def by_hand(unit):
         task: nn.Sequential(nn.Sequential(Times(factor), Times(1)), Times(power))
         for task, factor, power in (("a", 2, 1), ("b", 3, -1))
     }
-    given = CrossStitch(nets, two_stages, [unit])(torch.tensor([[1.0, 10.0]]))
+    given = CrossStitch(nets, [unit])(torch.tensor([[1.0, 10.0]]))
     return given["a"].tolist(), given["b"].tolist()
 
 
@@ -159,21 +154,21 @@ def test_a_loss_of_one_task_reaches_units_and_all_trunks_but_their_last_stages(n
 
 FULL = {  # network, tasks, image, parameters, #P
     "segnet": (
-        Network(SegNet, SegNetHead, None),
+        Network(SegNet, SegNetHead, torch.empty(2, 3, 96, 128)),
         OUTPUTS,
         (288, 384),
         74_941_804,
         "1.00",
     ),
     "cityscapes": (
-        Network(dilated_resnet, DeepLabHead, None),
+        Network(dilated_resnet, DeepLabHead, torch.empty(2, 3, 96, 128)),
         {"segmentation": 19, "parts": 10, "disparity": 1},
         (256, 512),
         118_908_126 + 3 * 9,
         "1.00",
     ),
     "celeba": (
-        Network(CelebANet, partial(nn.Linear, 512), None),
+        Network(CelebANet, partial(nn.Linear, 512), torch.empty(2, 3, 64, 64)),
         {f"attribute {i}": 1 for i in range(40)},
         (64, 64),
         207_086_120 + 40 * 40 * (64 + 128 + 256 + 512),
@@ -211,7 +206,9 @@ def test_all_tasks_are_one_chunk():
 
 def test_what_cannot_be_built_or_run():
     plain = Network(nn.Identity, nn.Identity, torch.rand(2, 3, 4, 4))
-    with pytest.raises(TypeError, match="does not know the stages of Identity"):
+    with pytest.raises(
+        TypeError, match=r"type Identity are not known: give it a method forward_stages"
+    ):
         CROSS(plain, OUTPUTS)
     with pytest.raises(ValueError, match="name at least one task"):
         CROSS(CELEBA, {})

@@ -8,12 +8,15 @@ import pytest
 import torch
 from settings import DEVICE, DTYPE
 from torch import nn
+from torch.nn import functional as F
 
 pytest.importorskip("timm")
 pytest.importorskip("torchvision")
 
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+
 from tssbn.cost import macs, parameters
-from tssbn.methods import Network, hard_sharing, methods, mtan, single
+from tssbn.methods import Network, find_method, hard_sharing, mtan, single
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 from tssbn.networks.segnet import SegNet, SegNetHead
@@ -21,6 +24,11 @@ from tssbn.networks.segnet import SegNet, SegNetHead
 ROOMS = {"segmentation": 13, "depth": 1, "normal": 3}
 STREETS = {"segmentation": 19, "parts": 10, "disparity": 1}
 FACES = {f"attribute{i}": 1 for i in range(40)}
+
+
+def plain_resnet(block, **head):
+    return ResNet(block, (1, 2, 3, 2), channels=(4, 8, 16, 32), **head)
+
 
 FULL = {
     "segnet": (SegNet, SegNetHead, ROOMS),
@@ -35,8 +43,13 @@ SMALL = {
         STREETS,
     ),
     "celeba": (partial(CelebANet, 8), partial(nn.Linear, 64), {"hat": 1, "tie": 1, "smile": 1}),
+    "plain": (  # without dilation: each stage but the first halves the map, rounding up
+        partial(plain_resnet, BasicBlock, num_classes=0, global_pool=""),
+        partial(nn.Conv2d, 32, kernel_size=1),
+        STREETS,
+    ),
 }
-SIZES = {"segnet": (48, 64), "resnet": (48, 64), "celeba": (64, 64)}
+SIZES = {"segnet": (48, 64), "resnet": (48, 64), "celeba": (64, 64), "plain": (75, 52)}
 
 
 def image(kind):
@@ -214,14 +227,43 @@ def test_segnet_stages():
     check_stages(net, x, "depth", first[:5] + unpooled[:5], outputs[:10])
 
 
-def test_resnet_stages():
-    net, x = settled("resnet"), image("resnet")
+@pytest.mark.parametrize("kind", ["resnet", "plain"])
+def test_resnet_stages(kind):
+    net, x = settled(kind), image(kind)
     layers = [getattr(net.trunk, f"layer{j}") for j in (1, 2, 3, 4)]
     before = record([layer[-1] for layer in layers[1:]], inputs=True)
     outputs = record([layer[-1] for layer in layers])
     net.trunk(x)
     # The first stage has one block: its mask sees what that gives.
     check_stages(net, x, "parts", [outputs[0], *before[:3]], outputs[:4])
+
+
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+@pytest.mark.parametrize("size", [(64, 96), (33, 50), (75, 52)])
+def test_a_plain_resnet_is_carried_to_the_size_of_each_stage(block, size):
+    trunk = plain_resnet(block, num_classes=0, global_pool="")
+    head = partial(nn.Conv2d, trunk.num_features, kernel_size=1)
+    net = mtan.build(Network(lambda: trunk, head, None), STREETS)
+    carried = record(net.carries)
+    outputs = record([trunk.layer2[-1], trunk.layer3[-1], trunk.layer4[-1]])
+    net(torch.rand(2, 3, *size))
+    assert [y.shape for y in carried] == 3 * [y.shape for y in outputs]
+
+
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_pooling_and_last_layer_of_a_resnet_read_what_was_chosen(block):
+    x = torch.rand(4, 3, 64, 64, dtype=DTYPE, device=DEVICE)
+    network = Network(partial(plain_resnet, block, num_classes=7), partial(nn.Linear, 7), x)
+    net = mtan.build(network, STREETS).to(DEVICE, DTYPE)
+    net(x)
+    net.eval()
+    values, outputs = record([net.masks["parts"][-1]]), record([net.trunk.layer4[-1]])
+    read = record([net.heads["parts"]], inputs=True)
+    net(x, ["parts"])
+    pooled = (values[0] * outputs[0]).mean((2, 3))
+    assert torch.allclose(read[0], F.linear(pooled, net.trunk.fc.weight, net.trunk.fc.bias))
+    set_masks(net, 1)
+    assert torch.equal(net(x)["parts"], net.heads["parts"](net.trunk(x)))
 
 
 def test_celeba_stages():
@@ -362,7 +404,7 @@ def test_a_copy_is_another_network():
 
 
 def test_the_method():
-    method = methods()["mtan"]
+    method = find_method("mtan")
     net = small("celeba")
     (group,) = method.groups(net, 0.1)
     assert (method.title, method.build, group["lr"]) == ("MTAN", mtan.build, 0.1)

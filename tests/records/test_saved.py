@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("timm")
 
 from tssbn import records
+from tssbn.benchmarks import find_benchmark
 from tssbn.gates import Importance
 from tssbn.records import NoSavedRuns, SavedRun, SavedRuns, pack_gates
 
@@ -167,6 +169,13 @@ def test_a_setting_that_changes_nothing_is_no_part_of_the_name(folder):
 def test_a_real_benchmark_needs_no_folder_of_data(folder):
     write(folder, "nyuv2/hps-0", seed=0)
     assert records.of("nyuv2", "hps").seeds == (0,)
+
+
+def test_a_benchmark_of_one_s_own_is_read_by_its_name(folder):
+    mine = replace(find_benchmark("rooms")(), name="mine", average=True)
+    write(folder, "mine/hps-0", seed=0)
+    runs = records.of(mine, "hps")
+    assert runs.seeds == (0,) and runs.average
 
 
 def test_whether_the_mean_of_the_tasks_counts_is_said_by_the_benchmark(folder):

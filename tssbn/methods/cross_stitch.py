@@ -14,65 +14,60 @@ Published networks disagree on the units, so they go with the trunk; with T task
   these give the #P of 1.01 in table 1 of 2512.20420, and 1604.03539 has units for channels, too.
   A task starts from 0.9 of its own features and 0.1 of the mean over tasks, close to the 0.9 and
   0.1 that 1604.03539 has for two tasks.
+* Any other trunk with stages (:mod:`tssbn.networks.stages`): T x T at each place between two of
+  them, from the same start.
 
 Units of 1 mean that at first all tasks read the same sum; BatchNorm makes up for its scale.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tssbn.methods import Method, Network, single
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks.celeba import CelebANet
-from tssbn.networks.segnet import SegNet, pool, unpool
+from tssbn.networks.segnet import SegNet
+from tssbn.networks.stages import Stage, find_stages, is_resnet, stages
 
 __all__ = ["CrossStitch", "build"]
-
-Stages = Generator[Tensor, Tensor, None]  # yields what a stage gives, is sent what the next reads
 
 
 class CrossStitch(nn.Module):
     """A network for each task, and units that mix the features of all between two stages.
 
     Args:
-        networks: a trunk and a head for each task.
-        stages: ``stages(trunk, images)`` runs the trunk stage by stage: it yields what a stage
-            gives and is sent what the next one is to read; its last yield is for the head.
+        networks: a trunk and a head for each task; the trunk has stages, see
+            :func:`tssbn.networks.stages.stages`.
         units: the weights for each place between two stages, of shape (T, T, C), from what task
             (second axis) to what task (first) in what channel. An axis but the second may have
             length 1: the same for all readers, or for all channels.
-        last: names of the parts of a trunk that run behind the last unit, in which no task reads
+        first: how many stages run before the first unit.
+        last: names of the parameters of a trunk that are behind the last unit, where no task reads
             another's features any more.
 
     Example:
-        >>> def stages(trunk, x):
-        ...     x = yield trunk[0](x)
-        ...     yield trunk[1](x)
-        >>> nets = {
-        ...     task: nn.Sequential(nn.Sequential(nn.Identity(), nn.Identity()), nn.Identity())
-        ...     for task in "ab"
-        ... }
+        >>> trunks = {task: nn.Sequential(nn.ReLU(), nn.ReLU()) for task in "ab"}
+        >>> nets = {task: nn.Sequential(trunk, nn.ReLU()) for task, trunk in trunks.items()}
         >>> units = [torch.tensor([[0.9, 0.1], [2.0, 3.0]])[:, :, None]]
-        >>> CrossStitch(nets, stages, units)(torch.ones(1, 1, 1))["b"].item()  # 2 · 1 + 3 · 1
+        >>> CrossStitch(nets, units)(torch.ones(1, 1, 1))["b"].item()  # 2 · 1 + 3 · 1
         5.0
     """
 
     def __init__(
         self,
         networks: Mapping[str, nn.Sequential],
-        stages: Callable[[nn.Module, Tensor], Stages],
         units: Iterable[Tensor],
+        first: int = 1,
         last: Iterable[str] = (),
     ):
         super().__init__()
         self.tasks = check_tasks(networks)
         self.networks = nn.ModuleDict(networks)
-        self.stages = stages
         self.units = nn.ParameterList(units)
         self.mix = _Mix()
+        self.first = first
         self.last = tuple(last)
 
     tasks_per_pass = None  # all run together
@@ -86,12 +81,7 @@ class CrossStitch(nn.Module):
         if len(self.tasks) == 1:
             return []
         trunks = [trunk for trunk, _ in self.networks.values()]
-        behind = {
-            id(parameter)
-            for trunk in trunks
-            for name in self.last
-            for parameter in trunk.get_submodule(name).parameters()
-        }
+        behind = {id(trunk.get_parameter(name)) for trunk in trunks for name in self.last}
         before = [p for trunk in trunks for p in trunk.parameters() if id(p) not in behind]
         return [*self.units, *before]
 
@@ -102,8 +92,10 @@ class CrossStitch(nn.Module):
             ValueError: a task is unknown or named twice, or none is named.
         """
         names = self.tasks if tasks is None else choose_tasks(tasks, self.tasks)
-        runs = [self.stages(trunk, x) for trunk, _ in self.networks.values()]
+        runs = [stages(trunk, x) for trunk, _ in self.networks.values()]
         features = [next(run) for run in runs]
+        for _ in range(1, self.first):
+            features = [next(run) for run in runs]
         for unit in self.units:
             mixed = self.mix(unit, torch.stack(features))
             mixed = mixed.expand(len(runs), *mixed.shape[1:])
@@ -125,58 +117,34 @@ def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
     """The networks of STL, with units for the trunk that they have.
 
     Raises:
-        TypeError: it is not known where such a trunk is to be cut into stages.
-        ValueError: there is no task, or one with a name that a module cannot have.
+        TypeError: it is not known where such a trunk is to be cut into stages, or one of them gives
+            something else than a tensor.
+        ValueError: the trunk has a single stage; there is no task, or one with a name that a module
+            cannot have.
     """
     tasks = check_tasks(outputs)
     networks = single.build(network, outputs).networks
     trunk, _ = networks[tasks[0]]
-    return CrossStitch(networks, *_plan(trunk, len(tasks)))
+    found = find_stages(trunk, network.example)
+    if len(found) < 2:
+        raise ValueError(
+            f"a trunk of type {type(trunk).__name__} with a single stage has no place for a unit: "
+            "cross-stitch mixes features between two stages"
+        )
+    first, units = _units(trunk, found, len(tasks))
+    return CrossStitch(networks, units, first, sorted(found[-1].parameters))
 
 
-def _plan(
-    trunk: nn.Module, tasks: int
-) -> tuple[Callable[..., Stages], list[Tensor], tuple[str, ...]]:
-    """How the trunk is cut, the start values of its units, and what runs behind the last."""
+def _units(trunk: nn.Module, found: list[Stage], tasks: int) -> tuple[int, list[Tensor]]:
+    """How many stages come before the first unit, and the start values of all."""
     if isinstance(trunk, SegNet):
-        gaps = len(trunk.encoder) + len(trunk.decoder) - 1
-        return _segnet, [torch.ones(1, tasks, 1) for _ in range(gaps)], ("decoder.0",)
+        return 1, [torch.ones(1, tasks, 1) for _ in found[1:]]
+    if is_resnet(trunk):
+        return 2, [torch.ones(tasks, tasks, 1) for _ in found[2:]]
+    start = (0.9 * torch.eye(tasks) + 0.1 / tasks)[:, :, None]
     if isinstance(trunk, CelebANet):
-        start = (0.9 * torch.eye(tasks) + 0.1 / tasks)[:, :, None]
-        units = [start.repeat(1, 1, stage[-1][0].out_channels) for stage in trunk.stages]
-        return _celeba, units, ("linear",)
-    if all(hasattr(trunk, part) for part in ("act1", "layer4", "forward_head")):  # timm's
-        return _resnet, [torch.ones(tasks, tasks, 1) for _ in range(3)], ("layer4", "fc")
-    raise TypeError(
-        f"cross-stitch does not know the stages of {type(trunk).__name__}: the trunk must be a "
-        f"SegNet, a CelebANet or a ResNet of timm"
-    )
+        return 1, [start.repeat(1, 1, stage.shape[0]) for stage in found[:-1]]
+    return 1, [start.clone() for _ in found[1:]]
 
 
-def _segnet(trunk: SegNet, x: Tensor) -> Stages:
-    pooled = []
-    for stage in trunk.encoder:
-        fine = stage(x)
-        coarse, indices = pool(fine)
-        pooled.append((indices, fine.shape))
-        x = yield coarse
-    for stage in reversed(trunk.decoder):
-        x = yield stage(unpool(x, *pooled.pop()))
-
-
-def _resnet(trunk: nn.Module, x: Tensor) -> Stages:
-    x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
-    for stage in (trunk.layer1, trunk.layer2, trunk.layer3):
-        x = yield stage(x)
-    yield trunk.forward_head(trunk.layer4(x))
-
-
-def _celeba(trunk: CelebANet, x: Tensor) -> Stages:
-    for stage in trunk.stages[:-1]:
-        x = yield F.max_pool2d(stage(x), 2)
-    # The unit could as well stand before the average, which gives the same and costs more.
-    x = yield trunk.stages[-1](x).mean((2, 3))
-    yield trunk.linear(x)
-
-
-METHODS = {"cross-stitch": Method("Cross-Stitch", build)}
+METHOD = Method("Cross-Stitch", build, color="purple")

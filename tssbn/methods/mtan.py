@@ -15,8 +15,8 @@ trunk           stages                     e_j                       c_j
 SegNet          five down, five up         first convolution on the  3x3 convolution, then max-pool,
                 (mtan's code)              way down; input on the    on the way down; enlarged, then
                                            way up                    3x3 convolution, on the way up
-dilated ResNet  four (auto-lambda's code;  input of the last block   bottleneck; max-pool after
-                masks c -> c/4 -> c)                                 stage 1
+timm's ResNet   four (auto-lambda's code;  input of the last block   a block of its kind; max-pool
+                masks c -> c/4 -> c)                                 where stage j strides
 CelebANet       four and the linear        first convolution or      max-pool, 3x3 convolution; a
                 layers, as a fifth         linear layer              linear layer from the average
 ==============  =========================  ========================  ===============================
@@ -24,11 +24,12 @@ CelebANet       four and the linear        first convolution or      max-pool, 3
 No code for CelebA is published. With the masks of the SegNet on the linear layers, too, the
 parameters are 0.388 of STL's, as the 0.39 of arXiv 2512.20420, table 1; without, 0.235. Masks and
 carrying blocks work after the poolings there: before, forty tasks would compute more than STL.
-A stage of a single block has no earlier features; the masks see its output.
+A stage of a single block has no earlier features; the masks see its output. auto-lambda's ResNet
+is dilated, so only its stage 2 strides. Pooling and last layer of a ResNet that has them read a_4.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -39,11 +40,11 @@ from torch.nn import functional as F
 from tssbn.methods import Method, Network, heads
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks import celeba, segnet
+from tssbn.networks.stages import Stages, is_resnet, resnet_stages
 
 __all__ = ["MTAN", "build"]
 
-Stages = Iterator[tuple[Tensor, Tensor]]  # e and s of each stage
-Parts = tuple[Callable[..., Stages], list[nn.Module], Callable[[], list[nn.Module]]]
+Seen = Iterable[tuple[Tensor, Tensor]]  # e and s of each stage
 
 
 class MTAN(nn.Module):
@@ -58,6 +59,8 @@ class MTAN(nn.Module):
         carries: ``carry(a, size)`` for each stage but the first, ``size`` that of its e.
         masks: for each task, a mask for each stage.
         heads: a module for each task.
+        rest: ``rest(trunk, a)`` gives what a head reads, from what the task chose at the last
+            stage; by default that itself.
 
     Example:
         >>> def stages(trunk, x):
@@ -70,10 +73,11 @@ class MTAN(nn.Module):
     def __init__(
         self,
         trunk: nn.Module,
-        stages: Callable[[nn.Module, Tensor], Iterable[tuple[Tensor, Tensor]]],
+        stages: Callable[[nn.Module, Tensor], Seen],
         carries: Sequence[nn.Module],
         masks: Mapping[str, Sequence[nn.Module]],
         heads: Mapping[str, nn.Module],
+        rest: Callable[[nn.Module, Tensor], Tensor] | None = None,
     ):
         super().__init__()
         self.tasks = check_tasks(heads)
@@ -82,6 +86,7 @@ class MTAN(nn.Module):
         self.carries = nn.ModuleList(carries)
         self.masks = nn.ModuleDict({task: nn.ModuleList(masks[task]) for task in self.tasks})
         self.heads = nn.ModuleDict(heads)
+        self.rest = rest
 
     tasks_per_pass = None  # all share the trunk's
 
@@ -106,7 +111,7 @@ class MTAN(nn.Module):
         for mask, carry, (early, output) in zip(masks[1:], self.carries, rest, strict=True):
             seen = torch.cat([early, carry(chosen, early.shape[2:])], 1)
             chosen = mask(seen) * output
-        return chosen
+        return chosen if self.rest is None else self.rest(self.trunk, chosen)
 
 
 class _Carry(nn.Module):
@@ -141,19 +146,19 @@ def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
         {'segmentation': (2, 13, 48, 64), 'depth': (2, 1, 48, 64)}
     """
     trunk, readers = network.trunk(), heads(network, outputs)
-    timm = sys.modules.get("timm.models.resnet")  # imported by whoever made such a trunk
     if isinstance(trunk, segnet.SegNet):
-        stages, carries, masks = _segnet(trunk)
+        plan = _segnet(trunk)
     elif isinstance(trunk, celeba.CelebANet):
-        stages, carries, masks = _celeba(trunk)
-    elif timm is not None and isinstance(trunk, timm.ResNet):
-        stages, carries, masks = _resnet(trunk)
+        plan = _celeba(trunk)
+    elif is_resnet(trunk):
+        plan = _resnet(trunk)
     else:
         raise TypeError(
             f"MTAN was designed for SegNet, CelebANet and timm's ResNet, not for a trunk of type "
             f"{type(trunk).__name__}: build tssbn.methods.mtan.MTAN from your own stages"
         )
-    return MTAN(trunk, stages, carries, {task: masks() for task in outputs}, readers)
+    masks = {task: plan.masks() for task in outputs}
+    return MTAN(trunk, plan.stages, plan.carries, masks, readers, plan.rest)
 
 
 def _mask(inputs: int, inside: int, outputs: int, linear: bool = False) -> nn.Sequential:
@@ -171,13 +176,34 @@ def _masks(early: list[int], outputs: list[int], squeeze: int = 1) -> list[nn.Mo
     return [_mask(e + c, s // squeeze, s) for e, c, s in zip(early, carried, outputs, strict=True)]
 
 
-def _split(stage: nn.Sequential, x: Tensor, first: int = 1) -> tuple[Tensor, Tensor]:
-    """What the first parts of a stage give, and what the others make of it."""
-    early = stage[:first](x)
-    return early, stage[first:](early)
+def _look(
+    stages: Callable[..., Stages], x: Tensor, firsts: Iterable[int]
+) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+    """What the first parts of each stage give, so many of them, and what all; and all features."""
+    seen, left = [], iter(firsts)
+
+    def call(stage: nn.Sequential, x: Tensor) -> Tensor:
+        first = next(left)
+        early = stage[:first](x)
+        output = stage[first:](early)
+        seen.append((early, output))
+        return output
+
+    features = list(stages(x, call=call))
+    return seen, features
 
 
-def _segnet(trunk: segnet.SegNet) -> Parts:
+@dataclass(frozen=True)
+class _Plan:
+    """What goes with a kind of trunk; the arguments of :class:`MTAN`."""
+
+    stages: Callable[[nn.Module, Tensor], Seen]
+    carries: Sequence[nn.Module]
+    masks: Callable[[], list[nn.Module]]
+    rest: Callable[[nn.Module, Tensor], Tensor] | None = None
+
+
+def _segnet(trunk: segnet.SegNet) -> _Plan:
     downs, ups = trunk.encoder, trunk.decoder[::-1]
     down, up = ([stage[-1][0].out_channels for stage in stages] for stages in (downs, ups))
     block, deepest = segnet.block, down[-1]
@@ -193,61 +219,58 @@ def _segnet(trunk: segnet.SegNet) -> Parts:
         segnet.start(nn.ModuleList(made))
         return made
 
-    return _segnet_stages, carries, masks
+    return _Plan(_segnet_stages, carries, masks)
 
 
-def _segnet_stages(trunk: segnet.SegNet, x: Tensor) -> Stages:
-    pooled = []
-    for stage in trunk.encoder:
-        early, fine = _split(stage, x)
-        yield early, fine
-        x, indices = segnet.pool(fine)
-        pooled.append((indices, fine.shape))
-    for stage in reversed(trunk.decoder):
-        early = segnet.unpool(x, *pooled.pop())
-        x = stage(early)
-        yield early, x
+def _segnet_stages(trunk: segnet.SegNet, x: Tensor) -> Seen:
+    firsts = [1 for _ in trunk.encoder] + [0 for _ in trunk.decoder]
+    return _look(trunk.forward_stages, x, firsts)[0]
 
 
-def _resnet(trunk: nn.Module) -> Parts:
-    widths = [stage["num_chs"] for stage in trunk.feature_info[1:]]
+def _resnet(trunk: nn.Module) -> _Plan:
+    _, *stages = trunk.feature_info
+    widths = [stage["num_chs"] for stage in stages]
     kind = type(trunk.layer1[-1])
 
-    def block(before: int, after: int) -> nn.Module:
+    def carry(one: dict, other: dict) -> _Carry:
+        before, after = one["num_chs"], other["num_chs"]
         match = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
-        return kind(before, after // kind.expansion, downsample=match)
+        block = kind(before, after // kind.expansion, downsample=match)
+        stride = other["reduction"] // one["reduction"]
+        return _Carry(block, *([nn.MaxPool2d(stride, ceil_mode=True)] if stride > 1 else []))
 
-    first, *others = (block(a, b) for a, b in pairwise(widths))
-    carries = [_Carry(first, nn.MaxPool2d(2)), *(_Carry(other) for other in others)]
-
-    return _resnet_stages, carries, partial(_masks, widths, widths, squeeze=4)
-
-
-def _resnet_stages(trunk: nn.Module, x: Tensor) -> Stages:
-    x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
-    for stage in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4):
-        early, x = _split(stage, x, max(1, len(stage) - 1))
-        yield early, x
+    carries = [carry(one, other) for one, other in pairwise(stages)]
+    masks = partial(_masks, widths, widths, squeeze=4)
+    return _Plan(_resnet_stages, carries, masks, _resnet_rest)
 
 
-def _celeba(trunk: celeba.CelebANet) -> Parts:
+def _resnet_stages(trunk: nn.Module, x: Tensor) -> Seen:
+    layers = (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
+    firsts = [max(1, len(layer) - 1) for layer in layers]
+    return _look(partial(resnet_stages, trunk), x, firsts)[0]
+
+
+def _resnet_rest(trunk: nn.Module, chosen: Tensor) -> Tensor:
+    return trunk.forward_head(chosen)
+
+
+def _celeba(trunk: celeba.CelebANet) -> _Plan:
     widths = [stage[-1][0].out_channels for stage in trunk.stages]
     wide = widths[-1]
     *pooled, last = (celeba.block(a, b) for a, b in pairwise(widths))
     carries = [_Carry(nn.MaxPool2d(2), block) for block in pooled]
     carries += [_Carry(last), _Carry(nn.AdaptiveAvgPool2d(1), nn.Flatten(), celeba.linear(wide))]
     linear = partial(_mask, 2 * wide, wide, wide, linear=True)
-    return _celeba_stages, carries, lambda: [*_masks(widths, widths), linear()]
+    return _Plan(_celeba_stages, carries, lambda: [*_masks(widths, widths), linear()])
 
 
-def _celeba_stages(trunk: celeba.CelebANet, x: Tensor) -> Stages:
-    *fine, last = trunk.stages
-    for stage in fine:
-        early, x = (F.max_pool2d(y, 2) for y in _split(stage, x))
-        yield early, x
-    early, x = _split(last, x)
-    yield early, x
-    yield _split(trunk.linear, x.mean((2, 3)))
+def _celeba_stages(trunk: celeba.CelebANet, x: Tensor) -> Seen:
+    seen, features = _look(trunk.forward_stages, x, [1] * 5)
+    pooled = [
+        (F.max_pool2d(early, 2), after)
+        for (early, _), after in zip(seen[:3], features[:3], strict=True)
+    ]
+    return pooled + seen[3:]
 
 
-METHODS = {"mtan": Method("MTAN", build)}
+METHOD = Method("MTAN", build, color="sky")

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tssbn.networks.stages import Call, Stages, call, last, read
+
 __all__ = ["CelebANet"]
 
 
@@ -42,9 +44,20 @@ class CelebANet(nn.Module):
         self.linear = nn.Sequential(linear(wide), linear(wide))
 
     def forward(self, x: Tensor) -> Tensor:
+        return last(self.forward_stages(x))
+
+    def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
+        """The features after each stage, see :mod:`tssbn.networks.stages`.
+
+        The linear layers are a fifth one, which reads the average that the fourth gives.
+        ``call(stage, x)`` runs a stage.
+        """
         for stage in self.stages[:-1]:
-            x = F.max_pool2d(stage(x), 2)
-        return self.linear(self.stages[-1](x).mean((2, 3)))
+            x = F.max_pool2d(call(stage, x), 2)
+            x = read(x, (yield x))
+        x = call(self.stages[-1], x).mean((2, 3))
+        x = read(x, (yield x))
+        yield call(self.linear, x)
 
 
 def block(before: int, width: int) -> nn.Sequential:

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tssbn.networks.stages import Call, Stages, call, last, read
+
 __all__ = ["SegNet", "SegNetHead"]
 
 
@@ -44,14 +46,22 @@ class SegNet(nn.Module):
         start(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        return last(self.forward_stages(x))
+
+    def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
+        """The features after each stage, see :mod:`tssbn.networks.stages`.
+
+        Those of the encoder are pooled. ``call(stage, x)`` runs a stage.
+        """
         pooled = []
         for stage in self.encoder:
-            fine = stage(x)
-            x, indices = pool(fine)
+            fine = call(stage, x)
+            x, indices = F.max_pool2d(fine, 2, return_indices=True)
             pooled.append((indices, fine.shape))
+            x = read(x, (yield x))
         for stage in reversed(self.decoder):
-            x = stage(unpool(x, *pooled.pop()))
-        return x
+            x = call(stage, unpool(x, *pooled.pop()))
+            x = read(x, (yield x))
 
 
 class SegNetHead(nn.Sequential):
@@ -68,11 +78,6 @@ class SegNetHead(nn.Sequential):
     def __init__(self, outputs: int, width: int = 64):
         super().__init__(nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, outputs, 1))
         start(self)
-
-
-def pool(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of each 2x2 pixels, and where it was."""
-    return F.max_pool2d(x, 2, return_indices=True)
 
 
 def unpool(x: Tensor, indices: Tensor, shape: tuple[int, ...]) -> Tensor:

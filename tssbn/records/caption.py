@@ -59,7 +59,7 @@ def _pairs(settings: Mapping[str, Any]) -> str:
 
 def _protocols(records: Sequence[Mapping]) -> list[str]:
     """What methods change in the recipe by their own protocol."""
-    used = {r["method"]: {k: r["recipe"][k] for k in protocol(r["method"])} for r in records}
+    used = {record["method"]: protocol(record) for record in records}
     return [f"{method} with {_pairs(fields)}" for method, fields in used.items() if fields]
 
 

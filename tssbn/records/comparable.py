@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tssbn.methods import methods
-
 __all__ = ["balance_of", "check_comparable", "protocol"]
 
 
@@ -18,14 +16,14 @@ def balance_of(record: Mapping[str, Any]) -> str:
     return record.get("balance", "sum")
 
 
-def protocol(method: str) -> Mapping[str, Any]:
-    """Give the fields of the recipe that a method changes by its own protocol.
+def protocol(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what the method's own protocol changes in the recipe; older runs do not say it.
 
     Example:
-        >>> protocol("tssbn"), protocol("a method of one's own")
-        ({}, {})
+        >>> protocol({"protocol": {"batch": 4}}), protocol({})
+        ({'batch': 4}, {})
     """
-    return getattr(methods().get(method), "settings", {})
+    return record.get("protocol", {})
 
 
 def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> None:
@@ -75,7 +73,7 @@ def _check_same(field: str, records: Sequence[Mapping]) -> None:
     first: dict[str, tuple[Any, str]] = {}
     for part in dict.fromkeys(part for _, parts in compared for part in parts):
         for record, (name, parts) in zip(records, compared, strict=True):
-            if field == "recipe" and part in protocol(record["method"]):
+            if field == "recipe" and part in protocol(record):
                 continue
             if field == "labels" and part not in parts:  # older runs do not say
                 continue

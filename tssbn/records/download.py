@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tssbn.data.real.fetch import Remote, download, members
+from tssbn.data.real.archives import members
+from tssbn.data.real.fetch import Remote, download
 from tssbn.records.store import fetched_dir
 
 __all__ = ["fetch"]

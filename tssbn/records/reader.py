@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tssbn.records.saved import SavedRun, SavedRuns
 from tssbn.records.store import NoSavedRuns, folders, load
 
 if TYPE_CHECKING:
-    from tssbn.training.run import Run
+    from tssbn.benchmarks import Benchmark
+    from tssbn.methods import Method
 
 __all__ = ["load_default", "of"]
 
 
 def of(
-    benchmark: str,
-    method: str,
+    benchmark: str | Path | Benchmark,
+    method: str | Path | Method,
     seeds: Iterable[int] = range(3),
     settings: Mapping[str, Any] | None = None,
     **more: Any,
@@ -24,11 +26,12 @@ def of(
     """Load the saved runs of a method on a benchmark; those that are on this machine.
 
     Args:
-        benchmark: one of :func:`tssbn.benchmarks.benchmarks`.
-        method: one of :func:`tssbn.methods.methods`.
+        benchmark: as :class:`tssbn.training.run.Run` takes it: a name, the path of a file of one's
+            own, or the benchmark itself.
+        method: as there.
         seeds: of the runs.
-        settings: what differs from the benchmark and the method as they are written, as in
-            :class:`tssbn.training.run.Run`; such as ``{"weight.depth": 2.0}``.
+        settings: what differs from the benchmark and the method as they are written, as there;
+            such as ``{"weight.depth": 2.0}``.
         more: settings whose names can be keywords.
 
     Returns:
@@ -44,12 +47,14 @@ def of(
         >>> runs.gates()[0].tasks  # of the last epoch  # doctest: +SKIP
         >>> of("rooms", "hps", [0], {"weight.depth": 2.0}, n=400)  # doctest: +SKIP
     """
+    from tssbn.training.run import Run
+
     settings = dict(settings or {})
     if twice := settings.keys() & more.keys():
         raise ValueError(f"settings are given twice: {', '.join(sorted(twice))}")
     if not folders():
         raise NoSavedRuns("there are no saved runs on this machine")
-    wanted = [_run(benchmark, method, seed, settings | more) for seed in seeds]
+    wanted = [Run(benchmark, method, seed, settings | more) for seed in seeds]
     runs, missing = [], []
     for run in wanted:
         try:
@@ -74,15 +79,7 @@ def load_default(benchmark: str, seeds: Iterable[int] = range(3)) -> list[SavedR
         >>> [run.name for run in load_default("rooms", seeds=[0])]  # doctest: +SKIP
         ['rooms/stl-0', 'rooms/hps-0', ...]
     """
-    from tssbn.records.table import ORDER
+    from tssbn.methods import METHODS
 
     seeds = list(seeds)
-    return [run for method in ORDER for run in of(benchmark, method, seeds)]
-
-
-def _run(benchmark: str, method: str, seed: int, settings: Mapping[str, Any]) -> Run:
-    from tssbn.benchmarks.catalogue import real
-    from tssbn.training.run import plan
-
-    # The name is all that counts, not the data.
-    return plan(benchmark, method, seed, settings, "." if real(benchmark) else None)
+    return [run for method in METHODS for run in of(benchmark, method, seeds)]

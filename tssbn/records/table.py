@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tssbn.benchmarks import Benchmark
-from tssbn.benchmarks.catalogue import described
-from tssbn.methods import methods
+from tssbn.benchmarks import Benchmark, find_benchmark
+from tssbn.methods import METHODS, find_method
 from tssbn.records.caption import caption
 from tssbn.records.comparable import balance_of, check_comparable
 from tssbn.records.scores import delta, summary
@@ -24,7 +23,6 @@ __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
 TABLES = {"1": ("nyuv2", "nyuv2_short", "cityscapes", "celeba", "celeba_small")}
 BASELINE = "stl"
-ORDER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn")  # of the rows
 WIDTH = 100
 
 
@@ -173,7 +171,8 @@ def table(
     networks that learned from the plain sum.
 
     Args:
-        benchmark: its name, or itself where it is none of :func:`tssbn.benchmarks.benchmarks`.
+        benchmark: its name, or itself where it is none of
+            :data:`tssbn.benchmarks.BENCHMARKS`.
         records: saved runs of this benchmark alone, which must be comparable:
             :func:`tssbn.records.comparable.check_comparable`.
         best: the best epoch on the test images instead.
@@ -188,20 +187,21 @@ def table(
         ...
     """
     records = list(records)
-    known = described(benchmark) if isinstance(benchmark, str) else benchmark
+    known = find_benchmark(benchmark)() if isinstance(benchmark, str) else benchmark
     check_comparable(known.name, records)
-    rows: dict[tuple[str, str], list[Mapping]] = {(method, "sum"): [] for method in ORDER}
+    named = {*known.paper, *(record["method"] for record in records)}
+    rows: dict[tuple[str, str], list[Mapping]] = {(m, "sum"): [] for m in METHODS if m in named}
     for record in sorted(records, key=lambda record: record["seed"]):
         rows.setdefault((record["method"], balance_of(record)), []).append(record)
 
-    tasks, single = _tasks(known, records), rows[BASELINE, "sum"]
+    tasks, single = _tasks(known, records), rows.get((BASELINE, "sum"), [])
     baseline = [_values(record, known.average, best) for record in single]
     base = {task: _mean([run[task] for run in baseline]) for task in tasks}
     up = {task: column.higher_is_better for task, column in tasks.items()}
     made = []
     for (method, balance), runs in rows.items():
         values = [_values(record, known.average, best) for record in runs]
-        title = methods()[method].title if method in methods() else method
+        title = find_method(method).title if method in METHODS else method
         made.append(
             Row(
                 method,
@@ -219,8 +219,8 @@ def table(
 
 
 def _in_order(rows: Iterable[Row]) -> list[Row]:
-    """The methods of the tables in their order, then others; each with its balancings."""
-    methods = dict.fromkeys([*ORDER, *(row.method for row in rows)])
+    """The methods of the package in their order, then others; each with its balancings."""
+    methods = dict.fromkeys([*METHODS, *(row.method for row in rows)])
     ranks = {method: rank for rank, method in enumerate(methods)}
     return sorted(rows, key=lambda row: ranks[row.method])
 

@@ -155,23 +155,22 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from tssbn.benchmarks import catalogue
     from tssbn.training import checkpoint, queue
     from tssbn.training.loop import train
-    from tssbn.training.run import plan
+    from tssbn.training.run import Run
 
     limited = options.minutes is not None
     deadline = time.monotonic() + 60 * options.minutes if limited else None
     settings = dict(options.set)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
-    root = options.data or catalogue.data_folder(options.benchmark)
-    run = plan(options.benchmark, options.method, options.seed, settings, root)
+    run = Run(options.benchmark, options.method, options.seed, settings)
+    root = run.benchmark.folder(options.data)
     results, folder = options.results or records.results_dir(), options.runs / run.name
     record, last = results / f"{run.name}.json", folder / checkpoint.LAST
     first = rank_zero_only.rank == 0
     if first and options.restart:
-        run.benchmark.data("train")  # before anything is deleted: is it there?
+        run.benchmark.data("train", root)  # before anything is deleted: is it there?
         with checkpoint.claim(folder):
             for path in last, folder / checkpoint.BEFORE, record:
                 path.unlink(missing_ok=True)
@@ -189,6 +188,7 @@ def _train(options: argparse.Namespace) -> int:
             trained = train(
                 run,
                 folder,
+                root,
                 resume=options.resume,
                 devices=options.devices,
                 angles=options.angles,
@@ -213,20 +213,21 @@ def _scores(record: Mapping[str, Any]) -> str:
     """What a run reports, by task; of many tasks their mean."""
     from tssbn.training.progress import MANY
 
-    chosen = records.summary(record)
+    chosen, units = records.summary(record), record.get("units", {})
     rows = []
     for task, metric in record["metric"].items():
+        factor, sign = records.display_unit(metric, units.get(task))
         values = (chosen[which][task] for which in ("test", "best"))
-        rows.append((task, metric, *(math.nan if value is None else value for value in values)))
+        values = (math.nan if value is None else factor * value for value in values)
+        rows.append((task, metric, sign, *values))
     if len(rows) > MANY:
-        means = [sum(row[i] for row in rows) / len(rows) for i in (2, 3)]
-        rows = [(f"mean of {len(rows)}", rows[0][1], *means)]
+        means = [sum(row[i] for row in rows) / len(rows) for i in (3, 4)]
+        rows = [(f"mean of {len(rows)}", *rows[0][1:3], *means)]
     last = chosen["epochs"][-1]
     which = f"epochs {chosen['epochs'][0]}-{last}" if len(chosen["epochs"]) > 1 else f"epoch {last}"
     lines = [("", "", which, f"best, epoch {chosen['best_epoch']}")]
-    for task, metric, *values in rows:
-        factor, sign = records.display_unit(metric)
-        lines.append((task, metric, *(f"{factor * value:.4g}{sign}" for value in values)))
+    for task, metric, sign, *values in rows:
+        lines.append((task, metric, *(f"{value:.4g}{sign}" for value in values)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -235,10 +236,11 @@ def _scores(record: Mapping[str, Any]) -> str:
 
 
 def _methods(options: argparse.Namespace) -> int:
-    from tssbn.methods import methods
-    from tssbn.training.run import options_of
+    from tssbn.methods import METHODS, find_method
+    from tssbn.training.settings import options_of
 
-    for name, method in methods().items():
+    for name in METHODS:
+        method = find_method(name)
         build = method.build.func if isinstance(method.build, partial) else method.build
         _print(
             f"{name} ({method.title})",
@@ -252,12 +254,12 @@ def _methods(options: argparse.Namespace) -> int:
 
 
 def _benchmarks(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import benchmarks
-    from tssbn.benchmarks.catalogue import described
-    from tssbn.training.run import options_of
+    from tssbn.benchmarks import BENCHMARKS, find_benchmark
+    from tssbn.training.settings import options_of
 
-    for name, make in benchmarks().items():
-        recipe = asdict(described(name).recipe)
+    for name in BENCHMARKS:
+        make = find_benchmark(name)
+        recipe = asdict(make().recipe)
         text = _first_paragraph(sys.modules[make.__module__])
         _print(name, text, settings=options_of(make), recipe=recipe)
     return 0
@@ -278,16 +280,17 @@ def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import catalogue
+    from tssbn.benchmarks import find_benchmark
     from tssbn.records.table import TABLES, table
 
     settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
-        found = records.load_all(name, options.results)
-        if options.name in TABLES and catalogue.source(name) != name and not found:
+        benchmark = find_benchmark(name)()
+        found = records.load_all(benchmark.name, options.results)
+        if options.name in TABLES and benchmark.source != name and not found:
             continue  # a shorter or smaller form that nobody ran
         chosen = [r for r in found if r["settings"] in _meant_for(r["method"], settings)]
-        tables.append(table(name, chosen, options.best))
+        tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
     if settings and not seen:
         raise ValueError(f"there is no record of {options.name}")
@@ -307,11 +310,12 @@ def _meant_for(method: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]
 
     Single-task networks are the baseline, and so also meant with the plain sum of the losses.
     """
-    from tssbn.methods import methods
+    from tssbn.methods import METHODS, find_method
     from tssbn.records.table import BASELINE
-    from tssbn.training.run import options_of
+    from tssbn.training.settings import options_of
 
-    options = {name: options_of(known.build, known.groups) for name, known in methods().items()}
+    known = {name: find_method(name) for name in METHODS}
+    options = {name: options_of(each.build, each.groups) for name, each in known.items()}
     foreign = {key for of_method in options.values() for key in of_method}
     foreign -= set(options.get(method, ()))
     own = {key: value for key, value in settings.items() if key not in foreign}
@@ -322,18 +326,18 @@ def _meant_for(method: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]
 def _queue(options: argparse.Namespace) -> int:
     from tssbn.training import queue
 
-    jobs = queue.jobs(options.file, dict(options.data))
+    jobs = queue.load_queue(options.file, dict(options.data))
     results = options.results or records.results_dir()
     seconds = 60 * options.minutes
     if options.dry:
-        states = [queue.look(job, options.runs, results) for job in jobs]
-        print(queue.report(states, seconds))
+        states = [queue.status(job, options.runs, results) for job in jobs]
+        print(queue.plan_queue(states, seconds))
         failed = queue.unreadable(jobs, results)
         failed |= {state.job.run.name: state.problem for state in states if state.problem}
     else:
         with closing(_watch(options)) as watch:
-            failed = queue.work(jobs, seconds, options.runs, results, watch, **_how(options))
-        states = [queue.look(job, options.runs, results) for job in jobs if job.data]
+            failed = queue.run_queue(jobs, seconds, options.runs, results, watch, **_how(options))
+        states = [queue.status(job, options.runs, results) for job in jobs if job.data]
         if left := [state for state in states if not state.finished]:
             minutes = sum(state.left for state in left) / 60
             print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")

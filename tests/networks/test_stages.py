@@ -1,0 +1,188 @@
+"""A run of a trunk that pauses after each stage is the trunk's own forward pass."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from trunks import NETWORKS, Skip
+
+from tssbn.networks.celeba import CelebANet
+from tssbn.networks.segnet import SegNet
+from tssbn.networks.stages import find_stages, is_resnet, last, stages
+
+every_trunk = pytest.mark.parametrize("kind", NETWORKS)
+
+
+def trunk(kind):
+    torch.manual_seed(1)
+    return NETWORKS[kind][0].trunk().double()
+
+
+def images(kind):
+    return NETWORKS[kind][0].example.double()
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+@every_trunk
+@pytest.mark.parametrize("training", [True, False])
+def test_a_run_without_a_word_is_the_forward_pass(kind, training):
+    one, x = trunk(kind).train(training), images(kind)
+    other = copy.deepcopy(one)
+    assert torch.equal(last(stages(one, x)), other(x))
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in one.state_dict().items())
+
+
+@every_trunk
+def test_what_is_sent_is_what_the_next_stage_reads(kind):
+    """Sending back what was given changes nothing; sending another's run makes it that one."""
+    net, x = trunk(kind).eval(), images(kind)
+    run = stages(net, x)
+    features = next(run)
+    for _ in range(NETWORKS[kind][1] - 1):
+        features = run.send(features)
+    assert torch.equal(features, net(x))
+    with pytest.raises(StopIteration):
+        next(run)
+
+    run, other = stages(net, x), stages(net, x.flip(0))
+    for _ in range(NETWORKS[kind][1] - 1):
+        next(run)
+        sent = next(other)
+    swapped = run.send(sent)
+    if kind in ("segnet", "own"):  # where values go, and what goes past, is this run's own
+        assert not torch.equal(swapped, net(x.flip(0)))
+    else:
+        assert torch.equal(swapped, net(x.flip(0)))
+
+
+@every_trunk
+def test_runs_of_one_trunk_know_nothing_of_each_other(kind):
+    net, x = trunk(kind).eval(), images(kind)
+    *_, (one, other) = zip(stages(net, x), stages(net, x.flip(0)), strict=True)
+    assert torch.equal(one, net(x)) and torch.equal(other, net(x.flip(0)))
+
+
+def test_the_stages_of_a_sequential_are_its_children():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Tanh())
+    x = torch.rand(3, 2, 2)
+    expected = [x.flatten(1), net[1](x.flatten(1)), net(x)]
+    for features, by_hand in zip(stages(net, x), expected, strict=True):
+        assert torch.equal(features, by_hand)
+
+
+@pytest.mark.parametrize(("make", "size"), [(SegNet, 32), (CelebANet, 16)])
+def test_trunks_of_the_package_are_compiled_and_exported_whole(make, size):
+    net, x = make(2).eval(), torch.rand(2, 3, size, size)
+    assert torch.equal(torch.compile(net, backend="eager", fullgraph=True)(x), net(x))
+    assert torch.equal(torch.export.export(net, (x,), strict=True).module()(x), net(x))
+    torch._dynamo.reset()
+
+
+# -- what is known of them -------------------------------------------------------------------------
+
+
+@every_trunk
+def test_shapes_are_those_of_a_run(kind):
+    net, x = trunk(kind), images(kind)
+    found = find_stages(net, x)
+    assert len(found) == NETWORKS[kind][1]
+    assert [stage.shape for stage in found] == [y.shape[1:] for y in stages(net, x)]
+
+
+@every_trunk
+def test_each_parameter_is_of_the_first_stage_that_it_changes(kind):
+    net, x = trunk(kind).eval(), images(kind)
+    found, before = find_stages(net, x), [y.clone() for y in stages(net, x)]
+    names = [name for stage in found for name in stage.parameters]
+    assert sorted(names) == sorted(name for name, _ in net.named_parameters())
+    for place, stage in enumerate(found):
+        twin = copy.deepcopy(net)
+        with torch.no_grad():
+            for name in stage.parameters:
+                twin.get_parameter(name).add_(0.5)
+        changed = [not torch.equal(y, z) for y, z in zip(stages(twin, x), before, strict=True)]
+        assert changed[:place] == [False] * place
+        assert changed[place] == bool(stage.parameters)
+
+
+def test_stages_of_segnet_and_resnet_by_name():
+    def parts(kind, depth):
+        found = find_stages(trunk(kind), images(kind))
+        return [{".".join(n.split(".")[:depth]) for n in stage.parameters} for stage in found]
+
+    downs = [{f"encoder.{i}"} for i in range(5)]
+    assert parts("segnet", 2) == downs + [{f"decoder.{i}"} for i in (4, 3, 2, 1, 0)]
+    layers = [{"conv1", "bn1"}, {"layer1"}, {"layer2"}, {"layer3"}]
+    assert parts("dilated", 1) == [*layers, {"layer4"}]
+    assert parts("classifier", 1) == [*layers, {"layer4", "fc"}]
+
+
+@every_trunk
+def test_looking_leaves_everything_as_it_is(kind):
+    net, x = trunk(kind), images(kind)
+    next(net.parameters()).requires_grad_(False)
+    state, before = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    found = find_stages(net, x)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
+    assert net.training and all(p.grad is None for p in net.parameters())
+    assert [p.requires_grad for p in net.parameters()].count(False) == 1
+    with torch.no_grad():
+        assert find_stages(net, x) == found
+    with torch.device("meta"):  # a trunk without values
+        assert find_stages(NETWORKS[kind][0].trunk(), NETWORKS[kind][0].example) == found
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+class Backwards(nn.Sequential):
+    def forward(self, x):
+        for part in reversed(self):
+            x = part(x)
+        return x
+
+
+def torchvision_resnet():
+    return pytest.importorskip("torchvision").models.resnet18(num_classes=2)  # has layer1 to layer4
+
+
+def taps():
+    return pytest.importorskip("timm").create_model("resnet10t", features_only=True)
+
+
+@pytest.mark.parametrize("make", [nn.Identity, Backwards, torchvision_resnet, taps])
+def test_what_has_no_known_stages(make):
+    net = make()
+    with pytest.raises(TypeError, match=rf"type {type(net).__name__} .*forward_stages\(self, x\)"):
+        stages(net, torch.zeros(1))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return [x, x]
+
+
+def test_a_stage_that_gives_no_tensor():
+    net = nn.Sequential(nn.ReLU(), Pair())
+    with pytest.raises(TypeError, match="stage 1 of Sequential gives a list, expected one tensor"):
+        find_stages(net, torch.zeros(2, 3))
+
+
+def test_a_resnet_is_one_of_timm():
+    assert is_resnet(trunk("dilated")) and is_resnet(trunk("classifier"))
+    assert not is_resnet(torchvision_resnet()) and not is_resnet(taps()) and not is_resnet(Skip())
+
+
+def test_timm_is_imported_by_none_but_who_made_the_trunk():
+    code = (
+        "import sys, torch; from torch import nn; from tssbn.networks.stages import stages\n"
+        "assert len(list(stages(nn.Sequential(nn.ReLU()), torch.zeros(1)))) == 1\n"
+        "assert not {'timm', 'torchvision'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

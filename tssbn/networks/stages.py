@@ -1,0 +1,206 @@
+"""Where a trunk can be cut: the stages of each kind of trunk, one after another.
+
+Methods that mix features of several trunks, or look at them on the way, run a trunk by
+:func:`stages` and learn from :func:`find_stages` how many there are. Known are
+
+==============  =================================================================================
+trunk           stages
+==============  =================================================================================
+SegNet          five down, each with its pooling; five up, each with its unpooling
+CelebANet       four of convolutions, with the poolings and the average; the linear layers
+timm's ResNet   convolution and pooling at the input; ``layer1`` to ``layer4``, the last one with
+                what follows it
+nn.Sequential   each child
+==============  =================================================================================
+
+A trunk of one's own joins with one method, ``forward_stages(self, x)``, a generator. It yields the
+features after each stage, and is sent those that the next stage reads. In a plain loop nothing is
+sent; then the next stage reads what this one gave, and the last features are what the trunk gives.
+
+    >>> class Trunk(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fine, self.coarse = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3, stride=2)
+    ...
+    ...     def forward_stages(self, x):
+    ...         fine = self.fine(x).relu()
+    ...         x = read(fine, (yield fine))
+    ...         yield self.coarse(x).relu()
+    ...
+    ...     def forward(self, x):
+    ...         return last(self.forward_stages(x))
+    >>> [stage.shape for stage in find_stages(Trunk(), torch.rand(2, 3, 9, 9))]
+    [(4, 7, 7), (8, 3, 3)]
+
+What else a run has to remember, such as the places that a pooling took its values from, are
+variables of the generator, which nobody else sees.
+"""
+
+import sys
+from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tssbn.copies import copied
+
+__all__ = ["Stage", "Stages", "find_stages", "is_resnet", "last", "read", "stages"]
+
+Stages = Generator[Tensor, Tensor | None, None]  # yields features, is sent what is read next
+Call = Callable[[nn.Module, Tensor], Tensor]
+
+
+def stages(trunk: nn.Module, x: Tensor) -> Stages:
+    """Run a trunk that pauses after each of its stages.
+
+    Args:
+        trunk: of one of the known kinds, or with a method ``forward_stages``.
+        x: what the trunk is called with.
+
+    Returns:
+        A generator that yields the features after each stage, and is sent what the next one is to
+        read. Where nothing is sent, that is what the stage before it gave.
+
+    Raises:
+        TypeError: It is not known where such a trunk can be cut.
+
+    Example:
+        >>> run = stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]]))
+        >>> features = next(run)
+        >>> run.send(10 * features)
+        tensor([[ 0., 20.]])
+    """
+    if hasattr(trunk, "forward_stages"):
+        return trunk.forward_stages(x)
+    if is_resnet(trunk):
+        return resnet_stages(trunk, x)
+    if isinstance(trunk, nn.Sequential) and type(trunk).forward is nn.Sequential.forward:
+        return _children(trunk, x)
+    raise TypeError(
+        f"the stages of a trunk of type {type(trunk).__name__} are not known: give it a method "
+        "forward_stages(self, x) that yields the features after each stage and is sent what the "
+        "next one reads, see tssbn.networks.stages"
+    )
+
+
+def read(own: Tensor, sent: Tensor | None) -> Tensor:
+    """What the next stage reads: what was sent, or else the features that the last one gave.
+
+    Example:
+        >>> read(torch.zeros(1), None)
+        tensor([0.])
+    """
+    return own if sent is None else sent
+
+
+def last(run: Iterable[Tensor]) -> Tensor:
+    """The features after the last stage, where each stage reads what the one before it gave.
+
+    Example:
+        >>> last(stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]])))
+        tensor([[0., 2.]])
+    """
+    for features in run:
+        x = features
+    return x
+
+
+class Stage(NamedTuple):
+    """A stage of a trunk.
+
+    Attributes:
+        shape: of the features that it gives for one input; the channels come first.
+        parameters: the names of the trunk's parameters that it computes with, and no stage before.
+    """
+
+    shape: tuple[int, ...]
+    parameters: frozenset[str]
+
+
+def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
+    """What each stage of a trunk gives, and which parameters are its own.
+
+    Runs a copy of the trunk on the meta device, in eval mode: nothing is computed, and the trunk
+    stays as it is.
+
+    Args:
+        trunk: as for :func:`stages`.
+        example: a batch that it takes.
+
+    Raises:
+        TypeError: As :func:`stages`; or a stage gives something else than one tensor.
+
+    Example:
+        >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        >>> [sorted(stage.parameters) for stage in find_stages(trunk, torch.rand(2, 3, 8, 8))]
+        [['0.bias', '0.weight'], ['1.bias', '1.weight']]
+    """
+    twin = copied(trunk).to("meta").eval().requires_grad_()
+    named = dict(twin.named_parameters())
+    found, seen = [], frozenset()
+    with torch.enable_grad():
+        for features in stages(twin, example.to("meta")):
+            if not isinstance(features, Tensor):
+                raise TypeError(
+                    f"stage {len(found)} of {type(trunk).__name__} gives a "
+                    f"{type(features).__name__}, expected one tensor"
+                )
+            used = _used(named, features)
+            found.append(Stage(tuple(features.shape[1:]), used - seen))
+            seen |= used
+    return found
+
+
+def is_resnet(trunk: nn.Module) -> bool:
+    """Whether a trunk is a ResNet of timm, which need not be installed.
+
+    Example:
+        >>> is_resnet(nn.Identity())
+        False
+    """
+    timm = sys.modules.get("timm.models.resnet")  # imported by whoever made such a trunk
+    return timm is not None and isinstance(trunk, timm.ResNet)
+
+
+def call(part: nn.Module, x: Tensor) -> Tensor:
+    """Call a part of a trunk.
+
+    A method that looks inside of the stages of SegNet, CelebANet or a ResNet has their generators
+    call them by a function of its own.
+
+    Example:
+        >>> call(nn.ReLU(), torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+    """
+    return part(x)
+
+
+def resnet_stages(trunk: nn.Module, x: Tensor, call: Call = call) -> Stages:
+    """As :func:`stages`, of a ResNet of timm; ``call(part, x)`` runs ``layer1`` to ``layer4``."""
+    x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
+    for layer in (trunk.layer1, trunk.layer2, trunk.layer3):
+        x = read(x, (yield x))
+        x = call(layer, x)
+    x = read(x, (yield x))
+    yield trunk.forward_head(call(trunk.layer4, x))
+
+
+def _children(trunk: nn.Sequential, x: Tensor) -> Stages:
+    for child in trunk:
+        x = child(x)
+        x = read(x, (yield x))
+
+
+def _used(named: dict[str, nn.Parameter], features: Tensor) -> frozenset[str]:
+    """The names of the parameters that the features are computed with."""
+    if not features.requires_grad:
+        return frozenset()
+    slopes = torch.autograd.grad(
+        features,
+        list(named.values()),
+        torch.ones_like(features),
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return frozenset(name for name, slope in zip(named, slopes, strict=True) if slope is not None)
