@@ -55,7 +55,7 @@ import tssbn
 from tssbn import plots, records
 from tssbn.methods import Network, find_method
 from tssbn.networks.segnet import SegNet, SegNetHead
-from tssbn.training.batches import mixed, shuffled
+from tssbn.training.batches import derive_seed, epoch_batches
 from tssbn.cost import macs, parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
@@ -218,7 +218,7 @@ optimiser = torch.optim.Adam(tssbn.param_groups(net, lr=recipe.lr))
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 2)
 
 for epoch in (1, 2):
-    for rows in shuffled(len(data), 16, seed=mixed(0, epoch)):
+    for rows in epoch_batches(len(data), 16, seed=derive_seed(0, epoch)):
         batch = data[rows]
         outputs = net(batch["image"])
         loss = sum(LOSSES[t](outputs[t], batch[t]) for t in LOSSES)

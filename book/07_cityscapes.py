@@ -59,7 +59,7 @@ from tssbn.data.real.cityscapes import Cityscapes
 from tssbn.data.synthetic.scenes import Streets, streets
 from tssbn.data.synthetic.scenes.streets import BASELINE, FOCAL
 from tssbn.networks.deeplab import DeepLabHead
-from tssbn.training.batches import hold
+from tssbn.training.batches import preload
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
 from tssbn.metrics.depth import Depth
@@ -95,7 +95,7 @@ SMALL = {
 }
 
 benchmark = Run("streets", "hps", settings=SMALL).benchmark
-data = {split: hold(benchmark.data(split)) for split in ("train", "test")}
+data = {split: preload(benchmark.data(split)) for split in ("train", "test")}
 targets = data["train"].targets
 tasks = benchmark.tasks(targets)
 outputs = {name: task.out_channels for name, task in tasks.items()}
@@ -649,8 +649,8 @@ def train_gates(decay):
     groups = find_method("tssbn").groups(net, small.recipe.lr)
     groups[1]["weight_decay"] = decay
     optimiser = small.recipe.make_optimiser(groups)
-    scheduler = small.recipe.make_scheduler(optimiser)
-    for _ in range(small.recipe.epochs):
+    for epoch in range(small.recipe.epochs):
+        small.recipe.set_rates(optimiser, epoch)
         for rows in torch.randperm(len(images)).split(8):
             batch = images[rows]
             predictions = net(small.scale(batch["image"]))
@@ -661,7 +661,6 @@ def train_gates(decay):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        scheduler.step()
     return tssbn.gates.importance(net).values
 
 

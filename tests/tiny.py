@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
@@ -55,7 +55,9 @@ def run(
         name="tiny",
         title="tiny",
         data=data,
-        network=Network(partial(trunk, norm), partial(nn.Conv2d, 4, kernel_size=1), example(6, 8)),
+        network=Network(
+            partial(trunk, norm), partial(nn.Conv2d, 4, kernel_size=1), dummy_images(6, 8)
+        ),
         tasks=tasks_for,
         recipe=Recipe(epochs=3, batch=4, lr=0.1, optimiser="sgd"),
         augment=augment,

@@ -4,19 +4,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tssbn import __version__
 from tssbn._install import install
 from tssbn.data import command as data
-from tssbn.timing import command as bench
+from tssbn.records import command as records
+from tssbn.timing import command as timing
 from tssbn.training import command as training
+from tssbn.training import lists
 
 # What a wrong argument, a file or the machine can cause; anything else is a fault of ours.
 EXPECTED = (OSError, ValueError, ImportError, NotImplementedError, FloatingPointError, MemoryError)
 # Modules with add(commands): a parser each, with `run` as its default.
-COMMANDS = (data, training, bench)
+COMMANDS = (training, lists, records, data, timing)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command; without any, print which there are.
 
     Args:
         arguments: instead of those of the command line.
@@ -24,11 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 where all is well, 1 where not, 130 after Ctrl-C.
     """
+    for stream in sys.stdout, sys.stderr:
+        if hasattr(stream, "reconfigure"):  # a terminal without σ shows another sign
+            stream.reconfigure(errors="replace")
     parser = argparse.ArgumentParser(prog="python -m tssbn", description=__doc__.split(": ")[1])
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"tssbn {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
     for module in COMMANDS:
         module.add(commands)
     options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 0
     try:
         return options.run(options)
     except ModuleNotFoundError as error:

@@ -14,6 +14,16 @@ __all__ = ["MultiTaskNetwork"]
 class MultiTaskNetwork(Protocol):
     """What a trainer asks of a network of several tasks, whatever the method.
 
+    A network may have two things more, which a trainer looks for:
+
+    * A method ``penalty() -> Tensor``: a scalar that is added to the loss of every step, such as
+      the entropy of gates. It is asked once a step, in training mode, after the last forward pass
+      and before its backward pass: it may read what that pass left, but not what earlier ones did.
+      It is computed outside of autocast. A balancing does not weigh it.
+    * An attribute ``progress``: a float, the share of the training that is done, from 0 to 1; the
+      trainer sets it before every step. (A network that is to be compiled should make it a property
+      that fills a tensor, or it is compiled anew for each value.)
+
     Attributes:
         tasks: The names of the tasks, in a fixed order.
         tasks_per_pass: How many tasks share a pass at most, all if None; the trainer sets it. It

@@ -31,8 +31,8 @@ from tssbn.gates import importance, similarity
 from tssbn.gradients import cosines, task_gradients
 from tssbn.norm import TaskSigmoidNorm
 from tssbn import records
-from tssbn.training.angles import Angles
-from tssbn.training.batches import Batches, hold, mixed, shuffled
+from tssbn.training.balancing import Angles
+from tssbn.training.batches import BatchLoader, preload, derive_seed, epoch_batches
 from tssbn.training.epoch import train_epoch
 from tssbn.training.run import Run
 from tssbn.benchmarks.tasks import Task
@@ -75,7 +75,7 @@ def main(folder: Path | None = None) -> None:
 def one_epoch(method: str, options: Mapping, seed: int, frozen: bool) -> dict:
     """The angles during the first epoch and after it, and how alike the tasks' gates are then."""
     benchmark = Run("rooms", method, seed, SETTINGS).benchmark
-    data = hold(benchmark.data("train"))
+    data = preload(benchmark.data("train"))
     tasks = benchmark.tasks(benchmark.data("train").targets)
     torch.manual_seed(seed)
     net = find_method(method).build(
@@ -88,13 +88,13 @@ def one_epoch(method: str, options: Mapping, seed: int, frozen: bool) -> dict:
             nn.init.normal_(layer.gamma, std=RANDOM).requires_grad_(False)
     fabric = Fabric(accelerator="cpu", devices=1)
     model, optimiser = fabric.setup(net, recipe.make_optimiser(groups))
-    record: dict = {}
-    batches = Batches(data, fabric.device, benchmark.scale)
-    rows = shuffled(len(data), recipe.batch, mixed(seed, 1))
-    angles = Angles(net, EVERY, record)
+    batches = BatchLoader(data, fabric.device, benchmark.scale)
+    rows = epoch_batches(len(data), recipe.batch, derive_seed(seed, 1))
+    angles = Angles(net, EVERY)
     for _ in train_epoch(fabric, model, optimiser, tasks, batches(rows), balancing=angles):
         pass
-    found = {"all": record["angles"]["all"], "end": at_the_end(net, tasks, list(batches(rows[:3])))}
+    end = at_the_end(net, tasks, list(batches(rows[:3])))
+    found = {"all": angles.measured["all"], "end": end}
     if gated(net):
         gates = importance(net)
         pairs = list(combinations(range(len(tasks)), 2))

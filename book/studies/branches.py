@@ -47,7 +47,7 @@ from tssbn.timing.rounds import time_rounds
 from tssbn.export.trees import tree_by_similarity, distances, greedy
 from tssbn.export.unroll import branches
 from tssbn import records
-from tssbn.training.batches import Batches, mixed, shuffled
+from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches
 from tssbn.cost import delta_m, macs
 from tssbn.training.describe import device_name
 from tssbn.training.epoch import evaluate
@@ -95,7 +95,7 @@ class Study:
         self.base = self.scores(self.net)
 
     def batches(self, split: str, rows: Iterable[Tensor]) -> Iterable[dict[str, Tensor]]:
-        return Batches(self.data[split], torch.device("cpu"), self.benchmark.scale)(list(rows))
+        return BatchLoader(self.data[split], torch.device("cpu"), self.benchmark.scale)(list(rows))
 
     def macs(self, tree: Tree) -> int:
         return macs(copy.deepcopy(branches(self.net, tree)).to("meta"), self.example)
@@ -118,7 +118,9 @@ class Study:
     @cached_property
     def images(self) -> list[Tensor]:
         """Training images, in batches."""
-        order = shuffled(len(self.data["train"]), STATISTICS["images"], mixed(self.run.seed, 1))
+        order = epoch_batches(
+            len(self.data["train"]), STATISTICS["images"], derive_seed(self.run.seed, 1)
+        )
         rows = order[: STATISTICS["batches"]]
         return [batch["image"] for batch in self.batches("train", rows)]
 
@@ -144,8 +146,10 @@ class Study:
         tuning = TUNING[self.benchmark.name]
         optimiser = torch.optim.Adam(net.train().parameters(), tuning["lr"])
         n, size = len(self.data["train"]), self.benchmark.recipe.batch
-        seeds = [mixed(self.run.seed, 2, epoch) for epoch in range(epochs or tuning["epochs"])]
-        rows = [rows for seed in seeds for rows in shuffled(n, size, seed)]
+        seeds = [
+            derive_seed(self.run.seed, 2, epoch) for epoch in range(epochs or tuning["epochs"])
+        ]
+        rows = [rows for seed in seeds for rows in epoch_batches(n, size, seed)]
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, len(rows))
         for batch in self.batches("train", rows):
             outputs = net(batch["image"])

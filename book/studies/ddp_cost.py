@@ -34,7 +34,7 @@ from tssbn.timing.networks import NETWORKS
 from tssbn import records
 from tssbn.cost import parameters
 from tssbn.training.epoch import train_epoch
-from tssbn.training.processes import launch
+from tssbn.training.processes import make_fabric
 from tssbn.benchmarks.tasks import Task
 
 PLAIN = "plain backbone, DDP"
@@ -52,7 +52,7 @@ def main(
 ) -> None:
     """Time all ways and write the record."""
     torch.set_num_threads(1)
-    fabric = launch("cpu", devices=2, precision="32")
+    fabric = make_fabric("cpu", devices=2, precision="32")
     steps = {way: made(way, network, tasks, fabric) for way in WAYS}
     seconds = timed(fabric, {way: pair for way, (_, pair) in steps.items()}, rounds)
     if not fabric.is_global_zero:

@@ -28,7 +28,7 @@ from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn import records
 from tssbn.training.describe import device_name
-from tssbn.training.processes import numerics
+from tssbn.training.processes import precision_flags
 
 OURS = ("hps", "tssbn", "cross-stitch", "mtan")
 THEIRS = {"hps": "HPS", "cross-stitch": "Cross_stitch", "mtan": "MTAN"}
@@ -96,7 +96,7 @@ def main() -> None:
     if options.libmtl:
         nets |= libmtl(options.libmtl, tasks, options.device)
 
-    with numerics(setting.precision):
+    with precision_flags(setting.precision):
         steps = {name: TimedStep(net, images, setting) for name, net in nets.items()}
         product, macs = matmul(options.device)
         timed = list(time_rounds({"matmul": product, **steps}, options.rounds, options.device))

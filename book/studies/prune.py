@@ -43,9 +43,10 @@ from tssbn import pruning
 from tssbn._install import install
 from tssbn.data.real.find import find
 from tssbn.training import checkpoint
-from tssbn.training.batches import mixed
-from tssbn.training.describe import add_gates, device_name, peak_memory
-from tssbn.training.processes import numerics
+from tssbn.training.batches import derive_seed
+from tssbn.training.describe import add_gates, device_name
+from tssbn.training.memory import peak_memory
+from tssbn.training.processes import precision_flags
 from tssbn.records import environment, results_dir, write
 
 SCORED = 1000  # test images at a time
@@ -131,7 +132,7 @@ class Study:
         stages, done = self.record["stages"], self.stage["epochs"]
         epoch, epochs = len(done) + 1, self.setting.epochs
         lr = self.optimiser.param_groups[0]["lr"]
-        loss, extra = self._train(mixed(self.setting.seed, len(stages), epoch))
+        loss, extra = self._train(derive_seed(self.setting.seed, len(stages), epoch))
         self.scheduler.step()
         title = f"{self.setting.name} {list(stages)[-1]} {epoch}/{epochs}"
         if not math.isfinite(loss + extra):
@@ -217,7 +218,7 @@ class Study:
 
     def _resume(self, folder: Path) -> None:
         state = checkpoint.load(folder)
-        checkpoint.agree(state["run"], self._identity(), folder)
+        checkpoint.check_same_run(state["run"], self._identity(), folder)
         here = {key: self.record[key] for key in checkpoint.MAY_DIFFER if self.record[key] != ""}
         self.record, self.trained = state["record"], state["trained"]
         if not self.record["finished"]:
@@ -265,8 +266,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
         raise FileNotFoundError("no folder data/cifar10: --data ROOT says where the images are")
     gpu = given.device != "cpu" and torch.cuda.is_available()
     with (
-        checkpoint.claim(given.runs / name),
-        numerics(setting.precision, repeatable=not setting.fast_kernels),
+        checkpoint.lock(given.runs / name),
+        precision_flags(setting.precision, repeatable=not setting.fast_kernels),
     ):
         study = Study(setting, cifar.read(root), torch.device("cuda" if gpu else "cpu"), given.note)
         if study.go(given.runs / name, began + 60 * given.minutes):

@@ -176,10 +176,10 @@ def stopped_and_resumed(folder):
 
     run = tiny.run("tssbn", tasks_per_pass=1)
     loop.train(run, folder / "whole", accelerator="cpu")
-    late = loop._Training._late
-    loop._Training._late = lambda self, _: len(self.record["epochs"]) == 1
+    late = loop._is_late
+    loop._is_late = lambda trainer, _: trainer.epochs == 1
     assert not loop.train(run, folder / "parts", accelerator="cpu").record["finished"]
-    loop._Training._late = late
+    loop._is_late = late
     assert loop.train(run, folder / "parts", accelerator="cpu", resume=True).record["finished"]
 
 
@@ -286,12 +286,12 @@ def test_the_study_of_the_cost_steps_as_it_says(start, tmp_path):
 
 def both_steps(folder):
     from tssbn.timing.networks import NETWORKS, TimedTrunk
-    from tssbn.training.processes import launch
+    from tssbn.training.processes import make_fabric
 
     cost = load(COST)
     cost.LR = 1.0
     NETWORKS["tiny"] = TimedTrunk(trunk, 2, (4, 4))
-    fabric = launch("cpu", 2, "32")
+    fabric = make_fabric("cpu", 2, "32")
     made = {}
     for way in cost.WAYS:
         made[way] = {}

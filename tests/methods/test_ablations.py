@@ -238,7 +238,7 @@ def test_they_are_methods_like_the_others(capsys):
 def test_a_table_has_a_row_for_each(capsys):
     record = {
         "benchmark": "rooms", "seed": 0, "finished": True, "settings": {}, "options": {},
-        "recipe": {"epochs": 1, "select": "last"}, "metric": {"depth": "absolute"},
+        "recipe": {"epochs": 1, "report": "last"}, "metric": {"depth": "absolute"},
         "directions": {"depth": False}, "precision": "32", "device": "cpu", "parameters": 10,
         "macs": 20,
         "data": {"kind": "made", "splits": {

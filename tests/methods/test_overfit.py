@@ -13,7 +13,7 @@ pytest.importorskip("torchvision")
 
 from lightning_fabric import Fabric
 
-from tssbn.benchmarks import example
+from tssbn.benchmarks import dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.target import Target
 from tssbn.methods import METHODS, Network, find_method
@@ -75,7 +75,7 @@ CASES = [
 def test_eight_samples_are_learned_by_heart(name, method):
     trunk, head, side, targets = NETWORKS[name]
     chosen, batch = tasks_for(targets), samples(targets, side)
-    network = Network(trunk, head, example(side, side))
+    network = Network(trunk, head, dummy_images(side, side))
     net = find_method(method).build(network, {task: t.out_channels for task, t in chosen.items()})
     groups = find_method(method).groups(net, lr=3e-3)
     fabric = Fabric(accelerator="cpu", devices=1)

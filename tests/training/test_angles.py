@@ -24,11 +24,11 @@ from tssbn.gradients import cosines, task_gradients
 from tssbn.methods import find_method
 from tssbn.records.table import table
 from tssbn.training import loop
-from tssbn.training.angles import Angles
+from tssbn.training.balancing import Angles
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
+from tssbn.training.progress import NoCallback
 from tssbn.training.run import Run
-from tssbn.training.watch import Silent
 
 SMALL = {"n": 8, "filters": 2, "height": 32, "width": 32, "epochs": 1, "batch": 2}
 CELLS = dict(rel=0, abs=0.5e-4 + 1e-9)  # cosines are written with four digits
@@ -77,9 +77,9 @@ def measured(method):
     benchmark = Run("rooms", method, settings=SMALL).benchmark
     data = benchmark.data("train")
     net, tasks = build(benchmark, method, data.targets)
-    batch, record = double(data[:4]), {}
-    step(net, tasks, batch, Angles(net, 1, record))
-    return net, tasks, batch, record["angles"]
+    batch, angles = double(data[:4]), Angles(net, 1)
+    step(net, tasks, batch, angles)
+    return net, tasks, batch, angles.measured
 
 
 def convolutions(net, *names):
@@ -126,12 +126,12 @@ def test_single_tasks_share_nothing_and_have_no_entry():
 @pytest.mark.parametrize("k", [1, 2])
 def test_tasks_in_turn_give_the_angles_of_all_at_once(k):
     net, tasks, batch, entry = measured("tssbn")
-    net.tasks_per_pass, record = k, {}
+    net.tasks_per_pass, angles = k, Angles(net, 1)
     try:
-        step(net, tasks, batch, Angles(net, 1, record))
+        step(net, tasks, batch, angles)
     finally:
         net.tasks_per_pass = None
-    assert record["angles"] == entry
+    assert angles.measured == entry
 
 
 def test_every_so_many_steps_over_all_epochs():
@@ -146,12 +146,12 @@ def test_frozen_filters_are_not_measured():
     net, tasks, batch, entry = measured("hps")
     first, *others = entry["layers"]
     net.get_submodule(first).weight.requires_grad_(False)
-    record = {}
+    angles = Angles(net, 1)
     try:
-        step(net, tasks, batch, Angles(net, 1, record))
+        step(net, tasks, batch, angles)
     finally:
         net.get_submodule(first).weight.requires_grad_(True)
-    assert list(record["angles"]["layers"]) == others
+    assert list(angles.measured["layers"]) == others
 
 
 # -- it changes nothing, and is not lost ----------------------------------------------------------
@@ -186,7 +186,7 @@ def test_angles_are_measured_in_half_precision():
     )
 
 
-class Stop(Silent):
+class Stop(NoCallback):
     """Ends the run after its first epoch."""
 
     def epoch(self, entry):
@@ -196,7 +196,7 @@ class Stop(Silent):
 def test_a_resumed_run_goes_on_counting(tmp_path):
     whole = train(tiny.run(), accelerator="cpu", angles=2).record["angles"]
     with pytest.raises(KeyboardInterrupt):
-        train(tiny.run(), tmp_path, accelerator="cpu", angles=2, watch=Stop())
+        train(tiny.run(), tmp_path, accelerator="cpu", angles=2, callback=Stop())
     resumed = train(tiny.run(), tmp_path, resume=True, accelerator="cpu", angles=2)
     assert whole["steps"] == [1, 3, 5, 7, 9]
     assert resumed.record["angles"] == whole
@@ -207,13 +207,13 @@ def test_a_resumed_run_goes_on_counting(tmp_path):
 
 def test_what_cannot_be_measured_is_refused(monkeypatch):
     with monkeypatch.context() as patch:  # as on a GPU: the CPU has no such precision
-        patch.setattr(loop, "launch", lambda *_: Fabric(accelerator="cpu", devices=1))
+        patch.setattr(loop, "make_fabric", lambda *_: Fabric(accelerator="cpu", devices=1))
         with pytest.raises(ValueError, match=r"angles=2 needs one device .* got 1 and '16'"):
             train(tiny.run(), precision="16", angles=2)
     with pytest.raises(ValueError, match="every=-1 must be at least 1"):
         train(tiny.run(), accelerator="cpu", angles=-1)
     with pytest.raises(ValueError, match="every=0 must be at least 1"):
-        Angles(nn.Linear(1, 1), 0, {})
+        Angles(nn.Linear(1, 1), 0)
 
 
 def test_on_the_command_line(tmp_path, monkeypatch):
@@ -307,7 +307,7 @@ def made(method, seed, weights, **changes):
     """A record of rooms, or what is left of it for a table."""
     recipe = {
         "epochs": 1,
-        "select": "last",
+        "report": "last",
         **({"weights": weights} if weights is not None else {}),
     }
     settings = {f"weight.{task}": weight for task, weight in (weights or {}).items()}

@@ -24,7 +24,7 @@ import tssbn
 from tssbn.__main__ import main
 from tssbn.gradients import orthogonality
 from tssbn.methods import find_method
-from tssbn.training import checkpoint, loop, queue
+from tssbn.training import checkpoint, loop, trainer
 from tssbn.training.balancing import (
     BALANCINGS,
     Aggregated,
@@ -37,9 +37,10 @@ from tssbn.training.balancing import (
     uw,
 )
 from tssbn.training.epoch import train_epoch
+from tssbn.training.jobs import load_queue
 from tssbn.training.loop import train
+from tssbn.training.progress import NoCallback
 from tssbn.training.run import Run
-from tssbn.training.watch import Silent
 
 SMALL = {"n": 8, "filters": 2, "height": 32, "width": 32, "epochs": 1, "batch": 4}
 SHARING = ("hps", "cross-stitch", "mtan", "tssbn")
@@ -234,14 +235,14 @@ def test_log_variances_learn_at_a_rate_of_their_own_without_decay():
 def trained(run):
     """The training of a run, after it."""
     found = []
-    make = loop._Training.__init__
+    make = trainer.Trainer.__init__
 
     def note(self, *arguments):
         make(self, *arguments)
         found.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Training, "__init__", note)
+        patch.setattr(trainer.Trainer, "__init__", note)
         train(run, accelerator="cpu")
     return found[0]
 
@@ -376,6 +377,42 @@ def test_a_parameter_that_no_task_reaches_has_no_gradient_and_others_none_of_zer
     balancing.finish(net, FABRIC)
     assert net.far.grad is None
     assert (net.w.grad.tolist(), net.near.grad.tolist()) == ([7.0, 7.0], [5.0, 5.0])
+
+
+def remembering(name):
+    """A weighting of torchjd that depends on the steps before."""
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    return {
+        "vaccine": aggregation.GradVacWeighting,
+        "smoothed surgery": lambda: aggregation.CRMOGMWeighting(aggregation.PCGradWeighting()),
+        "a function": lambda: draw,
+    }[name]()
+
+
+@pytest.mark.parametrize("name", ["vaccine", "smoothed surgery", "a function"])
+def test_what_a_weighting_remembers_goes_on_from_a_checkpoint(name, tmp_path):
+    def steps(balancing, net, numbers):
+        found = []
+        for number in numbers:
+            random = torch.Generator().manual_seed(number)
+            rows = torch.randn(3, 2, generator=random, dtype=torch.float64)
+            net.w.grad = None
+            losses = {task: row @ net.w for task, row in zip(net.tasks, rows, strict=True)}
+            balancing.backward(net, losses, FABRIC)
+            balancing.finish(net, FABRIC)
+            found.append(net.w.grad.tolist())
+        return found
+
+    net = Plane("abc")
+    balancing = Aggregated(net, remembering(name))
+    steps(balancing, net, range(3))
+    checkpoint.save(tmp_path, {"balancing": balancing.state_dict()})
+    expected = steps(balancing, net, range(3, 6))
+    other, fresh = (Aggregated(net, remembering(name)) for _ in range(2))
+    other.load_state_dict(checkpoint.load(tmp_path)["balancing"])
+    assert steps(other, net, range(3, 6)) == expected
+    fresh.seed.copy_(balancing.seed - 3)  # the same random numbers, and no memory
+    assert (steps(fresh, net, range(3, 6)) == expected) == (name == "a function")
 
 
 def draw(gramian):
@@ -582,7 +619,7 @@ def test_what_float16_and_compilation_would_spoil_is_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"compile=True: torch.compile gives no gradients of"):
         train(balanced("cosreg"), accelerator="cpu", compile=True)
     with monkeypatch.context() as patch:  # as on a GPU: the CPU has no such precision
-        patch.setattr(loop, "launch", lambda *_: Fabric(accelerator="cpu", devices=1))
+        patch.setattr(loop, "make_fabric", lambda *_: Fabric(accelerator="cpu", devices=1))
         with pytest.raises(ValueError, match="precision='16' loses the small gradients"):
             train(balanced("cosreg"), precision="16")
     for balancing in rows, penalty, Balancing(), Scalarised(torch.sum):
@@ -648,7 +685,7 @@ def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_pat
         '[[runs]]\nbenchmark = "rooms"\nmethod = "hps"\nminutes = 1\nsettings.balance = "pcgrad"\n'
     )
     with pytest.raises(ValueError, match=rf"^{file}, run 1: {said}"):
-        queue.load_queue(file)
+        load_queue(file)
 
 
 def test_a_file_of_ones_own(monkeypatch):
@@ -670,7 +707,7 @@ def test_on_the_command_line(tmp_path, monkeypatch):
     assert record["balance"] == "uw" and record["settings"]["balance"] == "uw"
 
 
-class Stop(Silent):
+class Stop(NoCallback):
     """Ends the run after its first epoch."""
 
     def epoch(self, entry):
@@ -679,7 +716,7 @@ class Stop(Silent):
 
 def stopped(run, folder):
     with pytest.raises(KeyboardInterrupt):
-        train(run, folder, accelerator="cpu", watch=Stop())
+        train(run, folder, accelerator="cpu", callback=Stop())
 
 
 def test_a_checkpoint_is_of_one_balancing(tmp_path):
@@ -694,15 +731,3 @@ def test_a_checkpoint_is_of_one_balancing(tmp_path):
     checkpoint.save(tmp_path, {**state, "balancing": {}})
     with pytest.raises(ValueError, match="does not fit this version"):
         train(balanced("uw"), tmp_path, resume=True, accelerator="cpu")
-
-
-def test_a_checkpoint_from_before_there_were_balancings_goes_on(tmp_path):
-    run = balanced("sum")
-    stopped(run, tmp_path)
-    state = checkpoint.load(tmp_path)
-    del state["balancing"], state["run"]["balance"]
-    del state["record"]["balance"], state["record"]["balance_options"]
-    checkpoint.save(tmp_path, state)
-    resumed = train(run, tmp_path, resume=True, accelerator="cpu")
-    assert same(resumed.net, train(run, accelerator="cpu").net)
-    assert "balance" in checkpoint.load(tmp_path)["run"]

@@ -93,7 +93,7 @@ def test_where(name, capsys):
 
 
 def test_a_set_or_an_action_that_does_not_exist(capsys):
-    for arguments in (["data", "check", "imagenet"], ["data", "fetch", "nyuv2"], ["data"], []):
+    for arguments in (["data", "check", "imagenet"], ["data", "fetch", "nyuv2"], ["data"]):
         with pytest.raises(SystemExit) as left:
             main(arguments)
         assert left.value.code == 2

@@ -136,7 +136,7 @@ def program(folder: Path) -> None:
         train(tiny.run(), folder / "run", accelerator="cpu")
     except ValueError as error:
         (folder / f"error-{rank}").write_text(str(error))
-    with checkpoint.claim(folder / "other" / rank):  # of the first, what the run would take
+    with checkpoint.lock(folder / "other" / rank):  # of the first, what the run would take
         try:
             train(tiny.run(), folder / "other" / "0", accelerator="cpu")
         except BlockingIOError as error:

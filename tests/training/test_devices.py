@@ -15,7 +15,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
 from tssbn import records
-from tssbn.training.processes import launch
+from tssbn.training.processes import make_fabric
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,4 +56,4 @@ def test_what_slurm_does_not_tell_is_asked_for(monkeypatch, variables, devices, 
     for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", **variables}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
-        launch("cpu", devices, "32")
+        make_fabric("cpu", devices, "32")

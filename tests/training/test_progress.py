@@ -9,9 +9,16 @@ import pytest
 pytest.importorskip("tqdm")
 
 from tssbn.training import progress
-from tssbn.training.progress import Bar, Lines, Several, TensorBoard
+from tssbn.training.progress import CallbackList, LineLog, ProgressBar, TensorBoard
 
 RUN = SimpleNamespace(name="rooms/tssbn-0")
+
+
+class Terminal(io.StringIO):
+    """Where a bar can move."""
+
+    def isatty(self):
+        return True
 
 
 def losses():
@@ -28,19 +35,19 @@ def entry(epoch, seconds=30.0):
     }
 
 
-def watch_all(watch, first=1, epochs=3, steps=4):
-    watch.begin(RUN, epochs, steps, first)
+def tell_all(callback, first=1, epochs=3, steps=4):
+    callback.begin(RUN, epochs, steps, first)
     for epoch in range(first, epochs + 1):
         for step in range(1, steps + 1):
-            watch.step(epoch, step, losses)
-        watch.epoch(entry(epoch))
-    watch.end({})
-    watch.close()
-    return watch
+            callback.step(epoch, step, losses)
+        callback.epoch(entry(epoch))
+    callback.end({})
+    callback.close()
+    return callback
 
 
 def test_a_line_for_each_epoch(capsys):
-    watch_all(Lines(), first=2)
+    tell_all(LineLog(), first=2)
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "rooms/tssbn-0: 3 epochs of 4 steps, from epoch 2"
     assert lines[0] == (
@@ -51,14 +58,14 @@ def test_a_line_for_each_epoch(capsys):
 
 
 def test_lines_do_not_look_at_the_losses_of_a_step():
-    watch = Lines(io.StringIO())
-    watch.begin(RUN, 3, 4, 1)
-    watch.step(1, 1, lambda: pytest.fail("a GPU would have to be waited for"))
+    callback = LineLog(io.StringIO())
+    callback.begin(RUN, 3, 4, 1)
+    callback.step(1, 1, lambda: pytest.fail("a GPU would have to be waited for"))
 
 
 def test_the_bar_is_below_the_lines():
-    file = io.StringIO()
-    bar = watch_all(Bar(file))
+    file = Terminal()
+    bar = tell_all(ProgressBar(file))
     text = file.getvalue()
     assert "epoch 3/3 | loss" in text and "100%" in text
     assert "loss segmentation 1.25, depth 0.5" in text.split("epoch 1/3")[0]
@@ -66,8 +73,20 @@ def test_the_bar_is_below_the_lines():
     bar.close()  # any time
 
 
+def test_where_no_bar_can_move_there_are_lines_alone():
+    files = io.StringIO(), io.StringIO()
+    tell_all(ProgressBar(files[0]))
+    tell_all(LineLog(files[1]))
+    assert files[0].getvalue() == files[1].getvalue()
+    bar = ProgressBar(io.StringIO())
+    bar.begin(RUN, 3, 4, 1)
+    bar.shown = -1e9
+    bar.step(1, 1, lambda: pytest.fail("nobody would see the losses"))
+    bar.close()
+
+
 def test_the_bar_of_a_resumed_run_starts_where_it_was_stopped():
-    bar = Bar(io.StringIO())
+    bar = ProgressBar(Terminal())
     bar.begin(RUN, 4, 10, 3)
     assert (bar.bar.n, bar.bar.total) == (20, 40)
     bar.begin(RUN, 4, 10, 1)  # after a run that failed
@@ -78,7 +97,7 @@ def test_the_bar_of_a_resumed_run_starts_where_it_was_stopped():
 def test_the_bar_looks_at_the_losses_now_and_then(monkeypatch):
     clock, looks = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    bar = Bar(io.StringIO())
+    bar = ProgressBar(Terminal())
     bar.begin(RUN, 1, 30, 1)
     for step in range(1, 31):
         clock[0] += 0.1
@@ -96,7 +115,7 @@ def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    watch_all(Several([Lines(io.StringIO()), TensorBoard(tmp_path)]))
+    tell_all(CallbackList([LineLog(io.StringIO()), TensorBoard(tmp_path)]))
     events = EventAccumulator(str(tmp_path / RUN.name)).Reload()
     assert [scalar.step for scalar in events.Scalars("loss/depth")] == [1, 2, 3]
     assert events.Scalars("test/segmentation/miou")[0].value == 0.4375

@@ -16,10 +16,11 @@ from tssbn import MultiTask
 from tssbn.__main__ import main
 from tssbn.benchmarks import tasks
 from tssbn.training import checkpoint, loop, queue
+from tssbn.training.jobs import Job, load_queue
 from tssbn.training.loop import train
-from tssbn.training.progress import Lines
+from tssbn.training.progress import LineLog, NoCallback
 from tssbn.training.run import Run
-from tssbn.training.watch import Silent
+from tssbn.training.states import status
 
 SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
 
@@ -47,8 +48,7 @@ def entry(method, minutes=1, seed=0, benchmark="rooms", settings=SMALL):
 
 def states():
     return [
-        queue.status(job, Path("runs"), Path("data/results"))
-        for job in queue.load_queue(Path("queue.toml"))
+        status(job, Path("runs"), Path("data/results")) for job in load_queue(Path("queue.toml"))
     ]
 
 
@@ -62,7 +62,7 @@ def run_queue(*options):
 
 
 def test_the_list_of_this_project_is_right():
-    listed = queue.load_queue(Path(__file__).resolve().parents[2] / "data/queue.toml")
+    listed = load_queue(Path(__file__).resolve().parents[2] / "data/queue.toml")
     assert listed[0].run.name == "nyuv2/tssbn-0" and not listed[0].data
     assert len({job.run.method.name for job in listed}) == 7
 
@@ -109,7 +109,7 @@ def test_the_list_of_this_project_is_right():
 def test_a_list_that_is_wrong(text, message, capsys):
     Path("queue.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        queue.load_queue(Path("queue.toml"))
+        load_queue(Path("queue.toml"))
     assert run_queue("--minutes", "1") == 1
     assert "error: queue.toml" in capsys.readouterr().err
 
@@ -132,14 +132,14 @@ def test_a_stopped_run_goes_on(monkeypatch, capsys):
     write(entry("tssbn"))
     now = time.monotonic
 
-    class Slow(Lines):
+    class Slow(LineLog):
         """Makes the clock jump after the first epoch, as if it had taken a minute."""
 
         def epoch(self, entry):
             super().epoch(entry)
             monkeypatch.setattr(loop.time, "monotonic", lambda: now() + 60)
 
-    listed = queue.load_queue(Path("queue.toml"))
+    listed = load_queue(Path("queue.toml"))
     assert not queue.run_queue(listed, 50, Path("runs"), Path("data/results"), Slow())
     monkeypatch.setattr(loop.time, "monotonic", now)
     assert "stopped after epoch 1" in capsys.readouterr().out
@@ -153,7 +153,7 @@ def test_a_stopped_run_goes_on(monkeypatch, capsys):
     assert states()[0].finished
     (path,) = Path("data/results/rooms").glob("*.json")
     stopped = json.loads(path.read_text())
-    whole = train(queue.load_queue(Path("queue.toml"))[0].run).record
+    whole = train(load_queue(Path("queue.toml"))[0].run).record
     assert [e["test"] for e in stopped["epochs"]] == [
         {t: {k: pytest.approx(v, rel=1e-5) for k, v in of.items()} for t, of in e["test"].items()}
         for e in whole["epochs"]
@@ -188,8 +188,8 @@ def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
     before = networks()  # of tests before, if one failed
     gc.disable()
     try:
-        listed = queue.load_queue(Path("queue.toml"))
-        failed = queue.run_queue(listed, 300, Path("runs"), Path("data/results"), Silent())
+        listed = load_queue(Path("queue.toml"))
+        failed = queue.run_queue(listed, 300, Path("runs"), Path("data/results"), NoCallback())
         assert networks() <= before
     finally:
         gc.enable()
@@ -200,7 +200,7 @@ def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
 def test_several_processes_work_off_one_list(capsys):
     write(entry("tssbn"), entry("hps"))
     taken, _ = states()
-    with checkpoint.claim(Path("runs") / taken.job.run.name):  # as another process would
+    with checkpoint.lock(Path("runs") / taken.job.run.name):  # as another process would
         assert run_queue("--minutes", "5") == 0
     out = capsys.readouterr().out
     assert f"{taken.job.run.name}: another process trains it" in out
@@ -210,9 +210,9 @@ def test_several_processes_work_off_one_list(capsys):
 
 def test_what_another_process_finished_meanwhile_is_not_trained_again(capsys):
     write(entry("tssbn"), entry("hps"))
-    listed = queue.load_queue(Path("queue.toml"))
+    listed = load_queue(Path("queue.toml"))
 
-    class Other(Silent):
+    class Other(NoCallback):
         """Finishes the second run while the first one trains."""
 
         def end(self, record):
@@ -230,7 +230,7 @@ def test_a_run_without_its_data_is_not_tried(capsys):
     assert run_queue("--minutes", "5", "--dry") == 0
     assert "no data    nyuv2/hps-0" in capsys.readouterr().out
     write(*(f'benchmark = "nyuv2{form}", method = "hps", minutes = 1' for form in ("", "_short")))
-    assert all(job.data for job in queue.load_queue(Path("queue.toml"), {"nyuv2": "there"}))
+    assert all(job.data for job in load_queue(Path("queue.toml"), {"nyuv2": "there"}))
 
 
 def test_unfit_data_is_named_before_a_run_is_tried(capsys):
@@ -263,7 +263,7 @@ def test_a_dry_run_says_what_would_be_done(capsys):
 
 def test_a_measured_run_of_another_seed_tells_the_pace():
     write(entry("hps", minutes=100), entry("hps", minutes=100, seed=1), entry("stl", minutes=100))
-    job = queue.load_queue(Path("queue.toml"))[0]
+    job = load_queue(Path("queue.toml"))[0]
     record = {"method": "hps", "settings": dict(job.run.settings)}
     record["epochs"] = [{"seconds": 3.0}, {"seconds": 5.0}]
     queue.records.write(job.run.name, record, Path("data/results"))
@@ -273,7 +273,7 @@ def test_a_measured_run_of_another_seed_tells_the_pace():
 def test_runs_of_one_benchmark_share_its_data(monkeypatch):
     write(entry("hps"), entry("tssbn"), entry("hps", settings=SMALL.replace("16", "20")))
     held = queue._Held("cpu")
-    data = [dict(held.of(job)) for job in queue.load_queue(Path("queue.toml"))]
+    data = [dict(held.of(job)) for job in load_queue(Path("queue.toml"))]
     assert data[0]["train"] is data[1]["train"] and data[0]["test"] is data[1]["test"]
     assert [len(of["train"]) for of in data] == [16, 16, 20]
 
@@ -375,11 +375,9 @@ def test_a_record_that_cannot_be_written_stops_no_other_run(monkeypatch, capsys)
 def test_runs_that_differ_in_the_weights_of_losses_share_their_data():
     small = {"n": 8, "height": 32, "width": 32}
     held = queue._Held("cpu")
-    first = held.of(queue.Job(Run("rooms", "hps", settings=small), 1))["train"]
-    weighted = held.of(
-        queue.Job(Run("rooms", "tssbn", settings={**small, "weight.depth": 2.0}), 1)
-    )["train"]
+    first = held.of(Job(Run("rooms", "hps", settings=small), 1))["train"]
+    weighted = held.of(Job(Run("rooms", "tssbn", settings={**small, "weight.depth": 2.0}), 1))[
+        "train"
+    ]
     assert weighted is first
-    assert (
-        held.of(queue.Job(Run("rooms", "hps", settings={**small, "n": 4}), 1))["train"] is not first
-    )
+    assert held.of(Job(Run("rooms", "hps", settings={**small, "n": 4}), 1))["train"] is not first

@@ -14,10 +14,11 @@ pytest.importorskip("tqdm")
 
 from tssbn import records
 from tssbn.__main__ import main
+from tssbn.arguments import setting
 from tssbn.benchmarks import BENCHMARKS, find_benchmark
 from tssbn.methods import METHODS
+from tssbn.records.command import _meant_for
 from tssbn.training import progress
-from tssbn.training.command import _meant_for, _setting
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
 NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
@@ -42,14 +43,14 @@ def record(name=NAME):
 
 def stop_after(epoch, monkeypatch):
     """Ctrl-C when this epoch is reported."""
-    original = progress.Lines.epoch
+    original = progress.LineLog.epoch
 
     def report(self, entry):
         original(self, entry)
         if entry["epoch"] == epoch:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress.Lines, "epoch", report)
+    monkeypatch.setattr(progress.LineLog, "epoch", report)
 
 
 def test_a_run_leaves_a_record(capsys):
@@ -168,7 +169,7 @@ def test_a_stop_before_the_first_step_is_told_and_leaves_nothing(monkeypatch, ca
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress.Lines, "begin", stop)
+    monkeypatch.setattr(progress.LineLog, "begin", stop)
     assert train() == 130
     assert capsys.readouterr().err == "stopped; nothing is kept\n"
     assert not list(Path("runs").rglob("lock"))
@@ -181,7 +182,7 @@ def test_a_run_that_is_refused_leaves_no_folder(capsys):
 
 
 def test_settings_are_python_values():
-    read = [_setting(text) for text in ("a=1e-3", "b=None", "c=True", "d=sgd", "e=8", "f=x=y")]
+    read = [setting(text) for text in ("a=1e-3", "b=None", "c=True", "d=sgd", "e=8", "f=x=y")]
     values = [("a", 1e-3), ("b", None), ("c", True), ("d", "sgd"), ("e", 8), ("f", "x=y")]
     assert read == values
     assert type(dict(read)["e"]) is int
@@ -251,18 +252,19 @@ def test_lists(capsys):
 
 def test_balanced_runs_are_shown_beside_single_task_networks_of_the_plain_sum():
     settings = {"balance": "pcgrad", "balance.seed": 1, "epochs": 2, "multiplier": 10}
-    plain = {"epochs": 2}
+    options = {"stl": set(), "hps": set(), "tssbn": {"multiplier"}}
     balanced = {key: value for key, value in settings.items() if key != "multiplier"}
-    assert _meant_for("stl", settings) == [balanced, plain]
-    assert _meant_for("hps", settings) == [balanced]
-    assert _meant_for("tssbn", settings) == [settings]
+    assert _meant_for("stl", settings, options) == [balanced, {"epochs": 2}]
+    assert _meant_for("hps", settings, options) == [balanced]
+    assert _meant_for("tssbn", settings, options) == [settings]
 
 
 def test_tables(capsys):
     assert train("--seed", "3") == 0
     capsys.readouterr()
     assert main(["table", "rooms"]) == 0
-    assert "no saved runs" in capsys.readouterr().out  # of runs without settings
+    out = capsys.readouterr()
+    assert "no saved runs" in out.out and not out.err  # there are some, with settings
     assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "synthetic data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
@@ -270,10 +272,13 @@ def test_tables(capsys):
     )
     assert main(["table", "rooms", "--set", "typo=1"]) == 1
     error = capsys.readouterr().err
-    assert "no record with the settings typo=1; " in error
+    assert "no saved run with the settings typo=1; " in error
     assert "differ from the recipes in epochs, filters, height, n, width" in error
     assert main(["table", "streets", "--set", "typo=1"]) == 1
-    assert "there is no record of streets" in capsys.readouterr().err
+    where = Path("data/results").resolve()
+    assert f"there is no saved run of streets in {where}\n" in capsys.readouterr().err
+    assert main(["table", "streets", "--results", "elsewhere"]) == 0
+    assert f"of streets in {Path('elsewhere').resolve()}\n" in capsys.readouterr().err
     assert train("--seed", "3", "--set", "multiplier=10") == 0
     assert main(["table", "rooms", "--set", "multiplier=10", "epochs=2", *SMALL]) == 0
     out = " ".join(capsys.readouterr().out.split())

@@ -5,7 +5,6 @@ for. A file of the user's own, named by a path that ends in ``.py``, defines the
 ``benchmark``.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 from torch.utils.data import Dataset
 
+from tssbn.benchmarks.recipe import Recipe
 from tssbn.data.real.find import find as find_folder
 from tssbn.data.target import Target
 from tssbn.methods import Network
@@ -43,81 +41,7 @@ BENCHMARKS = {
 }
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a benchmark is trained: the same for every method.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch: images of a step; the last one of an epoch may have fewer.
-        lr: the base learning rate.
-        optimiser: ``"adam"``, or ``"sgd"`` with momentum 0.9.
-        weight_decay: of everything but gates.
-        schedule: ``"constant"``; ``"step"``: half every ``half`` epochs; ``"cosine"`` to 0.
-        half: see there.
-        select: which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten, or
-            ``"val"`` for the one that is best on the validation images.
-        least: images that the last batch of an epoch needs not to be left out. Networks with a
-            BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
-        tasks_per_pass: how many tasks go through the trunk at once, if each makes a pass of its
-            own; all if None. It changes memory and speed, not what is learned. Take as many as the
-            memory holds; on a CPU fewer, where an activation of the pass exceeds some 32 MiB.
-        weights: what the losses of some tasks are multiplied with, by task; 1 for all others.
-    """
-
-    epochs: int
-    batch: int
-    lr: float
-    optimiser: str = "adam"
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    half: int = 100
-    select: str = "last"
-    least: int = 2
-    tasks_per_pass: int | None = None
-    weights: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("batch", 1),
-            ("half", 1),
-            ("least", 1),
-            ("weight_decay", 0),
-        ):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
-        if not self.lr > 0:
-            raise ValueError(f"lr={self.lr} must be positive")
-        if self.tasks_per_pass is not None and self.tasks_per_pass < 1:
-            raise ValueError(f"tasks_per_pass={self.tasks_per_pass} must be at least 1, or None")
-        for task, weight in self.weights.items():
-            if not 0 < weight < math.inf:
-                raise ValueError(f"the weight of {task!r} is {weight}, it must be positive")
-        for name, choices in (
-            ("optimiser", ("adam", "sgd")),
-            ("schedule", ("constant", "step", "cosine")),
-            ("select", ("last", "last-10", "val")),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {choices}")
-
-    def make_optimiser(self, groups: list[dict]) -> Optimizer:
-        """The optimiser of these parameter groups."""
-        if self.optimiser == "sgd":
-            return SGD(groups, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
-        return Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
-
-    def make_scheduler(self, optimiser: Optimizer) -> LRScheduler:
-        """The scheduler, which steps once an epoch."""
-        if self.schedule == "step":
-            return StepLR(optimiser, self.half, gamma=0.5)
-        if self.schedule == "cosine":
-            return CosineAnnealingLR(optimiser, self.epochs)
-        return ConstantLR(optimiser, factor=1.0)
-
-
-def same(x: Tensor) -> Tensor:
+def identity(x: Tensor) -> Tensor:
     """Images as they are, in [0, 1]."""
     return x
 
@@ -129,8 +53,9 @@ class Benchmark:
     Attributes:
         name: Of the file, and of the folder of its records.
         title: As in tables.
-        data: ``data(split, root)`` gives the data set of ``"train"``, ``"test"`` and, if the recipe
-            selects by it, ``"val"``. ``root`` is the folder that it reads, None if none was named.
+        data: ``data(split, root)`` gives the data set of ``"train"``, ``"test"`` and, with
+            ``report="val"``, ``"val"``. ``root`` is the folder that it reads, None if none was
+            named.
         network: What the methods build from.
         tasks: Of the targets of the data.
         recipe: How it is trained.
@@ -151,7 +76,7 @@ class Benchmark:
     tasks: Callable[[Mapping[str, Target]], "dict[str, Task]"]
     recipe: Recipe
     augment: Callable[[Mapping[str, Target]], Callable] | None = None
-    scale: Callable[[Tensor], Tensor] = same
+    scale: Callable[[Tensor], Tensor] = identity
     source: str = ""
     synthetic: bool = False
     average: bool = False
@@ -200,6 +125,6 @@ def find_benchmark(name: str | Path) -> Callable[..., Benchmark]:
     return find("benchmark", name, BENCHMARKS, "benchmark", "train")
 
 
-def example(height: int, width: int) -> Tensor:
+def dummy_images(height: int, width: int) -> Tensor:
     """Two images of no meaning."""
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.real.celeba import CelebA
 from tssbn.methods import Network
@@ -39,11 +39,11 @@ def benchmark(side: int = 64, filters: int = 64) -> Benchmark:
         network=Network(
             partial(CelebANet, filters),
             partial(nn.Linear, 8 * filters),
-            example(side, side),
+            dummy_images(side, side),
             stem="stages.1",
         ),
         tasks=tasks_for,
-        recipe=Recipe(epochs=15, batch=256, lr=3e-4, select="val", tasks_per_pass=5),
+        recipe=Recipe(epochs=15, batch=256, lr=3e-4, report="val", tasks_per_pass=5),
         source="celeba",
         average=True,
         paper=PAPER,

@@ -3,7 +3,7 @@ protocol)."""
 
 from torch import Tensor
 
-from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data import augment
 from tssbn.data.real.cityscapes import Cityscapes
@@ -31,18 +31,18 @@ def benchmark() -> Benchmark:
         name="cityscapes",
         title="Cityscapes",
         data=lambda split, root: Cityscapes(root, "train" if split == "train" else "val"),
-        network=Network(dilated_resnet, DeepLabHead, example(64, 64), stem="layer1"),
+        network=Network(dilated_resnet, DeepLabHead, dummy_images(64, 64), stem="layer1"),
         tasks=lambda targets: tasks_for(targets, pooling="sample"),
         recipe=Recipe(
             epochs=200, batch=4, lr=0.1, optimiser="sgd", weight_decay=1e-4, schedule="cosine"
         ),
         augment=augment.cityscapes,
-        scale=centred,
+        scale=to_minus_one_one,
         source="cityscapes",
         paper=PAPER,
     )
 
 
-def centred(images: Tensor) -> Tensor:
+def to_minus_one_one(images: Tensor) -> Tensor:
     """From [0, 1] to [-1, 1]."""
     return 2 * images - 1

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
@@ -37,11 +37,11 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
         network=Network(
             partial(CelebANet, filters),
             partial(nn.Linear, 8 * filters),
-            example(side, side),
+            dummy_images(side, side),
             stem="stages.1",
         ),
         tasks=tasks_for,
-        recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),
+        recipe=Recipe(epochs=10, batch=64, lr=4e-3, report="val"),
         synthetic=True,
         average=True,
     )

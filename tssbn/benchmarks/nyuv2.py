@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data import augment
 from tssbn.data.real.nyuv2 import NYUv2
@@ -33,9 +33,11 @@ def benchmark(augmented: bool = True) -> Benchmark:
         name="nyuv2",
         title="NYUv2",
         data=lambda split, root: NYUv2(root, "train" if split == "train" else "val"),
-        network=Network(SegNet, SegNetHead, example(96, 128), stem="encoder.0.1"),
+        network=Network(SegNet, SegNetHead, dummy_images(96, 128), stem="encoder.0.1"),
         tasks=partial(tasks_for, pooling="batch", mask="sum"),
-        recipe=Recipe(epochs=200, batch=2, lr=1e-4, schedule="step", select="last-10", least=1),
+        recipe=Recipe(
+            epochs=200, batch=2, lr=1e-4, schedule="step", report="last-10", min_last_batch=1
+        ),
         augment=augment.nyuv2 if augmented else None,
         source="nyuv2",
         paper=PAPER,

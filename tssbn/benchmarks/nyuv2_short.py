@@ -18,5 +18,5 @@ def benchmark(augmented: bool = True) -> Benchmark:
         full,
         name="nyuv2_short",
         title="NYUv2, a quarter of the epochs (the paper's rows are of all 200)",
-        recipe=replace(full.recipe, epochs=50, half=25),
+        recipe=replace(full.recipe, epochs=50, halve_every=25),
     )

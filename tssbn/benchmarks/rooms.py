@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tssbn.benchmarks import Benchmark, Recipe, example
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Rooms, rooms
@@ -33,7 +33,7 @@ def benchmark(
         network=Network(
             partial(SegNet, filters),
             partial(SegNetHead, width=filters),
-            example(height, width),
+            dummy_images(height, width),
             stem="encoder.0.1",
         ),
         tasks=tasks_for,

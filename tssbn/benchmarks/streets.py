@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.cityscapes import centred
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
+from tssbn.benchmarks.cityscapes import to_minus_one_one
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Streets, streets
@@ -40,11 +40,11 @@ def benchmark(
         network=Network(
             partial(dilated_resnet, blocks[depth], widths),
             partial(DeepLabHead, inputs=32 * filters, width=4 * filters),
-            example(height, width),
+            dummy_images(height, width),
             stem="layer1",
         ),
         tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
-        scale=centred,
+        scale=to_minus_one_one,
         synthetic=True,
     )

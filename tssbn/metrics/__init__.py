@@ -30,3 +30,5 @@ samples to make the parts equal, and those would count twice. In a MetricCollect
 ``compute_groups=False``: it would merge two variants of a metric that agree on the first batch.
 Devices without 64-bit floats (mps) cannot hold the sums: move predictions to the CPU.
 """
+
+import tssbn.bars  # noqa: F401

@@ -10,7 +10,7 @@ from tssbn.records import environment
 from tssbn.timing.case import Case
 from tssbn.timing.memory import peak_memory
 from tssbn.timing.rounds import matmul, time_rounds
-from tssbn.training.processes import numerics
+from tssbn.training.processes import precision_flags
 
 __all__ = ["measure_strategies"]
 
@@ -40,7 +40,7 @@ def measure_strategies(
             except MemoryError:
                 cell["out_of_memory"].append(name)
     try:
-        with numerics(plain.setting.precision):
+        with precision_flags(plain.setting.precision):
             fit = [name for name in cases if name not in cell["out_of_memory"]]
             steps = {name: cases[name].step() for name in fit}
             if memory:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tssbn.timing.case import Case
-from tssbn.training.processes import numerics
+from tssbn.training.processes import precision_flags
 
 __all__ = ["peak_memory"]
 
@@ -51,7 +51,7 @@ def peak_memory(case: Case) -> float | None:
 
 
 def _on_cuda(case: Case) -> float:
-    with numerics(case.setting.precision):
+    with precision_flags(case.setting.precision):
         step = case.step()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

@@ -1,1 +1,3 @@
-"""Scores of networks; each module is imported by name: ``from tssbn.training import metrics``."""
+"""Training of any method on any benchmark; import each module by name."""
+
+import tssbn.bars  # noqa: F401

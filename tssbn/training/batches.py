@@ -12,27 +12,36 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 from tssbn.data.real.dataset import Transform
 from tssbn.data.stored import Stored
 
-__all__ = ["Batches", "content", "deal", "hold", "labels", "mixed", "shuffled"]
+__all__ = [
+    "BatchLoader",
+    "derive_seed",
+    "epoch_batches",
+    "fingerprint",
+    "labels",
+    "preload",
+    "preload_all",
+    "shard",
+]
 
 HELD = 8 * 2**30  # bytes of a decoded data set that are kept in memory
 SHARE = 1 / 4  # of the free memory of a GPU; the rest is the network's
 
 
-def mixed(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """A seed out of several numbers, unlike that of any others.
 
     Example:
-        >>> mixed(0, 1) == mixed(1, 0)
+        >>> derive_seed(0, 1) == derive_seed(1, 0)
         False
     """
     (state,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return int(state >> np.uint64(1))  # torch takes signed ones
 
 
-def shuffled(
+def epoch_batches(
     n: int, size: int, seed: int, rank: int = 0, world: int = 1, least: int = 2
 ) -> list[Tensor]:
-    """The rows of each training batch, in random order; each process takes its part of a batch.
+    """The indices of each training batch, in random order; each process takes its part of a batch.
 
     The last batch has what is left. With several processes, images that would make the parts
     unequal are left out.
@@ -49,34 +58,34 @@ def shuffled(
         ValueError: ``size`` cannot be cut into equal parts, or no batch is left.
 
     Example:
-        >>> [len(rows) for rows in shuffled(11, 4, seed=0)]
+        >>> [len(indices) for indices in epoch_batches(11, 4, seed=0)]
         [4, 4, 3]
-        >>> [len(rows) for rows in shuffled(9, 4, seed=0)]
+        >>> [len(indices) for indices in epoch_batches(9, 4, seed=0)]
         [4, 4]
     """
     if size % world:
         raise ValueError(f"batch={size} must be a multiple of the {world} processes")
     least = min(least, size // world)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    parts = [rows[: len(rows) // world * world] for rows in order.split(size)]
-    batches = [rows[rank::world] for rows in parts if len(rows) // world >= least]
+    parts = [indices[: len(indices) // world * world] for indices in order.split(size)]
+    batches = [indices[rank::world] for indices in parts if len(indices) // world >= least]
     if not batches:
         raise ValueError(f"{n} training images make no batch of {least} for {world} processes")
     return batches
 
 
-def deal(n: int, size: int, rank: int = 0, world: int = 1) -> list[Tensor]:
-    """The rows of each batch in order, every row in one process; whole batches go round.
+def shard(n: int, size: int, rank: int = 0, world: int = 1) -> list[Tensor]:
+    """The indices of each batch in order, every image in one process; whole batches go round.
 
     Example:
-        >>> deal(5, 2, rank=1, world=2)
+        >>> shard(5, 2, rank=1, world=2)
         [tensor([2, 3])]
     """
     return list(torch.arange(n).split(size)[rank::world])
 
 
-class Batches:
-    """Batches of a data set on a device; iterate with the rows of each.
+class BatchLoader:
+    """Batches of a data set on a device; call it with the indices of each.
 
     Args:
         data: has ``targets``. Batches of a :class:`~tssbn.data.stored.Stored` that are not
@@ -98,13 +107,13 @@ class Batches:
         self.data, self.device, self.scale = data, device, scale
         self.augment, self.memory_format = augment, memory_format
 
-    def __call__(self, rows: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
-        """The batches of these rows."""
+    def __call__(self, indices: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """The batches of these indices."""
         held = isinstance(self.data, Stored)
         loader = DataLoader(
-            _Fetch(self.data, self.augment),
-            batch_sampler=rows,
-            collate_fn=_as_it_is,
+            _BatchDataset(self.data, self.augment),
+            batch_sampler=indices,
+            collate_fn=_identity,
             num_workers=0 if held else workers(),
             pin_memory=self.device.type == "cuda" and not held,
         )
@@ -114,22 +123,22 @@ class Batches:
             yield batch
 
 
-class _Fetch(Dataset):
-    """Whole batches, of the rows that a DataLoader asks for."""
+class _BatchDataset(Dataset):
+    """Whole batches, of the indices that a DataLoader asks for."""
 
     def __init__(self, data: Dataset, augment: Transform | None) -> None:
         self.data, self.augment = data, augment
 
-    def __getitems__(self, rows: Tensor) -> dict[str, Tensor]:
+    def __getitems__(self, indices: Tensor) -> dict[str, Tensor]:
         if isinstance(self.data, Stored) and self.augment is None:
-            return self.data[rows]
-        samples = [self.data[row] for row in rows.tolist()]
+            return self.data[indices]
+        samples = [self.data[index] for index in indices.tolist()]
         if self.augment is not None:
             samples = [self.augment(sample) for sample in samples]
         return default_collate(samples)
 
 
-def _as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def _identity(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return batch
 
 
@@ -138,7 +147,7 @@ def workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def hold(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
+def preload(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
     """The data set decoded, and on the device, as far as it fits.
 
     Decoded sets of up to 8 GiB are kept in memory; on a GPU where they take up to a quarter of what
@@ -146,7 +155,7 @@ def hold(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
 
     Example:
         >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
-        >>> hold(made)
+        >>> preload(made)
         Stored(3 samples: image 1x4x4)
     """
     device = torch.device(device)
@@ -159,12 +168,40 @@ def hold(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
     return data
 
 
+def preload_all(
+    sources: Mapping[str, Dataset],
+    data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]],
+    device: torch.device,
+) -> dict[str, Dataset]:
+    """The decoded data sets by split, those that are there already and the others.
+
+    Args:
+        sources: The data sets.
+        data: Those that are there already, or what gives them.
+        device: See :func:`preload`.
+
+    Raises:
+        ValueError: One that is there has another number of samples.
+    """
+    there = data() if callable(data) else data
+    loaded = {
+        split: there[split] if split in there else preload(source, device)
+        for split, source in sources.items()
+    }
+    for split, source in sources.items():
+        if len(loaded[split]) != len(source):
+            raise ValueError(
+                f"data[{split!r}] has {len(loaded[split])} samples, the benchmark {len(source)}"
+            )
+    return loaded
+
+
 def size(data: Stored) -> int:
     """Bytes of the tensors."""
     return sum(value.nbytes for value in data.tensors.values())
 
 
-def content(data: Dataset) -> str:
+def fingerprint(data: Dataset) -> str:
     """SHA-256 of what a data set holds; of a set that stays files, of their names and sizes."""
     if isinstance(data, Stored):
         return _sha256(data.tensors)
@@ -184,11 +221,11 @@ def labels(data: Dataset) -> str:
 
     Example:
         >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
-        >>> labels(made) == content(made)  # there is no label
+        >>> labels(made) == fingerprint(made)  # there is no label
         True
     """
     if not isinstance(data, Stored):
-        return content(data)
+        return fingerprint(data)
     whole = [name for name, t in data.targets.items() if t.dtype is torch.int64]
     return _sha256({name: data.tensors[name] for name in whole} or data.tensors)
 

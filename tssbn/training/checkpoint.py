@@ -13,17 +13,18 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tssbn import sealed
+from tssbn.training.memory import is_out_of_memory
 
 __all__ = [
     "BEFORE",
     "LAST",
     "MAY_DIFFER",
     "PATIENCE",
-    "Taken",
-    "agree",
-    "claim",
+    "FolderLocked",
+    "check_same_run",
     "fitting",
     "load",
+    "lock",
     "save",
     "writing",
 ]
@@ -34,16 +35,16 @@ PATIENCE = 20  # how many times longer than writing a checkpoint it trains betwe
 MAY_DIFFER = ("versions", "commit", "dirty", "threads", "device", "note", "fast_kernels")
 
 
-class Taken(BlockingIOError):
+class FolderLocked(BlockingIOError):
     """Another process trains in the folder."""
 
 
 @contextmanager
-def claim(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of the folder; the system ends it with the process, however it ends.
 
     Raises:
-        Taken: another process is there.
+        FolderLocked: another process is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock", timeout=0)
@@ -51,7 +52,7 @@ def claim(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         message = f"another process trains in {folder}: wait for it or end it"
-        raise Taken(message) from None
+        raise FolderLocked(message) from None
     try:
         yield
     finally:
@@ -167,18 +168,12 @@ def load(folder: Path, keys: Collection[str] = ()) -> dict[str, Any]:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # broken bytes make zipfile and torch raise almost anything
-        if _of_memory(error):  # the file may be whole
+        if is_out_of_memory(error):  # the file may be whole
             raise
         advice = "delete it to begin anew"
         if _whole(before, keys):
             advice = f"rename {before}, which is whole, to {LAST} to go on from there, or {advice}"
         raise ValueError(f"{path} does not read ({error}): {advice}") from error
-
-
-def _of_memory(error: Exception) -> bool:
-    """Whether there was too little memory."""
-    kinds = MemoryError, torch.OutOfMemoryError
-    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _whole(path: Path, keys: Collection[str]) -> bool:
@@ -200,17 +195,22 @@ def _read(path: Path, keys: Collection[str]) -> dict[str, Any]:
     return state
 
 
-def agree(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Refuse a checkpoint of another run.
 
     Raises:
         ValueError: says what differs.
 
     Example:
-        >>> agree({"seed": 0, "lr": 0.1}, {"seed": 0, "lr": 0.2}, Path("runs/x"))
+        >>> check_same_run({"seed": 0, "lr": 0.1}, {"seed": 0, "lr": 0.2}, Path("runs/x"))
         Traceback (most recent call last):
         ValueError: runs/x/last.pt is of another run: lr is 0.1 there and 0.2 here
     """
+    if "select" in saved:
+        raise ValueError(
+            f"{folder / LAST} is of an earlier version, whose recipes have other names: finish "
+            "the run with that version, or delete the file to begin anew"
+        )
     differ = [key for key in sorted({*saved, *now}) if saved.get(key) != now.get(key)]
     if differ:
         what = ", ".join(
@@ -237,7 +237,7 @@ def fitting(folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        if _of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise ValueError(
             f"{folder / LAST} does not fit this version of the program: delete it to begin anew. "

@@ -1,45 +1,37 @@
-"""``python -m tssbn train | methods | benchmarks | table | queue``."""
+"""``python -m tssbn train | queue``."""
 
 import argparse
-import ast
 import math
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tssbn import records
+from tssbn.arguments import add_command, add_results, add_settings, minutes, pair, writable
 
 __all__ = ["add"]
 
 
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add the commands that train to those of ``python -m tssbn``."""
-
-    def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        made.set_defaults(run=run)
-        return made
-
-    made = command("train", _train, "train a method on a benchmark, and write a record")
-    made.add_argument("benchmark", metavar="BENCHMARK", help="see `benchmarks`")
-    made.add_argument("--method", required=True, help="see `methods`")
+    made = add_command(
+        commands, "train", _train, "train a method on a benchmark, and write a record"
+    )
+    made.add_argument("benchmark", metavar="BENCHMARK", help="see `benchmarks`; or a file, X.py")
+    made.add_argument("--method", required=True, help="see `methods`; or a file, X.py")
     made.add_argument("--seed", type=int, default=0, help="0 without it")
-    made.add_argument("--data", type=Path, metavar="ROOT", help="folder of a real data set")
+    made.add_argument("--data", type=Path, metavar="ROOT", help="folder of the data")
     made.add_argument("--epochs", type=int, help="the same as --set epochs=EPOCHS")
-    _settings(made, "change a field of the recipe, the benchmark, the method or the balancing")
+    add_settings(made, "change a field of the recipe, the benchmark, the method or the balancing")
     again = made.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     again.add_argument(
         "--restart", action="store_true", help="delete checkpoint and record, and begin anew"
     )
-    made.add_argument("--minutes", type=_minutes, help="stop before an epoch that would end later")
+    made.add_argument("--minutes", type=minutes, help="stop before an epoch that would end later")
     made.add_argument("--devices", type=int, default=1, help="how many, one process for each")
     made.add_argument(
         "--angles",
@@ -50,45 +42,22 @@ def add(commands: "argparse._SubParsersAction") -> None:
     )
     _computing(made)
 
-    command("methods", _methods, "list the methods and their settings")
-    command("benchmarks", _benchmarks, "list the benchmarks, their settings and recipes")
-
-    made = command("table", _table, "print the table of a benchmark, from the records")
-    made.add_argument("name", metavar="NAME", help="a benchmark, or 1 for table 1 of the paper")
-    made.add_argument("--best", action="store_true", help="the best epoch on the test images")
-    _settings(made, "of the runs with this setting, instead of those with none")
-    _results(made)
-
-    made = command("queue", _queue, "train what a file lists, as far as the time goes")
+    made = add_command(
+        commands, "queue", _queue, "train what a file lists, as far as the time goes"
+    )
     made.add_argument("file", nargs="?", type=Path, default=Path("data/queue.toml"))
-    made.add_argument("--minutes", type=_minutes, required=True, help="how long")
+    made.add_argument("--minutes", type=minutes, required=True, help="how long")
     made.add_argument(
         "--data",
         nargs="+",
         action="extend",
         default=[],
-        type=_pair,
+        type=pair,
         metavar="BENCHMARK=ROOT",
-        help="folder of a real data set",
+        help="folder of the data of a benchmark",
     )
     made.add_argument("--dry", action="store_true", help="say what would be done, and do nothing")
     _computing(made)
-
-
-def _settings(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=_setting,
-        metavar="KEY=VALUE",
-        help=text,
-    )
-
-
-def _results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--results", type=Path, help="folder of the records; data/results")
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
@@ -104,40 +73,20 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="a line for each epoch, no bar")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write for TensorBoard")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
-    _results(parser)
+    add_results(parser)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
-    return key, value
+def _callback(options: argparse.Namespace) -> Any:
+    from tssbn.training.progress import CallbackList, LineLog, ProgressBar, TensorBoard
+
+    shown = LineLog() if options.quiet else ProgressBar()
+    return CallbackList([shown, TensorBoard(options.tensorboard)]) if options.tensorboard else shown
 
 
-def _minutes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes, 0 or more")
-    return value
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """A Python literal where the value is one, else a string."""
-    key, value = _pair(text)
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
-
-
-def _watch(options: argparse.Namespace) -> Any:
-    from tssbn.training.progress import Bar, Lines, Several, TensorBoard
-
-    watch = Lines() if options.quiet else Bar()
-    return Several([watch, TensorBoard(options.tensorboard)]) if options.tensorboard else watch
+def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Those of the records and of the checkpoints, which can be written."""
+    results = writable("--results", options.results or records.results_dir())
+    return results, writable("--runs", options.runs)
 
 
 def _how(options: argparse.Namespace) -> dict[str, Any]:
@@ -155,7 +104,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from tssbn.training import checkpoint, queue
+    from tssbn.training import checkpoint, queue, states
     from tssbn.training.loop import train
     from tssbn.training.run import Run
 
@@ -166,17 +115,18 @@ def _train(options: argparse.Namespace) -> int:
         settings["epochs"] = options.epochs
     run = Run(options.benchmark, options.method, options.seed, settings)
     root = run.benchmark.folder(options.data)
-    results, folder = options.results or records.results_dir(), options.runs / run.name
+    results, runs = _folders(options)
+    folder = runs / run.name
     record, last = results / f"{run.name}.json", folder / checkpoint.LAST
     first = rank_zero_only.rank == 0
     if first and options.restart:
         run.benchmark.data("train", root)  # before anything is deleted: is it there?
-        with checkpoint.claim(folder):
+        with checkpoint.lock(folder):
             for path in last, folder / checkpoint.BEFORE, record:
                 path.unlink(missing_ok=True)
     if record.exists() and not options.restart:
         if first:
-            queue.saved(record)  # or it says that it is none
+            states.saved(record)  # or it says that it is none
             print(f"{run.name} is finished: {record}; --restart trains it anew")
         return 0
     if first and last.exists() and not options.resume:
@@ -184,7 +134,7 @@ def _train(options: argparse.Namespace) -> int:
             f"{run.name} was begun already: --resume goes on from {last}, --restart begins anew"
         )
     try:
-        with closing(_watch(options)) as watch:
+        with closing(_callback(options)) as callback:
             trained = train(
                 run,
                 folder,
@@ -193,7 +143,7 @@ def _train(options: argparse.Namespace) -> int:
                 devices=options.devices,
                 angles=options.angles,
                 deadline=deadline,
-                watch=watch,
+                callback=callback,
                 **_how(options),
             )
     except KeyboardInterrupt:
@@ -205,7 +155,8 @@ def _train(options: argparse.Namespace) -> int:
         print(_scores(trained.record), path, sep="\n")
     elif first:
         done, epochs = len(trained.record["epochs"]), run.benchmark.recipe.epochs
-        print(f"stopped in time after {done} of {epochs} epochs; --resume goes on")
+        plural = "s" * (epochs > 1)
+        print(f"stopped in time after {done} of {epochs} epoch{plural}; --resume goes on")
     return 0
 
 
@@ -235,109 +186,24 @@ def _scores(record: Mapping[str, Any]) -> str:
     )
 
 
-def _methods(options: argparse.Namespace) -> int:
-    from tssbn.methods import METHODS, find_method
-    from tssbn.training.settings import options_of
-
-    for name in METHODS:
-        method = find_method(name)
-        build = method.build.func if isinstance(method.build, partial) else method.build
-        _print(
-            f"{name} ({method.title})",
-            method.about or _first_paragraph(sys.modules[build.__module__]),
-            settings={
-                key: getattr(value, "__name__", value)
-                for key, value in options_of(method.build, method.groups).items()
-            },
-        )
-    return 0
-
-
-def _benchmarks(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import BENCHMARKS, find_benchmark
-    from tssbn.training.settings import options_of
-
-    for name in BENCHMARKS:
-        make = find_benchmark(name)
-        recipe = asdict(make().recipe)
-        text = _first_paragraph(sys.modules[make.__module__])
-        _print(name, text, settings=options_of(make), recipe=recipe)
-    return 0
-
-
-def _first_paragraph(module: ModuleType) -> str:
-    return " ".join(module.__doc__.split("\n\n")[0].split())
-
-
-def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
-    """A name, what it is, and lists of values."""
-    lines = [text]
-    for kind, pairs in values.items():
-        if pairs:
-            lines.append(f"{kind}: " + " ".join(f"{key}={value}" for key, value in pairs.items()))
-    indent = {"width": 100, "initial_indent": "  ", "subsequent_indent": "    "}
-    print(head, *(textwrap.fill(line, **indent) for line in lines), sep="\n")
-
-
-def _table(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import find_benchmark
-    from tssbn.records.table import TABLES, table
-
-    settings, seen, tables = dict(options.set), [], []
-    for name in TABLES.get(options.name, (options.name,)):
-        benchmark = find_benchmark(name)()
-        found = records.load_all(benchmark.name, options.results)
-        if options.name in TABLES and benchmark.source != name and not found:
-            continue  # a shorter or smaller form that nobody ran
-        chosen = [r for r in found if r["settings"] in _meant_for(r["method"], settings)]
-        tables.append(table(benchmark, chosen, options.best))
-        seen += [record["settings"] for record in found]
-    if settings and not seen:
-        raise ValueError(f"there is no record of {options.name}")
-    if settings and settings not in seen:
-        wanted = " ".join(f"{key}={value}" for key, value in settings.items())
-        known = sorted({key for of_record in seen for key in of_record})
-        raise ValueError(
-            f"there is no record with the settings {wanted}; those that there are differ from the "
-            f"recipes in {', '.join(known) or 'nothing'}"
-        )
-    print(*tables, sep="\n\n")
-    return 0
-
-
-def _meant_for(method: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings without the options that only other methods have.
-
-    Single-task networks are the baseline, and so also meant with the plain sum of the losses.
-    """
-    from tssbn.methods import METHODS, find_method
-    from tssbn.records.table import BASELINE
-    from tssbn.training.settings import options_of
-
-    known = {name: find_method(name) for name in METHODS}
-    options = {name: options_of(each.build, each.groups) for name, each in known.items()}
-    foreign = {key for of_method in options.values() for key in of_method}
-    foreign -= set(options.get(method, ()))
-    own = {key: value for key, value in settings.items() if key not in foreign}
-    plain = {key: value for key, value in own.items() if key.partition(".")[0] != "balance"}
-    return [own, plain] if method == BASELINE else [own]
-
-
 def _queue(options: argparse.Namespace) -> int:
-    from tssbn.training import queue
+    from tssbn.training.jobs import load_queue
+    from tssbn.training.queue import run_queue
+    from tssbn.training.states import plan_queue, status, unreadable
 
-    jobs = queue.load_queue(options.file, dict(options.data))
-    results = options.results or records.results_dir()
+    jobs = load_queue(options.file, dict(options.data))
     seconds = 60 * options.minutes
+    results, runs = options.results or records.results_dir(), options.runs
     if options.dry:
-        states = [queue.status(job, options.runs, results) for job in jobs]
-        print(queue.plan_queue(states, seconds))
-        failed = queue.unreadable(jobs, results)
+        states = [status(job, runs, results) for job in jobs]
+        print(plan_queue(states, seconds))
+        failed = unreadable(jobs, results)
         failed |= {state.job.run.name: state.problem for state in states if state.problem}
     else:
-        with closing(_watch(options)) as watch:
-            failed = queue.run_queue(jobs, seconds, options.runs, results, watch, **_how(options))
-        states = [queue.status(job, options.runs, results) for job in jobs if job.data]
+        results, runs = _folders(options)
+        with closing(_callback(options)) as callback:
+            failed = run_queue(jobs, seconds, runs, results, callback, **_how(options))
+        states = [status(job, runs, results) for job in jobs if job.data]
         if left := [state for state in states if not state.finished]:
             minutes = sum(state.left for state in left) / 60
             print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")

@@ -3,7 +3,6 @@
 import copy
 import math
 import platform
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -20,10 +19,11 @@ from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.records import environment, pack_gates, unpack_gates
 from tssbn.registry import short_name
-from tssbn.training.batches import content, labels
+from tssbn.training.batches import fingerprint, labels
 from tssbn.training.run import Run
+from tssbn.training.settings import BALANCE
 
-__all__ = ["add_epoch", "add_gates", "description", "device_name", "peak_memory"]
+__all__ = ["add_epoch", "add_gates", "description", "device_name", "identity"]
 
 
 def description(
@@ -58,6 +58,7 @@ def description(
         "threads": torch.get_num_threads(),
         "stem": getattr(net, "stem", ""),
         "parameters": parameters(net),
+        "all_parameters": parameters(net, frozen=True),
         "macs": macs(copy.deepcopy(net).to("meta"), image),
         "directions": {name: metric.higher_is_better for name, metric in metrics.items()},
         "metric": {name: next(iter(metric.directions)) for name, metric in metrics.items()},
@@ -74,7 +75,7 @@ def _data(
         splits[split] = {
             "samples": len(source),
             "official": source.official[source.split] if real else None,
-            "sha256": content(held[split]),
+            "sha256": fingerprint(held[split]),
         }
         if not real:
             splits[split]["labels"] = labels(held[split])
@@ -82,6 +83,20 @@ def _data(
     if kind == "real" and any(part["samples"] != part["official"] for part in splits.values()):
         kind = "real subset"
     return {"kind": kind, "splits": splits}
+
+
+def identity(run: Run, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint must agree in with a run to be resumed."""
+    keys = ("benchmark", "method", "seed", "stem", "precision", "devices", "compile")
+    return {
+        **{key: record[key] for key in (*keys, "channels_last")},
+        **record["settings"],
+        **record["options"],
+        "balance": short_name(run.balance),
+        **{f"{BALANCE}.{key}": value for key, value in run.balance_options.items()},
+        **record["recipe"],
+        **{f"data of {split}": part["sha256"] for split, part in record["data"]["splits"].items()},
+    }
 
 
 def add_epoch(
@@ -138,15 +153,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()})"
-
-
-def peak_memory(device: torch.device) -> float | None:
-    """MiB in use at most: by tensors of the GPU, data included; else by the whole process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        from resource import RUSAGE_SELF, getrusage
-    except ImportError:  # Windows does not tell
-        return None
-    used = getrusage(RUSAGE_SELF).ru_maxrss
-    return used / 2**20 if sys.platform == "darwin" else used / 2**10

@@ -1,6 +1,9 @@
-"""One epoch: the steps of training, and the scores after them."""
+"""One epoch: the steps of training, their losses, and the scores after them."""
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
@@ -8,9 +11,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tssbn.benchmarks.tasks import Task
+from tssbn.metrics.base import TaskMetric
 from tssbn.training.balancing import Balancing
+from tssbn.training.memory import is_out_of_memory
+from tssbn.training.processes import all_reduce_mean
 
-__all__ = ["evaluate", "train_epoch"]
+__all__ = ["EpochLosses", "check_tasks", "evaluate", "train_epoch"]
+
+EVERY = 50  # steps between two looks at the losses: a look makes a GPU wait for its last step
 
 
 def train_epoch(
@@ -21,6 +29,7 @@ def train_epoch(
     batches: Iterable[dict[str, Tensor]],
     weights: Mapping[str, float] | None = None,
     balancing: Balancing | None = None,
+    clip: float | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """One pass over the training images; gives the losses of each step, by task.
 
@@ -35,6 +44,8 @@ def train_epoch(
         weights: what the losses of some tasks are multiplied with; those that are given are not.
         balancing: makes gradients of the losses; of their plain sum by default. Its parameters are
             among those of the optimiser.
+        clip: the largest norm of the gradient of all that the optimiser trains; a longer one is
+            scaled to it.
 
     Example:
         >>> from tssbn import MultiTask
@@ -60,9 +71,62 @@ def train_epoch(
             balancing.backward(net, weighted, fabric)
             losses |= {task: loss.detach() for task, loss in part.items()}
         balancing.finish(net, fabric)
+        if clip is not None:
+            fabric.clip_gradients(net, optimiser, max_norm=clip, error_if_nonfinite=False)
         optimiser.step()
         optimiser.zero_grad()
         yield losses
+
+
+class EpochLosses:
+    """Collects the losses of an epoch's steps, which stay on the device for some steps.
+
+    Attributes:
+        step_seconds: seconds of a step; the means over the steps between two looks.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self.pending: list[dict[str, Tensor]] = []
+        self.seen: list[dict[str, float]] = []
+        self.step_seconds: list[float] = []
+        self.began = time.monotonic()
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Take the losses of the next step, by task."""
+        self.pending.append(losses)
+        if len(self.pending) == EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait for the steps so far, and read their losses, the means of all processes.
+
+        Raises:
+            FloatingPointError: a loss is NaN or infinite; names the first step and the task.
+        """
+        if not self.pending:
+            return
+        values = torch.stack([torch.stack([*losses.values()]) for losses in self.pending]).float()
+        all_reduce_mean(self.fabric, [values])
+        for losses, row in zip(self.pending, values.tolist(), strict=True):
+            self.seen.append(dict(zip(losses, row, strict=True)))
+            for task, loss in self.seen[-1].items():
+                if not math.isfinite(loss):
+                    raise FloatingPointError(
+                        f"the loss of {task!r} is {loss} in step {len(self.seen)}"
+                    )
+        now = time.monotonic()
+        self.step_seconds.append((now - self.began) / len(self.pending))
+        self.began = now
+        self.pending.clear()
+
+    def means(self) -> dict[str, float]:
+        """The mean of each task over the steps."""
+        self.flush()
+        return {
+            task: math.fsum(losses[task] for losses in self.seen) / len(self.seen)
+            for task in self.seen[0]
+        }
 
 
 @torch.no_grad()
@@ -87,7 +151,71 @@ def evaluate(
                 raise FloatingPointError(
                     f"the prediction of {task!r} is not finite after the last step"
                 )
-            # Some devices have no 64-bit floats, which the sums of a metric are.
-            device = "cpu" if batch[task].device.type == "mps" else batch[task].device
-            metric.to(device).update(predictions[task].to(device), batch[task].to(device))
+            _update(metric, predictions[task], batch[task])
     return {task: metric.compute() for task, metric in metrics.items()}
+
+
+def _update(metric: TaskMetric, prediction: Tensor, target: Tensor) -> None:
+    # Some devices have no 64-bit floats, which the sums of a metric are.
+    device = "cpu" if target.device.type == "mps" else target.device
+    metric.to(device).update(prediction.to(device), target.to(device))
+
+
+@torch.no_grad()
+def check_tasks(net: nn.Module, tasks: Mapping[str, Task], batch: Mapping[str, Tensor]) -> None:
+    """Put one batch through the loss and the metric of every task.
+
+    What does not fit is then known before the first epoch, not after it. The network is in
+    evaluation mode, so that no statistics move.
+
+    Args:
+        net, batch: as those of :func:`evaluate`.
+
+    Raises:
+        ValueError: a task has no target or no prediction, its loss or its metric fails, or its loss
+            is no scalar; names the task, with shapes and types.
+
+    Example:
+        >>> from tssbn import MultiTask
+        >>> from tssbn.data.target import Target
+        >>> from tssbn.benchmarks.tasks import tasks_for
+        >>> net = MultiTask(nn.Conv2d(3, 4, 1), {"depth": nn.Conv2d(4, 1, 1)})
+        >>> batch = {"image": torch.rand(2, 3, 8, 8), "depth": torch.ones(2, 1, 9, 9)}
+        >>> check_tasks(net, tasks_for({"depth": Target("depth", ignore=0)}), batch)
+        Traceback (most recent call last):
+        ValueError: the loss of task 'depth' fails on a prediction torch.float32 (2, 1, 8, 8) and a
+        target torch.float32 (2, 1, 9, 9): The size of tensor a (8) must match ...
+    """
+    net.eval()
+    predictions = net(batch["image"])
+    for name, task in tasks.items():
+        for what, there in ("target", batch), ("prediction", predictions):
+            if name not in there:
+                raise ValueError(f"task {name!r} has no {what}; there are {sorted(there)}")
+        pair = predictions[name], batch[name]
+        with _naming("loss", name, *pair):
+            loss = task.loss(*pair)
+        if not (isinstance(loss, Tensor) and loss.ndim == 0):
+            shown = _form(loss) if isinstance(loss, Tensor) else repr(loss)
+            raise ValueError(f"the loss of task {name!r} must be a scalar tensor, got {shown}")
+        with _naming("metric", name, *pair):
+            metric = task.metric()
+            _update(metric, *pair)
+            metric.compute()
+
+
+@contextmanager
+def _naming(what: str, task: str, prediction: Tensor, target: Tensor) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a loss or a metric of the user's own may raise anything
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"the {what} of task {task!r} fails on a prediction {_form(prediction)} and a target "
+            f"{_form(target)}: {error}"
+        ) from error
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"

@@ -1,33 +1,22 @@
 """Training: any method on any benchmark, on any device, to a network and a record."""
 
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from inspect import signature
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
-from tssbn.contract import MultiTaskNetwork
 from tssbn.records import to_json
-from tssbn.registry import short_name
 from tssbn.training import checkpoint
-from tssbn.training.angles import Angles
-from tssbn.training.balancing import find_balancing
-from tssbn.training.batches import Batches, deal, hold, mixed, shuffled
-from tssbn.training.describe import add_epoch, description, device_name, peak_memory
-from tssbn.training.epoch import evaluate, train_epoch
-from tssbn.training.losses import Losses
-from tssbn.training.processes import average, first, launch, numerics, room_for_graphs
+from tssbn.training.describe import identity
+from tssbn.training.memory import explain_out_of_memory
+from tssbn.training.processes import make_fabric, on_rank_zero, precision_flags, room_for_graphs
+from tssbn.training.progress import Callback, CallbackList, ProgressBar
 from tssbn.training.run import Run
-from tssbn.training.settings import BALANCE
-from tssbn.training.watch import Silent, Watch
+from tssbn.training.trainer import Trainer
 
 __all__ = ["Trained", "train"]
 
@@ -59,7 +48,8 @@ def train(
     angles: int = 0,
     note: str = "",
     deadline: float | None = None,
-    watch: Watch | None = None,
+    progress: bool = False,
+    callback: Callback | None = None,
     data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]] | None = None,
 ) -> Trained:
     """Train a method on a benchmark.
@@ -91,13 +81,15 @@ def train(
         fast_kernels: on a GPU, let cuDNN choose its fastest kernels, which do not repeat a result
             to the last bit.
         angles: every so many steps the cosines between the tasks' gradients are written into the
-            record, see :class:`~tssbn.training.angles.Angles`; never if 0. Changes nothing else.
+            record, see :class:`~tssbn.training.balancing.Angles`; never if 0. Changes nothing else.
         note: for the record; of a resumed run without one, the earlier one stays.
         deadline: a value of ``time.monotonic()``; no epoch begins that would end after it, going by
             the one before.
-        watch: is told how the run goes.
-        data: the decoded data sets, as :func:`~tssbn.training.batches.hold` gives them, by split,
-            where they are there already; or what gives them, once the folder is this process's.
+        progress: show a line for each epoch, and in a terminal a bar below.
+        callback: is told how the run goes.
+        data: the decoded data sets by split, as :func:`~tssbn.training.batches.preload` gives
+            them, where they are there already; or what gives them, once the folder is this
+            process's.
 
     Returns:
         The network and the record; ``record["finished"]`` is False where the deadline came first.
@@ -118,14 +110,13 @@ def train(
         >>> trained.record["finished"], list(trained.record["epochs"][0]["test"])
         (True, ['segmentation', 'depth', 'normal'])
     """
-    fabric = launch(accelerator, devices, precision)
+    fabric = make_fabric(accelerator, devices, precision)
     with ExitStack() as contexts:
-        contexts.enter_context(numerics(precision, repeatable=not fast_kernels))
+        contexts.enter_context(precision_flags(precision, repeatable=not fast_kernels))
         if folder is not None:
             folder = Path(folder)
-            first(fabric, lambda: contexts.enter_context(checkpoint.claim(folder)))
+            on_rank_zero(fabric, lambda: contexts.enter_context(checkpoint.lock(folder)))
             _check_folder(folder, resume)
-        contexts.enter_context(_memory_explained(run))
         setup = {
             "precision": precision,
             "devices": fabric.world_size,
@@ -138,10 +129,20 @@ def train(
                 f"angles={angles} needs one device and a precision other than '16', got "
                 f"{fabric.world_size} and {precision!r}"
             )
-        training = _Training(fabric, run, root, setup, note, data or {}, angles)
+        told = [] if callback is None else [callback]
+        if progress:
+            told.insert(0, bar := ProgressBar())
+            contexts.callback(bar.close)
+        if not fabric.is_global_zero:
+            told = []
+        recipe = run.benchmark.recipe
+        with explain_out_of_memory(recipe, run.balance, all_tasks=False):
+            trainer = Trainer(fabric, run, root, setup, note, data or {}, angles)
         if compile:
-            contexts.enter_context(room_for_graphs(training.net))
-        return training.go(folder, deadline, watch or Silent())
+            contexts.enter_context(room_for_graphs(trainer.net))
+        with explain_out_of_memory(recipe, run.balance, trainer.balancing.all_tasks_at_once):
+            _fit(trainer, folder, deadline, CallbackList(told))
+        return Trained(trainer.net.eval(), to_json(trainer.record))
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -152,256 +153,71 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-@contextmanager
-def _memory_explained(run: Run) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        spent = isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-        if not spent:
-            raise
-        recipe = run.benchmark.recipe
-        raise MemoryError(
-            f"out of memory with batch={recipe.batch}, tasks_per_pass={recipe.tasks_per_pass}. "
-            "tasks_per_pass=1 needs the least in networks of task-specific layers and learns the "
-            "same; precision 'bf16' halves most activations; a smaller batch is another recipe. "
-            f"({error})"
-        ) from error
+def _fit(trainer: Trainer, folder: Path | None, deadline: float | None, told: Callback) -> None:
+    """Train all epochs that are left, or those that end before the deadline."""
+    saver = None if folder is None else _Saver(trainer, folder)
+    if saver is not None:
+        saver.load()
+    epochs, first = trainer.recipe.epochs, trainer.epochs + 1
+    trainer.check_tasks()
+    told.begin(trainer.run, epochs, len(trainer.indices(1)), first)
+    for epoch in range(first, epochs + 1):
+        if _is_late(trainer, deadline):
+            break
+        try:
+            trainer.train_epoch(told)
+        except FloatingPointError as error:
+            last = "There is no checkpoint before it" if saver is None else saver.last()
+            raise FloatingPointError(f"{error} of epoch {epoch}. {last}") from error
+        if saver is not None and (epoch == epochs or saver.is_due()):
+            saver.save()
+        told.epoch(trainer.record["epochs"][-1])
+    if saver is not None and saver.saved < trainer.epochs:
+        saver.save()
+    told.end(trainer.record)
 
 
-class _Training:
-    """What changes in a run, and so what a checkpoint holds, and how it goes on by an epoch."""
+def _is_late(trainer: Trainer, deadline: float | None) -> bool:
+    last = trainer.record["epochs"][-1]["seconds"] if trainer.epochs else 0.0
+    late = deadline is not None and time.monotonic() + last > deadline
+    return trainer.fabric.broadcast(late)
 
-    def __init__(
-        self,
-        fabric: Fabric,
-        run: Run,
-        root: str | Path | None,
-        setup: Mapping[str, Any],
-        note: str,
-        data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]],
-        angles: int,
-    ) -> None:
-        benchmark, recipe, method = run.benchmark, run.benchmark.recipe, run.method
-        self.fabric, self.run = fabric, run
-        if fabric.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(fabric.device)
-        self.scored = ["test", *["val"] * (recipe.select == "val")]
-        root = benchmark.folder(root)
-        sources = {split: benchmark.data(split, root) for split in ("train", *self.scored)}
-        targets = sources["train"].targets
-        self.tasks = benchmark.tasks(targets)
-        if unknown := recipe.weights.keys() - self.tasks:
-            raise ValueError(
-                f"weights are given of {sorted(unknown)}, the tasks are {list(self.tasks)}"
-            )
 
-        torch.manual_seed(run.seed)
-        outputs = {name: task.out_channels for name, task in self.tasks.items()}
-        self.net: MultiTaskNetwork = method.build(
-            benchmark.network, outputs, **_taken(run, method.build)
-        )
-        self.balancing = find_balancing(run.balance)(self.net, **run.balance_options)
-        self.balancing.check(setup["precision"], setup["compile"])
-        self.balancing.to(fabric.device)
-        self.net.tasks_per_pass = 1 if self.balancing.one_task_per_pass else recipe.tasks_per_pass
-        held = _held(sources, data, fabric.device)  # may take minutes: what is refused comes before
-        form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
-        self.net.to(memory_format=form)
-        groups = method.groups(self.net, recipe.lr, **_taken(run, method.groups))
-        optimiser = recipe.make_optimiser([*groups, *self.balancing.groups(recipe.lr)])
-        self.scheduler = recipe.make_scheduler(optimiser)
-        self.record = {
-            **description(run, self.tasks, sources, held, self.net),
-            **setup,
-            "device": device_name(fabric.device),
-            "note": note,
-            "starts": 1,
-            "epochs": [],
-            "finished": False,
-        }
-        self.angles = Angles(self.net, angles, self.record, self.balancing) if angles else None
+class _Saver:
+    """Keeps the checkpoint of a trainer in a folder."""
+
+    def __init__(self, trainer: Trainer, folder: Path) -> None:
+        self.trainer, self.folder = trainer, folder
         self.saved = 0  # epochs in the last checkpoint
-        self.last_save, self.save_seconds = 0.0, 0.0
-        self.paces: list[float] = []  # seconds of a step, a mean for each look at the losses
+        self.ended, self.seconds = 0.0, 0.0  # of the last save
 
-        compiled = torch.compile(self.net) if setup["compile"] else self.net
-        self.model, self.optimiser = fabric.setup(compiled, optimiser)
-        average(fabric, self.net.parameters())  # the same everywhere, if machines differ in a bit
-        self.batches = {
-            split: Batches(held[split], fabric.device, benchmark.scale, memory_format=form)
-            for split in held
-        }
-        if benchmark.augment is not None:
-            self.batches["train"].augment = benchmark.augment(targets)
+    def load(self) -> None:
+        """Go on from the checkpoint in the folder, if there is one."""
+        if not (self.folder / checkpoint.LAST).exists():
+            return
+        state = checkpoint.load(self.folder, ["run"])
+        now = identity(self.trainer.run, self.trainer.record)
+        checkpoint.check_same_run(state["run"], now, self.folder)
+        with checkpoint.fitting(self.folder):
+            self.trainer.load_state(state)
+        self.saved = self.trainer.epochs
 
-    def go(self, folder: Path | None, deadline: float | None, watch: Watch) -> Trained:
-        """All epochs that are left, or those that end before the deadline."""
-        if folder is not None and (folder / checkpoint.LAST).exists():
-            self._resume(folder)
-        watch = watch if self.fabric.is_global_zero else Silent()
-        epochs, done = self.run.benchmark.recipe.epochs, len(self.record["epochs"])
-        watch.begin(self.run, epochs, len(self._rows(1)), done + 1)
-        for epoch in range(done + 1, epochs + 1):
-            if self._late(deadline):
-                break
-            try:
-                self._epoch(epoch, watch)
-            except FloatingPointError as error:
-                message = f"{error} of epoch {epoch}. {_kept(folder, self.saved)}"
-                raise FloatingPointError(message) from error
-            if folder is not None and (epoch == epochs or self._save_is_due()):
-                self._save(folder)
-            watch.epoch(self.record["epochs"][-1])
-        if folder is not None and self.saved < len(self.record["epochs"]):
-            self._save(folder)
-        watch.end(self.record)
-        return Trained(self.net.eval(), to_json(self.record))
-
-    def _late(self, deadline: float | None) -> bool:
-        last = self.record["epochs"][-1]["seconds"] if self.record["epochs"] else 0.0
-        late = deadline is not None and time.monotonic() + last > deadline
-        return self.fabric.broadcast(late)
-
-    def _save_is_due(self) -> bool:
+    def is_due(self) -> bool:
         """Large networks train their small epochs faster than a disk takes a checkpoint of each."""
-        due = time.monotonic() - self.last_save > checkpoint.PATIENCE * self.save_seconds
-        return self.fabric.broadcast(due)
+        due = time.monotonic() - self.ended > checkpoint.PATIENCE * self.seconds
+        return self.trainer.fabric.broadcast(due)
 
-    def _save(self, folder: Path) -> None:
-        began = time.monotonic()
-        first(self.fabric, lambda: checkpoint.save(folder, self._state()))
-        self.last_save, self.saved = time.monotonic(), len(self.record["epochs"])
-        self.save_seconds = self.last_save - began
+    def save(self) -> None:
+        """Write the checkpoint."""
+        began, trainer = time.monotonic(), self.trainer
+        state = {"run": identity(trainer.run, trainer.record), **trainer.state()}
+        on_rank_zero(trainer.fabric, lambda: checkpoint.save(self.folder, state))
+        self.ended, self.saved = time.monotonic(), trainer.epochs
+        self.seconds = self.ended - began
 
-    def _rows(self, epoch: int) -> list[Tensor]:
-        n, recipe = len(self.batches["train"].data), self.run.benchmark.recipe
-        seed, rank = mixed(self.run.seed, epoch), self.fabric.global_rank
-        return shuffled(n, recipe.batch, seed, rank, self.fabric.world_size, recipe.least)
-
-    def _epoch(self, epoch: int, watch: Watch) -> None:
-        """Train for an epoch, score what came out, and write it down."""
-        began = time.monotonic()
-        torch.manual_seed(mixed(self.run.seed, epoch, 1 + self.fabric.global_rank))
-        losses = Losses(self.fabric)
-        batches = self.batches["train"](self._rows(epoch))
-        steps = train_epoch(
-            self.fabric,
-            self.model,
-            self.optimiser,
-            self.tasks,
-            batches,
-            self.run.benchmark.recipe.weights,
-            self.angles or self.balancing,
-        )
-        for step, of_step in enumerate(steps, 1):
-            losses.add(of_step)
-            watch.step(epoch, step, partial(_read, of_step))
-        means = losses.means()
-        self.paces += losses.paces
-        self._check_parameters()
-        average(self.fabric, (b for b in self.net.buffers() if b.is_floating_point()))
-
-        lr = self.optimiser.param_groups[0]["lr"]
-        self.scheduler.step()
-        scores = {split: self._scores(split) for split in self.scored}
-        entry = {"epoch": epoch, "seconds": time.monotonic() - began, "lr": lr, "losses": means}
-        add_epoch(self.record, entry, scores, self.net)
-        self.record["seconds_per_step"] = statistics.median(self.paces)
-        self.record["peak_memory_mib"] = peak_memory(self.fabric.device)
-
-    def _scores(self, split: str) -> dict[str, dict[str, float | list[float]]]:
-        batches, size = self.batches[split], self.run.benchmark.recipe.batch
-        rows = deal(len(batches.data), size, self.fabric.global_rank, self.fabric.world_size)
-        return evaluate(self.model, self.tasks, batches(rows))
-
-    def _check_parameters(self) -> None:
-        for name, value in [*self.net.named_parameters(), *self.balancing.named_parameters()]:
-            if not value.isfinite().all():
-                raise FloatingPointError(f"{name!r} is not finite after the last step")
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "run": self._identity(),
-            "net": self.net.state_dict(),
-            "balancing": self.balancing.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.fabric.strategy.precision.state_dict(),
-            "record": self.record,
-            "paces": self.paces,
-        }
-
-    def _resume(self, folder: Path) -> None:
-        # Version 0.1 searched for the stem, and knew no balancing.
-        state = checkpoint.load(folder, [key for key in self._state() if key != "balancing"])
-        state["run"] = {"stem": self.record["stem"], "balance": "sum", **state["run"]}
-        checkpoint.agree(state["run"], self._identity(), folder)
-        with checkpoint.fitting(folder):
-            self.net.load_state_dict(state["net"])
-            self.balancing.load_state_dict(state.get("balancing", {}))
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.scheduler.load_state_dict(state["scheduler"])
-            self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        here = {key: self.record[key] for key in checkpoint.MAY_DIFFER if self.record[key] != ""}
-        with checkpoint.fitting(folder):
-            self.record, self.paces = state["record"], state["paces"]
-            if not self.record["finished"]:
-                self.record |= here | {"starts": self.record.get("starts", 1) + 1}
-            self.saved = len(self.record["epochs"])
-        if self.angles is not None:
-            self.angles.record = self.record
-            self.angles.steps = self.saved * len(self._rows(1))
-
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree in to be resumed."""
-        record = self.record
-        keys = ("benchmark", "method", "seed", "stem", "precision", "devices", "compile")
-        return {
-            **{key: record[key] for key in (*keys, "channels_last")},
-            **record["settings"],
-            **record["options"],
-            "balance": short_name(self.run.balance),
-            **{f"{BALANCE}.{key}": value for key, value in self.run.balance_options.items()},
-            **record["recipe"],
-            **{
-                f"data of {split}": part["sha256"]
-                for split, part in record["data"]["splits"].items()
-            },
-        }
-
-
-def _held(
-    sources: Mapping[str, Dataset],
-    data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]],
-    device: torch.device,
-) -> dict[str, Dataset]:
-    """The decoded data sets, those that are there already and the others."""
-    there = data() if callable(data) else data
-    held = {
-        split: there[split] if split in there else hold(source, device)
-        for split, source in sources.items()
-    }
-    for split, source in sources.items():
-        if len(held[split]) != len(source):
-            raise ValueError(
-                f"data[{split!r}] has {len(held[split])} samples, the benchmark {len(source)}"
-            )
-    return held
-
-
-def _taken(run: Run, function: Callable) -> dict[str, Any]:
-    """The options that a function of the method takes."""
-    return {
-        key: value for key, value in run.options.items() if key in signature(function).parameters
-    }
-
-
-def _read(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    return {task: loss.item() for task, loss in losses.items()}
-
-
-def _kept(folder: Path | None, epoch: int) -> str:
-    if folder is None or not (folder / checkpoint.LAST).exists():
-        return "There is no checkpoint before it"
-    return f"The last good checkpoint is {folder / checkpoint.LAST}, of epoch {epoch}"
+    def last(self) -> str:
+        """A sentence on the last checkpoint."""
+        last = self.folder / checkpoint.LAST
+        if not last.exists():
+            return "There is no checkpoint before it"
+        return f"The last good checkpoint is {last}, of epoch {self.saved}"

@@ -17,12 +17,12 @@ from tssbn.contract import MultiTaskNetwork
 
 __all__ = [
     "PRECISIONS",
-    "average",
+    "all_reduce_mean",
     "differentiate",
-    "first",
-    "launch",
+    "make_fabric",
     "mean_value",
-    "numerics",
+    "on_rank_zero",
+    "precision_flags",
     "room_for_graphs",
 ]
 
@@ -38,7 +38,7 @@ PRECISIONS = {  # as Fabric calls them
 }
 
 
-def launch(accelerator: str, devices: int | str, precision: str) -> Fabric:
+def make_fabric(accelerator: str, devices: int | str, precision: str) -> Fabric:
     """Start what is to run, on one device or, as one process for each, on several.
 
     Under torchrun, and SLURM's srun, their processes are taken.
@@ -99,19 +99,20 @@ class _Replicas(DDPStrategy):
 def room_for_graphs(net: MultiTaskNetwork) -> Iterator[None]:
     """Let `torch.compile` make a graph for each pass of a network, however many there are.
 
-    Each group of tasks has one in training and one for another size of the last batch, and all
-    together have some in evaluation. Beyond its limit, eight by default, a network runs uncompiled.
+    Each group of tasks has one in training and one for another size of the last batch. All together
+    have three in evaluation: of test batches, their last, and a batch of training. Beyond its
+    limit, eight by default, a network runs uncompiled.
     """
     from torch._dynamo import config  # only where something is compiled: it takes a second
 
     limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
-    needed = 2 * (1 + sum(1 for _ in net.passes()))
+    needed = 3 + 2 * sum(1 for _ in net.passes())
     with config.patch({limit: max(needed, getattr(config, limit))}):
         yield
 
 
 @contextmanager
-def numerics(precision: str, repeatable: bool = True) -> Iterator[None]:
+def precision_flags(precision: str, repeatable: bool = True) -> Iterator[None]:
     """TF32 where it is asked for, and only there; kernels of cuDNN that repeat their results.
 
     Args:
@@ -129,7 +130,7 @@ def numerics(precision: str, repeatable: bool = True) -> Iterator[None]:
 
 
 @torch.no_grad()
-def average(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
+def all_reduce_mean(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
     """Make each tensor the mean of the processes', in messages of a few MiB."""
     if fabric.world_size == 1:
         return
@@ -153,7 +154,7 @@ def mean_value(fabric: Fabric, tensor: Tensor) -> Tensor:
     if fabric.world_size == 1:
         return tensor
     mean = tensor.detach().clone()
-    average(fabric, [mean])
+    all_reduce_mean(fabric, [mean])
     return tensor + (mean - tensor).detach()
 
 
@@ -197,7 +198,7 @@ def _messages(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         yield parts
 
 
-def first(fabric: Fabric, action: Callable[[], T]) -> T | None:
+def on_rank_zero(fabric: Fabric, action: Callable[[], T]) -> T | None:
     """Act in the first process alone; where that fails, it fails in all, and none is left waiting.
 
     Returns:

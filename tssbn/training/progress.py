@@ -1,24 +1,93 @@
-"""What a run shows while it trains: a line for each epoch, a bar below, or TensorBoard.
-
-Each class is a :class:`~tssbn.training.watch.Watch` with a method ``close``, which may be called at
-any time.
-"""
+"""Callbacks of a training run, and those that show its progress: lines, a bar, TensorBoard."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from tssbn.records import display_unit
 
 if TYPE_CHECKING:
     from tssbn.training.run import Run
 
-__all__ = ["Bar", "Lines", "Several", "TensorBoard", "losses_text", "scores_text"]
+__all__ = [
+    "Callback",
+    "CallbackList",
+    "LineLog",
+    "NoCallback",
+    "ProgressBar",
+    "TensorBoard",
+    "losses_text",
+    "scores_text",
+]
 
 MANY = 6  # tasks of which more are shown as a mean
 PAUSE = 0.5  # seconds between two looks at the losses, each of which a GPU must be waited for
+
+
+class Callback(Protocol):
+    """Is told how a run goes; in the first process only.
+
+    Example:
+        >>> class Losses(NoCallback):
+        ...     def epoch(self, entry):
+        ...         print(entry["epoch"], list(entry["losses"]))
+        >>> Losses().epoch({"epoch": 1, "losses": {"depth": 0.5}})
+        1 ['depth']
+    """
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+        """Before the first step; a resumed run starts at a later epoch than 1."""
+
+    def step(self, epoch: int, step: int, losses: Callable[[], dict[str, float]]) -> None:
+        """After a step, counted from 1 in each epoch; a GPU waits if the losses are asked for."""
+
+    def epoch(self, entry: dict[str, Any]) -> None:
+        """After an epoch, its entry in the record."""
+
+    def end(self, record: dict[str, Any]) -> None:
+        """After the last epoch, or the one at which the run was stopped."""
+
+    def close(self) -> None:
+        """At any time, also after an error: give back what is open."""
+
+
+class NoCallback:
+    """Does nothing; to be inherited from."""
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None: ...
+    def step(self, epoch: int, step: int, losses: Callable[[], dict[str, float]]) -> None: ...
+    def epoch(self, entry: dict[str, Any]) -> None: ...
+    def end(self, record: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+class CallbackList:
+    """Tells everything to several others, in their order."""
+
+    def __init__(self, callbacks: Sequence[Callback]):
+        self.callbacks = callbacks
+
+    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+        for callback in self.callbacks:
+            callback.begin(run, epochs, steps, first_epoch)
+
+    def step(self, epoch: int, step: int, losses: Callable[[], dict[str, float]]) -> None:
+        for callback in self.callbacks:
+            callback.step(epoch, step, losses)
+
+    def epoch(self, entry: dict[str, Any]) -> None:
+        for callback in self.callbacks:
+            callback.epoch(entry)
+
+    def end(self, record: dict[str, Any]) -> None:
+        for callback in self.callbacks:
+            callback.end(record)
+
+    def close(self) -> None:
+        for callback in self.callbacks:
+            callback.close()
 
 
 def losses_text(losses: Mapping[str, float]) -> str:
@@ -53,7 +122,7 @@ def _few(values: Mapping[str, float]) -> Mapping[str, float]:
     return {f"mean of {len(values)}": sum(values.values()) / len(values)}
 
 
-class Lines:
+class LineLog(NoCallback):
     """A line for each epoch: what a log can hold."""
 
     def __init__(self, file: TextIO | None = None):
@@ -62,10 +131,10 @@ class Lines:
     def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
         self.epochs, self.seconds = epochs, []
         begun = f", from epoch {first_epoch}" if first_epoch > 1 else ""
-        self._print(f"{run.name}: {epochs} epochs of {steps} steps{begun}")
-
-    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
-        pass
+        self._print(
+            f"{run.name}: {epochs} epoch{'s' * (epochs > 1)} of {steps} step{'s' * (steps > 1)}"
+            f"{begun}"
+        )
 
     def epoch(self, entry: Mapping[str, Any]) -> None:
         self.seconds.append(entry["seconds"])
@@ -76,18 +145,15 @@ class Lines:
             f" | {entry['seconds']:.1f} s, {timedelta(seconds=round(left))} left"
         )
 
-    def end(self, record: Mapping[str, Any]) -> None:
-        pass
-
-    def close(self) -> None:
-        """Nothing is open."""
-
     def _print(self, line: str) -> None:
         print(line, file=self.file, flush=True)
 
 
-class Bar(Lines):
-    """The same above a progress bar over all steps, with the losses and the time left."""
+class ProgressBar(LineLog):
+    """The same above a bar over all steps, with losses and time left; no bar where none can move.
+
+    Where the output is no terminal (a file, a pipe, a notebook) the lines are all there is.
+    """
 
     bar = None
 
@@ -105,11 +171,12 @@ class Bar(Lines):
             bar_format="{desc}{percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}",
             smoothing=0,  # the mean over all that was done has the tests of the epochs in it
             leave=False,
+            disable=None,  # where the file is no terminal
         )
 
     def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
         self.bar.update(1)
-        if time.monotonic() - self.shown > PAUSE:
+        if not self.bar.disable and time.monotonic() - self.shown > PAUSE:
             self.bar.set_postfix_str(f"loss {losses_text(losses())}")
             self.shown = time.monotonic()
 
@@ -117,7 +184,7 @@ class Bar(Lines):
         self.close()
 
     def close(self) -> None:
-        """Take the bar away; the lines stay."""
+        # The lines stay.
         if self.bar is not None:
             self.bar.close()
         self.bar = None
@@ -129,7 +196,7 @@ class Bar(Lines):
             self.bar.write(line, file=self.file)
 
 
-class TensorBoard:
+class TensorBoard(NoCallback):
     """Writes what an epoch gives for TensorBoard: losses, scores, learning rate, seconds.
 
     Args:
@@ -153,11 +220,8 @@ class TensorBoard:
         # What a run wrote after its last checkpoint is written again, and shall count once.
         self.writer = self.make(str(self.folder / run.name), purge_step=first_epoch)
 
-    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
-        pass
-
     def epoch(self, entry: Mapping[str, Any]) -> None:
-        scalars = {"lr": entry["lr"], "seconds": entry["seconds"]}
+        scalars = {key: entry[key] for key in ("lr", "seconds", "penalty") if key in entry}
         scalars |= {f"loss/{task}": value for task, value in entry["losses"].items()}
         for split in ("test", "val"):
             for task, values in entry.get(split, {}).items():
@@ -169,35 +233,6 @@ class TensorBoard:
         self.close()
 
     def close(self) -> None:
-        """Write what is pending."""
         if self.writer is not None:
             self.writer.close()
         self.writer = None
-
-
-class Several:
-    """Tells everything to several others."""
-
-    def __init__(self, watches: Sequence[Any]):
-        self.watches = watches
-
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
-        for watch in self.watches:
-            watch.begin(run, epochs, steps, first_epoch)
-
-    def step(self, epoch: int, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
-        for watch in self.watches:
-            watch.step(epoch, step, losses)
-
-    def epoch(self, entry: Mapping[str, Any]) -> None:
-        for watch in self.watches:
-            watch.epoch(entry)
-
-    def end(self, record: Mapping[str, Any]) -> None:
-        for watch in self.watches:
-            watch.end(record)
-
-    def close(self) -> None:
-        """Close them all."""
-        for watch in self.watches:
-            watch.close()

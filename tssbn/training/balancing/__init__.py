@@ -10,16 +10,20 @@ from pathlib import Path
 
 from tssbn.registry import find
 from tssbn.training.balancing.aggregated import Aggregated
+from tssbn.training.balancing.angles import Angles
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.observer import Observer
+from tssbn.training.balancing.penalised import Penalised
 from tssbn.training.balancing.scalarised import Scalarised
 from tssbn.training.balancing.second_order import SecondOrder
 
 __all__ = [
     "BALANCINGS",
     "Aggregated",
+    "Angles",
     "Balancing",
     "Observer",
+    "Penalised",
     "Scalarised",
     "SecondOrder",
     "find_balancing",

@@ -1,14 +1,15 @@
 """Make one gradient of the shared parameters out of one for each task."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.base import Balancing
-from tssbn.training.processes import average
+from tssbn.training.processes import all_reduce_mean
 
 __all__ = ["Aggregated", "gramian"]
 
@@ -24,11 +25,14 @@ class Aggregated(Balancing):
     Each task has a backward pass. The rows g_t are averaged over the processes before they are
     weighed. Weightings that draw random numbers draw them from a stream of their own, which goes on
     after an interruption, is the same in all processes, and changes nothing else that is random.
+    What a weighting remembers from step to step goes on after an interruption, too.
 
     Args:
         net: The network.
         weighting: Maps the Gramian (T, T) of the rows, in float64 on the CPU, to weights (T,). The
-            weightings of a Gramian in ``torchjd.aggregation`` fit.
+            weightings of a Gramian in ``torchjd.aggregation`` fit. Of a module, what its attributes
+            hold in tensors, numbers, strings and lists of them is kept in checkpoints; parameters
+            are not trained.
 
     Raises:
         ValueError: The tasks share no parameter.
@@ -55,9 +59,29 @@ class Aggregated(Balancing):
                 f"the tasks of {type(net).__name__} share no parameter, so that there are no "
                 "gradients to weigh against one another: train it by the plain sum"
             )
-        self.weighting = weighting
+        # No submodule: torchjd's may have buffers that are None until the first step, which no
+        # state_dict loads.
+        object.__setattr__(self, "weighting", weighting)
         self.rows: dict[str, Row] = {}
         self.register_buffer("seed", torch.randint(2**62, ()))  # of the next step's weights
+
+    def get_extra_state(self) -> dict[str, dict[str, Any]]:
+        """What the weighting remembers, by submodule and attribute."""
+        usual = vars(nn.Module())
+        return {
+            name: {
+                key: value
+                for key, value in {**vars(module), **module._buffers}.items()
+                if key not in usual and _is_plain(value)
+            }
+            for name, module in _modules(self.weighting)
+        }
+
+    def set_extra_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember it again."""
+        for name, module in _modules(self.weighting):
+            for key, value in state[name].items():
+                setattr(module, key, value)
 
     def check(self, precision: str, compile: bool) -> None:
         """Refuse float16, whose scaled gradients may overflow in one row and not in another."""
@@ -85,7 +109,7 @@ class Aggregated(Balancing):
         """
         super().finish(net, fabric)  # of the tasks' own parameters: the others have none yet
         rows, self.rows = self.rows, {}
-        average(fabric, (g for row in rows.values() for g in row if g is not None))
+        all_reduce_mean(fabric, (g for row in rows.values() for g in row if g is not None))
         products = gramian(list(rows.values()))
         for task, square in zip(rows, products.diagonal(), strict=True):
             if not square.isfinite():
@@ -101,6 +125,17 @@ class Aggregated(Balancing):
             weights = self.weighting(products)
         self.seed += 1
         return weights
+
+
+def _modules(weighting: Callable[[Tensor], Tensor]) -> list[tuple[str, nn.Module]]:
+    return list(weighting.named_modules()) if isinstance(weighting, nn.Module) else []
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold it."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (Tensor, bool, int, float, str, torch.dtype))
 
 
 def gramian(rows: Sequence[Row]) -> Tensor:

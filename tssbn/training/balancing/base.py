@@ -6,7 +6,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
-from tssbn.training.processes import average
+from tssbn.training.processes import all_reduce_mean
 
 __all__ = ["Balancing"]
 
@@ -24,6 +24,8 @@ class Balancing(nn.Module):
     Attributes:
         one_task_per_pass: Whether it looks at each task by itself. A network whose tasks each make
             a pass of their own then runs one after the other, whatever ``tasks_per_pass`` says.
+        all_tasks_at_once: Whether it needs the losses of all tasks on one graph, for which all
+            need memory at once, whatever ``tasks_per_pass`` says.
         lr: Learning rate of its parameters; that of the network if None.
 
     Example:
@@ -41,6 +43,7 @@ class Balancing(nn.Module):
     """
 
     one_task_per_pass = False
+    all_tasks_at_once = False
     lr: float | None = None
 
     def check(self, precision: str, compile: bool) -> None:
@@ -64,8 +67,8 @@ class Balancing(nn.Module):
         return [{"params": own, "lr": rate, "weight_decay": 0.0}] if own else []
 
     def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
-        """The tasks in groups that run together, as the network has them."""
-        return net.passes()
+        """The tasks in groups that run together: as the network has them, or all."""
+        return iter([tuple(net.tasks)]) if self.all_tasks_at_once else net.passes()
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """Add the gradients of some tasks' losses to those that are there.
@@ -80,7 +83,7 @@ class Balancing(nn.Module):
     def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
         """All tasks were seen: make the gradients what the optimiser is to take."""
         parameters = (p for module in (net, self) for p in module.parameters())
-        average(fabric, (p.grad for p in parameters if p.grad is not None))
+        all_reduce_mean(fabric, (p.grad for p in parameters if p.grad is not None))
 
 
 def balancing(net: MultiTaskNetwork) -> Balancing:

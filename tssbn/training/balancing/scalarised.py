@@ -1,6 +1,6 @@
 """Minimise one function of all losses, whose parameters may learn along."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from lightning_fabric import Fabric
@@ -16,8 +16,8 @@ __all__ = ["Scalarised"]
 class Scalarised(Balancing):
     """Minimises S(L_1, ..., L_T): every parameter of task t gets ∂S/∂L_t times its gradient.
 
-    All losses are on one graph, so that all tasks need memory at once, whatever ``tasks_per_pass``
-    says. With several processes S is that of the losses' means over them.
+    All losses are on one graph, so that all tasks need memory at once. With several processes S is
+    that of the losses' means over them.
 
     Args:
         scalariser: Maps the losses (T,), in the order of the network's tasks, to a scalar; a module
@@ -38,15 +38,13 @@ class Scalarised(Balancing):
         tensor([[1., 2.]])
     """
 
+    all_tasks_at_once = True
+
     def __init__(self, scalariser: Callable[[Tensor], Tensor], lr: float | None = None):
         super().__init__()
         if lr is not None and not lr > 0:
             raise ValueError(f"lr={lr} must be positive, or None for that of the network")
         self.scalariser, self.lr = scalariser, lr
-
-    def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
-        """All tasks together."""
-        yield tuple(net.tasks)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """The gradients of S."""

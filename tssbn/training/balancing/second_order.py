@@ -1,7 +1,7 @@
 """Add a penalty on the tasks' gradients to the losses: gradients of gradients."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -44,6 +44,8 @@ class SecondOrder(Balancing):
         tensor([[7., 9.]])
     """
 
+    all_tasks_at_once = True
+
     def __init__(
         self,
         net: MultiTaskNetwork,
@@ -75,10 +77,6 @@ class SecondOrder(Balancing):
             )
         if compile:
             raise ValueError("compile=True: torch.compile gives no gradients of gradients")
-
-    def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
-        """All tasks together."""
-        yield tuple(net.tasks)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """The gradients of sum and penalty."""

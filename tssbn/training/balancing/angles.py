@@ -9,16 +9,17 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.gradients import cosines
-from tssbn.training.balancing import Balancing, Observer
+from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.observer import Observer
 from tssbn.training.processes import differentiate
 
 __all__ = ["Angles"]
 
-DIGITS = 4  # of a cosine in the record
+DIGITS = 4  # of a cosine
 
 
 class Angles(Observer):
-    """Writes the cosines between the tasks' gradients into the record of a run.
+    """Measures the cosines between the tasks' gradients in some steps of a run.
 
     What counts are the filters that all tasks share: the weights of convolutions and linear layers
     that every task's loss depends on. In a measured step each loss is differentiated by itself,
@@ -26,43 +27,42 @@ class Angles(Observer):
     weights of the losses change no angle, and the step itself is the one that would have been taken
     anyhow.
 
-    The entry ``"angles"`` of the record has the numbers of the measured ``"steps"``, counted from 1
-    over all epochs; the ``"pairs"`` of tasks; ``"all"``, for each step the cosine of each pair over
-    all shared filters; ``"layers"``, the same by layer. Where a task's gradient is zero there is no
-    angle: NaN, null in the written record. (Figure 2, left, of Suteu and Serban, arXiv 2512.20420;
-    the paper does not say how its cosines were pooled.) A network whose tasks share no filter, such
-    as that of single tasks, has no such entry.
+    (Figure 2, left, of Suteu and Serban, arXiv 2512.20420; the paper does not say how its cosines
+    were pooled.)
 
     Args:
-        every: how many steps from one measurement to the next; the first step is measured.
-        record: of the run.
-        balancing: what makes the gradients of the step; the plain sum by default.
+        net: The network.
+        every: How many steps from one measurement to the next; the first step is measured.
+        balancing: What makes the gradients of the step; the plain sum by default.
+
+    Attributes:
+        measured: The numbers of the measured ``"steps"``, counted from 1 over all epochs; the
+            ``"pairs"`` of tasks; ``"all"``, for each step the cosine of each pair over all shared
+            filters; ``"layers"``, the same by layer. Where a task's gradient is zero there is no
+            angle: NaN. Empty where the tasks share no filter, as networks of single tasks.
+        steps: How many there were.
+
+    Raises:
+        ValueError: `every` is less than 1.
 
     Example:
         >>> trunk, heads = nn.Linear(2, 2), {"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)}
         >>> heads["b"].load_state_dict(heads["a"].state_dict())
         <All keys matched successfully>
-        >>> record = {}
-        >>> angles = Angles(nn.ModuleList([trunk, *heads.values()]), 1, record)
+        >>> angles = Angles(nn.ModuleList([trunk, *heads.values()]), every=1)
         >>> features = trunk(torch.ones(1, 2))
         >>> losses = {task: head(features).sum() for task, head in heads.items()}
         >>> angles.see(losses, Fabric(accelerator="cpu", devices=1))
         >>> angles.step()
-        >>> record["angles"]["pairs"], record["angles"]["all"]
+        >>> angles.measured["pairs"], angles.measured["all"]
         ([['a', 'b']], [[1.0]])
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        every: int,
-        record: dict[str, Any],
-        balancing: Balancing | None = None,
-    ) -> None:
+    def __init__(self, net: nn.Module, every: int, balancing: Balancing | None = None) -> None:
         super().__init__(balancing)
         if every < 1:
             raise ValueError(f"every={every} must be at least 1")
-        self.every, self.record = every, record
+        self.every, self.measured, self.steps = every, {}, 0
         self.filters = {
             name: module.weight
             for name, module in net.named_modules()
@@ -70,7 +70,6 @@ class Angles(Observer):
             and module.weight.requires_grad
         }
         self.rows: dict[str, list[Tensor | None]] = {}
-        self.steps = 0
 
     def see(self, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """The losses of some of the tasks, before the step's own backward pass."""
@@ -80,7 +79,7 @@ class Angles(Observer):
                 self.rows[task] = differentiate(fabric, loss, filters)
 
     def step(self) -> None:
-        """All tasks were seen: write the cosines down."""
+        """All tasks were seen: note the cosines."""
         self.steps += 1
         rows, self.rows = self.rows, {}
         if len(rows) < 2:  # not measured, or nothing to compare
@@ -95,15 +94,13 @@ class Angles(Observer):
             return
         pairs = list(combinations(range(len(rows)), 2))
         tasks = list(rows)
-        entry = self.record.setdefault(
-            "angles",
-            {
+        if not self.measured:
+            self.measured: dict[str, Any] = {
                 "steps": [],
                 "pairs": [[tasks[i], tasks[j]] for i, j in pairs],
                 "all": [],
                 "layers": {name: [] for name in shared},
-            },
-        )
+            }
 
         def of_pairs(gradients: Tensor) -> list[float]:
             matrix = cosines(gradients)
@@ -111,7 +108,7 @@ class Angles(Observer):
             matrix[zero[:, None] | zero] = torch.nan
             return [round(matrix[i, j].item(), DIGITS) for i, j in pairs]
 
-        entry["steps"].append(self.steps)
-        entry["all"].append(of_pairs(torch.cat(list(shared.values()), dim=1)))
+        self.measured["steps"].append(self.steps)
+        self.measured["all"].append(of_pairs(torch.cat(list(shared.values()), dim=1)))
         for name, gradients in shared.items():
-            entry["layers"][name].append(of_pairs(gradients))
+            self.measured["layers"][name].append(of_pairs(gradients))

@@ -1,0 +1,176 @@
+"""How a benchmark is trained: epochs, optimiser, learning rate and its schedule."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+__all__ = ["SCHEDULES", "Recipe"]
+
+
+def one_cycle(done: int, total: int, _: int = 0) -> float:
+    """Half a cosine up from 1/25 to 1, and another down to 1/250,000, as OneCycleLR of torch.
+
+    The peak is at ``0.3 * total - 1``, the lowest value at ``total - 1``.
+
+    Example:
+        >>> [round(one_cycle(done, 20), 3) for done in (0, 5, 19)]
+        [0.04, 1.0, 0.0]
+    """
+    done, peak, last = min(done, total - 1), 0.3 * total - 1, total - 1
+    if done <= peak:
+        low, share = 1 / 25, 1 - done / peak
+    else:
+        low, share = 1 / 250_000, (done - peak) / (last - peak)
+    return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
+
+
+#: What the base rate is multiplied with after `done` of `total` epochs or steps, of which the rate
+#: is to be halved every `halve`: ``factor(done, total, halve)``, by name.
+SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
+    "constant": lambda done, total, halve: 1.0,
+    "step": lambda done, total, halve: 0.5 ** (done // halve),
+    "cosine": lambda done, total, halve: (1 + math.cos(math.pi * done / total)) / 2,
+    "poly": lambda done, total, halve: (1 - done / total) ** 0.9,
+    "one-cycle": one_cycle,
+}
+
+OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+INTERVALS = ("epoch", "step")
+REPORTS = ("last", "last-10", "val")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a benchmark is trained: the same for every method.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch: Images of a step; the last one of an epoch may have fewer.
+        lr: The base learning rate.
+        optimiser: ``"adam"``, ``"adamw"``, or ``"sgd"`` with momentum 0.9.
+        weight_decay: Of everything but gates.
+        schedule: How the rate changes, a name in :data:`SCHEDULES`, with t from 0 to 1 over the
+            whole training: ``"constant"``; ``"step"``, half every `halve_every` epochs;
+            ``"cosine"``, (1 + cos πt)/2; ``"poly"``, (1 - t)^0.9; ``"one-cycle"``, see
+            :func:`one_cycle`.
+        halve_every: See there.
+        warmup: For so many epochs the rate is multiplied by a ramp, (k + 1)/(w + 1) in step k of w;
+            the schedule runs meanwhile.
+        interval: Whether the rate changes after each ``"epoch"`` or each ``"step"``.
+        clip: The largest norm of the gradient, to which a longer one is scaled; of all that the
+            optimiser trains together, parameters of a balancing among it; None for no limit.
+        report: Which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten, or
+            ``"val"`` for the one that is best on the validation images.
+        min_last_batch: Images that the last batch of an epoch needs not to be left out. Networks
+            with a BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
+        drop_last: Leave the last batch out wherever it has fewer images than the others.
+        tasks_per_pass: How many tasks go through the trunk at once, if each makes a pass of its
+            own; all if None. It changes memory and speed, not what is learned. Take as many as the
+            memory holds; on a CPU fewer, where an activation of the pass exceeds some 32 MiB.
+        weights: What the losses of some tasks are multiplied with, by task; 1 for all others.
+
+    Raises:
+        ValueError: A field has a value that it cannot have; names field, value and what is right.
+
+    Example:
+        >>> recipe = Recipe(epochs=10, batch=8, lr=0.1, schedule="cosine", warmup=1.0)
+        >>> [round(recipe.factor(epoch), 3) for epoch in (0, 1, 5, 9)]
+        [0.5, 0.976, 0.5, 0.024]
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    optimiser: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    halve_every: int = 100
+    warmup: float = 0.0
+    interval: str = "epoch"
+    clip: float | None = None
+    report: str = "last"
+    min_last_batch: int = 2
+    drop_last: bool = False
+    tasks_per_pass: int | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "halve_every", "min_last_batch", "tasks_per_pass"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            _check(name, value, whole or (name == "tasks_per_pass" and value is None), "1 or more")
+        _check("lr", self.lr, 0 < self.lr < math.inf, "positive and finite")
+        decay = self.weight_decay
+        _check("weight_decay", decay, 0 <= decay < math.inf, "0 or more, and finite")
+        clipped = self.clip is None or self.clip > 0
+        _check("clip", self.clip, clipped, "positive, or None for no limit")
+        for name, choices in (
+            ("optimiser", tuple(OPTIMISERS)),
+            ("schedule", tuple(SCHEDULES)),
+            ("interval", INTERVALS),
+            ("report", REPORTS),
+            ("drop_last", (False, True)),
+        ):
+            _check(name, getattr(self, name), getattr(self, name) in choices, f"one of {choices}")
+        within = 0 <= self.warmup < self.epochs
+        _check("warmup", self.warmup, within, f"0 or more and below epochs={self.epochs}")
+        steady = self.interval == "step" or self.warmup == int(self.warmup)
+        _check("warmup", self.warmup, steady, 'a whole number of epochs unless interval="step"')
+        for task, weight in self.weights.items():
+            if not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {task!r} is {weight}, it must be positive")
+
+    def make_optimiser(self, groups: Iterable[Mapping[str, Any]]) -> Optimizer:
+        """The optimiser of these parameter groups, without parameters that are frozen.
+
+        Raises:
+            ValueError: All are frozen.
+        """
+        trained = [
+            {**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups
+        ]
+        trained = [group for group in trained if group["params"]]
+        if not trained:
+            raise ValueError("no parameter is trained: every requires_grad is False")
+        momentum = {"momentum": 0.9} if self.optimiser == "sgd" else {}
+        make = OPTIMISERS[self.optimiser]
+        return make(trained, lr=self.lr, weight_decay=self.weight_decay, **momentum)
+
+    def factor(self, done: int, steps: int = 1) -> float:
+        """What the base rate is multiplied with: schedule times warm-up.
+
+        Args:
+            done: How many epochs, or steps, were made: what `interval` says.
+            steps: Of an epoch; 1 where the rate changes after each epoch.
+        """
+        total, warm = steps * self.epochs, round(steps * self.warmup)
+        ramp = min(1.0, (done + 1) / (warm + 1))
+        return ramp * SCHEDULES[self.schedule](done, total, steps * self.halve_every)
+
+    def set_rates(self, optimiser: Optimizer, epoch: int, step: int = 0, steps: int = 1) -> None:
+        """Set the learning rates for the next step, out of those of the step before.
+
+        To be called before every step, once; each group keeps its multiple of the base rate.
+
+        Args:
+            epoch, step: Both counted from 0; how many were made.
+            steps: Of an epoch.
+        """
+        if self.interval == "step":
+            done = epoch * steps + step
+        elif step > 0:
+            return
+        else:
+            done, steps = epoch, 1
+        # A ratio, as in torch's schedulers: the rates are theirs to the last bit.
+        ratio = self.factor(done, steps) / (self.factor(done - 1, steps) if done else 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = ratio * group["lr"]
+
+
+def _check(name: str, value: Any, right: bool, what: str) -> None:
+    if not right:
+        raise ValueError(f"{name}={value!r} must be {what}")

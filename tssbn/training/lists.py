@@ -1,0 +1,89 @@
+"""``python -m tssbn methods | benchmarks | balancings``."""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from tssbn.arguments import add_command
+
+__all__ = ["add"]
+
+
+def add(commands: "argparse._SubParsersAction") -> None:
+    """Add the commands that list what there is to those of ``python -m tssbn``."""
+    for name, run, text in (
+        ("methods", _methods, "list the methods and their settings"),
+        ("benchmarks", _benchmarks, "list the benchmarks, their settings and recipes"),
+        ("balancings", _balancings, "list the ways from losses to gradients, and their settings"),
+    ):
+        add_command(commands, name, run, text)
+
+
+def _methods(options: argparse.Namespace) -> int:
+    from tssbn.methods import METHODS, find_method
+    from tssbn.training.settings import options_of
+
+    def show(name: str) -> None:
+        method = find_method(name)
+        build = method.build.func if isinstance(method.build, partial) else method.build
+        settings = options_of(method.build, method.groups)
+        _print(
+            f"{name} ({method.title})",
+            method.about or _first_paragraph(build.__module__),
+            settings={key: getattr(value, "__name__", value) for key, value in settings.items()},
+            recipe=method.settings,
+        )
+
+    return _each(METHODS, show)
+
+
+def _benchmarks(options: argparse.Namespace) -> int:
+    from tssbn.benchmarks import BENCHMARKS, find_benchmark
+    from tssbn.training.settings import options_of
+
+    def show(name: str) -> None:
+        make = find_benchmark(name)
+        recipe = asdict(make().recipe)
+        text = _first_paragraph(make.__module__)
+        _print(name, text, settings=options_of(make), recipe=recipe)
+
+    return _each(BENCHMARKS, show)
+
+
+def _balancings(options: argparse.Namespace) -> int:
+    from tssbn.training.balancing import BALANCINGS, find_balancing
+    from tssbn.training.settings import BALANCE, options_of
+
+    def show(name: str) -> None:
+        make = find_balancing(name)
+        settings = {f"{BALANCE}.{key}": value for key, value in options_of(make).items()}
+        _print(name, _first_paragraph(make.__module__), settings=settings)
+
+    return _each(BALANCINGS, show)
+
+
+def _each(names: Mapping[str, str], show: Any) -> int:
+    for name in names:
+        try:
+            show(name)
+        except ImportError as error:  # a package is missing: the others are there
+            _print(name, str(error))
+    return 0
+
+
+def _first_paragraph(module: str) -> str:
+    return " ".join(sys.modules[module].__doc__.split("\n\n")[0].split())
+
+
+def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
+    """A name, what it is, and lists of values."""
+    lines = [text]
+    for kind, pairs in values.items():
+        if pairs:
+            lines.append(f"{kind}: " + " ".join(f"{key}={value}" for key, value in pairs.items()))
+    indent = {"width": 100, "initial_indent": "  ", "subsequent_indent": "    "}
+    print(head, *(textwrap.fill(line, **indent) for line in lines), sep="\n")
