@@ -241,7 +241,7 @@ def test_a_table_has_a_row_for_each(capsys):
         "recipe": {"epochs": 1, "report": "last"}, "metric": {"depth": "absolute"},
         "directions": {"depth": False}, "precision": "32", "device": "cpu", "parameters": 10,
         "macs": 20,
-        "data": {"kind": "made", "splits": {
+        "data": {"kind": "synthetic", "splits": {
             "train": {"sha256": "0", "samples": 2, "official": None}}},
     }  # fmt: skip
     values = {"stl": 0.5, "clamp": 0.4, "statistics": 0.6}
