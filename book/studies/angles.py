@@ -30,7 +30,7 @@ from tssbn.methods import find_method
 from tssbn.gates import importance, similarity
 from tssbn.gradients import cosines, task_gradients
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.balancing import Angles
 from tssbn.training.batches import BatchLoader, preload, derive_seed, epoch_batches
 from tssbn.training.epoch import train_epoch

@@ -46,7 +46,7 @@ from tssbn.methods import find_method
 from tssbn.timing.rounds import time_rounds
 from tssbn.export.trees import tree_by_similarity, distances, greedy
 from tssbn.export.unroll import branches
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches
 from tssbn.cost import delta_m, macs
 from tssbn.training.describe import device_name
@@ -282,7 +282,7 @@ def record(run: Run, folder: Path | None) -> dict[str, Any]:
 def longer(run: Run, folder: Path | None, epochs: int) -> dict[str, Any]:
     """What more epochs of training make of some trees of a record."""
     study = Study(run, folder)
-    found = records.read(f"branches/{study.benchmark.name}-{run.seed}.json")
+    found = records.load(f"branches/{study.benchmark.name}-{run.seed}")
     points = []
     for point in found["points"]:
         if point["chooser"] == "apart" or (point["chooser"], point["share"]) in HALF:
@@ -318,7 +318,7 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
     """Milliseconds of inference of all tasks, by network and number of images."""
     rows = []
     for benchmark in SHARES:
-        found = records.read(f"branches/{benchmark}-0.json")
+        found = records.load(f"branches/{benchmark}-0")
         run = Run(benchmark, "tssbn", 0, SETTINGS[benchmark])
         torch.manual_seed(0)
         tasks = run.benchmark.tasks(run.benchmark.data("test").targets)

@@ -26,8 +26,8 @@ import tssbn
 from tssbn import export
 from tssbn.timing.networks import NETWORKS
 from tssbn.timing.record import Spread
+from tssbn import records
 from tssbn.timing.rounds import time_rounds
-from tssbn.records import store as records
 from tssbn.training.describe import device_name
 
 TASKS = ("segmentation", "depth", "normal")

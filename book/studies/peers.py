@@ -26,7 +26,7 @@ from tssbn.timing import record
 from tssbn.timing.strategies import Setting, TimedStep
 from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.networks.deeplab import dilated_resnet
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.describe import device_name
 from tssbn.training.processes import precision_flags
 

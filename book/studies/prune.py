@@ -47,7 +47,7 @@ from tssbn.training.batches import derive_seed
 from tssbn.training.describe import add_gates, device_name
 from tssbn.training.memory import peak_memory
 from tssbn.training.processes import precision_flags
-from tssbn.records.store import environment, results, write
+from tssbn.records import environment, results_dir, write
 
 SCORED = 1000  # test images at a time
 
@@ -252,7 +252,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
 
     keys = [field.name for field in fields(Setting) if field.name != "shares"]
     setting = Setting(shares=tuple(given.shares), **{key: getattr(given, key) for key in keys})
-    folder = given.results or results()
+    folder = given.results or results_dir()
     name = f"pruning/{setting.name}"
     if (folder / f"{name}.json").exists():
         print(f"{folder / name}.json is there")

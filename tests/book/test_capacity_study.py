@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tssbn.records.store import unpack_gates
+from tssbn.records import unpack_gates
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,7 +21,7 @@ pytest.importorskip("torchmetrics")
 from PIL import Image
 
 from tssbn import pruning
-from tssbn.records.store import unpack_gates
+from tssbn.records import unpack_gates
 from tssbn.training import checkpoint
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "book/studies"

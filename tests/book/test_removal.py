@@ -13,8 +13,8 @@ pytest.importorskip("torchmetrics")
 
 import tiny
 
+from tssbn import records
 from tssbn.gates import Importance, ablated, importance, most_specialised
-from tssbn.records import store as records
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 
@@ -82,7 +82,7 @@ def test_the_record_has_what_the_networks_score(removal, tmp_path):
 
 
 def test_committed_records_agree_with_the_study(removal):
-    found = records.found("removal", ROOT / "data/results")
+    found = records.load_all("removal", ROOT / "data/results")
     assert found
     for record in found:
         benchmark = record["benchmark"]
