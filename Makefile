@@ -12,9 +12,8 @@ PY := .venv/bin/python
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-book: $(INSTALLED) ## Execute every chapter and build the site
-	$(PY) tools/book.py execute
-	$(PY) tools/book.py build
+book: $(INSTALLED) ## Run every chapter in _build and build the site from there
+	$(PY) tools/book.py run
 
 site: $(INSTALLED) ## Build the site from the committed outputs
 	$(PY) tools/book.py build

@@ -141,8 +141,9 @@ def accuracy(net, data=test_set):
 # Train three of them, from three seeds, with ordinary BatchNorm and without
 # any penalty. Then switch off the channels with the smallest $|\gamma|$, the
 # same share in every layer, as if the scale said what a channel is worth.
-# This is {term}`one-shot pruning`: one cut, no repair. `pruning.keep` marks
-# the channels to keep and `pruning.silence` makes the others put out zero.
+# This is {term}`one-shot pruning`: one cut, no repair.
+# `pruning.channel_masks` marks the channels to keep and
+# `pruning.mask_channels` makes the others put out zero.
 
 # %%
 SEEDS = range(3)
@@ -150,7 +151,7 @@ SHARES = (0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 
 
 def cut(net, share, scope="global"):
-    return pruning.silence(net, pruning.keep(net, share, scope))
+    return pruning.mask_channels(net, pruning.channel_masks(net, share, scope))
 
 
 def curves(nets, scope="global"):
@@ -232,7 +233,7 @@ def receding(net, shift):
 net = network(seed=0, gated=True)
 for shift in (0, 1, 3):
     torch.testing.assert_close(
-        receding(net, shift), pruning.receding(net, shift)
+        receding(net, shift), pruning.rni_penalty(net, shift)
     )
 p = torch.linspace(0, 1, 100_001, dtype=torch.float64)[1:]
 slope = -p * (1 - p) * p.log()
@@ -278,10 +279,10 @@ SHIFT = 1
 
 def penalised(method, strength, seed):
     if method == "L1":
-        net, penalty = network(seed), pruning.l1
+        net, penalty = network(seed), pruning.slimming_penalty
     else:
         net = network(seed, gated=True)
-        penalty = functools.partial(pruning.receding, shift=SHIFT)
+        penalty = functools.partial(pruning.rni_penalty, shift=SHIFT)
     return train(net, lambda net: strength * penalty(net), seed=seed)
 
 
@@ -438,25 +439,28 @@ def slim(net, masks):
 
 
 net, image = chosen["RNI"][0], test_set["image"]
-masks = pruning.keep(net, 0.8)
+masks = pruning.channel_masks(net, 0.8)
 small = slim(net, masks)
 torch.testing.assert_close(
-    small(image), pruning.silence(net, masks)(image), rtol=1e-4, atol=1e-4
+    small(image),
+    pruning.mask_channels(net, masks)(image),
+    rtol=1e-4,
+    atol=1e-4,
 )
 print("The small network computes what the silenced one does.")
 
 # %% [markdown]
 # Networks with branches need more bookkeeping, for channels that are summed
-# can only go together. `pruning.remove` leaves that to torch-pruning
+# can only go together. `pruning.prune_channels` leaves that to torch-pruning
 # {cite:p}`fang2023depgraph` and checks the result in the same way.
 
 # %% tags=["nbval-ignore-output"]
 try:
-    removed = pruning.remove(net, masks, image[:2])
+    removed = pruning.prune_channels(net, masks, image[:2])
     torch.testing.assert_close(
         removed(image), small(image), rtol=1e-4, atol=1e-4
     )
-    print("pruning.remove agrees.")
+    print("pruning.prune_channels agrees.")
 except ImportError as error:  # not part of a minimal installation
     print("skipped:", error)
 
@@ -471,7 +475,7 @@ trained_as = {"RNI": (chosen["RNI"], "global"),
 rows, tuned = [], {}
 for share in (0.8, 0.9):
     for method, (parents, scope) in trained_as.items():
-        small = [slim(net, pruning.keep(net, share, scope))
+        small = [slim(net, pruning.channel_masks(net, share, scope))
                  for net in parents]
         cut_only = torch.tensor([accuracy(net) for net in small])
         for net, seed in zip(small, SEEDS, strict=True):
@@ -654,9 +658,10 @@ pd.DataFrame(rows, columns=columns).set_index(index)
 #
 # `curves(chosen["RNI"], scope="local")` takes the same share from every
 # layer, although the layers differ in how many of their gates are shut.
-# `[int(m.sum()) for m in pruning.keep(chosen["RNI"][0], 0.8).values()]` shows
-# what the pooled threshold keeps of each; the local cut takes open gates
-# wherever that number is above a fifth of the layer.
+# `masks = pruning.channel_masks(chosen["RNI"][0], 0.8)` and
+# `[int(m.sum()) for m in masks.values()]` show what the pooled threshold keeps
+# of each; the local cut takes open gates wherever that number is above a fifth
+# of the layer.
 # :::
 #
 # ## What we learned

@@ -49,10 +49,13 @@ from tssbn.data import SETS, load, real_set
 from tssbn.data.synthetic.faces import REGIONS, faces
 from tssbn.data.synthetic.scenes import Rooms, Streets, rooms, streets
 from tssbn.records import store as records
+from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.boundary import Boundary
 from tssbn.cost import delta_m
-from tssbn.metrics.dense import Attributes, Depth, Normals, Segmentation
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.normals import Normals
 from tssbn.metrics.saliency import SaliencyF
+from tssbn.metrics.segmentation import Segmentation
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -823,9 +826,8 @@ pd.DataFrame(
 #   cleaner and their labels are exact, which no annotator's are. A method
 #   that wins on miniatures need not win on NYUv2; the later chapters show
 #   records of real runs where there are any.
-# - The knobs of a recipe (contrast, relief, zoom, look-alike colours, label
-#   noise) make one task harder at a time; how much harder they make it was
-#   not matched to anything real.
+# - The number of classes and the zoom of a recipe make a task harder or
+#   easier; how much was not matched to anything real.
 # - Our boundary score is not SEISM, and the double sigmoid of saliency
 #   repeats a slip of the public code so that tables can be compared.
 # - The skill above has the best constant answer as its zero. Beside the best

@@ -47,14 +47,14 @@ import torch.nn.functional as F
 
 import tssbn
 from tssbn import plots
-from tssbn.methods import Network, methods
+from tssbn.methods import Network, find_method
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.records import store as records
 from tssbn.training.batches import mixed, shuffled
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.records.table import recorded, table
 
 _ = torch.manual_seed(0)
@@ -179,7 +179,7 @@ print(source[source.index("    net.train()") :])
 
 # %%
 small = {"n": 64, "filters": 4, "epochs": 2, "batch": 16}
-run = plan("rooms", "tssbn", seed=0, settings=small)
+run = Run("rooms", "tssbn", seed=0, settings=small)
 data, recipe = run.benchmark.data("train"), run.benchmark.recipe
 
 
@@ -269,8 +269,8 @@ sizes = {}
 with torch.device("meta"):
     image = torch.empty(1, 3, 288, 384)
     for name in METHODS:
-        net = methods()[name].build(full, OUTPUTS)
-        sizes[methods()[name].title] = (parameters(net), macs(net, image))
+        net = find_method(name).build(full, OUTPUTS)
+        sizes[find_method(name).title] = (parameters(net), macs(net, image))
 
 rows = {}
 for (title, (p, f)), printed in zip(
@@ -301,10 +301,10 @@ pd.DataFrame(rows).T
 
 # %%
 QUICK = {"n": 200, "epochs": 3, "batch": 4}
-runs = {name: train(plan("rooms", name, 0, QUICK)) for name in METHODS}
+runs = {name: train(Run("rooms", name, 0, QUICK)) for name in METHODS}
 
 # %% mystnb={"image": {"alt": "Three made rooms; below each the true classes, depth and normals, and those of separate networks, the shared network and the task-gated network. The predictions are blurred bands: floor below, walls above, the nearer the lower; furniture is hardly there."}}
-unseen = plan("rooms", "stl", 0, QUICK).benchmark.data("test")
+unseen = Run("rooms", "stl", 0, QUICK).benchmark.data("test")
 batch = unseen[[0, 3, 5]]
 shown, kinds = {"image": batch["image"]}, {}
 for task, target in unseen.targets.items():
@@ -312,7 +312,7 @@ for task, target in unseen.targets.items():
     for name in ("stl", "hps", "tssbn"):
         with torch.no_grad():
             y = runs[name].net(batch["image"], (task,))[task]
-        row = f"{methods()[name].title}"
+        row = f"{find_method(name).title}"
         row = f"{row} {task[:3]}"
         kinds[row] = target
         if task == "segmentation":
@@ -481,7 +481,7 @@ for name in ("nyuv2", "nyuv2_short"):
 # recorded: an epoch of TSσBN is 398 steps of two images, each with a forward
 # and a backward pass of the GMACs above, which is for a GPU. The runs are
 # wanted, first of all in `data/queue.toml`, and ready to go:
-# `book/studies/README.md` tells how. Without them nothing here confirms or
+# `tools/README.md` tells how. Without them nothing here confirms or
 # refutes the paper's rows.
 
 # %% [markdown]

@@ -48,7 +48,7 @@ import torch.nn.functional as F
 
 import tssbn
 from tssbn import plots
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.benchmarks.cityscapes import PAPER
 from tssbn.data.real.cityscapes import Cityscapes
 from tssbn.data.synthetic.scenes import Streets, streets
@@ -58,8 +58,9 @@ from tssbn.records import store as records
 from tssbn.training.batches import hold
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
-from tssbn.metrics.dense import Depth, Segmentation
-from tssbn.training.run import plan
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.segmentation import Segmentation
+from tssbn.training.run import Run
 from tssbn.records.table import table
 
 _ = torch.manual_seed(0)
@@ -89,15 +90,15 @@ SMALL = {
     "lr": 0.1,
 }
 
-benchmark = plan("streets", "hps", settings=SMALL).benchmark
+benchmark = Run("streets", "hps", settings=SMALL).benchmark
 data = {split: hold(benchmark.data(split)) for split in ("train", "test")}
 targets = data["train"].targets
 tasks = benchmark.tasks(targets)
-outputs = {name: task.outputs for name, task in tasks.items()}
+outputs = {name: task.out_channels for name, task in tasks.items()}
 
 
 def short_run(method):
-    return train(plan("streets", method, settings=SMALL), data=data)
+    return train(Run("streets", method, settings=SMALL), data=data)
 
 
 trained = {"hps": short_run("hps")}
@@ -110,7 +111,7 @@ print(outputs)
 
 # %% mystnb={"image": {"alt": "Bars of the parameters of the shared network, by part, split into those that training moved and those that it did not. In the trunk and in the rest of the heads practically all moved; of the filters with rates 12, 24 and 36 in the heads, which are more than half of the network, one in nine moved."}}
 torch.manual_seed(0)
-fresh = methods()["hps"].build(benchmark.network, outputs)
+fresh = find_method("hps").build(benchmark.network, outputs)
 
 
 def part(name):
@@ -324,10 +325,10 @@ print("the same", tuple(head(features).shape))
 # data, and on the meta device networks have shapes but no numbers.
 
 # %%
-full = plan("cityscapes", "stl", root="data/cityscapes").benchmark
+full = Run("cityscapes", "stl").benchmark
 network = full.network
 real_outputs = {
-    name: task.outputs for name, task in full.tasks(Cityscapes.targets).items()
+    name: task.out_channels for name, task in full.tasks(Cityscapes.targets).items()
 }
 with torch.device("meta"):
     trunk, heads = (
@@ -369,13 +370,13 @@ whole = replace(network, stem="")  # a whole pass for each task
 with torch.device("meta"):
     image = torch.empty(1, 3, 256, 512)
     for method in PRINTED:
-        net = methods()[method].build(whole, real_outputs)
+        net = find_method(method).build(whole, real_outputs)
         rows[method] = parameters(net), macs(net, image)
 counts = pd.DataFrame(rows, ["parameters", "MACs"]).T
 counts["#P"] = counts["parameters"] / counts["parameters"]["stl"]
 counts["#P, paper"] = PRINTED
 counts["#F"] = counts["MACs"] / counts["MACs"]["stl"]
-counts.index = [methods()[method].title for method in PRINTED]
+counts.index = [find_method(method).title for method in PRINTED]
 
 assert counts["parameters"]["STL"] == 118_908_126
 assert counts["parameters"]["TSσBN"] == 71_918_622
@@ -471,7 +472,7 @@ pd.DataFrame(
 #
 # ## Six methods, seven rows
 #
-# All are built from the same trunk and the same heads, `plan(..., method)`:
+# All are built from the same trunk and the same heads, `Run(..., method)`:
 #
 # | row | method | in the trunk |
 # |---|---|---|
@@ -484,7 +485,7 @@ pd.DataFrame(
 # | `tssbn` | {term}`TSσBN` | one trunk; a gate for each channel and task, at 100 times the rate |
 
 # %%
-for method in plots.METHODS:
+for method in full.paper:
     if method not in trained:
         trained[method] = short_run(method)
 results = table("streets", [run.record for run in trained.values()])
@@ -522,7 +523,7 @@ for ax, name, label in zip(
     ("mIoU of classes", "error of disparity, pixels"),
     strict=True,
 ):
-    plots.learning(ax, runs, name, tuple(plots.METHODS))
+    plots.learning(ax, runs, name, tuple(full.paper))
     ax.axhline(blind[name], color="#999999", lw=1, ls="--")
     ax.set(ylabel=label)
 axes[0].set_title("All have begun to learn")
@@ -636,11 +637,11 @@ print(f"a filter after all 200 epochs: {dead:.5f} of what it was")
 def train_gates(decay):
     settings = {"n": 160, "filters": 4, "height": 32, "width": 64}
     sgd = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "epochs": 5}
-    small = plan("streets", "tssbn", settings=settings | sgd).benchmark
+    small = Run("streets", "tssbn", settings=settings | sgd).benchmark
     images = small.data("train")
     _ = torch.manual_seed(0)
-    net = methods()["tssbn"].build(small.network, outputs)
-    groups = methods()["tssbn"].groups(net, small.recipe.lr)
+    net = find_method("tssbn").build(small.network, outputs)
+    groups = find_method("tssbn").groups(net, small.recipe.lr)
     groups[1]["weight_decay"] = decay
     optimiser = small.recipe.make_optimiser(groups)
     scheduler = small.recipe.make_scheduler(optimiser)
@@ -700,7 +701,7 @@ def all_runs(benchmark):
         with suppress(FileNotFoundError):  # no such runs: the rows stay empty
             found = [
                 records.read(f"{benchmark}/{method}-{seed}.json")
-                for method in plots.METHODS
+                for method in full.paper
                 for seed in range(3)
             ]
     return [run for run in found if run["finished"] and not run["settings"]]
@@ -772,7 +773,7 @@ for ax, values, title in panels:
         ax.plot([mean, mean], [y - 0.3, y + 0.3], color="black", lw=2.5)
     ax.axvline(0, color="black", lw=1)
     ax.set_yticks(
-        range(len(values)), [methods()[method].title for method in values]
+        range(len(values)), [find_method(method).title for method in values]
     )
     ax.invert_yaxis()
     ax.set(xlabel="gain over STL, %")
@@ -864,9 +865,9 @@ print(
 #     made[0].project[3].p = 0.0  # torchvision drops half
 #     return made
 #
-# run = plan("streets", "hps", settings=SMALL)
+# run = Run("streets", "hps", settings=SMALL)
 # network = replace(run.benchmark.network, head=head)
-# run = replace(run, benchmark=replace(run.benchmark, network=network))
+# run = Run(replace(run.benchmark, network=network), "hps")
 # print(train(run, data=data).record["epochs"][-1]["test"])
 # ```
 #
@@ -888,8 +889,8 @@ print(
 #
 # ```python
 # short = {k: v for k, v in SMALL.items() if k not in ("optimiser", "lr")}
-# for method in plots.METHODS:
-#     run = train(plan("streets", method, settings=short), data=data)
+# for method in full.paper:
+#     run = train(Run("streets", method, settings=short), data=data)
 #     print(method, run.record["epochs"][-1]["test"]["disparity"])
 # ```
 #
@@ -940,8 +941,8 @@ print(
 #         chosen = benchmark.tasks(targets)
 #         return {k: v for k, v in chosen.items() if k != left_out}
 #     for seed in range(3):
-#         run = plan("streets", "hps", seed, SMALL)
-#         run = replace(run, benchmark=replace(run.benchmark, tasks=some))
+#         run = Run("streets", "hps", seed, SMALL)
+#         run = Run(replace(run.benchmark, tasks=some), "hps", seed)
 #         last = train(run, data=data).record["epochs"][-1]["test"]
 #         print("without", left_out, last["disparity"]["absolute"])
 # ```

@@ -47,14 +47,14 @@ import pandas as pd
 import torch
 
 from tssbn import plots
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.data.real.celeba import ATTRIBUTES as CELEBA
 from tssbn.records import store as records
-from tssbn.benchmarks.catalogue import described
+from tssbn.benchmarks import find_benchmark
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
-from tssbn.metrics.dense import Attributes
-from tssbn.training.run import plan
+from tssbn.metrics.attributes import Attributes
+from tssbn.training.run import Run
 from tssbn.records.table import recorded, table
 
 torch.set_num_threads(1)
@@ -69,7 +69,7 @@ METHODS = (
     "tsbn-x100",
     "tssbn",
 )
-TITLES = {name: methods()[name].title for name in METHODS}
+TITLES = {name: find_method(name).title for name in METHODS}
 
 # %% [markdown]
 # ## One network, three scores
@@ -81,7 +81,7 @@ TITLES = {name: methods()[name].title for name in METHODS}
 
 # %%
 QUICK = {"n": 600, "epochs": 7, "side": 24, "attributes": 8}
-runs = {"stl": train(plan("faces", "stl", 0, QUICK))}
+runs = {"stl": train(Run("faces", "stl", 0, QUICK))}
 TASKS = runs["stl"].net.tasks
 
 # %% [markdown]
@@ -105,7 +105,7 @@ def f1(logits, labels):
     return 2 * (yes & (labels == 1)).sum(0) / (yes.sum(0) + labels.sum(0))
 
 
-test = plan("faces", "stl", 0, QUICK).benchmark.data("test")
+test = Run("faces", "stl", 0, QUICK).benchmark.data("test")
 faces = test[:]
 labels = torch.stack([faces[task] for task in TASKS], 1)
 
@@ -259,9 +259,9 @@ PAPER_P = dict(
 
 def at_full_size(name, stem=""):
     """A method on CelebA's network; shapes without numbers."""
-    network = replace(described("celeba").network, stem=stem)
+    network = replace(find_benchmark("celeba")().network, stem=stem)
     with torch.device("meta"):
-        return methods()[name].build(network, dict.fromkeys(FULL, 1))
+        return find_method(name).build(network, dict.fromkeys(FULL, 1))
 
 
 networks = {name: at_full_size(name) for name in METHODS}
@@ -318,7 +318,7 @@ assert counts["cross-stitch"] - counts["stl"] == 40 * 40 * (
 # one, and that can be taught a further one with 2,880 gates and a head.
 
 # %%
-declared = macs(at_full_size("tssbn", described("celeba").network.stem), image)
+declared = macs(at_full_size("tssbn", find_benchmark("celeba")().network.stem), image)
 print(f"#F with the stem: {declared / ops['stl']:.3f}")
 
 # %% [markdown]
@@ -365,7 +365,7 @@ assert abs(memory[40] / memory[1] - 40) < 1
 
 # %%
 for name in METHODS[1:]:
-    runs[name] = train(plan("faces", name, 0, QUICK))
+    runs[name] = train(Run("faces", name, 0, QUICK))
 
 # %% tags=["nbval-ignore-output"]
 quick = table("faces", [record for _, record in runs.values()])
@@ -465,7 +465,7 @@ assert mean["F1"] < mean["F1 of yes"] + 0.05
 # *validation* faces. How do the methods score on the test faces then?
 
 # %% tags=["nbval-ignore-output"]
-val = plan("faces", "stl", 0, QUICK).benchmark.data("val")[:]
+val = Run("faces", "stl", 0, QUICK).benchmark.data("val")[:]
 val_labels = torch.stack([val[task] for task in TASKS], 1)
 cuts = torch.linspace(-4, 2, 61)  # of logits
 
@@ -540,7 +540,7 @@ for name in few:
     curves = [silent(r) for r in made if r["method"] == name]
     if curves:
         epochs = range(1, len(curves[0]) + 1)
-        plots.spread(right, epochs, curves, plots.METHODS[name], TITLES[name])
+        plots.spread(right, epochs, curves, plots.method_color(name), TITLES[name])
 right.set(xlabel="epoch", ylabel="attributes with F1 < 0.05")
 right.set_title("Attributes wake up one by one")
 right.legend()
@@ -647,7 +647,7 @@ pd.DataFrame(rows).T.round(1)
 order = (f1_of["tssbn"] - single).sort_values().index
 _, ax = plt.subplots(figsize=(7, 4))
 for name, shift in ("hps", 0.15), ("tssbn", -0.15):
-    color = plots.COLORS[plots.METHODS[name]]
+    color = plots.method_color(name)
     for record in (r for r in made if r["method"] == name):
         values = records.summary(record)["test"]
         x = [100 * (values[task] - single[task]) for task in order]
@@ -684,7 +684,7 @@ plt.show()
 
 # %%
 for name in "celeba", "faces":
-    lr = described(name).recipe.lr
+    lr = find_benchmark(name)().recipe.lr
     print(f"{name}: {100 * lr:.2f} a step")
 
 # %% [markdown]
@@ -798,13 +798,13 @@ assert two_rules["gain of the mean"] < 2 * two_rules["mean of the gains"] < 0
 
 # %% mystnb={"image": {"alt": "For the methods of the paper's table, and for FairGrad, the gain over two published values of the single-task networks, about two per cent apart. TSσBN and FairGrad are right of zero with one of them and left of it with the other; all others are left of zero with both."}}
 SINGLE = {
-    "the paper": described("celeba").paper["stl"]["mean"],
+    "the paper": find_benchmark("celeba")().paper["stl"]["mean"],
     "FAMO": 100 * before.mean(),
 }
 scored = {
     TITLES[name]: row["mean"]
-    for name, row in described("celeba").paper.items()
-    if name != "stl"
+    for name, row in find_benchmark("celeba")().paper.items()
+    if name != "stl" and row
 }
 scored["HPS, FairGrad"] = 100 * after.mean()
 gains = pd.DataFrame(
@@ -872,7 +872,7 @@ if real:
 
 # %%
 for name in "hps", "tssbn":
-    total = 3 * ops[name] * 162_770 * described("celeba").recipe.epochs
+    total = 3 * ops[name] * 162_770 * find_benchmark("celeba")().recipe.epochs
     print(f"{TITLES[name]}: {total / 1e15:.0f} · 10¹⁵ MACs a seed")
 
 # %% [markdown]
@@ -895,7 +895,7 @@ for name in "hps", "tssbn":
 def of_real(method, **settings):
     found = []
     for seed in range(7):
-        run = plan("celeba_small", method, seed, settings, root=".")
+        run = Run("celeba_small", method, seed, settings)
         with suppress(FileNotFoundError):  # not all were trained
             found.append(records.read(f"{run.name}.json"))
     return found

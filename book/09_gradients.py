@@ -56,7 +56,7 @@ from torch import nn
 
 import tssbn
 from tssbn import plots
-from tssbn.methods import Network, methods
+from tssbn.methods import Network, find_method
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
 from tssbn.gradients import cosines, task_gradients
@@ -64,7 +64,7 @@ from tssbn.networks.deeplab import dilated_resnet
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.loop import train
 from tssbn.records.store import read
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -90,12 +90,12 @@ plots.style()
 
 
 # %%
-rooms = plan(
+rooms = Run(
     "rooms", "tssbn", 0, {"n": 32, "height": 32, "width": 48}
 ).benchmark
 batch = rooms.data("train")[:8]
 tasks = rooms.tasks(rooms.data("train").targets)
-outputs = {name: task.outputs for name, task in tasks.items()}
+outputs = {name: task.out_channels for name, task in tasks.items()}
 PAIRS = list(combinations(range(len(tasks)), 2))
 
 
@@ -119,7 +119,7 @@ WIDTHS, DRAWS = (0, 0.5, 1, 2, 4), range(5)
 hook = torch.empty(len(WIDTHS), len(DRAWS), len(PAIRS))
 for seed in DRAWS:
     _ = torch.manual_seed(seed)
-    net = methods()["tssbn"].build(rooms.network, outputs)
+    net = find_method("tssbn").build(rooms.network, outputs)
     for row, width in enumerate(WIDTHS):
         for layer in gated(net):
             nn.init.normal_(layer.gamma, std=width)
@@ -291,7 +291,7 @@ def recorded_angles(method, settings):
     found = {}
     for seed in range(3):
         with suppress(FileNotFoundError):
-            record = read(plan("rooms", method, seed, settings).name + ".json")
+            record = read(Run("rooms", method, seed, settings).name + ".json")
             if "angles" in record:
                 found[seed] = record["angles"]
     return found
@@ -607,7 +607,7 @@ FIVE = sorted(ATTRIBUTES)[:5]
 print(*FIVE)
 
 
-def five(split):
+def five(split, root=None):
     """Faces with these attributes alone."""
     count = 600 if split == "train" else 300
     made = faces(split, count, recipe=Faces(size=16))
@@ -616,8 +616,8 @@ def five(split):
 
 
 recipe = {"side": 16, "batch": 32, "epochs": 8, "schedule": "cosine"}
-run = plan("faces", "tssbn", 0, recipe)
-run = replace(run, benchmark=replace(run.benchmark, data=five))
+run = Run("faces", "tssbn", 0, recipe)
+run = Run(replace(run.benchmark, data=five), "tssbn")
 trained = train(run).net
 images, seen = five("test")[:], five("train")[:]["image"]
 
@@ -658,7 +658,7 @@ def average(gamma):
 
 
 _ = torch.manual_seed(0)
-fresh = methods()["tssbn"].build(run.benchmark.network, dict.fromkeys(FIVE, 1))
+fresh = find_method("tssbn").build(run.benchmark.network, dict.fromkeys(FIVE, 1))
 start = [layer.gamma.detach() for layer in gated(fresh)]
 end = [layer.gamma.detach() for layer in gated(trained)]
 nets = {
@@ -828,7 +828,7 @@ def encoder(method, count):
     """Parameters of everything but the heads."""
     tasks = dict.fromkeys((f"task {i}" for i in range(count)), 1)
     with torch.device("meta"):
-        net = methods()[method].build(resnet, tasks)
+        net = find_method(method).build(resnet, tasks)
     return sum(p.numel() for p in net.parameters())
 
 
@@ -888,8 +888,8 @@ _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), width_ratios=(3, 2))
 LINES = {"stl": "o-", "cross-stitch": "x--", "mtan": "s-", "tsbn": "^-"}
 for name, cells in counted.items():
     line = {
-        "color": plots.COLORS[plots.METHODS[name]],
-        "label": methods()[name].title,
+        "color": plots.method_color(name),
+        "label": find_method(name).title,
         "ms": 5,
     }
     for ax in (left, right) if name in ("tsbn", "tssbn") else (left,):
@@ -901,7 +901,7 @@ right.set(xlabel="tasks")
 right.set_title("TSBN and TSσBN, enlarged")
 plt.show()
 pd.DataFrame(
-    {methods()[n].title: cells / RESNET for n, cells in counted.items()},
+    {find_method(n).title: cells / RESNET for n, cells in counted.items()},
     pd.Index(T, name="tasks"),
 ).round(4)
 
@@ -969,7 +969,7 @@ pd.DataFrame(
 #     cells = []
 #     for seed in range(3):
 #         _ = torch.manual_seed(seed)
-#         net = methods()["tssbn"].build(rooms.network, outputs)
+#         net = find_method("tssbn").build(rooms.network, outputs)
 #         layers = gated(net)
 #         chosen = {"none": [], "first": layers[:1], "last": layers[-1:]}
 #         for layer in chosen.get(where, layers):

@@ -54,7 +54,7 @@ from tssbn import gates, plots
 from tssbn.networks.segnet import SegNet
 from tssbn.plots import COLORS
 from tssbn.records import store as records
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -81,7 +81,7 @@ SEEDS = range(3)
 
 def last_gates(benchmark, seed, multiplier=10):
     """The importance matrix at the end of a recorded run of TSσBN."""
-    run = plan(benchmark, "tssbn", seed, {"multiplier": multiplier})
+    run = Run(benchmark, "tssbn", seed, {"multiplier": multiplier})
     packed = records.read(f"{run.name}.json")["gates"]
     return list(records.unpack_gates(packed).values())[-1]
 
@@ -90,7 +90,7 @@ rooms = [last_gates("rooms", seed) for seed in SEEDS]
 tasks = rooms[0].tasks
 deal = torch.Generator().manual_seed(0)
 three = {
-    "A": gates.shuffled(rooms[0], deal),
+    "A": gates.permuted(rooms[0], deal),
     "B": gates.importance(tssbn.task_specific(SegNet(8), tasks)),
     "C": rooms[0],
 }
@@ -199,7 +199,7 @@ for matrix in (*rooms, *faces):
         assert torch.allclose(squares, C**2)
 print("by hand = the package, for six networks, plain and centred")
 for benchmark in "rooms", "faces":
-    base = plan(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
+    base = Run(benchmark, "tssbn", 0, {}).benchmark.recipe.lr
     print(f"{benchmark}: rate of the gates 10 x {base} = {10 * base}")
 
 # %% [markdown]
@@ -221,7 +221,7 @@ for benchmark in "rooms", "faces":
 # NYUv2, Cityscapes and CelebA. It says that the shared part dominates and that
 # no task does. Here is the same for our networks. The bars are means over three
 # seeds, and each dot is one. Beside them stands what shuffled gates give
-# ({func}`tssbn.gates.shuffled`), as in network A: a black line for the mean of
+# ({func}`tssbn.gates.permuted`), as in network A: a black line for the mean of
 # 50 deals of each seed, within a grey box from the lowest to the highest.
 
 
@@ -230,7 +230,7 @@ def null(matrix, measure, deals=50):
     """The measure on shuffled gates, stacked."""
     deal = torch.Generator().manual_seed(0)
     return torch.stack(
-        [measure(gates.shuffled(matrix, deal)) for _ in range(deals)]
+        [measure(gates.permuted(matrix, deal)) for _ in range(deals)]
     )
 
 

@@ -52,18 +52,18 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
 from tssbn import plots
 from tssbn.clusters import (
-    agreement,
-    clusters,
+    cluster_tasks,
+    coassociation,
     consensus,
-    cooccurrence,
-    parts,
-    tree,
+    depth_and_channel_parts,
+    linkage,
+    rank_correlations,
 )
 from tssbn.data.synthetic.faces import ATTRIBUTES, REGIONS, Faces, draw, faces
-from tssbn.gates import importance, shuffled, similarity
+from tssbn.gates import importance, permuted, similarity
 from tssbn.records import store as records
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -93,7 +93,7 @@ def recorded(multiplier, seeds=range(7)):
     """The gates of the recorded runs by epoch, seed after seed."""
     found = []
     for seed in seeds:
-        name = plan("faces", "tssbn", seed, {"multiplier": multiplier}).name
+        name = Run("faces", "tssbn", seed, {"multiplier": multiplier}).name
         with suppress(FileNotFoundError):  # not all were trained
             found.append(
                 records.unpack_gates(records.read(name + ".json")["gates"])
@@ -108,7 +108,7 @@ def last(runs):
 def anywhere(gates, generator):
     """A row's gates may go to any channel of the trunk."""
     trunk = replace(gates, layers={"trunk": gates.values.shape[1]})
-    return replace(shuffled(trunk, generator), layers=gates.layers)
+    return replace(permuted(trunk, generator), layers=gates.layers)
 
 
 by_epoch = recorded(10)
@@ -192,7 +192,7 @@ def spearman(one, other):
 
 a, b = (gates.values for gates in runs[:2])
 by_hand = spearman(cosines(a)[UPPER], cosines(b)[UPPER])
-package = agreement([similarity(gates) for gates in runs[:2]])
+package = rank_correlations([similarity(gates) for gates in runs[:2]])
 assert torch.allclose(cosines(a), similarity(runs[0]))
 assert torch.allclose(
     cosines(a - a.mean(1, keepdim=True)), similarity(runs[0], centred=True)
@@ -217,7 +217,7 @@ VIEWS = {
 
 
 def mean_agreement(gates, view):
-    return agreement([view(g) for g in gates]).mean().item()
+    return rank_correlations([view(g) for g in gates]).mean().item()
 
 
 def lottery(shuffle, view, draws=20):
@@ -233,13 +233,13 @@ def lottery(shuffle, view, draws=20):
 
 rows = {}
 for name, view in VIEWS.items():
-    each = agreement([view(gates) for gates in runs])
+    each = rank_correlations([view(gates) for gates in runs])
     rows[name] = {
         "mean of 21": each.mean().item(),
         "lowest": each.min().item(),
         "highest": each.max().item(),
         "shuffled anywhere": lottery(anywhere, view),
-        "shuffled within layers": lottery(shuffled, view),
+        "shuffled within layers": lottery(permuted, view),
         "the paper": 0.8 if name == "plain" else None,
     }
 agreed = pd.DataFrame(rows).T
@@ -260,19 +260,19 @@ evenness = [
     for gates in runs
 ]
 products = [torch.outer(a, a) for a in evenness]
-one_number = agreement(products).mean()
+one_number = rank_correlations(products).mean()
 print(f"agreement of the products between seeds: {one_number:.2f}")
 generator = torch.Generator().manual_seed(8)
 orders = pd.DataFrame(
     [
         {
-            "products, shuffled": agreement(
+            "products, shuffled": rank_correlations(
                 [product, similarity(mixed := anywhere(gates, generator))]
             ).item(),
-            "products, trained": agreement(
+            "products, trained": rank_correlations(
                 [product, similarity(gates)]
             ).item(),
-            "shuffled, trained": agreement(
+            "shuffled, trained": rank_correlations(
                 [similarity(mixed), similarity(gates)]
             ).item(),
         }
@@ -306,10 +306,11 @@ orders.round(2)
 #
 # and the two parts are at right angles, so that the products behind the
 # centred cosine add up from a part of depth and a part of channels.
-# `tssbn.clusters.parts` does this. Each part has a cosine of its own.
+# `tssbn.clusters.depth_and_channel_parts` does this. Each part has a cosine of
+# its own.
 
 # %%
-depth, channels = parts(runs[0])
+depth, channels = depth_and_channel_parts(runs[0])
 centred = runs[0].values - runs[0].values.mean(1, keepdim=True)
 assert torch.allclose(
     depth @ depth.T + channels @ channels.T, centred @ centred.T
@@ -317,17 +318,19 @@ assert torch.allclose(
 share = (depth.square().sum() / centred.square().sum()).item()
 print(f"depth holds {share:.0%} of the variance of the gates")
 
-VIEWS["depth"] = lambda gates: similarity(parts(gates).depth)
-VIEWS["channels"] = lambda gates: similarity(parts(gates).channels)
+VIEWS["depth"] = lambda gates: similarity(depth_and_channel_parts(gates).depth)
+VIEWS["channels"] = lambda gates: similarity(
+    depth_and_channel_parts(gates).channels
+)
 pairs = {
-    name: agreement([view(gates) for gates in runs])
+    name: rank_correlations([view(gates) for gates in runs])
     for name, view in VIEWS.items()
 }
 generator = torch.Generator().manual_seed(2)
 null = {
     name: torch.cat(
         [
-            agreement([view(shuffled(g, generator)) for g in runs])
+            rank_correlations([view(permuted(g, generator)) for g in runs])
             for _ in range(10)
         ]
     )
@@ -373,7 +376,7 @@ epochs = sorted(by_epoch[0])
 def with_its_end(epoch, view):
     return np.mean(
         [
-            agreement([view(gates[epoch]), view(gates[epochs[-1]])])
+            rank_correlations([view(gates[epoch]), view(gates[epochs[-1]])])
             for gates in by_epoch
         ]
     )
@@ -397,8 +400,10 @@ pd.DataFrame(
 
 # %%
 before = replace(runs[0], values=torch.full_like(runs[0].values, 0.5))
-print(agreement([similarity(before), similarity(runs[0])]))
-assert agreement([similarity(before), similarity(runs[0])]).isnan().all()
+print(rank_correlations([similarity(before), similarity(runs[0])]))
+assert (
+    rank_correlations([similarity(before), similarity(runs[0])]).isnan().all()
+)
 
 # %% [markdown]
 # ## One trained here
@@ -408,7 +413,7 @@ assert agreement([similarity(before), similarity(runs[0])]).isnan().all()
 
 # %%
 QUICK = {"n": 800, "side": 24, "epochs": 6, "multiplier": 10}
-small = importance(train(plan("faces", "tssbn", 7, QUICK)).net)
+small = importance(train(Run("faces", "tssbn", 7, QUICK)).net)
 average = {
     name: torch.stack([view(gates) for gates in runs]).mean(0)
     for name, view in VIEWS.items()
@@ -417,11 +422,14 @@ generator = torch.Generator().manual_seed(3)
 lotteries = [anywhere(small, generator) for _ in range(20)]
 rows = {
     name: {
-        "with the mean of the seven": agreement(
+        "with the mean of the seven": rank_correlations(
             [view(small), average[name]]
         ).item(),
         "shuffled anywhere": np.mean(
-            [agreement([view(g), average[name]]).item() for g in lotteries]
+            [
+                rank_correlations([view(g), average[name]]).item()
+                for g in lotteries
+            ]
         ),
     }
     for name, view in VIEWS.items()
@@ -485,11 +493,11 @@ def score(found):
 
 
 each = {
-    name: torch.stack([clusters(view(gates)) for gates in runs])
+    name: torch.stack([cluster_tasks(view(gates)) for gates in runs])
     for name, view in VIEWS.items()
 }
 agreed_on = {
-    name: clusters(cooccurrence(labels)) for name, labels in each.items()
+    name: cluster_tasks(coassociation(labels)) for name, labels in each.items()
 }
 for name, view in VIEWS.items():
     same = consensus([view(gates) for gates in runs])
@@ -517,7 +525,7 @@ WHOLE = faces("train", 2400, recipe=Faces(size=32))
 LABELS = torch.stack([WHOLE.tensors[task] for task in TASKS]).double()
 company = torch.corrcoef(LABELS).abs()
 K = len(set(TRUTH))
-LOTTERIES = {"anywhere": anywhere, "within layers": shuffled}
+LOTTERIES = {"anywhere": anywhere, "within layers": permuted}
 
 
 def scores(gates, view):
@@ -541,8 +549,8 @@ for name, view in VIEWS.items():
         rows[name][f"{how}, silhouette"] = blind[0]
         rows[name][f"{how}, k = {K}"] = blind[1]
 rows["labels"] = {
-    "silhouette": score(clusters(company)),
-    f"k = {K}": score(clusters(company, K)),
+    "silhouette": score(cluster_tasks(company)),
+    f"k = {K}": score(cluster_tasks(company, K)),
 }
 rand = pd.DataFrame(rows).T
 rand.round(2)
@@ -584,7 +592,7 @@ def dots(ax):
     ax.set(ylabel="Spearman of two runs", ylim=(-0.45, 1.05))
 
 
-together = cooccurrence(each["plain"])
+together = coassociation(each["plain"])
 reached = score(agreed_on["plain"])
 chance = np.random.default_rng(0)
 by_chance = [
@@ -598,7 +606,7 @@ fig, axes = plt.subplot_mosaic(
 )
 with plt.rc_context({"lines.linewidth": 1.2}):
     order = dendrogram(
-        tree(together),
+        linkage(together),
         ax=axes["tree"],
         color_threshold=0,
         above_threshold_color="black",
@@ -703,7 +711,7 @@ suspects = {
 
 
 def explained(matrix, by):
-    return agreement([matrix, by]).item()
+    return rank_correlations([matrix, by]).item()
 
 
 chance = np.random.default_rng(1)
@@ -788,7 +796,7 @@ generator = torch.Generator().manual_seed(7)
 rows = {}
 for name, view in VIEWS.items():
     blind = [
-        mean_agreement([shuffled(g, generator) for g in below], view)
+        mean_agreement([permuted(g, generator) for g in below], view)
         for _ in range(10)
     ]
     rows[name] = {
@@ -923,7 +931,7 @@ generator = torch.Generator().manual_seed(5)
 per_layer_null = [
     [
         similarity(layer, centred=True)
-        for layer in shuffled(gates, generator).by_layer().values()
+        for layer in permuted(gates, generator).by_layer().values()
     ]
     for gates in runs
 ]
@@ -932,7 +940,10 @@ of_layers = {}
 for kind, found in (("trained", per_layer), ("shuffled", per_layer_null)):
     of_layers[kind] = {
         "two runs": np.array(
-            [agreement(column).numpy() for column in zip(*found, strict=True)]
+            [
+                rank_correlations(column).numpy()
+                for column in zip(*found, strict=True)
+            ]
         ).T,
         "place": np.array(
             [[explained(m, suspects["place"]) for m in run] for run in found]
@@ -989,7 +1000,7 @@ for name, view in VIEWS.items():
     )
 left.plot(
     counts,
-    [score(clusters(company, k)) for k in counts],
+    [score(cluster_tasks(company, k)) for k in counts],
     color="#888888",
     ls="--",
     label="labels",
@@ -1002,7 +1013,7 @@ by_number = {}
 for name in ("plain", "centred"):
     by_number[name] = {
         n: [
-            score(clusters(cooccurrence(each[name][list(chosen)])))
+            score(cluster_tasks(coassociation(each[name][list(chosen)])))
             for chosen in combinations(range(len(runs)), n)
         ]
         for n in numbers
@@ -1071,7 +1082,7 @@ rows = {}
 for name in VIEWS:
     matrix = average[name]
     others = np.array([apart(matrix, *split) for split in splits])
-    found = cooccurrence(each[name])
+    found = coassociation(each[name])
     rows[name] = {
         "hair with hair": mean_within(matrix, hair, hair),
         "beard with beard": mean_within(matrix, beard, beard),
@@ -1116,7 +1127,7 @@ def of_real(method, **settings):
     """The records that there are of a method, seed after seed."""
     found = []
     for seed in range(7):
-        run = plan("celeba_small", method, seed, settings, root=".")
+        run = Run("celeba_small", method, seed, settings)
         with suppress(FileNotFoundError):  # not all were trained
             found.append(records.read(f"{run.name}.json"))
     return found
@@ -1136,9 +1147,9 @@ labelled = torch.maximum(labelled, labelled.T)
 generator = torch.Generator().manual_seed(5)
 rows = {}
 for name, view in VIEWS.items():
-    found = agreement([view(g) for g in forty])
+    found = rank_correlations([view(g) for g in forty])
     blind = [
-        mean_agreement([shuffled(g, generator) for g in forty], view)
+        mean_agreement([permuted(g, generator) for g in forty], view)
         for _ in range(5)
     ]
     rows[name] = {
@@ -1256,7 +1267,7 @@ assert ranked["centred"] == ranked["channels"] == 1
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 7), width_ratios=(1.2, 1))
 with plt.rc_context({"lines.linewidth": 1.1}):
     leaves = dendrogram(
-        tree(near),
+        linkage(near),
         ax=axes[0],
         orientation="left",
         labels=[t.replace("_", " ") for t in REAL],
@@ -1375,7 +1386,7 @@ for name in ("centred", "channels"):
 # times it is far more than that:
 
 # %%
-BASE = plan("faces", "tssbn").benchmark.recipe.lr
+BASE = Run("faces", "tssbn").benchmark.recipe.lr
 rows = {}
 for multiplier in (3, 10, 100):
     gates = last(recorded(multiplier))

@@ -53,7 +53,7 @@ from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.records.store import read, unpack_gates
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -80,7 +80,7 @@ SEEDS = range(3)
 # %%
 def gates_of(benchmark, seed, multiplier=10):
     """The gates of a recorded network after its last epoch."""
-    run = plan(benchmark, "tssbn", seed, {"multiplier": multiplier})
+    run = Run(benchmark, "tssbn", seed, {"multiplier": multiplier})
     found = unpack_gates(read(f"{run.name}.json")["gates"])
     return found[max(found)]
 
@@ -120,7 +120,7 @@ def owned(importance, tau=0.5):
 def by_chance(importance, tau=0.5, times=50):
     """For each filter how often it has one, the gates being shuffled."""
     generator = torch.Generator().manual_seed(0)
-    draws = [gates.shuffled(importance, generator) for _ in range(times)]
+    draws = [gates.permuted(importance, generator) for _ in range(times)]
     return torch.stack([owned(draw, tau) for draw in draws]).mean(0)
 
 
@@ -397,7 +397,7 @@ table.round(2)
 
 # %%
 SMALL = {"n": 1200, "epochs": 8, "side": 24, "attributes": 4, "multiplier": 10}
-run = plan("faces", "tssbn", 0, SMALL)
+run = Run("faces", "tssbn", 0, SMALL)
 net, record = train(run)
 importance = gates.importance(net)
 T, F = importance.values.shape
@@ -407,7 +407,7 @@ print(f"{T} tasks, {F} filters, of which {COUNT} for each task are removed")
 # %% [markdown]
 # By hand it is a hook behind each gated layer, which overwrites the chosen
 # channels. The package shuts the gates instead, $\gamma = -\infty$, and
-# `removed` puts them back when the context ends. The two agree to the last
+# `ablated` puts them back when the context ends. The two agree to the last
 # bit:
 
 # %%
@@ -436,7 +436,7 @@ images = batches[0]["image"]
 with torch.no_grad():
     before = net(images)
     by_hand = without_by_hand(net, own[0], images)
-    with gates.removed(net, own[0]):
+    with gates.ablated(net, own[0]):
         package = net(images)
     after = net(images)
 for task in net.tasks:
@@ -473,7 +473,7 @@ def drops(sets):
     """F1 that each task loses without each of the sets, in points."""
     base, rows = f1(), []
     for filters in sets:
-        with gates.removed(net, filters):
+        with gates.ablated(net, filters):
             rows.append(100 * (base - f1()))
     return np.array(rows)
 
@@ -484,7 +484,7 @@ def self_and_cross(matrix):
 
 
 generator = torch.Generator().manual_seed(0)
-shuffles = [gates.shuffled(importance, generator) for _ in range(4)]
+shuffles = [gates.permuted(importance, generator) for _ in range(4)]
 live = {"own": drops(own)}
 live["shuffled"] = np.mean(
     [drops(gates.most_specialised(s, COUNT)) for s in shuffles], axis=0

@@ -53,18 +53,18 @@ from torch import nn
 
 import tssbn
 from tssbn import plots
-from tssbn.methods import methods
-from tssbn.clusters import parts
+from tssbn.methods import METHODS, find_method
+from tssbn.clusters import depth_and_channel_parts
 from tssbn.records import store as records
-from tssbn.benchmarks.catalogue import described
+from tssbn.benchmarks import find_benchmark
 from tssbn.cost import delta_m
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
 
-TITLES = {name: methods()[name].title for name in methods()}
-COLOR = {name: plots.COLORS[key] for name, key in plots.METHODS.items()}
+TITLES = {name: find_method(name).title for name in METHODS}
+COLOR = {name: plots.method_color(name) for name in METHODS}
 
 # %% [markdown]
 # (knobs-multiplier)=
@@ -96,7 +96,7 @@ def runs(benchmark, method, seeds=range(3), **settings):
     found = []
     for seed in seeds:
         with suppress(FileNotFoundError):
-            name = plan(benchmark, method, seed, settings).name
+            name = Run(benchmark, method, seed, settings).name
             found.append(records.read(f"{name}.json"))
     return found
 
@@ -206,10 +206,10 @@ print({TITLES[name]: round(value, 2) for name, value in at_1000.items()})
 # its own. But the TSBN row of its Table 1 is the one that Figure 6 has at 100:
 
 # %%
-table_1 = described("nyuv2").paper["tsbn-x100"]["delta"]
+table_1 = find_benchmark("nyuv2")().paper["tsbn-x100"]["delta"]
 print("Table 1:", table_1, "- Figure 6:", PAPER["tsbn"].to_dict())
 assert table_1 == PAPER["tsbn"][100] != PAPER["tsbn"][1]
-assert PAPER["tssbn"][100] == described("nyuv2").paper["tssbn"]["delta"]
+assert PAPER["tssbn"][100] == find_benchmark("nyuv2")().paper["tssbn"]["delta"]
 
 # %% [markdown]
 # So in Table 1 both methods had a multiplier of 100, which makes the
@@ -401,7 +401,7 @@ for name, multipliers in {
     "rooms": MULTIPLIERS,
     "faces": (1, 3, 10, 100),
 }.items():
-    lr = described(name).recipe.lr
+    lr = find_benchmark(name)().recipe.lr
     rates[name] = {f"×{m}": f"{m * lr:.4g}" for m in multipliers}
 per_step = pd.DataFrame(rates).T[["×1", "×3", "×10", "×100", "×1000"]]
 per_step.fillna("").rename_axis("gate's rate per step")
@@ -721,7 +721,7 @@ print("valleys within a factor 5:", 0.2 < per_step * best_sgd / best_adam < 5)
 # One of the paper's protocols is of this kind, that of Cityscapes:
 
 # %%
-recipe = described("cityscapes").recipe
+recipe = find_benchmark("cityscapes")().recipe
 alpha = 100 * recipe.lr
 print(f"{recipe.optimiser} at {recipe.lr}: gates at {alpha:g}", end=", ")
 print(f"α' = {alpha / (1 - MU):.0f} g_0")
@@ -897,7 +897,7 @@ def steps_of(recipe, samples):
 
 def sweep_of(name, samples, values, unit="Δm"):
     """Steps, base rate, and the mean score of each multiplier."""
-    recipe = described(name).recipe
+    recipe = find_benchmark(name)().recipe
     score = {m: float(np.mean(v)) for m, v in values.items() if np.size(v)}
     if len(score) < 3:
         return None  # no sweep yet
@@ -1141,8 +1141,12 @@ def agreement(found_, kind):
     for record in found_:
         gates = last_gates(record)
         if "shuffled" in kind:
-            gates = tssbn.gates.shuffled(gates, draws)
-        values = parts(gates).channels if "channels" in kind else gates
+            gates = tssbn.gates.permuted(gates, draws)
+        values = (
+            depth_and_channel_parts(gates).channels
+            if "channels" in kind
+            else gates
+        )
         alike = tssbn.gates.similarity(values, centred=kind == "centred")
         rows.append(alike[upper[0], upper[1]])
     pairs = itertools.combinations(rows, 2)

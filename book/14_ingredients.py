@@ -53,11 +53,11 @@ from torch import nn
 
 import tssbn
 from tssbn import plots
-from tssbn.methods import Network, ablations, methods
+from tssbn.methods import Network, ablations, find_method
 from tssbn.data.synthetic import digits
 from tssbn.records import store as records
 from tssbn.cost import delta_m
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -261,7 +261,7 @@ def build(kind, seed):
     _ = torch.manual_seed(seed)
     outputs = dict.fromkeys(TASKS, 5)
     if kind == "HPS":
-        return methods()["hps"].build(TWO_DIGITS, outputs), []
+        return find_method("hps").build(TWO_DIGITS, outputs), []
     gate = "sigmoid" if kind == "σ ×100" else "clamp"
     net = ablations.build(TWO_DIGITS, outputs, gate)
     gates = [p for name, p in net.named_parameters() if "gamma" in name]
@@ -413,7 +413,7 @@ LADDER = {  # method, settings, what each task has of its own, multiplier
 
 def tested(method, settings):
     """The test scores of each seed, and the records."""
-    plans = [plan("rooms", method, seed, settings) for seed in SEEDS]
+    plans = [Run("rooms", method, seed, settings) for seed in SEEDS]
     found = [records.read(f"{p.name}.json") for p in plans]
     return pd.DataFrame([records.summary(r)["test"] for r in found]), found
 
@@ -693,7 +693,7 @@ assert effects["effect"].idxmax() == "rate ×10"
 
 # %%
 def mean_f1(method, settings):
-    plans = [plan("faces", method, seed, settings) for seed in SEEDS]
+    plans = [Run("faces", method, seed, settings) for seed in SEEDS]
     found = [records.summary(records.read(f"{p.name}.json")) for p in plans]
     return np.array([np.mean(list(s["test"].values())) for s in found])
 

@@ -51,9 +51,9 @@ from torch import nn
 import tssbn
 from tssbn import plots
 from tssbn.timing.networks import NETWORKS
-from tssbn.timing.record import relative, share
-from tssbn.timing.strategies import Setting, Step, network
-from tssbn.timing.rounds import rounds
+from tssbn.timing.record import fraction_of_peak, time_ratio
+from tssbn.timing.strategies import Setting, TimedStep, make_network
+from tssbn.timing.rounds import time_rounds
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 from tssbn.records import store as records
@@ -86,10 +86,12 @@ T = 10
 images = torch.rand(2, 3, 32, 32)
 resnet = NETWORKS["resnet18"]
 steps = {
-    way: Step(network(way, resnet.build((32, 32)), T), images, Setting())
+    way: TimedStep(
+        make_network(way, resnet.build((32, 32)), T), images, Setting()
+    )
     for way in ("plain", "sequential", "stacked")
 }
-timed = list(rounds(steps, 4))
+timed = list(time_rounds(steps, 4))
 work = {way: step.macs() for way, step in steps.items()}
 pd.DataFrame(
     {
@@ -396,7 +398,8 @@ for ax, way in zip(axes, (OURS, CONTROL), strict=True):
         found.items(), cycle(plots.COLORS.values()), strict=False
     ):
         low, middle, high = zip(
-            *(relative(cell, way, t) for t, cell in cells.items()), strict=True
+            *(time_ratio(cell, way, t) for t, cell in cells.items()),
+            strict=True,
         )
         line = {"color": color, "marker": "o", "ms": 4}
         ax.plot(list(cells), middle, label=TITLES[name], **line)
@@ -417,10 +420,14 @@ plt.show()
 rows = {}
 for name, cells in found.items():
     tasks, cell = max(cells.items())
-    once = relative(cell, OURS, tasks)
+    once = time_ratio(cell, OURS, tasks)
     layers, n = convolutions(name), cell["batch"]
     rate = {
         way: 2e-9 * cell["macs"][way] / median(cell["seconds"][way])
+        for way in ("plain", OURS)
+    }
+    peak = {
+        way: f"{100 * fraction_of_peak(cell, way).median:.0f} %"
         for way in ("plain", OURS)
     }
     total = layers.sum(0, keepdim=True)
@@ -429,8 +436,8 @@ for name, cells in found.items():
         "of T plain": f"{once.median:.2f} [{once.low:.2f} {once.high:.2f}]",
         "GFLOP/s, plain": round(rate["plain"], 1),
         "stacked": round(rate[OURS], 1),
-        "of peak, plain": f"{100 * share(cell, 'plain').median:.0f} %",
-        "of peak, stacked": f"{100 * share(cell, OURS).median:.0f} %",
+        "of peak, plain": peak["plain"],
+        "of peak, stacked": peak[OURS],
         "MACs/byte, plain": round(intensity(total, n).item(), 1),
         "MACs/byte, T": round(intensity(total, tasks * n).item(), 1),
     }
@@ -440,11 +447,11 @@ pd.DataFrame(rows).T
 faster = {}
 for name, cells in found.items():
     for t, cell in cells.items():
-        ours, control = (relative(cell, way, t) for way in (OURS, CONTROL))
+        ours, control = (time_ratio(cell, way, t) for way in (OURS, CONTROL))
         if t > 1:
             faster[name, t] = ours.median < control.median
 assert [case for case in faster if not faster[case]] == [("celeba", 40)]
-assert relative(found["resnet18"][3], OURS, 3).median < 0.9
+assert time_ratio(found["resnet18"][3], OURS, 3).median < 0.9
 print("faster than T passes in", sum(faster.values()), "of", len(faster))
 print("not with forty tasks on CelebA's network; ResNet-18, three tasks:")
 print("below 0.9")
@@ -640,7 +647,7 @@ rows = {}
 for name, cells in peers["networks"].items():
     for tasks, cell in cells.items():
         for way in cell["macs"]:
-            time = relative(cell, way, 1)
+            time = time_ratio(cell, way, 1)
             rows[TITLES[name], f"{tasks} tasks", way] = {
                 "MACs": cell["macs"][way] / cell["macs"]["plain"],
                 "time": time.median,
@@ -724,7 +731,7 @@ for name, cells in found.items():
     for t, cell in cells.items():
         if "chunks:5" in cell["seconds"]:
             rows[f"{TITLES[name]}, T = {t}"] = {
-                title: round(relative(cell, way, t).median, 2)
+                title: round(time_ratio(cell, way, t).median, 2)
                 for way, title in WAYS.items()
             }
 by_size = pd.DataFrame(rows).T

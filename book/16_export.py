@@ -62,12 +62,12 @@ from torch import nn
 import tssbn
 from tssbn import export, plots, pruning
 from tssbn.methods import Network
-from tssbn.timing.rounds import rounds
+from tssbn.timing.rounds import time_rounds
 from tssbn.networks.segnet import SegNet
 from tssbn.records import store as records
 from tssbn.cost import macs, parameters
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -96,14 +96,16 @@ def make_trunk():
     )
 
 
-run = plan("faces", "tssbn", 0, {"multiplier": 10, **SMALL})
+run = Run("faces", "tssbn", 0, {"multiplier": 10, **SMALL})
 made = Network(
     make_trunk,
     lambda n: nn.Linear(48, n),
     run.benchmark.network.example,
     stem="3",  # what comes before the second convolution runs once
 )
-run = replace(run, benchmark=replace(run.benchmark, network=made))
+run = Run(
+    replace(run.benchmark, network=made), "tssbn", 0, {"multiplier": 10}
+)
 net = train(run).net
 x = run.benchmark.data("test")[:]["image"]
 print(", ".join(net.tasks))
@@ -325,7 +327,7 @@ steps = {
 def timed(x, count=25):
     with torch.no_grad():
         calls = {name: (lambda f=f: f(x)) for name, f in steps.items()}
-        seen = pd.DataFrame(rounds(calls, count))
+        seen = pd.DataFrame(time_rounds(calls, count))
     return seen.div(seen["backbone, folded"], axis=0)
 
 
@@ -467,7 +469,7 @@ def gone_on(net, penalty):
                 for t, y in net(data["image"][i]).items()
             )
             optimiser.zero_grad()
-            (loss + penalty * pruning.receding(net)).backward()
+            (loss + penalty * pruning.rni_penalty(net)).backward()
             optimiser.step()
     return net.eval()
 
@@ -813,7 +815,7 @@ assert after["depth", "before"] == after.xs("before", level=1).max() > 3
 # other tasks are barely learned by our short training, and say little.)
 # Without BatchNorm nothing keeps the activations in bounds, so steps that are
 # too large do more harm. If you want to train for long, cut before folding:
-# `tssbn.pruning.remove` works on networks with their norm layers.
+# `tssbn.pruning.prune_channels` works on networks with their norm layers.
 # :::
 #
 # ## What we learned

@@ -107,7 +107,7 @@ def network(seed):
 
 
 fresh, image = network(0).eval(), test["image"][:1]
-LAYERS = list(trees.differences(fresh))  # in the order in which they run
+LAYERS = list(trees.distances(fresh))  # in the order in which they run
 APART = tuple((task,) for task in TASKS)
 one_trunk = branches(fresh, {})
 with torch.no_grad():
@@ -342,17 +342,17 @@ def apart_by_hand(layer, t, u):
     return (((da * m + dc) ** 2 + da**2 * v).mean() / size).sqrt()
 
 
-found = trees.differences(nets[0])
+found = trees.distances(nets[0])
 for name in LAYERS:
     by_hand = apart_by_hand(nets[0].trunk.get_submodule(name), 0, 1)
     assert torch.allclose(by_hand, found[name][0, 1])
 print(" ".join(f"{apart[0, 1]:.2f}" for apart in found.values()))
 
 # %% [markdown]
-# `trees.agree(net, tolerance)` makes a tree of these numbers. Layer by layer
-# from the input, it clusters the tasks of each group by complete linkage: no
-# two that stay together are further apart than the tolerance. Once apart they
-# are apart for good.
+# `trees.tree_by_similarity(net, tolerance)` makes a tree of these numbers.
+# Layer by layer from the input, it clusters the tasks of each group by complete
+# linkage: no two that stay together are further apart than the tolerance. Once
+# apart they are apart for good.
 #
 # That costs nothing. But what matters is not how far apart two outputs are, it
 # is what the heads make of it. `trees.greedy(net, loss, ...)` measures that.
@@ -438,12 +438,13 @@ def by_gates(net):
     """The tree of the smallest tolerance that is cheap enough."""
 
     def affordable(tolerance):
-        tree = trees.agree(net, tolerance)
+        tree = trees.tree_by_similarity(net, tolerance)
         return macs(branches(net, tree), image) <= BUDGET
 
-    seen = torch.stack(list(trees.differences(net).values()))
+    seen = torch.stack(list(trees.distances(net).values()))
     seen = seen.unique().tolist()
-    return trees.agree(net, seen[bisect_left(seen, True, key=affordable)])
+    lowest = bisect_left(seen, True, key=affordable)
+    return trees.tree_by_similarity(net, seen[lowest])
 
 
 def siblings(tree):

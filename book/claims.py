@@ -56,13 +56,17 @@ from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
 from tssbn import gates, task_specific
-from tssbn.clusters import agreement, clusters, consensus, parts
+from tssbn.clusters import (
+    cluster_tasks,
+    consensus,
+    depth_and_channel_parts,
+    rank_correlations,
+)
 from tssbn.data.synthetic.faces import REGIONS, Faces, faces
 from tssbn.networks.deeplab import dilated_resnet
-from tssbn.benchmarks import catalogue
 from tssbn.cost import delta_m
 from tssbn.records.store import read, summary, unpack_gates
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.records.table import recorded, table
 
 ROWS, SHOWN = [], [0]
@@ -100,10 +104,7 @@ def records(benchmark, method, seeds=range(7), **settings):
     """The records that there are of these runs."""
     found = []
     for seed in seeds:
-        root = (
-            "." if catalogue.real(benchmark) else None
-        )  # the name is all that counts
-        name = plan(benchmark, method, seed, settings, root).name
+        name = Run(benchmark, method, seed, settings).name
         with suppress(FileNotFoundError):
             found.append(read(f"{name}.json"))
     return found
@@ -318,7 +319,7 @@ def shared(matrix):
 
 real = [shared(matrix) for matrix in nets]
 null = [
-    torch.stack([shared(gates.shuffled(matrix, deal)) for _ in range(50)])
+    torch.stack([shared(gates.permuted(matrix, deal)) for _ in range(50)])
     for matrix in nets
 ]
 low = min(part.min() for part in real).item()
@@ -396,8 +397,10 @@ shown()
 # %% tags=["hide-input"]
 def of_channels(nets):
     """The agreement within layers, channel by channel."""
-    alike = [gates.similarity(parts(net).channels) for net in nets]
-    return agreement(alike).mean()
+    alike = [
+        gates.similarity(depth_and_channel_parts(net).channels) for net in nets
+    ]
+    return rank_correlations(alike).mean()
 
 
 forty = [last(r) for r in records("celeba_small", "tssbn", multiplier=10)]
@@ -407,10 +410,12 @@ for nets, anchor, data in (
     (forty, "forty-real-attributes", "real faces, small"),
 ):
     plain, centred = (
-        agreement([gates.similarity(g, centred) for g in nets]).mean().item()
+        rank_correlations([gates.similarity(g, centred) for g in nets])
+        .mean()
+        .item()
         for centred in (False, True)
     )
-    shuffled = of_channels([gates.shuffled(net, deal) for net in nets])
+    shuffled = of_channels([gates.permuted(net, deal) for net in nets])
     claim(
         "11_relations",
         anchor,
@@ -429,7 +434,7 @@ labels = faces("train", 2400, recipe=Faces(size=32))
 labels = torch.stack([labels.tensors[t] for t in runs[0].tasks]).double()
 found = consensus([gates.similarity(g) for g in runs])
 ours = adjusted_rand_score(truth, found)
-alone = adjusted_rand_score(truth, clusters(torch.corrcoef(labels).abs()))
+alone = adjusted_rand_score(truth, cluster_tasks(torch.corrcoef(labels).abs()))
 random = np.random.default_rng(0)
 chance = [
     adjusted_rand_score(truth, random.permutation(found)) for _ in range(1000)
@@ -522,7 +527,7 @@ low, high = stats.t.interval(
 )
 null = np.mean(
     [
-        slope(share_by_layer(gates.shuffled(net, deal)))
+        slope(share_by_layer(gates.permuted(net, deal)))
         for net in nets
         for _ in range(50)
     ]

@@ -14,7 +14,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """Made data of a test run is made in that run, and leaves nothing at home."""
+    """Synthetic data of a test run are rendered in that run, and leave nothing at home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TSSBN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -2,10 +2,15 @@
 
 import torch
 
+from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.base import TaskMetric
 from tssbn.metrics.boundary import Boundary
-from tssbn.metrics.dense import Attributes, Depth, Normals, Segmentation
+from tssbn.metrics.classification import Classification
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.normals import Normals
+from tssbn.metrics.regression import Regression
 from tssbn.metrics.saliency import SaliencyF, SaliencyIoU
+from tssbn.metrics.segmentation import Segmentation
 
 SIZE = 10, 14
 
@@ -37,7 +42,22 @@ def normals(n):
 
 
 def attributes(n):
-    return torch.rand(n, 3, dtype=torch.float64), torch.randint(2, (n, 3))
+    target = torch.randint(2, (n, 3)).masked_fill(torch.rand(n, 3) < 0.2, -1)
+    target[0] = torch.tensor([1, 0, -1])
+    return torch.rand(n, 3, dtype=torch.float64), target
+
+
+def classification(n):
+    """Of the first four images, the third and fourth have no label."""
+    target = torch.randint(3, (n,))
+    target[2:4] = -1
+    return torch.randn(n, 3, dtype=torch.float64), target
+
+
+def regression(n):
+    target = 30 + 10 * torch.randn(n, dtype=torch.float64)
+    target[2:4] = torch.nan
+    return 30 + torch.randn(n, 1, dtype=torch.float64), target
 
 
 def foreground(n):
@@ -53,6 +73,8 @@ CASES = {
     "normals": (Normals, normals),
     "normals by batch": (lambda: Normals("batch", mask="sum"), normals),
     "attributes": (lambda: Attributes(3, inputs="probabilities"), attributes),
+    "classification": (lambda: Classification(3), classification),
+    "regression": (lambda: Regression("years"), regression),
     "saliency F": (lambda: SaliencyF("probabilities"), foreground),
     "saliency F of the tables": (lambda: SaliencyF("probabilities", True), foreground),
     "saliency IoU": (lambda: SaliencyIoU("probabilities"), foreground),

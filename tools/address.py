@@ -79,6 +79,7 @@ def problems() -> list[str]:
         "_config.yml": [source, page],
         "CITATION.cff": [source, page],
         "CHANGELOG.md": [source],
+        "tssbn/_install.py": [source],
         "README.md": [source, page],
     }
     for chapter in sorted(ROOT.glob("book/*.py")):

@@ -1,16 +1,19 @@
 """The book's everyday commands; they run the same on every system.
 
-    python tools/book.py execute [NAME ...]   run chapters afresh and store their outputs
-    python tools/book.py sync [NAME ...]      carry edits of the .py files into the notebooks
+    python tools/book.py run [NAME ...]       run chapters in _build, and build the site from there
     python tools/book.py build                build the site from the stored outputs, strictly
+    python tools/book.py sync [NAME ...]      carry edits of the .py files into the notebooks
+    python tools/book.py refresh [NAME ...]   the same, then run them and store their outputs
     python tools/book.py alone [NAME ...]     run each notebook in an empty folder, as Colab does
 
-NAME is a chapter such as 01_sigmoid_bn; without one, all chapters are meant.
+NAME is a chapter such as 01_sigmoid_bn; without one, all chapters are meant. `run` leaves the
+checkout as it is: chapters that are not named keep their stored outputs in the site.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
+COPY = ROOT / "_build/source"  # of what the site is built from, with fresh outputs
 
 
 def chapters(names: list[str]) -> list[Path]:
@@ -58,8 +62,8 @@ def write(notebook, path: Path) -> None:
     draft.replace(path)
 
 
-def run(notebook, folder: Path) -> None:
-    """Execute in place, with a kernel of this very Python, or stop and show the failing cell."""
+def execute(notebook, folder: Path) -> None:
+    """Run in place, with a kernel of this very Python, or stop and show the failing cell."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -81,9 +85,9 @@ def run(notebook, folder: Path) -> None:
     try:
         client.execute(cleanup_kc=True)  # or the kernel, being handed in, would live on
     except (CellExecutionError, DeadKernelError) as error:
-        sys.exit(f"failed; the stored notebook is left as it was.\n\n{error}")
+        sys.exit(f"failed; the notebook is left as it was.\n\n{error}")
     except AssertionError:  # so nbclient ends when Ctrl-C has taken its kernel away
-        sys.exit("interrupted; the stored notebook is left as it was.")
+        sys.exit("interrupted; the notebook is left as it was.")
 
 
 def sync(names: list[str]) -> None:
@@ -91,14 +95,28 @@ def sync(names: list[str]) -> None:
         write(merged(chapter), chapter.with_suffix(".ipynb"))
 
 
-def execute(names: list[str]) -> None:
+def refresh(names: list[str]) -> None:
+    store(chapters(names), BOOK)
+
+
+def run(names: list[str]) -> None:
     todo = chapters(names)
+    shutil.rmtree(COPY, ignore_errors=True)
+    shutil.copytree(BOOK, COPY / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, COPY)
+    store(todo, COPY / "book")
+    build(COPY)
+
+
+def store(todo: list[Path], folder: Path) -> None:
+    """Run chapters where they lie, beside the data, and write them into a folder."""
     for number, chapter in enumerate(todo, 1):
         print(f"[{number}/{len(todo)}] {chapter.stem} ... ", end="", flush=True)
         start = time.perf_counter()
         notebook = merged(chapter)
-        run(notebook, BOOK)
-        write(notebook, chapter.with_suffix(".ipynb"))
+        execute(notebook, BOOK)
+        write(notebook, folder / f"{chapter.stem}.ipynb")
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -109,14 +127,15 @@ def alone(names: list[str]) -> None:
         print(f"{chapter.stem} ... ", end="", flush=True)
         notebook = nbformat.read(chapter.with_suffix(".ipynb"), as_version=4)
         with tempfile.TemporaryDirectory() as folder:
-            run(notebook, Path(folder))
+            execute(notebook, Path(folder))
         print("ran", flush=True)
 
 
-def build() -> None:
+def build(source: Path = ROOT) -> None:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     # -n: every reference must exist; -W: a warning is an error; -q: print nothing but those.
-    options = ["build", str(ROOT), "--all", "-n", "-W", "--keep-going", "-q"]
+    options = ["build", str(source), "--path-output", str(ROOT)]
+    options += ["--all", "-n", "-W", "--keep-going", "-q"]
     done = subprocess.run([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.stdout)
@@ -128,13 +147,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (execute, sync, alone):
-        commands.add_parser(command.__name__).add_argument("names", nargs="*", metavar="NAME")
-    commands.add_parser("build")
+    for command in (run, sync, refresh, alone):
+        named = commands.add_parser(command.__name__)
+        named.add_argument("names", nargs="*", metavar="NAME")
+        named.set_defaults(command=command)
+    commands.add_parser("build").set_defaults(command=build)
     options = vars(parser.parse_args())
-    {"execute": execute, "sync": sync, "alone": alone, "build": build}[options.pop("command")](
-        **options
-    )
+    options.pop("command")(**options)
 
 
 if __name__ == "__main__":

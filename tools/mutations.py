@@ -68,7 +68,7 @@ MUTATIONS = [
              "each = x.unflatten(0, (images, times)).unbind(1)",
              "each = x.unflatten(0, (images, times)).unbind(1)[::-1]",
              ("core/test_multitask.py::test_one_call_is_a_pass_for_each_task",)),
-    Mutation("deferred gates forgotten", "tasks.py",
+    Mutation("deferred gates forgotten", "passes.py",
              'gates, self.gates, self.stem = self.gates, None, ""',
              'gates, self.gates, self.stem = None, None, ""',
              ("core/test_multitask.py::test_shared_stem_is_exact",)),
@@ -84,9 +84,9 @@ MUTATIONS = [
              '"scale": 2 * weight', '"scale": weight', CONVERT),
     Mutation("preserve forgets the bias", "convert.py",
              '"beta": bias, "scale": 2', '"beta": None, "scale": 2', CONVERT),
-    Mutation("the projection keeps the row itself", "gates.py",
+    Mutation("the projection keeps the row itself", "gates/measures.py",
              "_basis(torch.cat([rows[:t], rows[t + 1 :]]))", "_basis(rows)", ("core/test_gates.py",)),  # noqa: E501
-    Mutation("specialised by importance, not by its share", "gates.py",
+    Mutation("specialised by importance, not by its share", "gates/measures.py",
              "return (rows / total).nan_to_num(0.0)", "return rows", ("core/test_gates.py",)),
 ]  # fmt: skip
 

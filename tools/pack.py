@@ -26,7 +26,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-SOURCES = ("tssbn", "tools", "data/results", "data/queue.toml", "pyproject.toml")
+SOURCES = ("tssbn", "tools", "data/results", "data/queue.toml", "data/gpu.toml", "pyproject.toml")
 LIST = "parts.json"
 LIMIT = 100  # GB that a pack may need: more than any data set of this project
 

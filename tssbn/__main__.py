@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tssbn._install import install
 from tssbn.data import command as data
 from tssbn.timing import command as bench
 from tssbn.training import command as training
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except ModuleNotFoundError as error:
-        print(f"error: {error}; pip install 'tssbn[train]' brings what is needed", file=sys.stderr)
+        print(f"error: {error}; {install('train')} brings what is needed", file=sys.stderr)
         return 1
     except EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,29 +14,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tssbn.gates import ROUNDING, Importance, deviations
+from tssbn.deprecation import former_names
+from tssbn.gates import Importance
+from tssbn.gates.measures import ROUNDING, deviations
 
-__all__ = ["Parts", "agreement", "clusters", "consensus", "cooccurrence", "parts", "tree"]
+__all__ = [
+    "DepthAndChannels",
+    "cluster_tasks",
+    "coassociation",
+    "consensus",
+    "depth_and_channel_parts",
+    "linkage",
+    "rank_correlations",
+]
+
+__getattr__ = former_names(
+    __name__,
+    Parts="DepthAndChannels",
+    agreement="rank_correlations",
+    clusters="cluster_tasks",
+    cooccurrence="coassociation",
+    parts="depth_and_channel_parts",
+    tree="linkage",
+)
 
 
-class Parts(NamedTuple):
+class DepthAndChannels(NamedTuple):
     """The two parts of centred gates, both (T, F); their sum is the matrix less its row means."""
 
     depth: Tensor
     channels: Tensor
 
 
-def parts(importance: Importance) -> Parts:
+def depth_and_channel_parts(importance: Importance) -> DepthAndChannels:
     """Centred gates as the sum of where in depth a task opens the trunk, and of which channels.
 
     ``depth`` holds at each channel the mean gate of its layer less the mean of the row;
     ``channels`` the gate less the mean of its layer. The rows of one are at right angles to those
     of the other, so inner products of centred rows are the sum of those of the parts. Shuffling
-    gates within their layers (:func:`tssbn.gates.shuffled`) leaves ``depth`` as it is.
+    gates within their layers (:func:`tssbn.gates.permuted`) leaves ``depth`` as it is.
 
     Example:
         >>> values = torch.tensor([[0.1, 0.3, 0.8], [0.2, 0.2, 0.5]]).double()
-        >>> depth, channels = parts(Importance(values, ("seg", "depth"), {"1": 2, "4": 1}))
+        >>> gates = Importance(values, ("seg", "depth"), {"1": 2, "4": 1})
+        >>> depth, channels = depth_and_channel_parts(gates)
         >>> depth
         tensor([[-0.2000, -0.2000,  0.4000],
                 [-0.1000, -0.1000,  0.2000]], dtype=torch.float64)
@@ -48,10 +69,10 @@ def parts(importance: Importance) -> Parts:
     level = torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in layers], dim=1)
     values = torch.cat(layers, dim=1)
     mean = values.mean(dim=1, keepdim=True)
-    return Parts(deviations(level, mean), deviations(values, level))
+    return DepthAndChannels(deviations(level, mean), deviations(values, level))
 
 
-def agreement(matrices: Iterable[Any]) -> Tensor:
+def rank_correlations(matrices: Iterable[Any]) -> Tensor:
     """Spearman's correlation of every two matrices, over the pairs of tasks; (R(R-1)/2,).
 
     Of each matrix the triangle above the diagonal counts, by the ranks of its entries; those that
@@ -73,7 +94,7 @@ def agreement(matrices: Iterable[Any]) -> Tensor:
     Example:
         >>> one = [[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]
         >>> two = [[1, 0.5, 0.2], [0.5, 1, 0.4], [0.2, 0.4, 1]]
-        >>> agreement([one, two])
+        >>> rank_correlations([one, two])
         tensor([1.0000], dtype=torch.float64)
     """
     from scipy.stats import rankdata
@@ -87,7 +108,7 @@ def agreement(matrices: Iterable[Any]) -> Tensor:
     return (ranks[first] * ranks[second]).sum(dim=1).clamp(-1, 1)
 
 
-def tree(similarity: Any) -> np.ndarray:
+def linkage(similarity: Any) -> np.ndarray:
     """Average linkage on 1 - similarity: which tasks join first, and how far apart they were.
 
     Returns:
@@ -97,18 +118,18 @@ def tree(similarity: Any) -> np.ndarray:
         ValueError: a matrix that is not a similarity matrix, or one of fewer than two tasks.
 
     Example:
-        >>> tree([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]).round(2)
+        >>> linkage([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]).round(2)
         array([[0. , 1. , 0.2, 2. ],
                [2. , 3. , 0.8, 3. ]])
     """
-    from scipy.cluster.hierarchy import linkage
+    from scipy.cluster import hierarchy
     from scipy.spatial.distance import squareform
 
-    return linkage(squareform(_distance(similarity, least=2), checks=False), "average")
+    return hierarchy.linkage(squareform(_distance(similarity, least=2), checks=False), "average")
 
 
-def clusters(similarity: Any, k: int | None = None) -> Tensor:
-    """The clusters of one run: its :func:`tree`, cut; (T,).
+def cluster_tasks(similarity: Any, k: int | None = None) -> Tensor:
+    """The clusters of one run: its :func:`linkage`, cut; (T,).
 
     Args:
         similarity: (T, T).
@@ -124,7 +145,7 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
             or a `k` that is no integer from 1 to T.
 
     Example:
-        >>> clusters([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]])
+        >>> cluster_tasks([[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]])
         tensor([0, 0, 1])
     """
     from scipy.cluster.hierarchy import cut_tree
@@ -137,7 +158,7 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
     if np.ptp(distance[np.triu_indices(tasks, 1)]) <= 2 * ROUNDING:  # either may be rounded
         raise ValueError("all tasks are equally alike (an untrained network?): nothing to cluster")
     counts = range(2, tasks) if k is None else [k]
-    cuts = cut_tree(tree(similarity), n_clusters=list(counts)).T
+    cuts = cut_tree(linkage(similarity), n_clusters=list(counts)).T
     if k is None:
         scores = [silhouette_score(distance, cut, metric="precomputed") for cut in cuts]
         cuts = cuts[int(np.argmax(np.round(scores, 12))) :]
@@ -145,7 +166,7 @@ def clusters(similarity: Any, k: int | None = None) -> Tensor:
     return torch.from_numpy(first.argsort().argsort()[label])
 
 
-def cooccurrence(labels: Any) -> Tensor:
+def coassociation(labels: Any) -> Tensor:
     """The share of the runs in which two tasks are in one cluster, (T, T).
 
     Args:
@@ -155,7 +176,7 @@ def cooccurrence(labels: Any) -> Tensor:
         ValueError: not a matrix, an empty one, or one with NaN.
 
     Example:
-        >>> cooccurrence([[0, 0, 1], [1, 0, 0]])
+        >>> coassociation([[0, 0, 1], [1, 0, 0]])
         tensor([[1.0000, 0.5000, 0.0000],
                 [0.5000, 1.0000, 0.5000],
                 [0.0000, 0.5000, 1.0000]], dtype=torch.float64)
@@ -171,15 +192,15 @@ def cooccurrence(labels: Any) -> Tensor:
 def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
     """The clusters that several runs agree on, (T,).
 
-    Each run is clustered by itself, and the co-occurrence of the tasks is clustered once more. The
-    paper says that it does so, not how; here both steps are :func:`clusters`.
+    Each run is clustered by itself, and the co-association of the tasks is clustered once more. The
+    paper says that it does so, not how; here both steps are :func:`cluster_tasks`.
 
     Args:
         similarities: one (T, T) of each run, one run or more.
         k: How many clusters, in the runs and in the end; without it each step finds its own.
 
     Raises:
-        ValueError: no run, or what :func:`clusters` refuses.
+        ValueError: no run, or what :func:`cluster_tasks` refuses.
 
     Example:
         >>> one = [[1, 0.8, 0.1], [0.8, 1, 0.3], [0.1, 0.3, 1]]
@@ -187,11 +208,11 @@ def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
         >>> consensus([one, two])
         tensor([0, 0, 1])
     """
-    labels = [clusters(similarity, k) for similarity in similarities]
+    labels = [cluster_tasks(similarity, k) for similarity in similarities]
     if not labels:
         raise ValueError("there are no similarities to agree on")
     _same_size(labels, least=1)
-    return clusters(cooccurrence(torch.stack(labels)), k)
+    return cluster_tasks(coassociation(torch.stack(labels)), k)
 
 
 def _symmetric(matrix: Any, least: int) -> np.ndarray:

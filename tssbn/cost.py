@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tssbn.multitask import MultiTask
 
-__all__ = ["delta_m", "macs", "parameters"]
+__all__ = ["count_macs", "delta_m", "macs", "parameters"]
 
 
 def delta_m(
@@ -112,6 +112,40 @@ def macs(net: nn.Module, example: Tensor) -> int:
     if example.dim() == 0 or len(example) == 0:
         raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
     modes = {module: module.training for module in net.modules()}
+    with_stem = [module for module in modes if isinstance(module, MultiTask) and module.stem]
+    sizes = [module.tasks_per_pass for module in with_stem]
+    if with_stem and len(example) == 1:  # of which no stem is shared
+        example = torch.cat([example, example])
+
+    def predict() -> None:
+        with torch.no_grad():
+            net.eval()(example)
+
+    try:
+        for module in with_stem:
+            module.tasks_per_pass = None
+        return count_macs(net, predict) // len(example)
+    finally:
+        for module, size in zip(with_stem, sizes, strict=True):
+            module.tasks_per_pass = size
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
+    """Count the multiply-accumulates of a call that runs a network, with gradients or without.
+
+    What counts is said at :func:`macs`, which counts a forward pass for one image.
+
+    Args:
+        net: The network that runs.
+        run: Runs it, once.
+
+    Example:
+        >>> net, x = nn.Linear(4, 3, bias=False), torch.rand(2, 4)
+        >>> count_macs(net, lambda: net(x)), count_macs(net, lambda: net(x).sum().backward())
+        (24, 48)
+    """
     counter = FlopCounterMode(display=False)
     left_out: list[int] = []  # minus what was counted before modules that do not count, plus after
 
@@ -123,31 +157,21 @@ def macs(net: nn.Module, example: Tensor) -> int:
 
     hooks = [
         hook
-        for module in modes
+        for module in net.modules()
         if getattr(module, "scales_features", False)
         for hook in (module.register_forward_pre_hook(enter), module.register_forward_hook(leave))
     ]
-    with_stem = [module for module in modes if isinstance(module, MultiTask) and module.stem]
-    sizes = [module.tasks_per_pass for module in with_stem]
-    if with_stem and len(example) == 1:  # of which no stem is shared
-        example = torch.cat([example, example])
     fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
-        for module in with_stem:
-            module.tasks_per_pass = None
         # Fused kernels of attention and recurrence count as nothing; their plain forms are counted.
         torch.backends.mha.set_fastpath_enabled(False)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "TF32 acceleration")  # of flags() without Intel GPUs
             plain = torch.backends.mkldnn.flags(enabled=False)
-            with plain, sdpa_kernel(SDPBackend.MATH), counter, torch.no_grad():
-                net.eval()(example)
+            with plain, sdpa_kernel(SDPBackend.MATH), counter:
+                run()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-        for module, size in zip(with_stem, sizes, strict=True):
-            module.tasks_per_pass = size
-        for module, mode in modes.items():
-            module.training = mode
         for hook in hooks:
             hook.remove()
-    return (counter.get_total_flops() - sum(left_out)) // 2 // len(example)
+    return (counter.get_total_flops() - sum(left_out)) // 2

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import nn
 
 from tssbn.check import difference
-from tssbn.names import check_tasks, choose_tasks
+from tssbn.deprecation import former_method
+from tssbn.names import check_tasks, choose_tasks, group_tasks
 from tssbn.optim import vectors_of_tasks
 from tssbn.saved_names import keep_names
-from tssbn.stacking import count_images, split, stack, tensors
+from tssbn.stacking import count_images, count_writes, split, stack
 from tssbn.stem import Parting, find_stem
 from tssbn.tasks import Tasks, TaskSpecific, find_tasks
 
@@ -151,14 +149,10 @@ class MultiTask(nn.Module):
         names = self._ordered(tasks)
         if self._tasks is None:
             yield names
-            return
-        for run in _neighbours(names, self.tasks):
-            groups = math.ceil(len(run) / (self.tasks_per_pass or len(run)))
-            size = math.ceil(len(run) / groups)
-            for first in range(0, len(run), size):
-                yield run[first : first + size]
+        else:
+            yield from group_tasks(names, self.tasks, self.tasks_per_pass)
 
-    chunks = passes  # the former name
+    chunks = former_method("chunks", "passes")
 
     def shared(self) -> list[nn.Parameter]:
         """The parameters that more than one task's loss reaches: the trunk without its rows."""
@@ -215,9 +209,9 @@ class MultiTask(nn.Module):
         """Hard sharing; an error if a head writes into the features that others read."""
         outputs = {}
         for task in names:
-            before = _versions(features)
+            before = count_writes(features)
             outputs[task] = self.heads[task](features)
-            if task != names[-1] and _versions(features) != before:
+            if task != names[-1] and count_writes(features) != before:
                 raise RuntimeError(
                     f"the head of {task!r} changes the features in place, which the other heads "
                     "read, too: let it work on a copy (inplace=False)"
@@ -320,18 +314,3 @@ class MultiTask(nn.Module):
     def _layers(self) -> dict[str, TaskSpecific]:
         modules = self.trunk.named_modules()
         return {name: module for name, module in modules if isinstance(module, TaskSpecific)}
-
-
-def _neighbours(names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Runs of names that are neighbours in `known`, so that their rows are a slice."""
-    places = [known.index(name) for name in names]
-    cuts = [i for i, (one, other) in enumerate(pairwise(places), 1) if other != one + 1]
-    for start, stop in pairwise([0, *cuts, len(names)]):
-        yield names[start:stop]
-
-
-def _versions(tree: Any) -> list[int]:
-    """How often each tensor was written to; nothing where PyTorch does not count."""
-    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
-        return []
-    return [value._version for value in tensors(tree) if not value.is_inference()]

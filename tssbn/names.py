@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+import math
+from collections.abc import Iterable, Iterator, Set
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-__all__ = ["check_tasks", "choose_tasks"]
+__all__ = ["check_tasks", "choose_tasks", "group_tasks"]
 
 
 def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
@@ -44,3 +46,29 @@ def choose_tasks(tasks: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...
     if unknown:
         raise ValueError(f"unknown tasks {unknown}: this network has {list(known)}")
     return tuple(name for name in known if name in names)
+
+
+def group_tasks(
+    names: tuple[str, ...], known: tuple[str, ...], size: int | None
+) -> Iterator[tuple[str, ...]]:
+    """Divide tasks into groups of at most `size`, each a slice of those that the network knows.
+
+    Groups of neighbours are as even as they can be.
+
+    Args:
+        names: The tasks, in the network's order.
+        known: All tasks of the network.
+        size: How many in a group at most; without it as many as there are.
+
+    Example:
+        >>> list(group_tasks(("a", "b", "c", "e"), ("a", "b", "c", "d", "e"), 2))
+        [('a', 'b'), ('c',), ('e',)]
+    """
+    places = [known.index(name) for name in names]
+    cuts = [i for i, (one, other) in enumerate(pairwise(places), 1) if other != one + 1]
+    for start, stop in pairwise([0, *cuts, len(names)]):
+        run = names[start:stop]
+        groups = math.ceil(len(run) / (size or len(run)))
+        each = math.ceil(len(run) / groups)
+        for first in range(0, len(run), each):
+            yield run[first : first + each]

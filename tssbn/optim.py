@@ -17,7 +17,9 @@ def param_groups(
     weight_decay: float | None = None,
     decay_vectors: bool = True,
 ) -> list[dict]:
-    """Two parameter groups for any optimiser: the gates at ``multiplier * lr``, and the rest.
+    """Make the parameter groups of any optimiser: gates at ``multiplier * lr``, and the rest.
+
+    A network without gates, such as one of hard parameter sharing, has the rest alone.
 
     Gates get no weight decay, which would pull σ(γ) towards one half. In TSBN layers the task's
     scale and bias take the place of the gate. (Suteu & Serban, arXiv 2512.20420, section 4:
@@ -32,7 +34,7 @@ def param_groups(
     `tssbn.MultiTask.no_weight_decay` tells timm.
 
     Args:
-        model: A network with converted layers.
+        model: Any network.
         lr: The base learning rate.
         multiplier: How many times faster the gates learn; by default 100, and 1 for TSBN. The
             paper's 100 goes with base rates near 1e-4: under Adam a gate then moves by about 0.01 a
@@ -40,12 +42,12 @@ def param_groups(
             better (chapter 13 of the book).
         weight_decay: For the parameters that are no gates; by default the optimiser's own.
         decay_vectors: Whether biases and other parameters of less than two dimensions decay, too.
-            False puts them into a third group without decay, with those that the trunk's own
+            False puts them into a group of their own without decay, with those that the trunk's own
             ``no_weight_decay()`` names, as timm's and transformers' factories do.
 
     Raises:
-        ValueError: If `model` has no gates, none that is trained, or `lr` or `multiplier` is not
-            positive.
+        ValueError: If there is a `multiplier` but no gates, if no gate is trained, or `lr` or
+            `multiplier` is not positive.
 
     Example:
         >>> import torch, tssbn
@@ -64,15 +66,14 @@ def param_groups(
             gates.append(layer.gamma)
         elif isinstance(layer, TaskSpecificNorm):
             scales += [part for part in (layer.gamma, layer.beta) if part is not None]
-    if multiplier is None:
-        multiplier = 100.0 if gates else 1.0
-    gates += scales
-    if not gates:
+    if not (gates or scales) and multiplier is not None:
         raise ValueError(
-            f"{type(model).__name__} has no gates: convert it with tssbn.sigmoid or "
-            "tssbn.task_specific before building the optimiser"
+            f"multiplier={multiplier}, but {type(model).__name__} has no gates: convert it with "
+            "tssbn.sigmoid or tssbn.task_specific before building the optimiser"
         )
-    if not any(gate.requires_grad for gate in gates):
+    multiplier = multiplier or (100.0 if gates else 1.0)
+    gates += scales
+    if gates and not any(gate.requires_grad for gate in gates):
         raise ValueError(
             "no gate is trained: the norm layers were frozen before the conversion, and stay so; "
             "freeze afterwards, or call requires_grad_(True) on the converted layers"
@@ -87,10 +88,11 @@ def param_groups(
     shared = {"name": "shared", "params": [p for name, p in rest.items() if name in kept], "lr": lr}
     if weight_decay is not None:
         shared["weight_decay"] = weight_decay
-    groups = [
-        shared,
-        {"name": "gates", "params": gates, "lr": multiplier * lr, "weight_decay": 0.0},
-    ]
+    groups = [shared]
+    if gates:
+        groups.append(
+            {"name": "gates", "params": gates, "lr": multiplier * lr, "weight_decay": 0.0}
+        )
     if not decay_vectors:
         spared = [p for name, p in rest.items() if name not in kept]
         groups.append({"name": "no decay", "params": spared, "lr": lr, "weight_decay": 0.0})

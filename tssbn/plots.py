@@ -10,18 +10,19 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from .data.target import Target
+from .methods import METHODS, find_method
 
 if TYPE_CHECKING:
-    from .training.table import Table
+    from .records.table import Table
 
 __all__ = [
     "COLORS",
-    "METHODS",
     "class_colors",
     "deltas",
     "gates",
     "images",
     "learning",
+    "method_color",
     "samples",
     "spread",
     "style",
@@ -95,15 +96,14 @@ def spread(ax: Axes, x: Sequence, runs: Iterable, color: str, label: str, **line
     ax.fill_between(x, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0)
 
 
-METHODS = {
-    "stl": "black",
-    "hps": "orange",
-    "cross-stitch": "purple",
-    "mtan": "sky",
-    "tsbn": "green",
-    "tsbn-x100": "red",
-    "tssbn": "blue",
-}
+def method_color(method: str) -> str:
+    """Give the colour of a method in all figures, black where it has none.
+
+    Example:
+        >>> method_color("tssbn") == COLORS["blue"]
+        True
+    """
+    return COLORS[(find_method(method).color if method in METHODS else "") or "black"]
 
 
 def deltas(ax: Axes, table: "Table") -> None:
@@ -116,7 +116,7 @@ def deltas(ax: Axes, table: "Table") -> None:
     """
     rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
     for height, row in enumerate(rows):
-        color = COLORS[METHODS.get(row.method, "black")]
+        color = method_color(row.method)
         ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.spread, color=color, ecolor="#555555")
         if "delta" in row.paper:
             ax.plot(row.paper["delta"], height, "D", color="white", markeredgecolor="black")
@@ -142,7 +142,7 @@ def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[
         ]
         if runs:
             epochs = range(1, len(runs[0]) + 1)
-            spread(ax, epochs, runs, METHODS.get(method, "black"), method)
+            spread(ax, epochs, runs, method_color(method), method)
     ax.set_xlabel("epoch")
 
 
@@ -211,7 +211,7 @@ def samples(batch: Mapping[str, Tensor], targets: Mapping[str, Target], *named: 
 
     Args:
         batch: entries (N, ...), as a data set gives them for a list of indices.
-        targets: of the data set. Attributes are passed over.
+        targets: of the data set. Those of whole images are passed over.
         named: targets whose classes are named under their row.
 
     Example:
@@ -221,7 +221,7 @@ def samples(batch: Mapping[str, Tensor], targets: Mapping[str, Target], *named: 
         >>> len(plt.gcf().axes)
         4
     """
-    rows = {"image": None, **{k: t for k, t in targets.items() if t.kind != "attribute"}}
+    rows = {"image": None, **{k: t for k, t in targets.items() if t.dense}}
     columns, _, height, wide = batch["image"].shape
     width = plt.rcParams["figure.figsize"][0]
     layout, heights = [], []
@@ -263,11 +263,11 @@ def _colored(values: np.ndarray, target: Target | None) -> np.ndarray:
     if target.kind == "classes":
         return class_colors(target)[values]
     if target.kind == "normal":
-        known = (values != 0).any(1, keepdims=True)
+        known = (values != 0).any(1, keepdims=True) & ~np.isnan(values).any(1, keepdims=True)
         turned = (values * np.reshape([1, -1, -1], (3, 1, 1)) + 1) / 2
         return np.where(known, turned, 1).clip(0, 1).transpose(0, 2, 3, 1)
-    known = values[:, 0] != target.ignore
+    known = (values[:, 0] != target.ignore) & ~np.isnan(values[:, 0])
     near = values[:, 0] if target.kind == "disparity" else -values[:, 0]
-    low, high = np.percentile(near[known], (1, 99))
+    low, high = np.percentile(near[known], (1, 99)) if known.any() else (0, 1)
     shade = plt.get_cmap("viridis")((near - low) / max(high - low, 1e-9))[..., :3]
     return np.where(known[..., None], shade, 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-__all__ = ["count_images", "split", "stack", "tensors"]
+__all__ = ["count_images", "count_writes", "split", "stack", "tensors"]
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
@@ -69,3 +69,17 @@ def split(tree: Any, images: int, times: int) -> list[Any]:
 
     leaves, form = tree_flatten(tree)
     return [tree_unflatten(row, form) for row in zip(*map(parts, leaves), strict=True)]
+
+
+def count_writes(tree: Any) -> list[int]:
+    """How often each tensor was written to; nothing where PyTorch does not count.
+
+    Example:
+        >>> x = torch.zeros(2)
+        >>> _ = x.add_(1)
+        >>> count_writes({"x": x})
+        [1]
+    """
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return []
+    return [value._version for value in tensors(tree) if not value.is_inference()]

@@ -26,7 +26,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.gates import importance, similarity
 from tssbn.gradients import cosines, task_gradients
 from tssbn.norm import TaskSigmoidNorm
@@ -34,7 +34,7 @@ from tssbn.records import store as records
 from tssbn.training.angles import Angles
 from tssbn.training.batches import Batches, hold, mixed, shuffled
 from tssbn.training.epoch import train_epoch
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.benchmarks.tasks import Task
 
 SEEDS = range(3)
@@ -74,13 +74,15 @@ def main(folder: Path | None = None) -> None:
 
 def one_epoch(method: str, options: Mapping, seed: int, frozen: bool) -> dict:
     """The angles during the first epoch and after it, and how alike the tasks' gates are then."""
-    benchmark = plan("rooms", method, seed, SETTINGS).benchmark
+    benchmark = Run("rooms", method, seed, SETTINGS).benchmark
     data = hold(benchmark.data("train"))
     tasks = benchmark.tasks(benchmark.data("train").targets)
     torch.manual_seed(seed)
-    net = methods()[method].build(benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method(method).build(
+        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     recipe = benchmark.recipe
-    groups = methods()[method].groups(net, recipe.lr, **options)
+    groups = find_method(method).groups(net, recipe.lr, **options)
     if frozen:
         for layer in gated(net):
             nn.init.normal_(layer.gamma, std=RANDOM).requires_grad_(False)

@@ -42,9 +42,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from tssbn.methods import methods
-from tssbn.timing.rounds import rounds
-from tssbn.export.trees import agree, differences, greedy
+from tssbn.methods import find_method
+from tssbn.timing.rounds import time_rounds
+from tssbn.export.trees import tree_by_similarity, distances, greedy
 from tssbn.export.unroll import branches
 from tssbn.records import store as records
 from tssbn.training.batches import Batches, mixed, shuffled
@@ -52,7 +52,7 @@ from tssbn.cost import delta_m, macs
 from tssbn.training.describe import device_name
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 
 SETTINGS = {
     "rooms": {"multiplier": 10},  # its schedule is a cosine already
@@ -90,7 +90,7 @@ class Study:
         self.tasks = self.benchmark.tasks(self.data["train"].targets)
         image = self.data["test"][:1]["image"]
         self.example = torch.empty(image.shape, device="meta")
-        self.apart = {next(iter(differences(self.net))): tuple((t,) for t in self.net.tasks)}
+        self.apart = {next(iter(distances(self.net))): tuple((t,) for t in self.net.tasks)}
         self.whole = self.macs(self.apart)
         self.base = self.scores(self.net)
 
@@ -190,16 +190,16 @@ def short(tree: Tree) -> dict[str, Any]:
 
 def by_gates(study: Study, share: float) -> Tree:
     """The tree of the smallest tolerance that is cheap enough, by bisection."""
-    values = torch.cat([apart.flatten() for apart in differences(study.net).values()])
+    values = torch.cat([apart.flatten() for apart in distances(study.net).values()])
     values = values.unique().tolist()
     low, high = 0, len(values) - 1
     while low < high:
         middle = (low + high) // 2
-        if study.cost(agree(study.net, values[middle])) <= share:
+        if study.cost(tree_by_similarity(study.net, values[middle])) <= share:
             high = middle
         else:
             low = middle + 1
-    return agree(study.net, values[low])
+    return tree_by_similarity(study.net, values[low])
 
 
 def relabelled(tree: Tree, tasks: tuple[str, ...], seed: int) -> Tree | None:
@@ -220,7 +220,7 @@ def relabelled(tree: Tree, tasks: tuple[str, ...], seed: int) -> Tree | None:
 def together(study: Study, share: float) -> Tree:
     """All tasks together up to the first layer that is deep enough."""
     (apart,) = study.apart.values()
-    trees = ({layer: apart} for layer in differences(study.net))
+    trees = ({layer: apart} for layer in distances(study.net))
     return next(tree for tree in trees if study.cost(tree) <= share)
 
 
@@ -255,9 +255,9 @@ def record(run: Run, folder: Path | None) -> dict[str, Any]:
         "tasks": list(study.net.tasks),
         "metric": study.trained["metric"],
         "directions": study.trained["directions"],
-        "layers": list(differences(study.net)),
+        "layers": list(distances(study.net)),
         "differences": {
-            name: pairs(apart).mean().item() for name, apart in differences(study.net).items()
+            name: pairs(apart).mean().item() for name, apart in distances(study.net).items()
         },
         "macs": study.whole,
         "base": study.base,
@@ -315,11 +315,11 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
     rows = []
     for benchmark in SHARES:
         found = records.read(f"branches/{benchmark}-0.json")
-        run = plan(benchmark, "tssbn", 0, SETTINGS[benchmark])
+        run = Run(benchmark, "tssbn", 0, SETTINGS[benchmark])
         torch.manual_seed(0)
         tasks = run.benchmark.tasks(run.benchmark.data("test").targets)
-        outputs = {name: task.outputs for name, task in tasks.items()}
-        net = methods()["tssbn"].build(run.benchmark.network, outputs).eval()
+        outputs = {name: task.out_channels for name, task in tasks.items()}
+        net = find_method("tssbn").build(run.benchmark.network, outputs).eval()
         net.tasks_per_pass = len(net.tasks)
         turns = copy.deepcopy(net)
         turns.tasks_per_pass = 1
@@ -331,7 +331,7 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
         for size in sizes:
             images = run.benchmark.data("test")[:size]["image"]
             calls = {name: partial(model, images) for name, (_, model) in nets.items()}
-            seconds = list(rounds(calls, count))
+            seconds = list(time_rounds(calls, count))
             for name, (cost, _) in nets.items():
                 of_one = [1000 * times[name] for times in seconds]
                 low, middle, high = statistics.quantiles(of_one, n=4)
@@ -379,7 +379,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         return
     for seed in options.seeds:
         for benchmark in options.benchmarks or SHARES:
-            run = plan(benchmark, "tssbn", seed, SETTINGS[benchmark])
+            run = Run(benchmark, "tssbn", seed, SETTINGS[benchmark])
             name = f"branches/{benchmark}-{seed}"
             if options.longer:
                 made = longer(run, options.runs, options.longer)

@@ -33,12 +33,12 @@ from torch import Tensor, nn
 
 import tssbn
 from tssbn import export, pruning
-from tssbn.export.single import gates, unfolded
+from tssbn.export.single import channel_gates, plain_norms
 from tssbn.cost import macs, parameters
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.records.store import environment, write
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65)  # of all gates of a task
 KINDS = ("gates", "shuffled", "weights")
@@ -99,7 +99,7 @@ def go_on(net: nn.Module, run: Run, penalty: float) -> nn.Module:
             outputs = net(batch["image"])
             loss = sum(tasks[name].loss(y, batch[name]) for name, y in outputs.items())
             optimiser.zero_grad()
-            (loss + penalty * pruning.receding(net)).backward()
+            (loss + penalty * pruning.rni_penalty(net)).backward()
             optimiser.step()
     return net.eval()
 
@@ -129,7 +129,7 @@ def study(run: Run, runs: Path | None = None) -> dict[str, Any]:
     for title, network in networks.items():
         result[title] = {}
         for task in network.tasks:
-            plain, widths = unfolded(network, task), gates(network, task)
+            plain, widths = plain_norms(network, task), channel_gates(network, task)
             result[title][task] = {"whole": measured(task, export.fold(plain))}
             for kind in ("gates",) if title == "went on" else KINDS:
                 curve = result[title][task][kind] = []
@@ -139,8 +139,8 @@ def study(run: Run, runs: Path | None = None) -> dict[str, Any]:
                     )
                     if kind == "weights":
                         masks = by_weights(plain, masks)
-                    masks = pruning.tie(plain, masks, example)
-                    small = pruning.remove(plain, masks, example)
+                    masks = pruning.tie_masks(plain, masks, example)
+                    small = pruning.prune_channels(plain, masks, example)
                     curve.append(measured(task, export.fold(small)))
     return {
         "benchmark": run.benchmark.name,
@@ -165,7 +165,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:
-            run = plan(benchmark, "tssbn", seed, {"multiplier": 10})
+            run = Run(benchmark, "tssbn", seed, {"multiplier": 10})
             print(write(f"cut/{benchmark}-{seed}", study(run, options.runs)))
 
 

@@ -26,7 +26,7 @@ import tssbn
 from tssbn import export
 from tssbn.timing.networks import NETWORKS
 from tssbn.timing.record import Spread
-from tssbn.timing.rounds import rounds
+from tssbn.timing.rounds import time_rounds
 from tssbn.records import store as records
 from tssbn.training.describe import device_name
 
@@ -62,7 +62,7 @@ def measure(name: str, count: int) -> dict:
     }
     expected = net(x)["depth"]
     difference = (exported(x) - expected).abs().max() / expected.abs().max()
-    seen = list(rounds(steps, count))
+    seen = list(time_rounds(steps, count))
     ratios = {v: [seconds[v] / seconds["folded"] for seconds in seen] for v in VARIANTS}
     return {
         "batch": chosen.batch,

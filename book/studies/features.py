@@ -24,12 +24,12 @@ from sklearn.model_selection import cross_val_predict
 from torch import Tensor, nn
 
 import tssbn
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
 from tssbn.records import store as records
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 SEEDS = range(3)
 FIVE = sorted(ATTRIBUTES)[:5]
@@ -58,11 +58,11 @@ def main(folder: Path | None = None) -> None:
 
 def of_seed(seed: int) -> dict[str, dict]:
     """Silhouette and probes of the trained network and of the controls."""
-    run = plan("faces", "tssbn", seed, SETTINGS)
-    run = replace(run, benchmark=replace(run.benchmark, data=five))
+    run = Run("faces", "tssbn", seed, SETTINGS)
+    run = Run(replace(run.benchmark, data=five), "tssbn", seed)
     trained = train(run, accelerator="cpu").net
     torch.manual_seed(seed)
-    fresh = methods()["tssbn"].build(run.benchmark.network, dict.fromkeys(FIVE, 1))
+    fresh = find_method("tssbn").build(run.benchmark.network, dict.fromkeys(FIVE, 1))
     start = [layer.gamma.detach() for layer in gated(fresh)]
     end = [layer.gamma.detach() for layer in gated(trained)]
     nets = {
@@ -78,7 +78,7 @@ def of_seed(seed: int) -> dict[str, dict]:
     }
 
 
-def five(split: str) -> Stored:
+def five(split: str, root: None = None) -> Stored:
     """Faces with these attributes alone."""
     made = faces(split, TRAIN if split == "train" else TEST, recipe=Faces(size=16))
     tensors = {name: made.tensors[name] for name in ("image", *FIVE)}

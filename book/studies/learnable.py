@@ -31,9 +31,12 @@ from torch import Tensor, nn
 from tssbn.data.synthetic import faces, scenes
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
+from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.boundary import Boundary
-from tssbn.metrics.dense import Attributes, Depth, Normals, Segmentation
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.normals import Normals
 from tssbn.metrics.saliency import SaliencyF
+from tssbn.metrics.segmentation import Segmentation
 
 RESULTS = Path(__file__).resolve().parents[2] / "data/results/learnable"
 PASCAL = ("segmentation", "parts", "saliency", "normal", "boundary")

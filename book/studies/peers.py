@@ -21,10 +21,10 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from tssbn.methods import Network, methods
+from tssbn.methods import Network, find_method
 from tssbn.timing import record
-from tssbn.timing.strategies import Setting, Step
-from tssbn.timing.rounds import matmul, rounds
+from tssbn.timing.strategies import Setting, TimedStep
+from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn.records import store as records
 from tssbn.training.describe import device_name
@@ -91,15 +91,15 @@ def main() -> None:
     images = torch.rand(options.batch, 3, *options.size)
     tasks = tuple(f"task{index}" for index in range(options.tasks))
     network = Network(dilated_resnet, lambda channels: nn.Identity(), images)
-    nets = {"plain": methods()["hps"].build(network, {"task0": 1})}
-    nets |= {name: methods()[name].build(network, dict.fromkeys(tasks, 1)) for name in OURS}
+    nets = {"plain": find_method("hps").build(network, {"task0": 1})}
+    nets |= {name: find_method(name).build(network, dict.fromkeys(tasks, 1)) for name in OURS}
     if options.libmtl:
         nets |= libmtl(options.libmtl, tasks, options.device)
 
     with numerics(setting.precision):
-        steps = {name: Step(net, images, setting) for name, net in nets.items()}
+        steps = {name: TimedStep(net, images, setting) for name, net in nets.items()}
         product, macs = matmul(options.device)
-        timed = list(rounds({"matmul": product, **steps}, options.rounds, options.device))
+        timed = list(time_rounds({"matmul": product, **steps}, options.rounds, options.device))
     cell = {
         "batch": options.batch,
         "size": list(options.size),

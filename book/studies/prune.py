@@ -40,6 +40,7 @@ from slimming import BATCH, NETWORKS, SCOPES, Setting, build, cut, optimiser, pe
 from torch import Tensor
 
 from tssbn import pruning
+from tssbn._install import install
 from tssbn.data.real.find import find
 from tssbn.training import checkpoint
 from tssbn.training.batches import mixed
@@ -258,7 +259,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     if given.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device='cuda', but torch finds no GPU: take 'auto' or 'cpu'")
     if find_spec("torch_pruning") is None:  # else it would be missed only after training
-        raise ImportError('the cut needs torch-pruning: pip install "tssbn[train]"')
+        raise ImportError(f"the cut needs torch-pruning: {install('train')}")
     root = given.data or find("cifar10")
     if root is None:
         raise FileNotFoundError("no folder data/cifar10: --data ROOT says where the images are")

@@ -5,7 +5,7 @@
 
 For each seed a network with task-specific gates is trained, or taken from FOLDER, where
 ``python -m tssbn train --runs FOLDER`` left its checkpoint. Then sets of filters are removed, each
-for all tasks at once (`tssbn.gates.removed`), and all tasks are scored. In the record
+for all tasks at once (`tssbn.gates.ablated`), and all tasks are scored. In the record
 ``removal/<benchmark>-<seed>``, ``"base"`` has the scores with all filters, ``"without"`` a list of
 matrices for each way to choose ``"count"`` filters; row t has the scores without those that were
 chosen for task t:
@@ -30,11 +30,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tssbn.gates import Importance, importance, most_specialised, removed, shuffled
+from tssbn.gates import Importance, importance, most_specialised, ablated, permuted
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.records.store import environment, write
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 
 SHARE = 200 / 7168  # of the filters; what the paper removes from its SegNet
 SWEEP = (0.5, 2)  # times as many
@@ -55,9 +55,9 @@ def choices(
         "own": [own],
         "widest": [none.scatter(1, narrowest_first[:, -count:], True)],
         "least": [none.scatter(1, narrowest_first[:, :count], True)],
-        "random": [shuffled(anywhere, generator).values for _ in range(draws)],
-        "matched": [shuffled(in_layers, generator).values for _ in range(draws)],
-        "shuffled": [most_specialised(shuffled(gates, generator), count) for _ in range(draws)],
+        "random": [permuted(anywhere, generator).values for _ in range(draws)],
+        "matched": [permuted(in_layers, generator).values for _ in range(draws)],
+        "shuffled": [most_specialised(permuted(gates, generator), count) for _ in range(draws)],
     }
 
 
@@ -77,7 +77,7 @@ def study(run: Run, images: int, draws: int, runs: Path | None = None) -> dict[s
     def without(chosen: Tensor) -> list[list[float]]:
         matrix = []
         for filters in chosen:
-            with removed(net, filters):
+            with ablated(net, filters):
                 matrix.append(score())
         return matrix
 
@@ -112,7 +112,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:
-            run = plan(benchmark, "tssbn", seed, {"multiplier": 10})
+            run = Run(benchmark, "tssbn", seed, {"multiplier": 10})
             record = study(run, IMAGES[benchmark], DRAWS[benchmark], options.runs)
             print(write(f"removal/{benchmark}-{seed}", record))
 

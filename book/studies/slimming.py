@@ -102,14 +102,14 @@ def penalty(net: nn.Module, setting: Setting) -> Tensor | float:
     if known is None:
         return 0.0
     if setting.method == "rni":
-        return known["weight"] * pruning.receding(net, known["shift"])
-    return known["weight"] * pruning.l1(net)
+        return known["weight"] * pruning.rni_penalty(net, known["shift"])
+    return known["weight"] * pruning.slimming_penalty(net)
 
 
 def cut(net: nn.Module, setting: Setting, share: float, example: Tensor) -> nn.Module:
     """The network without this share of its prunable channels."""
-    masks = pruning.keep(net, share, SCOPES[setting.method], LEAST, net.prunable)
-    return pruning.remove(net, masks, example)
+    masks = pruning.channel_masks(net, share, SCOPES[setting.method], LEAST, net.prunable)
+    return pruning.prune_channels(net, masks, example)
 
 
 def scores(net: nn.Module) -> Importance:

@@ -11,7 +11,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"n": 24, "side": 16, "filters": 2, "attributes": 3, "epochs": 1, "batch": 8}
@@ -31,7 +31,7 @@ def test_a_record_has_all_choosers_at_the_cost_that_was_asked_for(study, monkeyp
     tuned = {"gates": (0.75,), "loss": (), "random": (), "together": ()}
     monkeypatch.setitem(study.TUNED, "faces", tuned)
     monkeypatch.setattr(study, "SEARCH", {"batches": 1, "images": 8})
-    made = study.record(plan("faces", "tssbn", 0, TINY), None)
+    made = study.record(Run("faces", "tssbn", 0, TINY), None)
     points = {point["chooser"]: point for point in made["points"]}
     assert list(points) == ["apart", "trunk", "gates", "loss", "random", "together"]
     assert points["apart"]["cost"] == 1 and points["apart"]["change"]["merged"] == 0

@@ -13,7 +13,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 CUT = runpy.run_path(str(Path(__file__).resolve().parents[2] / "book/studies/cut.py"))
 WIDTHS = {"trunk.1": torch.tensor([0.1, 0.9, 0.3, 0.2]), "trunk.4": torch.tensor([0.05, 0.06])}
@@ -45,7 +45,7 @@ def test_a_study_gives_for_every_network_task_and_kind_a_row_for_each_share():
     settings = {"n": 16, "height": 32, "width": 32, "filters": 2, "epochs": 1, "batch": 8}
     globals_ = CUT["study"].__globals__
     globals_ |= {"IMAGES": 4, "EPOCHS": 1, "SHARES": (0.4,)}
-    record = CUT["study"](plan("rooms", "tssbn", 0, settings))
+    record = CUT["study"](Run("rooms", "tssbn", 0, settings))
     assert list(record["networks"]) == ["trained", "went on", "receding"]
     for title, by_task in record["networks"].items():
         assert list(by_task) == ["segmentation", "depth", "normal"]

@@ -18,15 +18,15 @@ NEEDS = {
     "tssbn.clusters": ("scipy", "sklearn"),
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.synthetic.digits": ("sklearn",),
-    "tssbn.data.entries": ("torchvision",),
     "tssbn.data.real.files": ("PIL",),
     "tssbn.networks.deeplab": ("timm", "torchvision"),
     "tssbn.plots": ("matplotlib",),
-    "tssbn.pruning": ("torch_pruning",),
+    "tssbn.pruning.removal": ("torch_pruning",),
+    "tssbn.pruning.ties": ("torch_pruning",),
     "tssbn.training.balancing.pcgrad": ("lightning_fabric", "torchjd"),
+    "tssbn.metrics": (),
     "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
     "tssbn.records.store": (),
-    "tssbn.metrics.saliency": ("torchmetrics",),
 }
 WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
 
@@ -34,7 +34,7 @@ WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra
 def load(name):
     """The module, or a skip where what it or its examples need is not installed."""
     trainer = name.startswith(
-        ("tssbn.methods", "tssbn.timing.", "tssbn.benchmarks", "tssbn.training.")
+        ("tssbn.methods", "tssbn.metrics", "tssbn.timing.", "tssbn.benchmarks", "tssbn.training.")
     )
     for needed in NEEDS.get(name, WHOLE if trainer else ()):
         pytest.importorskip(needed)

@@ -98,3 +98,23 @@ def test_classes_have_colors_of_their_own():
     assert len({tuple(color) for color in colors}) == 41
     parts = plots.class_colors(Target("classes", ("background", "head", "arms"), ignore=-1))
     assert len(set(parts[0])) == 1 and parts[0][0] < 1  # grey, and not the white of void
+
+
+def test_missing_labels_are_white_and_whole_images_labels_are_passed_over():
+    targets = {
+        "segmentation": Target("classes", ("bed", "wall")),
+        "depth": Target("depth", ignore=0),
+        "disparity": Target("disparity"),
+        "normal": Target("normal"),
+        "age": Target("number", unit="years"),
+        "place": Target("class", ("inside", "outside")),
+    }
+    shapes = {"segmentation": (2, 2), "normal": (3, 2, 2), "age": (), "place": ()}
+    batch = {
+        name: torch.full((1, *shapes.get(name, (1, 2, 2))), target.missing, dtype=target.dtype)
+        for name, target in targets.items()
+    }
+    plots.samples({"image": torch.rand(1, 3, 2, 2), **batch}, targets)
+    pictures = [ax.get_images()[0].get_array() for ax in plt.gcf().axes]
+    assert len(pictures) == 5
+    assert all((picture == 1).all() for picture in pictures[1:])

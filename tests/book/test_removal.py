@@ -13,7 +13,7 @@ pytest.importorskip("torchmetrics")
 
 import tiny
 
-from tssbn.gates import Importance, importance, most_specialised, removed
+from tssbn.gates import Importance, ablated, importance, most_specialised
 from tssbn.records import store as records
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
@@ -72,7 +72,7 @@ def test_the_record_has_what_the_networks_score(removal, tmp_path):
     for count, matrix in ("1", record["without"]["own"][0]), ("2", record["sweep"]["2"]):
         sets = most_specialised(importance(net), int(count))
         for filters, row in zip(sets, matrix, strict=True):
-            with removed(net, filters):
+            with ablated(net, filters):
                 scores = evaluate(net, tasks, [data[[0, 1, 2, 3]], data[[4]]])
             assert row == [scores[task][metric] for task, metric in metrics.items()]
 

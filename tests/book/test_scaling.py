@@ -284,12 +284,12 @@ def test_the_study_of_the_cost_steps_as_it_says(start, tmp_path):
 
 
 def both_steps(folder):
-    from tssbn.timing.networks import NETWORKS, Network
+    from tssbn.timing.networks import NETWORKS, TimedTrunk
     from tssbn.training.processes import launch
 
     cost = load(COST)
     cost.LR = 1.0
-    NETWORKS["tiny"] = Network(trunk, 2, (4, 4))
+    NETWORKS["tiny"] = TimedTrunk(trunk, 2, (4, 4))
     fabric = launch("cpu", 2, "32")
     made = {}
     for way in cost.WAYS:

@@ -14,9 +14,16 @@ from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 
 import tssbn
-from tssbn.clusters import agreement, clusters, consensus, cooccurrence, parts, tree
+from tssbn.clusters import (
+    cluster_tasks,
+    coassociation,
+    consensus,
+    depth_and_channel_parts,
+    linkage,
+    rank_correlations,
+)
 from tssbn.data.synthetic.faces import REGIONS
-from tssbn.gates import Importance, importance, shuffled, similarity
+from tssbn.gates import Importance, importance, permuted, similarity
 from tssbn.records.store import found, unpack_gates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +60,7 @@ def regions(tasks):
 def test_the_parts_add_up_and_are_at_right_angles():
     values = torch.rand(3, 9).double()
     gates = Importance(values, ("a", "b", "c"), {"1": 4, "2": 5})
-    depth, channels = parts(gates)
+    depth, channels = depth_and_channel_parts(gates)
     centred = values - values.mean(dim=1, keepdim=True)
     torch.testing.assert_close(depth + channels, centred)
     torch.testing.assert_close(depth @ channels.T, torch.zeros(3, 3).double())
@@ -64,14 +71,17 @@ def test_the_parts_add_up_and_are_at_right_angles():
 def test_parts_of_narrow_gates_are_those_of_their_values(dtype):
     gates = Importance(torch.rand(3, 900).to(dtype), ("a", "b", "c"), {"1": 400, "2": 500})
     wide = Importance(gates.values.double(), gates.tasks, gates.layers)
-    assert all(torch.equal(*both) for both in zip(parts(gates), parts(wide), strict=True))
+    assert all(
+        torch.equal(*both)
+        for both in zip(depth_and_channel_parts(gates), depth_and_channel_parts(wide), strict=True)
+    )
 
 
 @pytest.mark.parametrize("gate", [0.1, 0.3, 0.7, 1e-13])
 def test_parts_of_equal_gates_are_zero_and_not_rounding(gate):
     """Of layers alike on average, nothing is left in depth; of equal channels, nothing there."""
     alike = torch.tensor([[1.0, 3, 2, 2, 2], [2, 2, 2, 2, 2]]).double() * gate
-    depth, channels = parts(Importance(alike, ("a", "b"), {"1": 2, "2": 3}))
+    depth, channels = depth_and_channel_parts(Importance(alike, ("a", "b"), {"1": 2, "2": 3}))
     assert (depth == 0).all() and (channels[1] == 0).all()
     torch.testing.assert_close(channels[0], gate * torch.tensor([-1.0, 1, 0, 0, 0]).double())
     assert similarity(depth).isnan().all()
@@ -89,26 +99,29 @@ def test_agreement_is_scipys_for_every_two_runs_in_order():
         spearmanr(a.numpy()[above], b.numpy()[above]).statistic
         for a, b in itertools.combinations(matrices, 2)
     ]
-    torch.testing.assert_close(agreement(matrices), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(
+        rank_correlations(matrices), torch.tensor(expected, dtype=torch.float64)
+    )
 
 
 def test_agreement_sees_order_alone():
     matrix = noise(7, 0)
-    torch.testing.assert_close(agreement([matrix, matrix.exp()]), torch.ones(1).double())
-    torch.testing.assert_close(agreement([matrix, -matrix]), -torch.ones(1).double())
-    assert all(abs(agreement([noise(t, 0), noise(t, 0)]).item()) <= 1 for t in range(3, 30))
+    torch.testing.assert_close(rank_correlations([matrix, matrix.exp()]), torch.ones(1).double())
+    torch.testing.assert_close(rank_correlations([matrix, -matrix]), -torch.ones(1).double())
+    assert all(abs(rank_correlations([noise(t, 0), noise(t, 0)]).item()) <= 1 for t in range(3, 30))
     order = torch.randperm(7)
     both = noise(7, 1)
     torch.testing.assert_close(
-        agreement([matrix, both]), agreement([m[order][:, order] for m in (matrix, both)])
+        rank_correlations([matrix, both]),
+        rank_correlations([m[order][:, order] for m in (matrix, both)]),
     )
 
 
 def test_there_is_no_agreement_with_a_matrix_that_ranks_nothing():
-    assert agreement([noise(5, 0), torch.ones(5, 5)]).isnan().all()
-    assert agreement([noise(5, 0), torch.eye(5) + 1e-15 * noise(5, 1)]).isnan().all()
+    assert rank_correlations([noise(5, 0), torch.ones(5, 5)]).isnan().all()
+    assert rank_correlations([noise(5, 0), torch.eye(5) + 1e-15 * noise(5, 1)]).isnan().all()
     rounding = 1e-15 * noise(5, 1)
-    assert agreement([noise(5, 0), torch.ones(5, 5) + rounding]).isnan().all()
+    assert rank_correlations([noise(5, 0), torch.ones(5, 5) + rounding]).isnan().all()
 
 
 # trees and clusters
@@ -116,29 +129,29 @@ def test_there_is_no_agreement_with_a_matrix_that_ranks_nothing():
 
 def test_the_tree_is_average_linkage():
     """Of three tasks, the last joins at the mean of its two distances."""
-    joined = tree([[1, 0.9, 0.2], [0.9, 1, 0.4], [0.2, 0.4, 1]])
+    joined = linkage([[1, 0.9, 0.2], [0.9, 1, 0.4], [0.2, 0.4, 1]])
     np.testing.assert_allclose(joined[:, 2], [0.1, 0.7])
 
 
 @pytest.mark.parametrize("k", [None, 3])
 def test_known_clusters_are_found(k):
     truth = [0, 1, 0, 2, 2, 1, 2]
-    assert clusters(blocks(truth), k).tolist() == truth
+    assert cluster_tasks(blocks(truth), k).tolist() == truth
 
 
 def test_clusters_are_numbered_by_their_first_task():
-    assert clusters(blocks([5, 2, 5, 0])).tolist() == [0, 1, 0, 2]
+    assert cluster_tasks(blocks([5, 2, 5, 0])).tolist() == [0, 1, 0, 2]
 
 
 @pytest.mark.parametrize("k", range(1, 8))
 def test_there_are_as_many_clusters_as_asked_for(k):
-    assert clusters(noise(7, 3), k).unique().tolist() == list(range(k))
+    assert cluster_tasks(noise(7, 3), k).unique().tolist() == list(range(k))
 
 
 def test_clusters_do_not_depend_on_the_order_of_the_tasks():
     matrix, order = noise(8, 4), torch.randperm(8)
-    moved = clusters(matrix[order][:, order])
-    assert adjusted_rand_score(clusters(matrix)[order], moved) == 1
+    moved = cluster_tasks(matrix[order][:, order])
+    assert adjusted_rand_score(cluster_tasks(matrix)[order], moved) == 1
 
 
 @pytest.mark.parametrize("k", [None, 2, 4])
@@ -147,28 +160,28 @@ def test_rounding_does_not_decide_between_equals(k):
     matrix = blocks([0, 0, 1, 1, 2, 2])
     for seed in range(10):
         rounding = 1e-15 * noise(6, seed).fill_diagonal_(0)
-        assert torch.equal(clusters(matrix + rounding, k), clusters(matrix, k))
-        np.testing.assert_allclose(tree(matrix + rounding), tree(matrix), rtol=0, atol=1e-11)
+        assert torch.equal(cluster_tasks(matrix + rounding, k), cluster_tasks(matrix, k))
+        np.testing.assert_allclose(linkage(matrix + rounding), linkage(matrix), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_similarities_of_any_format_are_taken(dtype):
     matrix = blocks([0, 1, 0, 2, 2, 1]).to(dtype)
-    assert clusters(matrix).tolist() == [0, 1, 0, 2, 2, 1]
-    assert agreement([matrix, matrix.double()]) == 1
+    assert cluster_tasks(matrix).tolist() == [0, 1, 0, 2, 2, 1]
+    assert rank_correlations([matrix, matrix.double()]) == 1
 
 
 def test_a_perfect_match_of_all_tasks_is_one_distance_of_zero():
     """Rounding must not make a negative distance of two equal rows."""
     rows = torch.rand(1, 50).double().expand(4, 50) * torch.tensor([[1.0], [3], [7], [11]])
-    assert tree(similarity(rows))[:, 2].max() < 1e-12
+    assert linkage(similarity(rows))[:, 2].max() < 1e-12
 
 
 # several runs
 
 
 def test_cooccurrence_counts_runs_and_not_numbers_of_clusters():
-    counted = cooccurrence([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [3, 3, 3, 3]])
+    counted = coassociation([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [3, 3, 3, 3]])
     expected = torch.tensor([[4, 3, 1, 1], [3, 4, 2, 2], [1, 2, 4, 4], [1, 2, 4, 4]]) / 4
     assert torch.equal(counted, expected.double())
 
@@ -185,15 +198,15 @@ def test_the_consensus_outvotes_a_run_that_differs():
 def anywhere(gates, generator):
     """Every gate of a task may go to every channel, whatever the layer."""
     trunk = Importance(gates.values, gates.tasks, {"trunk": gates.values.shape[1]})
-    return shuffled(trunk, generator)
+    return permuted(trunk, generator)
 
 
 def test_recorded_runs_agree_and_gates_shuffled_over_the_trunk_do_not():
     gates, generator = runs(), torch.Generator().manual_seed(0)
     assert len(gates) > 1
-    assert agreement([similarity(g, centred=True) for g in gates]).mean() > 0.6
+    assert rank_correlations([similarity(g, centred=True) for g in gates]).mean() > 0.6
     null = [
-        agreement([similarity(anywhere(g, generator), centred=True) for g in gates]).mean()
+        rank_correlations([similarity(anywhere(g, generator), centred=True) for g in gates]).mean()
         for _ in range(40)
     ]
     assert abs(np.mean(null)) < 0.1
@@ -201,9 +214,14 @@ def test_recorded_runs_agree_and_gates_shuffled_over_the_trunk_do_not():
 
 def test_channels_agree_and_shuffled_within_their_layers_they_do_not():
     gates, generator = runs(), torch.Generator().manual_seed(0)
-    assert agreement([similarity(parts(g).channels) for g in gates]).mean() > 0.3
+    assert (
+        rank_correlations([similarity(depth_and_channel_parts(g).channels) for g in gates]).mean()
+        > 0.3
+    )
     null = [
-        agreement([similarity(parts(shuffled(g, generator)).channels) for g in gates]).mean()
+        rank_correlations(
+            [similarity(depth_and_channel_parts(permuted(g, generator)).channels) for g in gates]
+        ).mean()
         for _ in range(40)
     ]
     assert abs(np.mean(null)) < 0.1
@@ -211,9 +229,13 @@ def test_channels_agree_and_shuffled_within_their_layers_they_do_not():
 
 def test_shuffling_within_layers_does_not_touch_the_depth():
     gates = runs()[0]
-    moved = shuffled(gates, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(parts(moved).depth, parts(gates).depth)
-    assert (parts(moved).channels - parts(gates).channels).abs().max() > 0.1
+    moved = permuted(gates, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        depth_and_channel_parts(moved).depth, depth_and_channel_parts(gates).depth
+    )
+    assert (
+        depth_and_channel_parts(moved).channels - depth_and_channel_parts(gates).channels
+    ).abs().max() > 0.1
 
 
 def test_clusters_of_shuffled_gates_are_not_the_regions():
@@ -245,13 +267,13 @@ def test_clusters_of_shuffled_gates_are_not_the_regions():
 )
 def test_what_is_no_similarity_matrix_is_refused(matrix, match):
     with pytest.raises(ValueError, match=match):
-        clusters(matrix)
+        cluster_tasks(matrix)
 
 
 @pytest.mark.parametrize("k", [0, 4, 1.5])
 def test_a_number_of_clusters_that_cannot_be_is_refused(k):
     with pytest.raises(ValueError, match=f"k={k}"):
-        clusters(torch.eye(3), k)
+        cluster_tasks(torch.eye(3), k)
 
 
 def pair_of(tasks):
@@ -263,29 +285,29 @@ def pair_of(tasks):
 
 def test_too_few_runs_or_different_tasks_are_refused():
     with pytest.raises(ValueError, match="got 1 matrices"):
-        agreement([torch.eye(3)])
+        rank_correlations([torch.eye(3)])
     with pytest.raises(ValueError, match=r"\[3, 4\]"):
-        agreement([torch.eye(3), torch.eye(4)])
+        rank_correlations([torch.eye(3), torch.eye(4)])
     with pytest.raises(ValueError, match=r"\[3, 4\]"):
         consensus([pair_of(3), pair_of(4)])
     with pytest.raises(ValueError, match="no similarities"):
         consensus([])
     with pytest.raises(ValueError, match="not \\(runs, tasks\\)"):
-        cooccurrence([0, 1, 2])
+        coassociation([0, 1, 2])
     with pytest.raises(ValueError, match="labels are NaN"):
-        cooccurrence([[0, 1, float("nan")]])
+        coassociation([[0, 1, float("nan")]])
 
 
 @pytest.mark.parametrize("size", [1, 1e-8])
 def test_a_matrix_is_symmetric_for_its_size(size):
     matrix = size * noise(4, 0)
     with pytest.raises(ValueError, match="not symmetric"):
-        agreement([matrix, matrix + size * 1e-4 * torch.rand(4, 4).triu(1)])
+        rank_correlations([matrix, matrix + size * 1e-4 * torch.rand(4, 4).triu(1)])
 
 
 def test_tasks_that_are_all_equally_alike_have_no_clusters():
     with pytest.raises(ValueError, match="equally alike"):
-        clusters(torch.full((4, 4), 0.5) + 0.5 * torch.eye(4))
+        cluster_tasks(torch.full((4, 4), 0.5) + 0.5 * torch.eye(4))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, -5.0, -30.0])
@@ -301,6 +323,6 @@ def test_an_untrained_network_has_no_clusters(gamma, k):
     rounding = 1 + 1e-15 * torch.rand(12, 71)
     for matrix in gates, gates.values * scales, gates.values * rounding:
         with pytest.raises(ValueError, match="equally alike"):
-            clusters(similarity(matrix), k)
+            cluster_tasks(similarity(matrix), k)
         with pytest.raises(ValueError, match="equally alike"):
             consensus([similarity(matrix)], k)

@@ -11,7 +11,7 @@ pytest.importorskip("lightning_fabric")
 import tiny
 
 from tssbn import MultiTaskNetwork
-from tssbn.methods import Network, methods
+from tssbn.methods import METHODS, Network, find_method
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.training import checkpoint
@@ -29,11 +29,11 @@ def make(method, name, outputs=OUTPUTS):
     torch.manual_seed(0)
     trunk, head, size = NETWORKS[name]
     x = torch.rand(4, 3, size, size)
-    return methods()[method].build(Network(trunk, head, x), outputs), x
+    return find_method(method).build(Network(trunk, head, x), outputs), x
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", METHODS)
 def test_names_passes_and_subsets(method, name):
     net, x = make(method, name)
     assert isinstance(net, MultiTaskNetwork)
@@ -43,7 +43,7 @@ def test_names_passes_and_subsets(method, name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", METHODS)
 def test_shared_parameters_are_those_that_more_than_one_loss_reaches(method, name):
     net, x = make(method, name)
     parameters = list(net.parameters())
@@ -61,7 +61,7 @@ def test_shared_parameters_are_those_that_more_than_one_loss_reaches(method, nam
     assert shared == expected
 
 
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", METHODS)
 def test_a_single_task_shares_nothing(method):
     net, x = make(method, "segnet", {"depth": 1})
     assert net.shared() == [] and list(net(x)) == ["depth"]

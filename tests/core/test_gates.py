@@ -12,12 +12,12 @@ from torch import nn
 import tssbn
 from tssbn.gates import (
     Importance,
+    ablated,
     capacity,
     capacity_split,
     importance,
     most_specialised,
-    removed,
-    shuffled,
+    permuted,
     similarity,
     specialised,
 )
@@ -305,10 +305,10 @@ def test_shuffling_keeps_every_tasks_gates_in_every_layer(matrix, seed):
     tasks, width = tuple("abcde"[: len(matrix)]), matrix.shape[1]
     gates = Importance(matrix, tasks, {"first": 3, "second": width - 3})
     before = matrix.clone()
-    found = shuffled(gates, seeded(seed))
+    found = permuted(gates, seeded(seed))
     assert found.tasks == tasks and found.layers == gates.layers
     assert torch.equal(gates.values, before)
-    assert torch.equal(found.values, shuffled(gates, seeded(seed)).values)
+    assert torch.equal(found.values, permuted(gates, seeded(seed)).values)
     for layer, part in gates.by_layer().items():
         torch.testing.assert_close(
             found.by_layer()[layer].sort(dim=1).values, part.sort(dim=1).values, rtol=0, atol=0
@@ -321,7 +321,7 @@ def test_every_order_of_every_task_is_equally_likely():
     generator = seeded(0)
     seen = {}
     for _ in range(3600):
-        key = tuple(shuffled(gates, generator).values.flatten().tolist())
+        key = tuple(permuted(gates, generator).values.flatten().tolist())
         seen[key] = seen.get(key, 0) + 1
     assert len(seen) == 36
     assert sum((count - 100) ** 2 / 100 for count in seen.values()) < 93
@@ -330,7 +330,7 @@ def test_every_order_of_every_task_is_equally_likely():
 def test_shuffling_takes_away_what_tasks_have_in_common():
     values = torch.rand(1, 4000, generator=seeded(0)).double().repeat(2, 1)
     gates = Importance(values, ("a", "b"), {"": 4000})
-    found = shuffled(gates, seeded(1))
+    found = permuted(gates, seeded(1))
     assert similarity(gates, centred=True)[0, 1] > 0.999
     assert similarity(found, centred=True)[0, 1].abs() < 0.08  # 5 standard errors
     torch.testing.assert_close(capacity(found), capacity(gates))
@@ -343,7 +343,7 @@ def test_the_chance_of_a_specialised_filter():
     triples = torch.cartesian_prod(*values)  # every three gates are equally likely to meet
     chance = (specialised(triples.T) >= 0).double().mean()
     gates = Importance(values, ("a", "b", "c"), {"": 12})
-    met = [(specialised(shuffled(gates, generator)) >= 0).double().mean() for _ in range(400)]
+    met = [(specialised(permuted(gates, generator)) >= 0).double().mean() for _ in range(400)]
     assert abs(torch.stack(met).mean() - chance) < 0.03
 
     binary = (torch.rand(3, 100_000, generator=generator) < 0.3).double()
@@ -376,7 +376,7 @@ def test_a_removed_filter_puts_out_zero_for_every_task(host, affine):
             return torch.cat([one, net(x)])
 
     before = run()
-    with removed(net, chosen):
+    with ablated(net, chosen):
         without = run()
     after = run()
     assert (without[:, at] == 0).all() and before.ne(0).all()
@@ -392,20 +392,20 @@ def test_removal_is_undone_bit_for_bit():
     def same():
         return all(torch.equal(net.state_dict()[name], value) for name, value in state.items())
 
-    with pytest.raises(KeyError), removed(net, inside):
+    with pytest.raises(KeyError), ablated(net, inside):
         assert (importance(net).values[:, inside] == 0).all()
-        with removed(net, ~inside):
+        with ablated(net, ~inside):
             assert (importance(net).values == 0).all()
         assert (importance(net).values[:, ~inside] > 0).all()
         raise KeyError
     assert same()
-    with removed(net, torch.zeros(5, dtype=torch.bool)):
+    with ablated(net, torch.zeros(5, dtype=torch.bool)):
         assert same()
 
 
 def test_removal_from_a_single_task_network():
     net = tssbn.sigmoid(nn.Sequential(nn.BatchNorm1d(3), nn.LayerNorm(3))).eval()
-    with removed(net, np.array([False] * 4 + [True, False])):
+    with ablated(net, np.array([False] * 4 + [True, False])):
         assert (net(torch.randn(5, 3)) == 0).tolist() == [[False, True, False]] * 5
 
 
@@ -413,11 +413,11 @@ def test_removal_refuses():
     net = network()
     for filters in torch.ones(5), torch.ones(4, dtype=torch.bool), torch.ones(5, 1).bool():
         with pytest.raises(ValueError, match=r"filters must be boolean of shape \(5,\)"):
-            removed(net, filters).__enter__()
+            ablated(net, filters).__enter__()
     plain = tssbn.task_specific(nn.BatchNorm1d(2), ("a",), norm="plain")
     for without in nn.Linear(2, 2), plain:
         with pytest.raises(ValueError, match="has no σ layers"):
-            removed(without, [True, False]).__enter__()
+            ablated(without, [True, False]).__enter__()
 
 
 def test_removal_tells_owners_from_shuffled_gates():
@@ -441,14 +441,14 @@ def test_removal_tells_owners_from_shuffled_gates():
         with torch.no_grad():
             before, rows = sums(), []
             for filters in most_specialised(matrix, 10):
-                with removed(net, filters):
+                with ablated(net, filters):
                     rows.append(before - sums())
         drops = torch.stack(rows)
         return drops.diagonal().mean(), drops[~torch.eye(3, dtype=torch.bool)].mean()
 
     own, others = self_and_cross(importance(net))
     assert own > 5 * others
-    by_chance = [self_and_cross(shuffled(importance(net), generator)) for _ in range(150)]
+    by_chance = [self_and_cross(permuted(importance(net), generator)) for _ in range(150)]
     own, others = torch.tensor(by_chance).mean(0)
     assert 0.9 < own / others < 1.1
 
@@ -456,7 +456,7 @@ def test_removal_tells_owners_from_shuffled_gates():
 def test_nobody_owns_a_filter_of_an_untrained_network():
     gates = importance(tssbn.task_specific(nn.BatchNorm1d(4), ("a", "b", "c")))
     assert (specialised(gates) == -1).all()
-    assert (specialised(shuffled(gates, seeded(0))) == -1).all()
+    assert (specialised(permuted(gates, seeded(0))) == -1).all()
 
 
 def test_arrays_and_importances_are_taken_and_nonsense_is_not():

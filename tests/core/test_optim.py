@@ -161,10 +161,21 @@ def test_the_bias_that_preserve_keeps_is_no_gate():
     assert any(p is model.trunk[3].beta for p in shared)
 
 
-def test_a_model_without_gates_is_refused():
-    for model in nn.Linear(2, 2), nn.BatchNorm1d(2), net("statistics"):
-        with pytest.raises(ValueError, match="has no gates: convert it"):
-            tssbn.param_groups(model, lr=0.1)
+@pytest.mark.parametrize("name", ["linear", "hard sharing", "statistics alone"])
+def test_a_model_without_gates_has_no_group_of_them(name):
+    model = {
+        "linear": lambda: nn.Linear(2, 2),
+        "hard sharing": lambda: tssbn.MultiTask(nn.BatchNorm1d(2), {"a": nn.Linear(2, 3)}),
+        "statistics alone": lambda: net("statistics"),
+    }[name]()
+    (shared,) = tssbn.param_groups(model, lr=0.1, weight_decay=0.01)
+    assert [id(p) for p in shared.pop("params")] == [id(p) for p in model.parameters()]
+    assert shared == {"name": "shared", "lr": 0.1, "weight_decay": 0.01}
+    matrices, vectors = tssbn.param_groups(model, lr=0.1, decay_vectors=False)
+    assert all(p.ndim > 1 for p in matrices["params"]) and vectors["weight_decay"] == 0.0
+    assert len(matrices["params"]) + len(vectors["params"]) == len(list(model.parameters()))
+    with pytest.raises(ValueError, match=r"multiplier=3, but \w+ has no gates: convert it"):
+        tssbn.param_groups(model, lr=0.1, multiplier=3)
 
 
 @pytest.mark.parametrize("lr", [0.0, -1.0, float("nan")])

@@ -28,7 +28,7 @@ def gated(values, dtype=torch.float64):
 
 def slope(gamma, shift):
     layer = gated([gamma])
-    pruning.receding(layer, shift).backward()
+    pruning.rni_penalty(layer, shift).backward()
     return layer.gamma.grad.item()
 
 
@@ -44,7 +44,7 @@ def test_slope_table_at_shift_3(gamma, expected):
 def test_slope_is_largest_at_p_02356(shift):
     gamma = torch.linspace(-12, 8, 200001, dtype=torch.float64)
     layer = gated(gamma.tolist())
-    pruning.receding(layer, shift).backward()
+    pruning.rni_penalty(layer, shift).backward()
     slopes = layer.gamma.grad
     best = slopes.argmax()
     assert slopes[best].item() == pytest.approx(0.2603, abs=5e-5)
@@ -57,23 +57,23 @@ def test_slope_is_largest_at_p_02356(shift):
 def test_penalty_and_slope_are_the_formula(gamma, shift):
     p = torch.tensor(gamma + shift, dtype=torch.float64).sigmoid()
     layer = gated([gamma])
-    value = pruning.receding(layer, shift)
+    value = pruning.rni_penalty(layer, shift)
     assert value.item() == pytest.approx((p * (1 - p.log())).item(), rel=1e-9)
     value.backward()
     assert layer.gamma.grad.item() == pytest.approx((-p * (1 - p) * p.log()).item(), abs=1e-12)
 
 
 def test_penalty_values_and_sum_over_layers():
-    assert pruning.receding(gated([0.0])).item() == pytest.approx(0.8466, abs=5e-5)
-    assert pruning.receding(gated([40.0])).item() == pytest.approx(1.0)
+    assert pruning.rni_penalty(gated([0.0])).item() == pytest.approx(0.8466, abs=5e-5)
+    assert pruning.rni_penalty(gated([40.0])).item() == pytest.approx(1.0)
     trunk = tssbn.task_specific(nn.BatchNorm1d(4), ("a", "b"))
     both = nn.ModuleList([gated([0.0, 0.0]), trunk, nn.BatchNorm1d(7), tssbn.SigmoidLayerNorm(5)])
-    assert pruning.receding(both).item() == pytest.approx((2 + 8 + 5) * 0.84657359)
+    assert pruning.rni_penalty(both).item() == pytest.approx((2 + 8 + 5) * 0.84657359)
 
 
 def test_penalty_leaves_open_and_closed_gates_alone_also_in_float32():
     layer = gated([20.0, -1000.0], torch.float32)
-    value = pruning.receding(layer)
+    value = pruning.rni_penalty(layer)
     value.backward()
     assert value.item() == pytest.approx(1.0) and layer.gamma.grad.abs().max() < 1e-7
 
@@ -82,7 +82,7 @@ def test_penalty_leaves_open_and_closed_gates_alone_also_in_float32():
 @pytest.mark.parametrize(("gamma", "limit"), [(-torch.inf, 0.0), (torch.inf, 1.0)])
 def test_an_infinite_gate_has_the_limit_and_no_slope(gamma, limit, shift):
     layer, alone = gated([gamma, 0.5]), gated([0.5])
-    values = [pruning.receding(net, shift) for net in (layer, alone)]
+    values = [pruning.rni_penalty(net, shift) for net in (layer, alone)]
     sum(values).backward()
     assert values[0].item() == pytest.approx(limit + values[1].item(), rel=1e-15)
     assert layer.gamma.grad.tolist() == [0, alone.gamma.grad.item()]
@@ -90,16 +90,16 @@ def test_an_infinite_gate_has_the_limit_and_no_slope(gamma, limit, shift):
 
 @pytest.mark.parametrize("gamma", [30.0, 40.0, 800.0, 1e30])
 def test_far_gates_are_on_the_way_to_the_limit(gamma):
-    assert pruning.receding(gated([gamma])).item() == pytest.approx(1.0)
-    assert 0 <= pruning.receding(gated([-gamma])).item() < 1e-11
+    assert pruning.rni_penalty(gated([gamma])).item() == pytest.approx(1.0)
+    assert 0 <= pruning.rni_penalty(gated([-gamma])).item() < 1e-11
     assert slope(gamma, 0.0) == pytest.approx(0, abs=1e-11) == slope(-gamma, 0.0)
 
 
 def test_a_penalty_that_is_no_number_is_seen():
-    assert pruning.receding(gated([torch.nan, 0.0])).isnan()
+    assert pruning.rni_penalty(gated([torch.nan, 0.0])).isnan()
     for shift in torch.nan, torch.inf:
         with pytest.raises(ValueError, match=f"shift={shift} must be finite"):
-            pruning.receding(gated([0.0]), shift)
+            pruning.rni_penalty(gated([0.0]), shift)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -107,8 +107,8 @@ def test_penalties_in_half_precision_are_those_of_the_same_values(dtype):
     """70,000 open gates, or scales, add up to more than float16 can hold."""
     values = torch.randn(70_000, generator=torch.Generator().manual_seed(0)).to(dtype) + 6
     for penalty, host, name in (
-        (pruning.receding, tssbn.SigmoidBatchNorm1d, "gamma"),
-        (pruning.l1, nn.BatchNorm1d, "weight"),
+        (pruning.rni_penalty, tssbn.SigmoidBatchNorm1d, "gamma"),
+        (pruning.slimming_penalty, nn.BatchNorm1d, "weight"),
     ):
         half, full = (host(70_000, dtype=of) for of in (dtype, torch.float32))
         for layer in half, full:
@@ -126,16 +126,16 @@ def test_l1_is_the_sum_over_ordinary_layers():
     layer.weight.data = torch.tensor([1.0, -2.0, 0.5])
     net = nn.ModuleList([layer, nn.BatchNorm1d(2), tssbn.SigmoidBatchNorm2d(9)])
     net.append(nn.BatchNorm2d(4, affine=False))
-    value = pruning.l1(net)
+    value = pruning.slimming_penalty(net)
     value.backward()
     assert value.item() == 5.5 and layer.weight.grad.tolist() == [1, -1, 1]
 
 
 def test_nothing_to_penalise():
     with pytest.raises(ValueError, match="Linear has no sigmoid gates"):
-        pruning.receding(nn.Linear(2, 2))
+        pruning.rni_penalty(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="SigmoidBatchNorm2d has no affine BatchNorm layer"):
-        pruning.l1(tssbn.SigmoidBatchNorm2d(2))
+        pruning.slimming_penalty(tssbn.SigmoidBatchNorm2d(2))
 
 
 # --- masks ----------------------------------------------------------------------------------------
@@ -164,14 +164,14 @@ def score(v, sigmoid):
 def test_more_pruning_keeps_a_subset(spec, one, other, scope):
     less, more = sorted((one, other))
     net = network(*spec)
-    wide, narrow = (pruning.keep(net, fraction, scope) for fraction in (less, more))
+    wide, narrow = (pruning.channel_masks(net, fraction, scope) for fraction in (less, more))
     assert all((narrow[name] <= wide[name]).all() for name in wide)
 
 
 @law
 @given(networks, fractions, scopes, st.integers(1, 5))
 def test_the_best_of_a_layer_stay(spec, fraction, scope, minimum):
-    masks = pruning.keep(network(*spec), fraction, scope, minimum)
+    masks = pruning.channel_masks(network(*spec), fraction, scope, minimum)
     for v, mask in zip(spec[0], masks.values(), strict=True):
         assert mask.sum() >= min(minimum, len(v))
         strength = score(v, spec[1])
@@ -186,7 +186,7 @@ def test_the_threshold_is_the_quantile_strictly(spec, fraction):
     net = network(*spec)
     pooled = torch.cat([score(v, sigmoid) for v in values]).quantile(fraction)
     for scope in ("global", "local"):
-        masks = pruning.keep(net, fraction, scope)
+        masks = pruning.channel_masks(net, fraction, scope)
         for v, mask in zip(values, masks.values(), strict=True):
             strength = score(v, sigmoid)
             above = strength > (pooled if scope == "global" else strength.quantile(fraction))
@@ -197,17 +197,17 @@ def test_the_threshold_is_the_quantile_strictly(spec, fraction):
 @law
 @given(networks, scopes)
 def test_dropping_nothing_keeps_all(spec, scope):
-    assert all(mask.all() for mask in pruning.keep(network(*spec), 0, scope).values())
+    assert all(mask.all() for mask in pruning.channel_masks(network(*spec), 0, scope).values())
 
 
 @law
 @given(networks, fractions, scopes, st.sampled_from([torch.float16, torch.bfloat16]))
 def test_half_precision_keeps_what_its_values_would_in_single(spec, fraction, scope, dtype):
     net = network(*spec).to(dtype)
-    found = pruning.keep(net, fraction, scope)
-    expected = pruning.keep(copy.deepcopy(net).float(), fraction, scope)
+    found = pruning.channel_masks(net, fraction, scope)
+    expected = pruning.channel_masks(copy.deepcopy(net).float(), fraction, scope)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    for layer, mask in zip(pruning.silence(net, found), found.values(), strict=True):
+    for layer, mask in zip(pruning.mask_channels(net, found), found.values(), strict=True):
         scale = layer.gamma.sigmoid() if spec[1] else layer.weight
         assert scale.dtype == dtype and (scale[~mask] == 0).all()
 
@@ -218,27 +218,29 @@ def test_half_precision_keeps_what_its_values_would_in_single(spec, fraction, sc
 def test_scales_of_a_diverged_run_are_not_ranked(sigmoid, scale):
     net = network([[1.0, 2.0], [0.5, scale, 3.0]], sigmoid)
     with pytest.raises(ValueError, match=r"layers \['1'\] have scales that are NaN or infinite"):
-        pruning.keep(net, 0.5)
+        pruning.channel_masks(net, 0.5)
 
 
 def test_gates_at_infinity_are_shut_and_open():
     net = network([[-torch.inf, torch.inf, 0.0, 1.0]], sigmoid=True)
-    assert pruning.keep(net, 0.5, minimum=1)["0"].tolist() == [False, True, False, True]
+    assert pruning.channel_masks(net, 0.5, minimum=1)["0"].tolist() == [False, True, False, True]
 
 
 def test_global_pools_and_local_does_not():
     weak, strong = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [-1.1, -1.2, -1.3, -1.4, -1.5, -1.6]
     net = network([weak, strong], sigmoid=False)
     for scope, kept in {"global": [3, 6], "local": [3, 3]}.items():
-        assert [mask.sum().item() for mask in pruning.keep(net, 0.5, scope).values()] == kept
-    assert pruning.keep(net, 0.5, minimum=1)["0"].tolist() == [False] * 5 + [True]
+        assert [
+            mask.sum().item() for mask in pruning.channel_masks(net, 0.5, scope).values()
+        ] == kept
+    assert pruning.channel_masks(net, 0.5, minimum=1)["0"].tolist() == [False] * 5 + [True]
 
 
 def test_only_the_named_layers():
     net = ResNet56()
-    masks = pruning.keep(net, 0.5, layers=net.prunable)
+    masks = pruning.channel_masks(net, 0.5, layers=net.prunable)
     assert list(masks) == net.prunable and sum(len(m) for m in masks.values()) == 1008
-    everywhere = pruning.keep(VGG16(), 0.5)
+    everywhere = pruning.channel_masks(VGG16(), 0.5)
     assert list(everywhere) == VGG16().prunable
 
 
@@ -256,7 +258,7 @@ def test_only_the_named_layers():
 )
 def test_bad_arguments_of_keep(arguments, message):
     with pytest.raises(ValueError, match=message):
-        pruning.keep(nn.Sequential(nn.BatchNorm1d(4)), **arguments)
+        pruning.channel_masks(nn.Sequential(nn.BatchNorm1d(4)), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_bad_arguments_of_keep(arguments, message):
 )
 def test_models_without_prunable_layers(model):
     with pytest.raises(ValueError, match="no prunable layer"):
-        pruning.keep(model, 0.5)
+        pruning.channel_masks(model, 0.5)
 
 
 # --- silence --------------------------------------------------------------------------------------
@@ -313,7 +315,7 @@ def test_silent_channels_put_out_zero_and_the_others_what_they_did(kind, trainin
     mask = torch.tensor([True, False, True, True, False, True], device=DEVICE)
     x = torch.rand(4, 2, 7, 7, device=DEVICE, dtype=DTYPE)
     before = net[:2](x)
-    after = pruning.silence(net, {"1": mask})[:2](x)
+    after = pruning.mask_channels(net, {"1": mask})[:2](x)
     assert (after[:, ~mask] == 0).all()
     torch.testing.assert_close(after[:, mask], before[:, mask])
 
@@ -322,14 +324,14 @@ def test_silent_channels_put_out_zero_and_the_others_what_they_did(kind, trainin
 def test_silence_leaves_the_model_as_it_was(kind):
     net = small_net(kind)
     state = copy.deepcopy(net.state_dict())
-    pruning.silence(net, pruning.keep(net, 0.9))
+    pruning.mask_channels(net, pruning.channel_masks(net, 0.9))
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
 
 
 def test_penalty_of_a_silenced_network_is_finite():
     net = small_net("paper")
-    silent = pruning.silence(net, pruning.keep(net, 0.9))
-    value = pruning.receding(silent)
+    silent = pruning.mask_channels(net, pruning.channel_masks(net, 0.9))
+    value = pruning.rni_penalty(silent)
     value.backward()
     assert value.isfinite()
     gradients = (p.grad for p in silent.parameters() if p.grad is not None)
@@ -348,10 +350,10 @@ def test_penalty_of_a_silenced_network_is_finite():
 def test_bad_masks(masks, message):
     net = small_net("plain")
     with pytest.raises(ValueError, match=message):
-        pruning.silence(net, masks)
+        pruning.mask_channels(net, masks)
     pytest.importorskip("torch_pruning")
     with pytest.raises(ValueError, match=message):
-        pruning.remove(net, masks, torch.rand(1, 2, 7, 7, device=DEVICE, dtype=DTYPE))
+        pruning.prune_channels(net, masks, torch.rand(1, 2, 7, 7, device=DEVICE, dtype=DTYPE))
 
 
 # --- removal --------------------------------------------------------------------------------------
@@ -364,9 +366,9 @@ def test_the_small_network_is_the_silenced_one(kind, fraction, scope, seed):
     pytest.importorskip("torch_pruning")
     torch.manual_seed(seed)
     net = small_net(kind)
-    masks = pruning.keep(net, fraction, scope)
+    masks = pruning.channel_masks(net, fraction, scope)
     x = torch.rand(3, 2, 7, 7, device=DEVICE, dtype=DTYPE)
-    small, silent = pruning.remove(net, masks, x), pruning.silence(net, masks)
+    small, silent = pruning.prune_channels(net, masks, x), pruning.mask_channels(net, masks)
     torch.testing.assert_close(small(x), silent(x))
     a, b = (int(mask.sum()) for mask in masks.values())
     affine = {"plain": 2, "paper": 1, "preserve": 2}[kind]
@@ -380,10 +382,10 @@ def test_the_small_network_is_the_silenced_one(kind, fraction, scope, seed):
 def test_networks_of_the_paper(network, kind):
     pytest.importorskip("torch_pruning")
     net = stir(network(), kind)
-    masks = pruning.keep(net, 0.8, layers=net.prunable)
+    masks = pruning.channel_masks(net, 0.8, layers=net.prunable)
     x = torch.rand(2, 3, 32, 32)
-    small = pruning.remove(net, masks, x)
-    expected = pruning.silence(net, masks)(x)
+    small = pruning.prune_channels(net, masks, x)
+    expected = pruning.mask_channels(net, masks)(x)
     torch.testing.assert_close(
         small(x), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item()
     )
@@ -399,12 +401,12 @@ def test_networks_of_the_paper(network, kind):
 def test_output_is_unchanged_when_the_removed_gates_are_closed_already():
     pytest.importorskip("torch_pruning")
     net = small_net("paper")
-    masks = pruning.keep(net, 0.5)
+    masks = pruning.channel_masks(net, 0.5)
     with torch.no_grad():
         for name, mask in masks.items():
             net.get_submodule(name).gamma[~mask] = -1000
     x = torch.rand(3, 2, 7, 7, device=DEVICE, dtype=DTYPE)
-    torch.testing.assert_close(pruning.remove(net, masks, x)(x), net(x))
+    torch.testing.assert_close(pruning.prune_channels(net, masks, x)(x), net(x))
 
 
 def test_removal_keeps_modes_frozen_parameters_and_the_original():
@@ -415,7 +417,7 @@ def test_removal_keeps_modes_frozen_parameters_and_the_original():
     state = copy.deepcopy(net.state_dict())
     x = torch.rand(3, 2, 7, 7, device=DEVICE, dtype=DTYPE)
     with torch.no_grad():
-        small = pruning.remove(net, pruning.keep(net, 0.5), x)
+        small = pruning.prune_channels(net, pruning.channel_masks(net, 0.5), x)
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
     assert [m.training for m in small.modules()] == [m.training for m in net.modules()]
     frozen = [name for name, p in small.named_parameters() if not p.requires_grad]
@@ -427,7 +429,7 @@ def test_nothing_to_remove():
     pytest.importorskip("torch_pruning")
     net = small_net("paper")
     x = torch.rand(1, 2, 7, 7, device=DEVICE, dtype=DTYPE)
-    same = pruning.remove(net, pruning.keep(net, 0), x)
+    same = pruning.prune_channels(net, pruning.channel_masks(net, 0), x)
     assert all(torch.equal(a, b) for a, b in zip(same.parameters(), net.parameters(), strict=True))
 
 
@@ -435,14 +437,16 @@ def test_a_layer_before_a_sum_is_refused():
     pytest.importorskip("torch_pruning")
     net = stir(ResNet56(), "paper")
     with pytest.raises(ValueError, match=r"'stem.1' can only go together.*'stages.0.0.bn2'"):
-        pruning.remove(net, pruning.keep(net, 0.5, layers=["stem.1"]), torch.rand(1, 3, 32, 32))
+        pruning.prune_channels(
+            net, pruning.channel_masks(net, 0.5, layers=["stem.1"]), torch.rand(1, 3, 32, 32)
+        )
 
 
 def test_an_activation_that_moves_zero_is_refused():
     pytest.importorskip("torch_pruning")
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Sigmoid(), nn.Linear(8, 2)).eval()
     with pytest.raises(ValueError, match=r"off by .* does not map 0 to 0"):
-        pruning.remove(net, pruning.keep(net, 0.5), torch.rand(3, 4))
+        pruning.prune_channels(net, pruning.channel_masks(net, 0.5), torch.rand(3, 4))
 
 
 def test_the_check_of_the_small_network_does_not_overflow():
@@ -453,7 +457,7 @@ def test_the_check_of_the_small_network_does_not_overflow():
     x = torch.rand(100, 4, dtype=torch.float16)
     masks = {"1": torch.tensor([True] * 4 + [False] * 4)}
     with pytest.raises(ValueError, match="a removed channel still matters"):
-        pruning.remove(net.half(), masks, x)
+        pruning.prune_channels(net.half(), masks, x)
 
 
 def test_the_cost_of_attention_is_that_of_its_plain_form():
@@ -468,7 +472,7 @@ def test_the_cost_of_attention_is_that_of_its_plain_form():
 def test_missing_torch_pruning_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(ImportError, match=r'torch-pruning: pip install "tssbn\[train\]"'):
-        pruning.remove(nn.BatchNorm1d(2), {}, torch.rand(2, 2))
+        pruning.prune_channels(nn.BatchNorm1d(2), {}, torch.rand(2, 2))
 
 
 # --- sums and depthwise filters -------------------------------------------------------------------
@@ -494,9 +498,9 @@ def marked(*channels):
 
 def cut(net, masks, x):
     """Masks tied and removed; what is left of the layers."""
-    tied = pruning.tie(net, masks, x)
-    small = pruning.remove(net, tied, x)
-    torch.testing.assert_close(small(x), pruning.silence(net, tied)(x))
+    tied = pruning.tie_masks(net, masks, x)
+    small = pruning.prune_channels(net, tied, x)
+    torch.testing.assert_close(small(x), pruning.mask_channels(net, tied)(x))
     return tied, small
 
 
@@ -511,8 +515,8 @@ def test_a_channel_of_a_sum_goes_if_both_sides_do_without():
     assert small.last.in_channels == 3
     assert torch.equal(small.a[1].weight, net.a[1].weight[:3])
     with pytest.raises(ValueError, match=r"'a.1' can only go together, since \['a.1', 'b.1'\]"):
-        pruning.remove(net, masks, x)
-    alone = pruning.tie(net, {"a.1": marked(0, 1)}, x)
+        pruning.prune_channels(net, masks, x)
+    alone = pruning.tie_masks(net, {"a.1": marked(0, 1)}, x)
     assert list(alone) == ["a.1"] and alone["a.1"].all()
 
 
@@ -560,15 +564,15 @@ def test_channels_of_a_grouped_convolution_stay():
     layers = (nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1, groups=2))
     net = stir(nn.Sequential(*layers), "plain").to(DEVICE, DTYPE)
     x = torch.rand(2, 2, 5, 5, device=DEVICE, dtype=DTYPE)
-    assert pruning.tie(net, {"1": marked(0, 1)}, x)["1"].all()
+    assert pruning.tie_masks(net, {"1": marked(0, 1)}, x)["1"].all()
 
 
 def test_channels_under_another_number_stay():
     pytest.importorskip("torch_pruning")
     net = stir(ResNet56(), "paper")
     x = torch.rand(1, 3, 32, 32)
-    masks = pruning.keep(net, 0.5)
-    tied = pruning.tie(net, masks, x)
+    masks = pruning.channel_masks(net, 0.5)
+    tied = pruning.tie_masks(net, masks, x)
     for name, mask in tied.items():
         assert torch.equal(mask, masks[name]) if name in net.prunable else mask.all()
 
@@ -583,4 +587,4 @@ def test_places_of_maxima_tie_the_pooled_to_the_unpooled():
     tied, _ = cut(net, both, x)
     assert all(torch.equal(mask, marked(0, 1, 2)) for mask in tied.values())
     with pytest.raises(ValueError, match=rf"\['{pooled}', '{unpooled}'\] feed one sum"):
-        pruning.remove(net, both, x)
+        pruning.prune_channels(net, both, x)

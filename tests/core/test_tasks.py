@@ -12,8 +12,9 @@ import tssbn
 import tssbn.export
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.norm import TaskSpecificNorm
+from tssbn.passes import Pass
 from tssbn.stacking import split, stack
-from tssbn.tasks import Pass, find_tasks
+from tssbn.tasks import find_tasks
 
 TASKS = ("seg", "depth", "normal")
 

@@ -159,10 +159,107 @@ def test_what_does_not_fit_together_is_named():
         Stored.read(Listed([]))
 
 
+IMAGES = {
+    "age": Target("number", unit="years"),
+    "place": Target("class", ("inside", "outside", "unsure")),
+    "Smiling": Target("attribute"),
+    "depth": Target("depth", ignore=0),
+    "segmentation": Target("classes", ("bed", "wall")),
+}
+
+
+def labelled(age, place, smiling, depth, segmentation):
+    return {
+        "image": torch.zeros(3, 2, 2),
+        "age": torch.tensor(age),
+        "place": torch.tensor(place),
+        "Smiling": torch.tensor(smiling),
+        "depth": torch.full((1, 2, 2), depth),
+        "segmentation": torch.full((2, 2), segmentation),
+    }
+
+
+def test_missing_labels_survive_in_the_smallest_types():
+    full = labelled(34.0, 2, 1, 2.5, 1)
+    missing = labelled(*(target.missing for target in IMAGES.values()))
+    source = Listed([full, missing, full])
+    source.targets = IMAGES
+    stored = Stored.read(source)
+    for i, expected in enumerate(source):
+        for name, value in stored[i].items():
+            assert value.dtype is expected[name].dtype, name
+            assert torch.allclose(value, expected[name], 0, 0, equal_nan=True), name
+    types = {name: value.dtype for name, value in stored.tensors.items() if name != "image"}
+    assert set(types.values()) == {torch.float16, torch.int8}
+    assert {stored[[0, 1]][name].shape for name in ("age", "place", "Smiling")} == {(2,)}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(width=32), min_size=1))
+def test_any_number_survives_nan_and_infinity_too(values):
+    source = Listed([{"image": torch.zeros(3, 1, 1), "age": torch.tensor(v)} for v in values])
+    source.targets = {"age": Target("number")}
+    stored = Stored.read(source)[:]["age"]
+    assert torch.equal(stored.isnan(), torch.tensor(values).isnan())
+    assert torch.equal(stored.nan_to_num(0), torch.tensor(values).nan_to_num(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float64])
+def test_numbers_are_stored_in_any_type_and_are_no_fractions_of_255(dtype):
+    ages = torch.tensor([34, 0, 255], dtype=dtype)
+    stored = Stored({"image": torch.zeros(3, 3, 1, 1), "age": ages}, {"age": Target("number")})
+    assert same({"age": stored[:]["age"]}, {"age": torch.tensor([34.0, 0.0, 255.0])})
+
+
+def test_kinds_of_whole_images_are_told_apart():
+    entries = {name: torch.zeros(2) for name in ("age", "place", "Smiling", "share")}
+    targets = {name: IMAGES.get(name, Target("number")) for name in entries}
+    stored = Stored({"image": torch.zeros(2, 3, 4, 6), **entries}, targets)
+    text = "image 3x4x6, age in years, place 3 classes of images, share, 1 attribute"
+    assert repr(stored) == f"Stored(2 samples: {text})"
+
+
+@pytest.mark.parametrize(
+    ("kind", "dense", "dtype", "missing"),
+    [
+        ("classes", True, torch.int64, -1),
+        ("depth", True, torch.float32, torch.nan),
+        ("disparity", True, torch.float32, torch.nan),
+        ("normal", True, torch.float32, torch.nan),
+        ("class", False, torch.int64, -1),
+        ("attribute", False, torch.int64, -1),
+        ("number", False, torch.float32, torch.nan),
+    ],
+)
+def test_every_kind_has_a_type_and_a_missing_label(kind, dense, dtype, missing):
+    target = Target(kind, ("a", "b") if "class" in kind else ())
+    assert (target.dense, target.dtype) == (dense, dtype)
+    assert target.missing == pytest.approx(missing, nan_ok=True)
+
+
 def test_a_target_says_what_it_is():
     with pytest.raises(ValueError, match=r"kind must be one of .* got 'edges'"):
         Target("edges")
-    with pytest.raises(ValueError, match="got \\(\\) for kind 'classes'"):
-        Target("classes")
-    with pytest.raises(ValueError, match="for kind 'depth'"):
-        Target("depth", ("near", "far"))
+    for kind in ("classes", "class"):
+        with pytest.raises(ValueError, match=f"got \\(\\) for kind '{kind}'"):
+            Target(kind)
+    for kind in ("depth", "number", "attribute"):
+        with pytest.raises(ValueError, match=f"for kind '{kind}'"):
+            Target(kind, ("near", "far"))
+    with pytest.raises(ValueError, match=r"unit is that of .* got 'cm' for kind 'disparity'"):
+        Target("disparity", unit="cm")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ignore", "takes"),
+    [
+        ("classes", 255, "-1 or None"),
+        ("normal", -1, "0 or None"),
+        ("class", -1, "None"),
+        ("attribute", 0, "None"),
+        ("number", 0, "None"),
+    ],
+)
+def test_kinds_with_a_missing_label_of_their_own_take_no_other(kind, ignore, takes):
+    with pytest.raises(ValueError, match=f"ignore must be {takes} for kind '{kind}', got {ignore}"):
+        Target(kind, ("a", "b") if "class" in kind else (), ignore)

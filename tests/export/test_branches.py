@@ -14,8 +14,8 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 import tssbn
 from tssbn.cost import macs
-from tssbn.export.plain import effective, merged
-from tssbn.export.trees import agree, differences, greedy
+from tssbn.export.plain import mean_norm, task_affine
+from tssbn.export.trees import distances, greedy, tree_by_similarity
 from tssbn.export.unroll import branches, refine
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.norm import TaskSpecificNorm
@@ -137,7 +137,7 @@ def test_every_form_of_layer(norm):
 @pytest.mark.parametrize("name", TRUNKS)
 def test_any_tree_of_equal_layers_is_the_network(name):
     net, x = network(name, different=False), images()
-    first, last = (list(differences(net))[i] for i in (0, -1))
+    first, last = (list(distances(net))[i] for i in (0, -1))
     for tree in {}, {first: PAIR}, {first: PAIR, last: ALONE}:
         assert_same(branches(net, tree)(x), net(x))
 
@@ -264,7 +264,7 @@ def test_a_group_is_the_network_with_the_means_of_its_layers():
 
 def test_a_layer_that_is_not_named_splits_nothing():
     net, x = network("segnet"), images()
-    names = list(differences(net))
+    names = list(distances(net))
     late = names[len(names) // 2]
     here = branches(net, {late: PAIR})
     everywhere = {name: PAIR for name in names[names.index(late) :]}
@@ -357,7 +357,7 @@ def test_statistics_can_be_estimated_anew():
 @pytest.mark.parametrize("name", ["unet", "vit"])
 def test_it_is_pickled_saved_copied_and_exported(name):
     net, x = network(name), images()
-    first, *_, last = differences(net)
+    first, *_, last = distances(net)
     unrolled = branches(net, {first: PAIR, last: ALONE})
     expected = unrolled(x)
     file = io.BytesIO()
@@ -424,7 +424,7 @@ def test_the_plain_layer_of_a_task_does_what_the_layer_does_for_it(make):
             nn.init.uniform_(value, 0.5, 1.5)
     x = torch.rand(2, 4, 8, 8, dtype=torch.float64)
     for task in TASKS:
-        plain = merged(layer, (task,))
+        plain = mean_norm(layer, (task,))
         assert type(plain) is type(make())
         with tssbn.select(layer, task):
             assert torch.equal(plain(x), layer(x))
@@ -437,29 +437,29 @@ def test_the_plain_layer_of_a_task_does_what_the_layer_does_for_it(make):
 def test_the_difference_is_that_of_the_outputs_for_a_normal_input():
     net = network()
     layer, name = layers(net)["4"], "4"
-    values = {task: effective(layer, task) for task in ("seg", "depth")}
+    values = {task: task_affine(layer, task) for task in ("seg", "depth")}
     mean = sum(v["running_mean"] for v in values.values()) / 2
     var = sum(v["running_var"] for v in values.values()) / 2
     x = mean + var.sqrt() * torch.randn(200_000, 4, dtype=torch.float64)
-    one, other = (merged(layer, (task,))(x[..., None, None]) for task in values)
+    one, other = (mean_norm(layer, (task,))(x[..., None, None]) for task in values)
     power = sum(v["weight"].square().mean() for v in values.values()) / 2
     expected = ((one - other).square().mean() / power).sqrt()
-    torch.testing.assert_close(differences(net)[name][0, 1], expected, rtol=0.01, atol=0)
+    torch.testing.assert_close(distances(net)[name][0, 1], expected, rtol=0.01, atol=0)
 
 
 def test_differences_are_symmetric_and_vanish_for_equals():
-    for apart in differences(network("segnet")).values():
+    for apart in distances(network("segnet")).values():
         assert torch.equal(apart, apart.T) and (apart.diagonal() == 0).all()
         assert (apart[0, 1:] > 0).all()
-    assert all((apart == 0).all() for apart in differences(network(different=False)).values())
-    assert set(differences(network("vit"))) == set(layers(network("vit")))
+    assert all((apart == 0).all() for apart in distances(network(different=False)).values())
+    assert set(distances(network("vit"))) == set(layers(network("vit")))
 
 
 def test_shut_gates_are_equal():
     net = network()
     with torch.no_grad():
         layers(net)["4"].gamma.fill_(-torch.inf)
-    assert (differences(net)["4"] == 0).all()
+    assert (distances(net)["4"] == 0).all()
 
 
 def test_equal_layers_stay_together_at_tolerance_0():
@@ -469,7 +469,7 @@ def test_equal_layers_stay_together_at_tolerance_0():
             for key in "gamma", "running_mean", "running_var":
                 value = layer._parameters.get(key, layer._buffers.get(key))
                 value[2] = value[0]
-    tree = agree(net, 0)
+    tree = tree_by_similarity(net, 0)
     assert list(tree.values()) == [PAIR] * 9 + [(("seg",), ("normal",), ("depth",))] * 17
     assert_same(branches(net, tree)(x), net(x))
     assert macs(branches(net, tree), x) < macs(branches(net, alone(net)), x)
@@ -477,12 +477,12 @@ def test_equal_layers_stay_together_at_tolerance_0():
 
 def test_trees_of_gates_grow_from_one_trunk_and_only_split():
     net = network("resnet")
-    names = list(differences(net))
-    assert agree(net, torch.inf) == dict.fromkeys(names, (TASKS,))
+    names = list(distances(net))
+    assert tree_by_similarity(net, torch.inf) == dict.fromkeys(names, (TASKS,))
     costs = []
-    seen = torch.stack(list(differences(net).values())).flatten()
+    seen = torch.stack(list(distances(net).values())).flatten()
     for tolerance in (0, *seen.quantile(torch.tensor([0.5, 0.7, 0.9]).double()), torch.inf):
-        tree = agree(net, tolerance)
+        tree = tree_by_similarity(net, tolerance)
         partitions = list(tree.values())
         for coarse, fine in pairwise(partitions):
             assert set(refine(coarse, fine)) == set(fine)
@@ -492,11 +492,14 @@ def test_trees_of_gates_grow_from_one_trunk_and_only_split():
 
 def test_tasks_in_a_group_are_within_the_tolerance():
     net = network("segnet")
-    apart = differences(net)
+    apart = distances(net)
     first, *_ = apart.values()  # in which two of the tasks stay together
     tolerance = first[~torch.eye(len(TASKS), dtype=torch.bool)].min().item()
-    assert [len(group) for group in next(iter(agree(net, tolerance).values()))] == [2, 1]
-    for name, partition in agree(net, tolerance).items():
+    assert [len(group) for group in next(iter(tree_by_similarity(net, tolerance).values()))] == [
+        2,
+        1,
+    ]
+    for name, partition in tree_by_similarity(net, tolerance).items():
         for group in partition:
             rows = [TASKS.index(task) for task in group]
             assert (apart[name][rows][:, rows] <= tolerance).all()
@@ -504,12 +507,12 @@ def test_tasks_in_a_group_are_within_the_tolerance():
 
 def test_a_negative_tolerance_is_refused():
     with pytest.raises(ValueError, match="tolerance=-1 must be 0 or more"):
-        agree(network(), -1)
+        tree_by_similarity(network(), -1)
 
 
 def test_a_trunk_is_not_the_network():
     with pytest.raises(TypeError, match=r"net must be a tssbn\.MultiTask"):
-        agree(network().trunk, 0)
+        tree_by_similarity(network().trunk, 0)
 
 
 def counted(net, tree):

@@ -63,12 +63,12 @@ def test_every_affine_mode(affine):
 
 
 def test_other_forms_of_the_gate():
-    from tssbn.methods import Network, methods
+    from tssbn.methods import Network, find_method
 
     x = images(2, 3, 16, 16)
     given = Network(lambda: CelebANet(2).double(), lambda n: nn.Linear(16, n).double(), x)
     for name in "tanh", "softplus", "clamp", "tssbn-bias":
-        net = stir(methods()[name].build(given, dict.fromkeys(TASKS, 2))).eval()
+        net = stir(find_method(name).build(given, dict.fromkeys(TASKS, 2))).eval()
         check(net, x)
 
 

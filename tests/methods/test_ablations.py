@@ -15,12 +15,14 @@ pytest.importorskip("lightning_fabric")
 
 from tssbn.__main__ import main
 from tssbn.cost import parameters
-from tssbn.methods import Network, hard_sharing, methods, task_norm
-from tssbn.methods.ablations import GATES, METHODS, build
+from tssbn.methods import METHODS, Network, find_method, hard_sharing, task_norm
+from tssbn.methods.ablations import GATES, build
 from tssbn.norm import TaskAffineNorm, TaskSpecificNorm
 from tssbn.records.table import table
-from tssbn.training.run import options_of, plan
+from tssbn.training.run import Run
+from tssbn.training.settings import options_of
 
+ABLATIONS = [name for name, place in METHODS.items() if ".ablations:" in place]
 OUTPUTS = {"a": 2, "b": 1}
 FORMS = {  # each written down once more
     "sigmoid": lambda g: 1 / (1 + torch.exp(-g)),
@@ -166,7 +168,7 @@ def test_ranges_of_the_forms():
 
 
 def test_only_what_a_form_has_is_trained():
-    shared = parameters(made(hard_sharing.METHODS["hps"].build))
+    shared = parameters(made(hard_sharing.METHOD.build))
     norms = 2 * (4 + 5)  # of one network: scale and bias of each channel
     expected = {
         "statistics": shared,
@@ -177,21 +179,21 @@ def test_only_what_a_form_has_is_trained():
         "softplus": shared,
         "clamp": shared,
     }
-    assert {name: parameters(made(METHODS[name].build)) for name in METHODS} == expected
+    assert {name: parameters(made(find_method(name).build)) for name in ABLATIONS} == expected
 
 
 def test_statistics_alone_have_no_parameter_of_a_task():
-    net = made(METHODS["statistics"].build)
+    net = made(find_method("statistics").build)
     names = dict(net.trunk.named_parameters())
     assert all(parameter.shape[0] in (4, 5) for parameter in names.values())  # channels, not tasks
     assert not any("gamma" in name or "beta" in name for name in names)
     assert net.state_dict()["trunk.1.running_mean"].shape == (2, 4)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_gates_learn_at_their_own_rate(name):
-    net = made(METHODS[name].build)
-    groups = METHODS[name].groups(net, lr=0.25)
+    net = made(find_method(name).build)
+    groups = find_method(name).groups(net, lr=0.25)
     everything = [id(p) for group in groups for p in group["params"]]
     assert sorted(everything) == sorted(map(id, net.parameters()))
     if name == "statistics":
@@ -204,7 +206,7 @@ def test_gates_learn_at_their_own_rate(name):
     if name == "affine":  # the β of a σ layer is no gate and learns at the common rate
         owned += [layer.beta for layer in layers(net)]
     assert sorted(map(id, gates["params"])) == sorted(map(id, owned))
-    assert METHODS[name].groups(net, 0.25, multiplier=10.0)[1]["lr"] == 2.5
+    assert find_method(name).groups(net, 0.25, multiplier=10.0)[1]["lr"] == 2.5
 
 
 def test_a_gate_that_is_not_there():
@@ -214,19 +216,22 @@ def test_a_gate_that_is_not_there():
 
 def test_every_layer_of_an_ablation_is_exchanged():
     for name in "tanh", "softplus", "clamp":
-        kinds = {type(layer).__bases__[0].__name__ for layer in layers(made(METHODS[name].build))}
+        kinds = {
+            type(layer).__bases__[0].__name__ for layer in layers(made(find_method(name).build))
+        }
         assert kinds == {name.capitalize()}
-        assert all(isinstance(layer, TaskAffineNorm) for layer in layers(made(METHODS[name].build)))
+        assert all(
+            isinstance(layer, TaskAffineNorm) for layer in layers(made(find_method(name).build))
+        )
 
 
 def test_they_are_methods_like_the_others(capsys):
-    assert METHODS.keys() <= methods().keys()
     assert main(["methods"]) == 0
     out = capsys.readouterr().out
-    for name, method in METHODS.items():
-        assert f"{name} ({method.title})" in out
-    assert options_of(METHODS["clamp"].groups) == {"multiplier": 100.0}
-    named = plan("rooms", "clamp", 1, {"multiplier": 10}).name
+    for name in ABLATIONS:
+        assert f"{name} ({find_method(name).title})" in out
+    assert options_of(find_method("clamp").groups) == {"multiplier": 100.0}
+    named = Run("rooms", "clamp", 1, {"multiplier": 10}).name
     assert named == "rooms/clamp-1-multiplier=10"
 
 

@@ -12,13 +12,13 @@ pytest.importorskip("torchvision")
 from timm.models.resnet import BasicBlock, ResNet
 
 from tssbn.cost import macs, parameters
-from tssbn.methods import Network, methods
+from tssbn.methods import Network, find_method
 from tssbn.methods.cross_stitch import CrossStitch
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 from tssbn.networks.segnet import SegNet, SegNetHead
 
-STL, CROSS = methods()["stl"].build, methods()["cross-stitch"].build
+STL, CROSS = find_method("stl").build, find_method("cross-stitch").build
 SEGNET = Network(partial(SegNet, 4), partial(SegNetHead, width=4), torch.rand(2, 3, 48, 64))
 DEEPLAB = Network(
     partial(dilated_resnet, (1, 2, 1, 1), (4, 4, 8, 8)),

@@ -16,7 +16,7 @@ pytest.importorskip("torchvision")
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from tssbn.cost import macs, parameters
-from tssbn.methods import Network, hard_sharing, methods, mtan, single
+from tssbn.methods import Network, find_method, hard_sharing, mtan, single
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 from tssbn.networks.segnet import SegNet, SegNetHead
@@ -404,7 +404,7 @@ def test_a_copy_is_another_network():
 
 
 def test_the_method():
-    method = methods()["mtan"]
+    method = find_method("mtan")
     net = small("celeba")
     (group,) = method.groups(net, 0.1)
     assert (method.title, method.build, group["lr"]) == ("MTAN", mtan.build, 0.1)

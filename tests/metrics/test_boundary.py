@@ -144,10 +144,13 @@ def test_logits_and_thresholds():
     assert more >= values[0]  # every second threshold is one of the nine
 
 
-def test_wrong_options_and_targets_without_boundaries_are_refused():
+def test_without_a_boundary_in_any_target_there_is_no_f():
     empty = torch.zeros(1, 4, 4, dtype=torch.int64)
-    with pytest.raises(ValueError, match="Boundary: no pixel of any target is a boundary"):
-        score(Boundary("probabilities"), (torch.rand(1, 4, 4), empty))
+    for prediction in (torch.ones(1, 4, 4), torch.zeros(1, 4, 4)):
+        assert math.isnan(score(Boundary("probabilities"), (prediction, empty)))
+
+
+def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match="tolerance must be a fraction of the diagonal, got 4"):
         Boundary("logits", tolerance=4)
     with pytest.raises(ValueError, match="thresholds must be at least 1, got 0"):

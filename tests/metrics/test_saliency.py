@@ -124,8 +124,8 @@ def test_images_with_nothing_salient():
     nothing = torch.zeros(1, 2, 2, dtype=torch.int64)
     assert score(SaliencyIoU("probabilities"), torch.zeros(1, 2, 2), nothing) == 1
     assert score(SaliencyIoU("probabilities"), torch.ones(1, 2, 2), nothing) == 0
-    with pytest.raises(ValueError, match="SaliencyF: no pixel of any target is salient"):
-        score(SaliencyF("probabilities"), torch.zeros(1, 2, 2), nothing)
+    for prediction in (torch.ones(1, 2, 2), torch.zeros(1, 2, 2)):
+        assert math.isnan(score(SaliencyF("probabilities"), prediction, nothing))
 
 
 @pytest.mark.parametrize("metric", [SaliencyF, SaliencyIoU])

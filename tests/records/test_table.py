@@ -9,14 +9,14 @@ import torch
 pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
-from tssbn.benchmarks import benchmarks
-from tssbn.benchmarks.catalogue import described, real
+from tssbn.benchmarks import BENCHMARKS, find_benchmark
 from tssbn.cost import delta_m
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
-from tssbn.records.table import ORDER, TABLES, table
+from tssbn.records.table import TABLES, table
 from tssbn.training.describe import _data
 
+PAPER = ["stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn"]
 METRIC = {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
 UP = {"segmentation": True, "depth": False, "normal": False}
 
@@ -143,7 +143,7 @@ def drawn(method, bits=0.0, floor=0, n=4, told=True):
     }
     targets = {"depth": Target("depth", ignore=0), "segmentation": Target("classes", ("a", "b"))}
     data = {split: Stored(tensors, targets) for split in ("train", "test")}
-    described = _data(data, data)
+    described = _data(data, data, synthetic=True)
     if not told:  # as older runs
         for part in described["splits"].values():
             del part["labels"]
@@ -167,7 +167,7 @@ def test_older_runs_do_not_say_whether_labels_agree():
     for told in (True, False):
         runs = [drawn("stl", told=told), drawn("hps", bits=2**-20, told=False)]
         assert said in table("rooms", runs).caption
-    assert "differ in bits" not in table("rooms", [drawn(m, told=False) for m in ORDER]).caption
+    assert "differ in bits" not in table("rooms", [drawn(m, told=False) for m in PAPER]).caption
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_where_no_label_is_a_whole_number_all_bits_count():
     def depths(bits):
         data = {"train": Stored({"image": torch.ones(1, 3, 2, 2), "depth": torch.ones(1) + bits},
                                 {"depth": Target("depth")})}  # fmt: skip
-        return _data(data, data)
+        return _data(data, data, synthetic=True)
 
     runs = [record(m, benchmark="rooms", data=depths(b)) for m, b in (("stl", 0), ("hps", 1))]
     with pytest.raises(ValueError, match="the labels of train"):
@@ -201,17 +201,17 @@ def test_tasks_per_pass_may_differ():
 
 def test_a_table_without_records_has_the_paper_and_empty_cells():
     for name in TABLES["1"]:
-        if not described(name).paper:
+        if not find_benchmark(name)().paper:
             continue
         made = table(name, [])
-        assert [row.method for row in made.rows] == list(ORDER)
+        assert [row.method for row in made.rows] == PAPER
         assert all(not row.values and row.delta is None for row in made.rows)
         assert "no records" in str(made)
-        assert f"{described(name).paper['tssbn']['delta']:+.2f}" in str(made)
+        assert f"{find_benchmark(name)().paper['tssbn']['delta']:+.2f}" in str(made)
 
 
 def test_the_text_fits_a_terminal():
-    runs = [record(m, s, values=(0.4 + s / 7, 0.6, 24.0)) for m in ORDER for s in range(3)]
+    runs = [record(m, s, values=(0.4 + s / 7, 0.6, 24.0)) for m in PAPER for s in range(3)]
     text = str(table("nyuv2", runs))
     assert max(map(len, text.splitlines())) <= 100
     caption = " ".join(text.split())
@@ -237,7 +237,7 @@ def test_other_methods_come_last():
 
 
 def test_a_benchmark_of_ones_own():
-    mine = replace(described("rooms"), name="mine", title="My rooms")
+    mine = replace(find_benchmark("rooms")(), name="mine", title="My rooms")
     made = table(mine, [record("hps", benchmark="mine")])
     assert str(made).startswith("My rooms\n") and row(made, "hps").seeds == (0,)
     with pytest.raises(ValueError, match="rooms/hps-0 is a record of rooms, not of mine"):
@@ -256,8 +256,8 @@ def test_as_a_frame():
 
 
 def test_what_is_known_without_data():
-    assert {name for name in benchmarks() if real(name)} == set(TABLES["1"])
-    with pytest.raises(ValueError, match="benchmark 'x' is unknown, use one of celeba"):
+    assert {name for name in BENCHMARKS if find_benchmark(name)().source} == set(TABLES["1"])
+    with pytest.raises(ValueError, match="benchmark='x' is unknown, use one of nyuv2"):
         table("x", [])
 
 

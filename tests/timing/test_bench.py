@@ -17,11 +17,11 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.records import store as records
 from tssbn.timing import measure as measuring
 from tssbn.timing import memory, record
-from tssbn.timing.job import Job
-from tssbn.timing.measure import measure
-from tssbn.timing.networks import NETWORKS, Network
-from tssbn.timing.rounds import rounds
-from tssbn.timing.strategies import ABOUT, DEFAULT, Setting, applies, network
+from tssbn.timing.case import Case
+from tssbn.timing.measure import measure_strategies
+from tssbn.timing.networks import NETWORKS, TimedTrunk
+from tssbn.timing.rounds import time_rounds
+from tssbn.timing.strategies import ABOUT, DEFAULT, Setting, applies, make_network
 
 TASKS = 3
 SAME = ("sequential", "stacked", "stem", "chunks:1", "chunks:2")
@@ -31,11 +31,11 @@ def celeba(size, width=2):
     return CelebANet(width)
 
 
-TINY = Network(celeba, 4, (16, 16), "stages.1")
+TINY = TimedTrunk(celeba, 4, (16, 16), "stages.1")
 
 
-def job(strategy, tasks=TASKS, **setting):
-    return Job(TINY, TINY.batch, TINY.size, tasks, strategy, Setting(**setting))
+def case(strategy, tasks=TASKS, **setting):
+    return Case(TINY, TINY.batch, TINY.size, tasks, strategy, Setting(**setting))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def short(bench):
 
 
 def gradients(strategy):
-    step = job(strategy).step()
+    step = case(strategy).step()
     step.net.double()
     step.images = step.images.double()
     step.add_gradients()
@@ -83,12 +83,12 @@ def test_every_known_strategy_is_compared_or_has_a_reason():
 
 
 def test_with_one_task_the_gated_layer_is_the_sigmoid_layer():
-    outputs = [s.net(s.images)["task0"] for s in (job(n, 1).step() for n in ("sigmoid", "stem"))]
+    outputs = [s.net(s.images)["task0"] for s in (case(n, 1).step() for n in ("sigmoid", "stem"))]
     torch.testing.assert_close(*outputs, rtol=1e-6, atol=0)
 
 
 def test_strategies_differ_in_passes_and_stem():
-    nets = {name: job(name, tasks=5).step().net for name in SAME}
+    nets = {name: case(name, tasks=5).step().net for name in SAME}
     passes = {"sequential": 1, "stacked": None, "stem": None, "chunks:1": 1, "chunks:2": 2}
     assert {name: net.tasks_per_pass for name, net in nets.items()} == passes
     stems = {name: net.stem for name, net in nets.items()}
@@ -98,13 +98,13 @@ def test_strategies_differ_in_passes_and_stem():
 
 
 def test_a_step_leaves_no_gradients():
-    step = job("chunks:2").step()
+    step = case("chunks:2").step()
     step()
     assert all(p.grad is None for p in step.net.parameters())
 
 
 def test_inference_is_in_eval_mode_without_gradients():
-    step = job("stem", inference=True).step()
+    step = case("stem", inference=True).step()
     seen = []
     step.net.trunk.linear.register_forward_hook(
         lambda module, args, out: seen.append((module.training, out.requires_grad, len(out)))
@@ -114,16 +114,16 @@ def test_inference_is_in_eval_mode_without_gradients():
 
 
 def test_work_is_counted_per_strategy():
-    plain, sequential, stem = (job(s).step().macs() for s in ("plain", "sequential", "stem"))
+    plain, sequential, stem = (case(s).step().macs() for s in ("plain", "sequential", "stem"))
     assert sequential == TASKS * plain
     first = 3 * 9 * 2 * 16 * 16 * TINY.batch  # the forward pass and weight gradient of one layer
     assert stem == sequential - 2 * (TASKS - 1) * first
-    forward = job("plain", inference=True).step().macs()
+    forward = case("plain", inference=True).step().macs()
     assert plain == 3 * forward - first  # the images need no gradient
 
 
 def test_other_formats_and_precisions_run():
-    step = job("stem", channels_last=True, precision="bf16").step()
+    step = case("stem", channels_last=True, precision="bf16").step()
     assert step.images.is_contiguous(memory_format=torch.channels_last)
     kernel = step.net.trunk.stages[1][0][0].weight
     assert kernel.is_contiguous(memory_format=torch.channels_last)
@@ -140,7 +140,7 @@ def test_every_network_is_a_trunk_that_converts(name):
     made = NETWORKS[name]
     with torch.device("meta"):
         trunk, example = made.build(made.size), torch.empty(2, 3, *made.size)
-        net = network("stacked", trunk, 2, example)
+        net = make_network("stacked", trunk, 2, example)
         assert [len(rows) for rows in net.train()(example).values()] == [2, 2]
     assert not any(isinstance(m, nn.Linear) and m.out_features == 1000 for m in trunk.modules())
     assert made.batch >= 2
@@ -148,7 +148,7 @@ def test_every_network_is_a_trunk_that_converts(name):
 
 def test_images_that_do_not_suit_are_named():
     with pytest.raises(ValueError, match="images of 2x2 do not suit"):
-        Job(TINY, 2, (2, 2), 1, "plain", Setting()).step()
+        Case(TINY, 2, (2, 2), 1, "plain", Setting()).step()
 
 
 # -- measuring ------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_images_that_do_not_suit_are_named():
 def test_rounds_run_everything_once_in_orders_of_their_own():
     calls = []
     steps = {name: partial(calls.append, name) for name in "abcd"}
-    times = list(rounds(steps, 5))
+    times = list(time_rounds(steps, 5))
     orders = ["".join(calls[i : i + 4]) for i in range(0, len(calls), 4)]
     assert len(times) == 5 and len(orders) == 6  # one to warm up
     assert all(sorted(order) == list("abcd") for order in orders)
@@ -167,9 +167,10 @@ def test_rounds_run_everything_once_in_orders_of_their_own():
 
 def test_memory_is_measured_in_a_process_of_its_own():
     batch = 64
-    wide = Network(partial(celeba, width=8), batch, (64, 64))
+    wide = TimedTrunk(partial(celeba, width=8), batch, (64, 64))
     whole = [
-        memory.peak(Job(wide, batch, wide.size, tasks, "stacked", Setting())) for tasks in (1, 4)
+        memory.peak_memory(Case(wide, batch, wide.size, tasks, "stacked", Setting()))
+        for tasks in (1, 4)
     ]
     # The first stage alone keeps what its BatchNorm read and gave, and the ReLU.
     floor = 3 * 4 * batch * 8 * 64 * 64 / 2**20
@@ -178,14 +179,14 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 
 def test_what_has_too_little_memory_is_left_out(monkeypatch):
-    def peak(job):
-        if job.strategy == "stacked":
+    def peak_memory(case):
+        if case.strategy == "stacked":
             raise MemoryError
         return 1.0
 
-    monkeypatch.setattr(measuring, "peak", peak)
-    jobs = {name: job(name) for name in ("plain", "stacked", "stem")}
-    (entry,) = measure(jobs, 1)
+    monkeypatch.setattr(measuring, "peak_memory", peak_memory)
+    cases = {name: case(name) for name in ("plain", "stacked", "stem")}
+    (entry,) = measure_strategies(cases, 1)
     assert entry["out_of_memory"] == ["stacked"]
     assert entry["memory"] == {"one": 1.0, "plain": 1.0, "stem": 1.0}
     assert list(entry["seconds"]) == ["matmul", "plain", "stem"]
@@ -224,12 +225,12 @@ def test_ctrl_c_loses_nothing(short, monkeypatch):
     short("tiny", "--tasks", "2", "--rounds", "2")
 
     def stopping(steps, count, device):
-        for number, times in enumerate(rounds(steps, count, device)):
+        for number, times in enumerate(time_rounds(steps, count, device)):
             if number == 1:
                 raise KeyboardInterrupt
             yield times
 
-    monkeypatch.setattr(measuring, "rounds", stopping)
+    monkeypatch.setattr(measuring, "time_rounds", stopping)
     status, made, printed = short("tiny", "--tasks", "3", "2", "--rounds", "5")
     assert status == 130 and "stopped" in printed.err
     assert len(made["networks"]["tiny"]["3"]["seconds"]["plain"]) == 1  # the round before it
@@ -297,5 +298,5 @@ def test_committed_records_are_whole():
                 assert len({len(times) for times in entry["seconds"].values()}) == 1
                 assert entry["tasks_a_pass"].keys() == entry["macs"].keys()
                 assert entry["macs"].keys() == entry["seconds"].keys() - {"matmul"}
-                assert record.relative(entry, "plain", 1).median == 1
+                assert record.time_ratio(entry, "plain", 1).median == 1
                 assert int(tasks) >= 1

@@ -21,13 +21,13 @@ from torch import nn
 from tssbn.__main__ import main
 from tssbn.benchmarks.tasks import Task
 from tssbn.gradients import cosines, task_gradients
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.records.table import table
 from tssbn.training import loop
 from tssbn.training.angles import Angles
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.training.watch import Silent
 
 SMALL = {"n": 8, "filters": 2, "height": 32, "width": 32, "epochs": 1, "batch": 2}
@@ -38,7 +38,9 @@ def build(benchmark, method, targets):
     """The network of a method in float64, from seed 0, and its tasks."""
     tasks = benchmark.tasks(targets)
     torch.manual_seed(0)
-    net = methods()[method].build(benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method(method).build(
+        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     return net.double(), tasks
 
 
@@ -72,7 +74,7 @@ def expected(net, tasks, batch, filters):
 @functools.cache
 def measured(method):
     """A network of made rooms, its tasks, a batch, and the entry of a step on it."""
-    benchmark = plan("rooms", method, settings=SMALL).benchmark
+    benchmark = Run("rooms", method, settings=SMALL).benchmark
     data = benchmark.data("train")
     net, tasks = build(benchmark, method, data.targets)
     batch, record = double(data[:4]), {}
@@ -158,7 +160,7 @@ def test_frozen_filters_are_not_measured():
 RUNS = {
     "hps": tiny.run("hps"),
     "tssbn": tiny.run("tssbn", tasks_per_pass=1, optimiser="adam"),
-    "mtan": plan("rooms", "mtan", settings=SMALL),
+    "mtan": Run("rooms", "mtan", settings=SMALL),
 }
 
 
@@ -229,28 +231,28 @@ def test_on_the_command_line(tmp_path, monkeypatch):
 
 
 def test_a_weight_is_part_of_the_name_and_one_of_1_is_none():
-    run = plan("rooms", "hps", 2, {"weight.depth": 2, "n": 16})
-    assert run.name == "rooms/hps-2-n=16-weight.depth=2"
+    run = Run("rooms", "hps", 2, {"weight.depth": 2, "n": 16})
+    assert run.name == "rooms/hps-2-n=16-weight.depth=2.0"
     assert run.benchmark.recipe.weights == {"depth": 2}
     for one in 1, 1.0:
-        run = plan("rooms", "hps", 2, {"weight.depth": one})
+        run = Run("rooms", "hps", 2, {"weight.depth": one})
         assert (run.name, run.benchmark.recipe.weights) == ("rooms/hps-2", {})
 
 
-@pytest.mark.parametrize("weight", [0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_weight_is_positive_and_finite(weight):
     with pytest.raises(ValueError, match=rf"weight of 'depth' is {weight}, it must be positive"):
-        plan("rooms", "hps", settings={"weight.depth": weight})
+        Run("rooms", "hps", settings={"weight.depth": weight})
 
 
 @pytest.mark.parametrize("weight", [True, "2", None])
 def test_a_weight_is_a_number(weight):
     with pytest.raises(ValueError, match=r"setting weight.depth=.* must be of type float"):
-        plan("rooms", "hps", settings={"weight.depth": weight})
+        Run("rooms", "hps", settings={"weight.depth": weight})
 
 
 def test_a_weight_of_an_unknown_task_is_refused():
-    run = plan("rooms", "hps", settings={**SMALL, "weight.colour": 2.0})
+    run = Run("rooms", "hps", settings={**SMALL, "weight.colour": 2.0})
     with pytest.raises(ValueError, match=r"weights are given of \['colour'\], the tasks are \['se"):
         train(run, accelerator="cpu")
 
@@ -283,15 +285,13 @@ def test_the_gradient_is_scaled_and_the_recorded_loss_is_not(method):
 def test_a_run_takes_its_weights():
     run = tiny.run("hps", epochs=1)
     recipe = replace(run.benchmark.recipe, weights={"depth": 2.0})
-    weighted = train(
-        replace(run, benchmark=replace(run.benchmark, recipe=recipe)), accelerator="cpu"
-    )
+    weighted = train(tiny.changed(run, recipe=recipe), accelerator="cpu")
 
     def tasks(targets):
         found = run.benchmark.tasks(targets)
         return {**found, "depth": replace(found["depth"], loss=doubled(found["depth"]))}
 
-    other = train(replace(run, benchmark=replace(run.benchmark, tasks=tasks)), accelerator="cpu")
+    other = train(tiny.changed(run, tasks=tasks), accelerator="cpu")
     for one, two in zip(
         weighted.net.state_dict().values(), other.net.state_dict().values(), strict=True
     ):
@@ -336,7 +336,7 @@ def made(method, seed, weights, **changes):
 
 def test_weighted_and_plain_records_never_share_a_table():
     weighted = made("hps", 0, {"depth": 2.0})
-    assert table("rooms", [weighted]).rows[1].seeds == (0,)
+    assert table("rooms", [weighted]).rows[0].seeds == (0,)
     with pytest.raises(ValueError, match="cannot stand beside"):
         table("rooms", [made("stl", 0, {}), weighted])
     with pytest.raises(ValueError, match=r"'weights' of recipe is \{'depth': 2.0\} and None"):

@@ -23,7 +23,7 @@ from lightning_fabric import Fabric
 import tssbn
 from tssbn.__main__ import main
 from tssbn.gradients import orthogonality
-from tssbn.methods import methods
+from tssbn.methods import find_method
 from tssbn.training import checkpoint, loop, queue
 from tssbn.training.balancing import (
     BALANCINGS,
@@ -38,7 +38,7 @@ from tssbn.training.balancing import (
 )
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.training.watch import Silent
 
 SMALL = {"n": 8, "filters": 2, "height": 32, "width": 32, "epochs": 1, "batch": 4}
@@ -63,11 +63,13 @@ every_balancing = pytest.mark.parametrize("name", [needs(name) for name in BALAN
 
 def rooms(method):
     """A network of made rooms in float64, its tasks and a batch."""
-    benchmark = plan("rooms", method, settings=SMALL).benchmark
+    benchmark = Run("rooms", method, settings=SMALL).benchmark
     data = benchmark.data("train")
     tasks = benchmark.tasks(data.targets)
     torch.manual_seed(0)
-    net = methods()[method].build(benchmark.network, {k: t.outputs for k, t in tasks.items()})
+    net = find_method(method).build(
+        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
     batch = data[:4]
     batch = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
     with torch.no_grad():
@@ -220,9 +222,9 @@ def test_uncertainty_weighting_is_that_of_torchjd():
 
 def test_log_variances_learn_at_a_rate_of_their_own_without_decay():
     """Under Adam the first step is the learning rate, up to its epsilon."""
-    run = balanced("uw", "hps", optimiser="adam", weight_decay=0.5, epochs=1, batch=12, lr=1e-3)
+    recipe = {"optimiser": "adam", "weight_decay": 0.5, "epochs": 1, "batch": 12, "lr": 1e-3}
     for rate in 0.25, 0.5:
-        balancing = trained(replace(run, balance_options={"lr": rate})).balancing
+        balancing = trained(balanced("uw", "hps", {"lr": rate}, **recipe)).balancing
         moved = balancing.scalariser.log_variance.abs()
         torch.testing.assert_close(moved, torch.full((2,), rate), rtol=1e-4, atol=0)
     groups = Scalarised(uw.UncertaintyWeighting(2)).groups(0.125)
@@ -412,14 +414,14 @@ def test_a_gradient_that_is_not_finite_names_its_task(value):
 
 def test_a_run_whose_gradient_is_not_finite_says_of_which_epoch():
     pytest.importorskip("torchjd")
-    run = tiny.run("hps", batch=12)
+    run = balanced("pcgrad", "hps", batch=12)
 
     def tasks(targets):
         found = run.benchmark.tasks(targets)
         infinite = replace(found["depth"], loss=lambda y, truth: y.sum() * math.inf)
         return {**found, "depth": infinite}
 
-    broken = replace(run, benchmark=replace(run.benchmark, tasks=tasks), balance="pcgrad")
+    broken = tiny.changed(run, tasks=tasks)
     with pytest.raises(FloatingPointError, match="of 'depth' is not finite in a step of epoch 1"):
         train(broken, accelerator="cpu")
 
@@ -503,10 +505,11 @@ def test_a_penalty_that_cannot_be_is_refused():
 # -- runs -----------------------------------------------------------------------------------------
 
 
-def balanced(name, method="tssbn", **recipe):
+def balanced(name, method="tssbn", options=None, **recipe):
     """A tiny run; the rate of its recipe is a large one for a large penalty."""
-    options = {"alpha": 0.1} if name == "cosreg" else {}
-    return replace(tiny.run(method, **recipe), balance=name, balance_options=options)
+    options = options or ({"alpha": 0.1} if name == "cosreg" else {})
+    settings = {"balance": name, **{f"balance.{key}": value for key, value in options.items()}}
+    return tiny.run(method, settings=settings, **recipe)
 
 
 @every_balancing
@@ -600,15 +603,15 @@ def test_a_balancing_of_rows_can_be_compiled(method, monkeypatch):
 
 
 def test_a_balancing_is_part_of_the_name_and_the_plain_sum_is_none():
-    run = plan("rooms", "hps", 2, {"balance": "uw", "balance.lr": 0.5, "n": 16})
+    run = Run("rooms", "hps", 2, {"balance": "uw", "balance.lr": 0.5, "n": 16})
     assert run.name == "rooms/hps-2-balance=uw-balance.lr=0.5-n=16"
     assert (run.balance, run.balance_options, run.options) == ("uw", {"lr": 0.5}, {})
-    assert plan("rooms", "hps", 2, {"balance": "uw", "balance.lr": 0.025}).name == (
+    assert Run("rooms", "hps", 2, {"balance": "uw", "balance.lr": 0.025}).name == (
         "rooms/hps-2-balance=uw"
     )
-    plain = plan("rooms", "hps", 2, {"balance": "sum"})
+    plain = Run("rooms", "hps", 2, {"balance": "sum"})
     assert (plain.name, plain.balance, plain.settings) == ("rooms/hps-2", "sum", {})
-    assert plain == replace(plan("rooms", "hps", 2), benchmark=plain.benchmark)
+    assert plain == Run("rooms", "hps", 2)
 
 
 @pytest.mark.parametrize(
@@ -624,7 +627,7 @@ def test_a_balancing_is_part_of_the_name_and_the_plain_sum_is_none():
 )
 def test_a_setting_that_cannot_be_is_refused(settings, said):
     with pytest.raises(ValueError, match=said):
-        plan("rooms", "hps", settings=settings)
+        Run("rooms", "hps", settings=settings)
 
 
 def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_path):
@@ -633,9 +636,9 @@ def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_pat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchjd", None)  # as if it were not installed
     assert find_balancing("uw") is uw.balancing
-    said = r"balance='pcgrad' needs torchjd.*, which is not installed: `pip install 'tssbn\[balance"
+    said = r"balance='pcgrad' needs torchjd.*, which is not installed: pip install \"tssbn\[balance"
     with pytest.raises(ImportError, match=said):
-        plan("rooms", "hps", settings={"balance": "pcgrad"})
+        Run("rooms", "hps", settings={"balance": "pcgrad"})
     with pytest.raises(ImportError, match=said):
         train(balanced("pcgrad"), accelerator="cpu")
     assert main(["train", "rooms", "--method", "hps", "--set", "balance=pcgrad"]) == 1
@@ -645,12 +648,12 @@ def test_a_missing_package_takes_away_one_balancing(monkeypatch, capsys, tmp_pat
         '[[runs]]\nbenchmark = "rooms"\nmethod = "hps"\nminutes = 1\nsettings.balance = "pcgrad"\n'
     )
     with pytest.raises(ValueError, match=rf"^{file}, run 1: {said}"):
-        queue.jobs(file)
+        queue.load_queue(file)
 
 
 def test_a_file_of_ones_own(monkeypatch):
     monkeypatch.setitem(BALANCINGS, "logarithms", "logarithms")
-    run = plan("rooms", "hps", settings={**SMALL, "balance": "logarithms", "balance.least": 0.5})
+    run = Run("rooms", "hps", settings={**SMALL, "balance": "logarithms", "balance.least": 0.5})
     assert run.balance_options == {"least": 0.5}
     assert train(run, accelerator="cpu").record["finished"]
 
@@ -683,7 +686,7 @@ def test_a_checkpoint_is_of_one_balancing(tmp_path):
     stopped(balanced("uw"), tmp_path)
     with pytest.raises(ValueError, match="balance is 'uw' there and 'sum' here"):
         train(balanced("sum"), tmp_path, resume=True, accelerator="cpu")
-    faster = replace(balanced("uw"), balance_options={"lr": 0.5})
+    faster = balanced("uw", options={"lr": 0.5})
     with pytest.raises(ValueError, match=r"balance.lr is None there and 0.5 here"):
         train(faster, tmp_path, resume=True, accelerator="cpu")
     state = checkpoint.load(tmp_path)

@@ -14,9 +14,9 @@ import torch
 
 from tssbn.__main__ import main
 from tssbn.data import SETS, command, load, real_set
+from tssbn.data.real.dataset import RealSet
 from tssbn.data.real.fetch import Remote
 from tssbn.data.real.nyuv2 import NYUv2
-from tssbn.data.real.set import RealSet
 
 NEEDS = {"celeba": "PIL", "cityscapes": "PIL", "cityscapes-small": "PIL", "pascal": "scipy"}
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,8 +31,8 @@ def own_balancing(monkeypatch):
 
 
 def balanced(name, method="tssbn", **options):
-    run = tiny.run(method, nn.GroupNorm, lr=0.01)
-    return replace(run, balance=name, balance_options=options)
+    settings = {"balance": name, **{f"balance.{key}": value for key, value in options.items()}}
+    return tiny.run(method, nn.GroupNorm, settings=settings, lr=0.01)
 
 
 # Without statistics of a batch every image counts by itself, and two halves make a whole.

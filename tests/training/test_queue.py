@@ -18,7 +18,7 @@ from tssbn.benchmarks import tasks
 from tssbn.training import checkpoint, loop, queue
 from tssbn.training.loop import train
 from tssbn.training.progress import Lines
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 from tssbn.training.watch import Silent
 
 SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
@@ -47,8 +47,8 @@ def entry(method, minutes=1, seed=0, benchmark="rooms", settings=SMALL):
 
 def states():
     return [
-        queue.look(job, Path("runs"), Path("data/results"))
-        for job in queue.jobs(Path("queue.toml"))
+        queue.status(job, Path("runs"), Path("data/results"))
+        for job in queue.load_queue(Path("queue.toml"))
     ]
 
 
@@ -62,9 +62,9 @@ def run_queue(*options):
 
 
 def test_the_list_of_this_project_is_right():
-    listed = queue.jobs(Path(__file__).resolve().parents[2] / "data/queue.toml")
+    listed = queue.load_queue(Path(__file__).resolve().parents[2] / "data/queue.toml")
     assert listed[0].run.name == "nyuv2/tssbn-0" and not listed[0].data
-    assert len({job.run.method for job in listed}) == 7
+    assert len({job.run.method.name for job in listed}) == 7
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_the_list_of_this_project_is_right():
         ),
         ('runs = [{ benchmark = "rooms", method = "hps", minutes = 0 }]', "minutes=0 must be"),
         (f"runs = [{{ {entry('hps', seed=0.5)} }}]", "run 1: seed=0.5 must be an integer"),
-        ('runs = [{ benchmark = "rooms", method = "x", minutes = 1 }]', "run 1: method 'x' is unk"),
-        ('runs = [{ benchmark = "nyuv2", method = "x", minutes = 1 }]', "run 1: method 'x' is unk"),
+        ('runs = [{ benchmark = "rooms", method = "x", minutes = 1 }]', "run 1: method='x' is unk"),
+        ('runs = [{ benchmark = "nyuv2", method = "x", minutes = 1 }]', "run 1: method='x' is unk"),
         (
             'runs = [{ benchmark = "x", method = "hps", minutes = 1 }]',
-            "run 1: benchmark 'x' is unk",
+            "run 1: benchmark='x' is unk",
         ),
         (
             f"runs = [{{ {entry('hps')} }}, {{ {entry('hps')} }}]",
@@ -109,7 +109,7 @@ def test_the_list_of_this_project_is_right():
 def test_a_list_that_is_wrong(text, message, capsys):
     Path("queue.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        queue.jobs(Path("queue.toml"))
+        queue.load_queue(Path("queue.toml"))
     assert run_queue("--minutes", "1") == 1
     assert "error: queue.toml" in capsys.readouterr().err
 
@@ -139,8 +139,8 @@ def test_a_stopped_run_goes_on(monkeypatch, capsys):
             super().epoch(entry)
             monkeypatch.setattr(loop.time, "monotonic", lambda: now() + 60)
 
-    listed = queue.jobs(Path("queue.toml"))
-    assert not queue.work(listed, 50, Path("runs"), Path("data/results"), Slow())
+    listed = queue.load_queue(Path("queue.toml"))
+    assert not queue.run_queue(listed, 50, Path("runs"), Path("data/results"), Slow())
     monkeypatch.setattr(loop.time, "monotonic", now)
     assert "stopped after epoch 1" in capsys.readouterr().out
     (state,) = states()
@@ -153,7 +153,7 @@ def test_a_stopped_run_goes_on(monkeypatch, capsys):
     assert states()[0].finished
     (path,) = Path("data/results/rooms").glob("*.json")
     stopped = json.loads(path.read_text())
-    whole = train(queue.jobs(Path("queue.toml"))[0].run).record
+    whole = train(queue.load_queue(Path("queue.toml"))[0].run).record
     assert [e["test"] for e in stopped["epochs"]] == [
         {t: {k: pytest.approx(v, rel=1e-5) for k, v in of.items()} for t, of in e["test"].items()}
         for e in whole["epochs"]
@@ -171,7 +171,7 @@ def test_a_failing_run_does_not_stop_the_others(monkeypatch, capsys):
     write(entry("tssbn"), entry("hps"))
 
     def fails(run, *arguments, **options):
-        if run.method == "tssbn":
+        if run.method.name == "tssbn":
             raise FloatingPointError("the loss is NaN")
         return train(run, *arguments, **options)
 
@@ -183,13 +183,13 @@ def test_a_failing_run_does_not_stop_the_others(monkeypatch, capsys):
 
 def test_a_run_without_enough_memory_leaves_none_taken(monkeypatch):
     write(entry("tssbn"))
-    monkeypatch.setattr(tasks, "absolute", lambda *_, **__: torch.empty(2**55))
+    monkeypatch.setattr(tasks, "l1_loss", lambda *_, **__: torch.empty(2**55))
     gc.collect()
     before = networks()  # of tests before, if one failed
     gc.disable()
     try:
-        listed = queue.jobs(Path("queue.toml"))
-        failed = queue.work(listed, 300, Path("runs"), Path("data/results"), Silent())
+        listed = queue.load_queue(Path("queue.toml"))
+        failed = queue.run_queue(listed, 300, Path("runs"), Path("data/results"), Silent())
         assert networks() <= before
     finally:
         gc.enable()
@@ -210,7 +210,7 @@ def test_several_processes_work_off_one_list(capsys):
 
 def test_what_another_process_finished_meanwhile_is_not_trained_again(capsys):
     write(entry("tssbn"), entry("hps"))
-    listed = queue.jobs(Path("queue.toml"))
+    listed = queue.load_queue(Path("queue.toml"))
 
     class Other(Silent):
         """Finishes the second run while the first one trains."""
@@ -220,7 +220,7 @@ def test_what_another_process_finished_meanwhile_is_not_trained_again(capsys):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text('{"epochs": [], "method": "hps", "settings": {}}')
 
-    assert not queue.work(listed, 300, Path("runs"), Path("data/results"), Other())
+    assert not queue.run_queue(listed, 300, Path("runs"), Path("data/results"), Other())
     assert not (Path("runs") / listed[1].run.name).exists()
 
 
@@ -230,7 +230,7 @@ def test_a_run_without_its_data_is_not_tried(capsys):
     assert run_queue("--minutes", "5", "--dry") == 0
     assert "no data    nyuv2/hps-0" in capsys.readouterr().out
     write(*(f'benchmark = "nyuv2{form}", method = "hps", minutes = 1' for form in ("", "_short")))
-    assert all(job.data for job in queue.jobs(Path("queue.toml"), {"nyuv2": "there"}))
+    assert all(job.data for job in queue.load_queue(Path("queue.toml"), {"nyuv2": "there"}))
 
 
 def test_unfit_data_is_named_before_a_run_is_tried(capsys):
@@ -241,7 +241,10 @@ def test_unfit_data_is_named_before_a_run_is_tried(capsys):
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("no data    nyuv2/hps-0: ") and folder in lines[0]
         assert lines[-1] == "1.0 minutes left in all, 1.0 minutes of them now"
-    for name, message in {"foo": "benchmark 'foo' is unknown", "rooms": "rooms is made"}.items():
+    for name, message in {
+        "foo": "benchmark='foo' is unknown",
+        "rooms": "the data of rooms are synthetic",
+    }.items():
         assert run_queue("--minutes", "5", "--data", f"{name}=empty", "--dry") == 1
         assert message in capsys.readouterr().err
 
@@ -260,7 +263,7 @@ def test_a_dry_run_says_what_would_be_done(capsys):
 
 def test_a_measured_run_of_another_seed_tells_the_pace():
     write(entry("hps", minutes=100), entry("hps", minutes=100, seed=1), entry("stl", minutes=100))
-    job = queue.jobs(Path("queue.toml"))[0]
+    job = queue.load_queue(Path("queue.toml"))[0]
     record = {"method": "hps", "settings": dict(job.run.settings)}
     record["epochs"] = [{"seconds": 3.0}, {"seconds": 5.0}]
     queue.records.write(job.run.name, record, Path("data/results"))
@@ -270,7 +273,7 @@ def test_a_measured_run_of_another_seed_tells_the_pace():
 def test_runs_of_one_benchmark_share_its_data(monkeypatch):
     write(entry("hps"), entry("tssbn"), entry("hps", settings=SMALL.replace("16", "20")))
     held = queue._Held("cpu")
-    data = [dict(held.of(job.run)) for job in queue.jobs(Path("queue.toml"))]
+    data = [dict(held.of(job)) for job in queue.load_queue(Path("queue.toml"))]
     assert data[0]["train"] is data[1]["train"] and data[0]["test"] is data[1]["test"]
     assert [len(of["train"]) for of in data] == [16, 16, 20]
 
@@ -372,7 +375,11 @@ def test_a_record_that_cannot_be_written_stops_no_other_run(monkeypatch, capsys)
 def test_runs_that_differ_in_the_weights_of_losses_share_their_data():
     small = {"n": 8, "height": 32, "width": 32}
     held = queue._Held("cpu")
-    first = held.of(plan("rooms", "hps", settings=small))["train"]
-    weighted = held.of(plan("rooms", "tssbn", settings={**small, "weight.depth": 2.0}))["train"]
+    first = held.of(queue.Job(Run("rooms", "hps", settings=small), 1))["train"]
+    weighted = held.of(
+        queue.Job(Run("rooms", "tssbn", settings={**small, "weight.depth": 2.0}), 1)
+    )["train"]
     assert weighted is first
-    assert held.of(plan("rooms", "hps", settings={**small, "n": 4}))["train"] is not first
+    assert (
+        held.of(queue.Job(Run("rooms", "hps", settings={**small, "n": 4}), 1))["train"] is not first
+    )

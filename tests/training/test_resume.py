@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,10 +45,15 @@ class Dropped(nn.BatchNorm2d):
 
 def run(balance="sum"):
     """Everything random: order, augmentation, dropout; and a scheduler, and Adam's moments."""
-    made = tiny.run(
-        norm=Dropped, augment=augment.nyuv2, optimiser="adam", lr=0.01, schedule="cosine", batch=3
+    return tiny.run(
+        norm=Dropped,
+        augment=augment.nyuv2,
+        settings={"balance": balance},
+        optimiser="adam",
+        lr=0.01,
+        schedule="cosine",
+        batch=3,
     )
-    return replace(made, balance=balance)
 
 
 def start(*arguments):

@@ -20,18 +20,18 @@ pytest.importorskip("torchmetrics")
 import tiny
 from lightning_fabric import Fabric
 
-from tssbn.benchmarks import benchmarks, nyuv2
+from tssbn.benchmarks import find_benchmark, nyuv2
 from tssbn.cost import macs
 from tssbn.data import augment
 from tssbn.data.stored import Stored
-from tssbn.methods import methods
+from tssbn.methods import METHODS, find_method
 from tssbn.records.store import plain, summary, unpack_gates
 from tssbn.training import batches, checkpoint
 from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import Batches, deal, hold, shuffled
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.loop import train
-from tssbn.training.run import Run, plan
+from tssbn.training.run import Run
 from tssbn.training.watch import Silent
 
 train = partial(train, accelerator="cpu")
@@ -56,15 +56,15 @@ def with_loss(run, loss):
         found = run.benchmark.tasks(targets)
         return {**found, "depth": replace(found["depth"], loss=loss)}
 
-    return replace(run, benchmark=replace(run.benchmark, tasks=tasks))
+    return tiny.changed(run, tasks=tasks)
 
 
 # -- what a run does ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", sorted(methods()))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_trains_and_is_recorded(method):
-    net, record = train(plan("rooms", method, settings=SMALL))
+    net, record = train(Run("rooms", method, settings=SMALL))
     assert record == plain(json.loads(json.dumps(record, allow_nan=False)))
     assert record["finished"] and len(record["epochs"]) == 1
     assert record["parameters"] == sum(p.numel() for p in net.parameters())
@@ -81,11 +81,11 @@ def test_every_method_trains_and_is_recorded(method):
 def test_a_step_is_one_of_the_plain_sum_of_the_losses():
     tasks, net = tiny.run().benchmark.tasks(tiny.TARGETS), torch.nn.ModuleDict()
     run = tiny.run("hps")
-    outputs = {name: task.outputs for name, task in tasks.items()}
+    outputs = {name: task.out_channels for name, task in tasks.items()}
     nets = []
     for _ in range(2):
         torch.manual_seed(0)
-        nets.append(methods()["hps"].build(run.benchmark.network, outputs))
+        nets.append(find_method("hps").build(run.benchmark.network, outputs))
     batch = tiny.data("train")[:4]
     fabric = Fabric(accelerator="cpu", devices=1)
     net, optimiser = fabric.setup(nets[0], torch.optim.SGD(nets[0].parameters(), lr=0.1))
@@ -122,20 +122,16 @@ def test_the_learning_rate_follows_the_schedule():
     assert [entry["lr"] for entry in record["epochs"]] == pytest.approx([0.1, 0.075, 0.025])
 
 
-def test_names_are_not_taken_twice(monkeypatch):
-    monkeypatch.setattr("tssbn.methods.single.METHODS", {"hps": methods()["hps"]})
-    with pytest.raises(ValueError, match=r"single.py has methods that another file has: {'hps'}"):
-        methods()
-    monkeypatch.undo()
-    rooms = benchmarks()["rooms"]
+def test_a_benchmark_has_the_name_that_it_is_found_by(monkeypatch):
+    rooms = find_benchmark("rooms")
     monkeypatch.setattr("tssbn.benchmarks.streets.benchmark", rooms)
-    with pytest.raises(ValueError, match=r"benchmark of streets.py is named 'rooms'"):
-        plan("streets", "hps")
+    with pytest.raises(ValueError, match="benchmark of streets is named 'rooms', not 'streets'"):
+        Run("streets", "hps")
 
 
 def test_options_reach_the_method():
     run = tiny.run(epochs=1)
-    slow = replace(run, options={"multiplier": 1e-9})
+    slow = tiny.run(epochs=1, settings={"multiplier": 1e-9})
     assert train(run).net.trunk[1].gamma.abs().max() > 1e-3
     assert train(slow).net.trunk[1].gamma.abs().max() < 1e-8
 
@@ -153,13 +149,13 @@ def test_gates_are_written_down_at_a_few_epochs():
 def test_validation_images_only_where_the_recipe_selects_by_them():
     asked = []
 
-    def data(split):
+    def data(split, root):
         asked.append(split)
         return tiny.data(split)
 
     for select, splits in ("last", ["train", "test"]), ("val", ["train", "test", "val"]):
         run = tiny.run(select=select, epochs=1)
-        record = train(replace(run, benchmark=replace(run.benchmark, data=data))).record
+        record = train(tiny.changed(run, data=data)).record
         assert asked == splits == list(record["data"]["splits"])
         assert ("val" in record["epochs"][0]) == (select == "val")
         asked.clear()
@@ -170,7 +166,7 @@ def test_a_watch_is_told_everything_in_order():
 
     class Tell(Silent):
         def begin(self, run, epochs, steps, first_epoch):
-            told.append((run.method, epochs, steps, first_epoch))
+            told.append((run.method.name, epochs, steps, first_epoch))
 
         def step(self, epoch, step, losses):
             told.append((epoch, step, losses()))
@@ -203,8 +199,10 @@ def test_counting_macs_and_scoring_leave_no_trace():
     run = tiny.run("hps", epochs=1)
     tasks = run.benchmark.tasks(tiny.TARGETS)
     torch.manual_seed(0)
-    net = methods()["hps"].build(run.benchmark.network, {k: t.outputs for k, t in tasks.items()})
-    optimiser = run.benchmark.recipe.make_optimiser(methods()["hps"].groups(net, 0.1))
+    net = find_method("hps").build(
+        run.benchmark.network, {k: t.out_channels for k, t in tasks.items()}
+    )
+    optimiser = run.benchmark.recipe.make_optimiser(find_method("hps").groups(net, 0.1))
     fabric, data = Fabric(accelerator="cpu", devices=1), tiny.data("train")
     model, optimiser = fabric.setup(net, optimiser)
     rows = shuffled(12, 4, batches.mixed(0, 1))
@@ -267,7 +265,7 @@ def test_a_compiled_network_learns_the_same(method, monkeypatch, tmp_path):
 @pytest.fixture
 def weighted(monkeypatch):
     """The benchmark rooms, if it had a weight of its own."""
-    plain = benchmarks()["rooms"]
+    plain = find_benchmark("rooms")
 
     @wraps(plain)
     def benchmark(**arguments):
@@ -282,7 +280,7 @@ def weighted(monkeypatch):
     [
         ({}, {"depth": 5.0}, ""),
         ({"weight.depth": 5}, {"depth": 5.0}, ""),
-        ({"weight.depth": 1}, {"depth": 1}, "-weight.depth=1"),
+        ({"weight.depth": 1}, {"depth": 1}, "-weight.depth=1.0"),
         ({"weight.normal": 1}, {"depth": 5.0}, ""),
         ({"weight.normal": 2.0}, {"depth": 5.0, "normal": 2.0}, "-weight.normal=2.0"),
         (
@@ -293,20 +291,20 @@ def weighted(monkeypatch):
     ],
 )
 def test_settings_change_the_weights_of_a_benchmark_task_by_task(weighted, settings, weights, name):
-    run = plan("rooms", "hps", settings=settings)
+    run = Run("rooms", "hps", settings=settings)
     assert run.benchmark.recipe.weights == weights
     assert run.name == f"rooms/hps-0{name}"
 
 
 def test_a_weight_of_1_takes_that_of_the_benchmark_away(request):
-    usual = train(plan("rooms", "hps", settings=SMALL))
+    usual = train(Run("rooms", "hps", settings=SMALL))
     request.getfixturevalue("weighted")
-    assert not same(usual.net, train(plan("rooms", "hps", settings=SMALL)).net)
-    assert same(usual.net, train(plan("rooms", "hps", settings={**SMALL, "weight.depth": 1})).net)
+    assert not same(usual.net, train(Run("rooms", "hps", settings=SMALL)).net)
+    assert same(usual.net, train(Run("rooms", "hps", settings={**SMALL, "weight.depth": 1})).net)
 
 
 def test_a_weight_of_1_of_an_unknown_task_is_refused(weighted):
-    run = plan("rooms", "hps", settings={**SMALL, "weight.dpeth": 1})
+    run = Run("rooms", "hps", settings={**SMALL, "weight.dpeth": 1})
     with pytest.raises(ValueError, match=r"weights are given of \['dpeth'\], the tasks are \['seg"):
         train(run)
 
@@ -385,10 +383,17 @@ def real(tmp_path):
             }
             for name, value in arrays.items():
                 numpy.save(tmp_path / split / name / f"{i}.npy", value)
-    benchmark = nyuv2.benchmark(tmp_path)
-    recipe = replace(benchmark.recipe, epochs=2)
-    small = tiny.run().benchmark.network
-    return Run(replace(benchmark, network=small, recipe=recipe, augment=None), "hps")
+    benchmark = nyuv2.benchmark(augmented=False)
+    return Run(
+        replace(
+            benchmark,
+            data=lambda split, root=None: benchmark.data(split, tmp_path),
+            source="",
+            network=tiny.run().benchmark.network,
+        ),
+        "hps",
+        settings={"epochs": 2},
+    )
 
 
 def test_files_that_do_not_fit_into_memory_train_the_same(real, monkeypatch):
@@ -406,7 +411,7 @@ def test_files_that_do_not_fit_into_memory_train_the_same(real, monkeypatch):
 
 def test_augmentation_is_that_of_the_benchmark(real):
     plain_run = train(real)
-    changed = replace(real, benchmark=replace(real.benchmark, augment=augment.nyuv2))
+    changed = tiny.changed(real, augment=augment.nyuv2)
     one, again = train(changed), train(changed)
     assert same(one.net, again.net) and not same(one.net, plain_run.net)
 
@@ -461,15 +466,15 @@ def test_other_errors_of_the_network_pass():
 
 
 def test_a_wrong_root_is_found_before_a_network_is_built(tmp_path):
-    run = plan("nyuv2", "hps", root=tmp_path / "nowhere")
+    run = Run("nyuv2", "hps")
 
     def build():
         raise AssertionError("a network was built")
 
     network = replace(run.benchmark.network, trunk=build)
-    run = replace(run, benchmark=replace(run.benchmark, network=network))
+    run = tiny.changed(run, network=network)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        train(run)
+        train(run, root=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("precision", ["64", "16"])
@@ -487,14 +492,14 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
         (tiny.run(lr=0.2), "lr is 0.1 there and 0.2 here"),
         (tiny.run("tsbn"), "method is 'tssbn' there and 'tsbn' here"),
         (tiny.run(seed=1), "seed is 0 there and 1 here"),
-        (replace(tiny.run(), options={"multiplier": 10}), "multiplier is None there and 10 here"),
+        (tiny.run(settings={"multiplier": 10}), "multiplier is None there and 10 here"),
     ):
         with pytest.raises(ValueError, match=message):
             train(other, tmp_path, resume=True)
     run = tiny.run()
-    data = lambda split: tiny.data("val")  # noqa: E731
+    data = lambda split, root: tiny.data("val")  # noqa: E731
     with pytest.raises(ValueError, match="data of train is '"):
-        train(replace(run, benchmark=replace(run.benchmark, data=data)), tmp_path, resume=True)
+        train(tiny.changed(run, data=data), tmp_path, resume=True)
     with pytest.raises(ValueError, match="precision is '32' there and 'bf16' here"):
         train(tiny.run(), tmp_path, resume=True, precision="bf16")
     assert (tmp_path / checkpoint.LAST).read_bytes() == before
@@ -536,15 +541,14 @@ def test_a_finished_run_is_given_back(tmp_path):
 # -- the training page ----------------------------------------------------------------------------
 
 
-def test_the_examples_of_the_training_page_run(monkeypatch):
+def test_the_examples_of_the_training_page_run():
     page = Path(__file__).resolve().parents[2] / "book/training.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
     own, ablation = {}, {}
     exec(next(block for block in blocks if "Benchmark(" in block), own)
     assert own["record"]["finished"] and own["net"].tasks == ("red", "green")
-    exec(next(block for block in blocks if "METHODS" in block), ablation)
-    monkeypatch.setattr("tssbn.methods.task_norm.METHODS", ablation["METHODS"])
-    assert train(Run(own["mine"], "own-statistics")).record["finished"]
+    exec(next(block for block in blocks if "METHOD =" in block), ablation)
+    assert train(Run(own["mine"], ablation["METHOD"])).record["finished"]
 
 
 def test_the_balancing_of_the_training_page_runs(tmp_path, monkeypatch):

@@ -13,13 +13,11 @@ pytest.importorskip("lightning_fabric")
 pytest.importorskip("tqdm")
 
 from tssbn.__main__ import main
-from tssbn.benchmarks import benchmarks
-from tssbn.benchmarks.catalogue import data_folder
-from tssbn.methods import methods
+from tssbn.benchmarks import BENCHMARKS, find_benchmark
+from tssbn.methods import METHODS
 from tssbn.records import store as records
 from tssbn.training import progress
 from tssbn.training.command import _setting
-from tssbn.training.run import plan
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
 NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
@@ -198,11 +196,14 @@ def test_other_folders(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "--method", "hps"], "benchmark 'nowhere' is unknown"),
-        (["rooms", "--method", "best"], "method 'best' is unknown, use one of affine, clamp"),
+        (["nowhere", "--method", "hps"], "benchmark='nowhere' is unknown"),
+        (["rooms", "--method", "best"], "method='best' is unknown, use one of stl, hps"),
         (["rooms", "--method", "hps", "--set", "n=many"], "n='many' must be of type int"),
         (["rooms", "--method", "hps", "--set", "epoch=1"], "setting 'epoch' is unknown"),
-        (["rooms", "--method", "hps", "--data", "x"], "rooms is made, not read"),
+        (
+            ["rooms", "--method", "hps", "--data", "x"],
+            "root='x' is of no use: the data of rooms are synthetic",
+        ),
         (["nyuv2", "--method", "hps"], "nyuv2 needs the folder of its data"),
         (["nyuv2", "--method", "hps", "--data", "x"], "root='x'"),
     ],
@@ -225,10 +226,11 @@ def test_a_folder_of_the_same_name_is_not_the_data_of_a_made_benchmark(capsys):
 
 
 def test_the_small_form_of_a_benchmark_reads_the_same_data(here):
-    assert data_folder("celeba_small") is None
+    large, small = (find_benchmark(name)() for name in ("celeba", "celeba_small"))
+    with pytest.raises(FileNotFoundError, match="data where celeba` says where to get it"):
+        small.folder()
     (here / "data/celeba").mkdir()
-    assert data_folder("celeba_small") == data_folder("celeba") == Path("data/celeba")
-    large, small = (plan(name, "hps", root=".").benchmark for name in ("celeba", "celeba_small"))
+    assert small.folder() == large.folder() == Path("data/celeba")
     assert small.name == "celeba_small" and not small.paper and large.paper
     assert small.network.example.shape == (2, 3, 32, 32)
 
@@ -236,13 +238,13 @@ def test_the_small_form_of_a_benchmark_reads_the_same_data(here):
 def test_lists(capsys):
     assert main(["methods"]) == 0
     out = capsys.readouterr().out
-    assert all(f"{name} (" in out for name in methods())
+    assert all(f"{name} (" in out for name in METHODS)
     assert "settings: norm=sigmoid multiplier=100.0" in out
     about = [out.split(f"\n{name} (")[1].splitlines()[1] for name in ("tssbn", "tsbn", "tsbn-x100")]
     assert len(set(about)) == 3 and "each task gates its channels" in about[0]
     assert main(["benchmarks"]) == 0
     out = capsys.readouterr().out
-    assert all(f"{name}\n" in out for name in benchmarks())
+    assert all(f"{name}\n" in out for name in BENCHMARKS)
     assert "settings: n=800 height=48" in out and "recipe: epochs=200 batch=2" in out
     assert max(map(len, out.splitlines())) <= 100
 

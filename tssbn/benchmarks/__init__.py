@@ -1,14 +1,15 @@
-"""The benchmarks, one file each; :func:`benchmarks` finds them all.
+"""The benchmarks, one file each, and what they are made of.
 
-A file of this folder that defines a function ``benchmark`` is found under the file's name;
-nothing else has to know of it.
+A benchmark is known by its line in :data:`BENCHMARKS`; its file is imported when its name is asked
+for. A file of the user's own, named by a path that ends in ``.py``, defines the same: a function
+``benchmark``.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,11 +17,30 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 from torch.utils.data import Dataset
 
-from tssbn.benchmarks.tasks import Task
+from tssbn.data.real.find import find as find_folder
 from tssbn.data.target import Target
 from tssbn.methods import Network
+from tssbn.registry import find
 
-__all__ = ["Benchmark", "Recipe", "benchmarks"]
+if TYPE_CHECKING:
+    from tssbn.benchmarks.tasks import Task  # which imports the metrics
+
+__all__ = ["BENCHMARKS", "Benchmark", "Recipe", "find_benchmark"]
+
+#: The module of each benchmark, by name.
+BENCHMARKS = {
+    name: f"{__name__}.{name}"
+    for name in (
+        "nyuv2",
+        "nyuv2_short",
+        "cityscapes",
+        "celeba",
+        "celeba_small",
+        "rooms",
+        "streets",
+        "faces",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -107,46 +127,77 @@ class Benchmark:
     """Data, network, tasks and recipe: all that a run needs but the method and the seed.
 
     Attributes:
-        name: of the file, and of the folder of its records.
-        title: as in tables.
-        data: ``data(split)`` gives the data set of ``"train"``, ``"test"`` and, with
-            ``select="val"``, ``"val"``.
-        network: what the methods build from.
-        tasks: of the targets of the data.
-        recipe: how it is trained.
-        augment: of the targets, gives what changes a training sample; or None.
-        scale: of the images [0, 1], what the network sees.
-        average: whether Δm is the gain of the mean of all tasks' metrics, as the papers have it
+        name: Of the file, and of the folder of its records.
+        title: As in tables.
+        data: ``data(split, root)`` gives the data set of ``"train"``, ``"test"`` and, if the recipe
+            selects by it, ``"val"``. ``root`` is the folder that it reads, None if none was named.
+        network: What the methods build from.
+        tasks: Of the targets of the data.
+        recipe: How it is trained.
+        augment: Of the targets, gives what changes a training sample; or None.
+        scale: Of the images [0, 1], what the network sees.
+        source: The real data set that it reads, a name of :data:`tssbn.data.SETS`; "" for another.
+        synthetic: Whether its data are drawn by a program: it then reads no folder.
+        average: Whether Δm is the gain of the mean of all tasks' metrics, as the papers have it
             for the forty attributes of CelebA, instead of the mean of the gains.
-        paper: the paper's numbers, in the units of its tables: method, then task (or ``"mean"``
-            of all), and ``"delta"`` for Δm in percent.
+        paper: The paper's numbers, in the units of its tables: method, then task (or ``"mean"``
+            of all), and ``"delta"`` for Δm in percent. A table has a row for each of these methods.
     """
 
     name: str
     title: str
-    data: Callable[[str], Dataset]
+    data: Callable[[str, str | Path | None], Dataset]
     network: Network
-    tasks: Callable[[Mapping[str, Target]], dict[str, Task]]
+    tasks: Callable[[Mapping[str, Target]], "dict[str, Task]"]
     recipe: Recipe
     augment: Callable[[Mapping[str, Target]], Callable] | None = None
     scale: Callable[[Tensor], Tensor] = same
+    source: str = ""
+    synthetic: bool = False
     average: bool = False
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    def folder(self, root: str | Path | None = None) -> str | Path | None:
+        """The folder of its data: the one that is named, else where its real set is found.
 
-def benchmarks() -> dict[str, Callable[..., Benchmark]]:
-    """All benchmarks, by name: functions that make them. Real ones take ``root``, their folder.
+        Raises:
+            FileNotFoundError: None is named, and that of its real set is not found.
+            ValueError: One is named, and its data are synthetic.
+
+        Example:
+            >>> find_benchmark("rooms")().folder() is None
+            True
+        """
+        if self.synthetic and root is not None:
+            raise ValueError(
+                f"root={str(root)!r} is of no use: the data of {self.name} are synthetic"
+            )
+        if root is None and self.source:
+            root = find_folder(self.source)
+            if root is None:
+                raise FileNotFoundError(
+                    f"{self.name} needs the folder of its data; `python -m tssbn data where "
+                    f"{self.source}` says where to get it"
+                )
+        return root
+
+
+def find_benchmark(name: str | Path) -> Callable[..., Benchmark]:
+    """The function that makes the benchmark of a name; its arguments have defaults.
+
+    Args:
+        name: One of :data:`BENCHMARKS`, or the path of a file that ends in ``.py``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: It needs a package that is not installed; names it.
+        ValueError: An unknown name, or a file without a function ``benchmark``.
 
     Example:
-        >>> benchmarks()["rooms"](n=100).recipe.batch
+        >>> find_benchmark("rooms")(n=100).recipe.batch
         16
     """
-    found = {}
-    for module in iter_modules(__path__):
-        make = getattr(import_module(f"{__name__}.{module.name}"), "benchmark", None)
-        if make is not None:
-            found[module.name] = make
-    return found
+    return find("benchmark", name, BENCHMARKS, "benchmark", "train")
 
 
 def example(height: int, width: int) -> Tensor:

@@ -1,24 +1,22 @@
 """CelebA for a laptop: real faces at half their size, the network and recipe of the drawn ones."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from tssbn.benchmarks import Benchmark, celeba, faces
 
 
-def benchmark(root: str | Path, side: int = 32, filters: int = 8) -> Benchmark:
+def benchmark(side: int = 32, filters: int = 8) -> Benchmark:
     """All forty attributes on a CelebA network of an eighth of the width.
 
     Learning rate, batch and epochs are those of :mod:`tssbn.benchmarks.faces`; they were not tuned
     on real ones. The paper has no row of this size.
 
     Args:
-        root: the folder, as :class:`~tssbn.data.real.celeba.CelebA` reads it.
         side: of the images, at least 8.
         filters: of the first stage; the protocol's network has 64.
     """
     return replace(
-        celeba.benchmark(root, side, filters),
+        celeba.benchmark(side, filters),
         name="celeba_small",
         title="CelebA, small",
         recipe=replace(faces.benchmark().recipe, tasks_per_pass=20),

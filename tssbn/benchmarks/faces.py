@@ -5,7 +5,7 @@ from functools import partial
 from torch import nn
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.methods import Network
@@ -25,7 +25,7 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
         raise ValueError(f"attributes={attributes} must be from 1 to {len(ATTRIBUTES)}")
     chosen = [ATTRIBUTES[i * len(ATTRIBUTES) // attributes] for i in range(attributes)]
 
-    def data(split: str) -> Stored:
+    def data(split: str, root: None = None) -> Stored:
         made = faces(split, n if split == "train" else n // 3, recipe=Faces(size=side))
         tensors = {name: made.tensors[name] for name in ("image", *chosen)}
         return Stored(tensors, {name: made.targets[name] for name in chosen})
@@ -40,7 +40,8 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
             example(side, side),
             stem="stages.1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=10, batch=64, lr=4e-3, select="val"),
+        synthetic=True,
         average=True,
     )

@@ -1,9 +1,10 @@
-"""Made rooms: the tasks and the network of NYUv2, small enough for a laptop."""
+"""Synthetic rooms: the tasks and the network of NYUv2, small enough for a laptop."""
 
 from functools import partial
 
 from tssbn.benchmarks import Benchmark, Recipe, example
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
+from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Rooms, rooms
 from tssbn.methods import Network
 from tssbn.networks.segnet import SegNet, SegNetHead
@@ -12,7 +13,7 @@ from tssbn.networks.segnet import SegNet, SegNetHead
 def benchmark(
     n: int = 800, height: int = 48, width: int = 64, filters: int = 8, classes: int = 4
 ) -> Benchmark:
-    """A SegNet of an eighth of the width on made rooms.
+    """A SegNet of an eighth of the width on synthetic rooms.
 
     Args:
         n: training images; a quarter as many to test.
@@ -21,16 +22,21 @@ def benchmark(
         classes: 13, those of NYUv2, or 4: floor, structure, furniture and props.
     """
     recipe = Rooms(height=height, width=width, classes=classes)
+
+    def data(split: str, root: None = None) -> Stored:
+        return rooms(split, n if split == "train" else n // 4, recipe=recipe)
+
     return Benchmark(
         name="rooms",
         title="rooms",
-        data=lambda split: rooms(split, n if split == "train" else n // 4, recipe=recipe),
+        data=data,
         network=Network(
             partial(SegNet, filters),
             partial(SegNetHead, width=filters),
             example(height, width),
             stem="encoder.0.1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
+        synthetic=True,
     )

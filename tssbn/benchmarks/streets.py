@@ -1,10 +1,11 @@
-"""Made streets: the tasks and the network of Cityscapes, small enough for a laptop."""
+"""Synthetic streets: the tasks and the network of Cityscapes, small enough for a laptop."""
 
 from functools import partial
 
 from tssbn.benchmarks import Benchmark, Recipe, example
 from tssbn.benchmarks.cityscapes import centred
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
+from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Streets, streets
 from tssbn.methods import Network
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
@@ -13,7 +14,7 @@ from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 def benchmark(
     n: int = 400, height: int = 48, width: int = 96, filters: int = 8, depth: int = 14
 ) -> Benchmark:
-    """DeepLabV3 on made streets.
+    """DeepLabV3 on synthetic streets.
 
     Args:
         n: training images; a quarter as many to test.
@@ -28,17 +29,22 @@ def benchmark(
         raise ValueError(f"height={height} and width={width} must be multiples of 8")
     widths = [filters, 2 * filters, 4 * filters, 8 * filters]
     recipe = Streets(height=height, width=width)
+
+    def data(split: str, root: None = None) -> Stored:
+        return streets(split, n if split == "train" else n // 4, recipe=recipe)
+
     return Benchmark(
         name="streets",
         title="streets",
-        data=lambda split: streets(split, n if split == "train" else n // 4, recipe=recipe),
+        data=data,
         network=Network(
             partial(dilated_resnet, blocks[depth], widths),
             partial(DeepLabHead, inputs=32 * filters, width=4 * filters),
             example(height, width),
             stem="layer1",
         ),
-        tasks=tasks,
+        tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
         scale=centred,
+        synthetic=True,
     )

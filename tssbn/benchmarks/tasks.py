@@ -1,17 +1,25 @@
 """What it takes to train one task: its loss, its metric, and how many channels its head gives."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from tssbn.benchmarks.losses import binary_cross_entropy, cosine_loss, cross_entropy, l1_loss
 from tssbn.data.target import Target
+from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.base import TaskMetric
-from tssbn.metrics.dense import Attributes, Depth, Normals, Pooling, Segmentation
+from tssbn.metrics.classification import Classification
+from tssbn.metrics.depth import Depth
+from tssbn.metrics.normals import Normals
+from tssbn.metrics.pooled import Pooling
+from tssbn.metrics.regression import Regression
+from tssbn.metrics.segmentation import Segmentation
 
-__all__ = ["Task", "tasks"]
+__all__ = ["Task", "tasks_for"]
 
 
 @dataclass(frozen=True)
@@ -19,84 +27,71 @@ class Task:
     """One task of a benchmark.
 
     Attributes:
-        outputs: channels of the prediction.
+        out_channels: of the prediction.
         loss: of a batch of predictions and targets, a mean over all that counts; 0 where nothing
-            does.
+            does. :mod:`tssbn.benchmarks.losses` has those of the papers.
         metric: makes the metric; its first value enters Δm, in its direction.
     """
 
-    outputs: int
+    out_channels: int
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: Callable[[], TaskMetric]
 
 
-def tasks(
-    targets: Mapping[str, Target], pooling: Pooling = "pixel", mask: str = "norm"
+def tasks_for(
+    targets: Mapping[str, Target],
+    pooling: Pooling = "pixel",
+    mask: Literal["norm", "sum"] = "norm",
 ) -> dict[str, Task]:
     """The tasks of a data set, as the papers train them.
 
-    ========== =============================================== =========================
-    kind       loss                                            metric
-    ========== =============================================== =========================
-    classes    cross-entropy                                   mIoU
-    depth      absolute error                                  absolute error
-    disparity  absolute error                                  absolute error
-    normal     1 - cosine                                      mean angle
-    attribute  binary cross-entropy                            F1
-    ========== =============================================== =========================
+    ========== ============================ ====================================================
+    kind       loss                         metric, its first value
+    ========== ============================ ====================================================
+    classes    cross-entropy                mIoU, :mod:`~tssbn.metrics.segmentation`
+    depth      absolute error               absolute error, :mod:`~tssbn.metrics.depth`
+    disparity  absolute error               absolute error, :mod:`~tssbn.metrics.depth`
+    normal     1 - cosine                   mean angle, :mod:`~tssbn.metrics.normals`
+    class      cross-entropy                accuracy, :mod:`~tssbn.metrics.classification`
+    attribute  binary cross-entropy         F1, :mod:`~tssbn.metrics.attributes`
+    number     absolute error               absolute error, :mod:`~tssbn.metrics.regression`
+    ========== ============================ ====================================================
 
-    (mtan's for NYUv2, auto-lambda's for Cityscapes, FAMO's for CelebA.)
+    The first four and attributes are those of mtan for NYUv2, auto-lambda for Cityscapes and FAMO
+    for CelebA. Numbers have the loss of depth, which is their metric, too: a few labels that are
+    far off pull no harder than the rest, and there is no width to choose as in a smooth L1.
+
+    The absolute error is in the unit of the target, so its gradients are: of an age in years the
+    loss begins near 30, and outweighs a cross-entropy. Give the numbers in a unit in which they
+    spread by about 1, such as decades, or give the task a loss weight.
 
     Args:
         targets: what the samples hold.
-        pooling: how errors are averaged, see :class:`~tssbn.metrics.dense.Depth`.
-        mask: which normals count, see :class:`~tssbn.metrics.dense.Normals`; of the loss, too.
+        pooling: how errors of maps are averaged, see :class:`~tssbn.metrics.depth.Depth`.
+        mask: which normals count, see :class:`~tssbn.metrics.normals.Normals`; of the loss, too.
 
     Example:
         >>> import torch
-        >>> depth = tasks({"depth": Target("depth", ignore=0)})["depth"]
+        >>> depth = tasks_for({"depth": Target("depth", ignore=0)})["depth"]
         >>> depth.loss(torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 2.0], [0.0, 3.0]]]]))
         tensor(1.)
     """
     return {name: _task(target, pooling, mask) for name, target in targets.items()}
 
 
-def _task(target: Target, pooling: Pooling, mask: str) -> Task:
-    if target.kind == "classes":
-        classes = len(target.classes)
-        return Task(classes, cross_entropy, partial(Segmentation, classes))
-    if target.kind == "normal":
-        return Task(3, partial(cosine, mask=mask), partial(Normals, pooling, mask))
-    if target.kind == "attribute":
-        return Task(1, binary_cross_entropy, partial(Attributes, inputs="logits"))
-    return Task(1, partial(absolute, ignore=target.ignore), partial(Depth, target.ignore, pooling))
-
-
-def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Over the pixels with a label, those >= 0."""
-    total = F.cross_entropy(prediction, target, ignore_index=-1, reduction="sum")
-    return total / (target >= 0).sum().clamp(min=1)
-
-
-def absolute(prediction: Tensor, target: Tensor, ignore: float) -> Tensor:
-    """L1, over the pixels that are not ``ignore``."""
-    return _mean((prediction - target).abs(), target != ignore)
-
-
-def cosine(prediction: Tensor, target: Tensor, mask: str = "norm") -> Tensor:
-    """1 - cosine of the angle, over the pixels with a normal.
-
-    ``mask="sum"`` drops the normals whose components sum to 0, as mtan does.
-    """
-    counted = target.sum(1) != 0 if mask == "sum" else (target != 0).any(1)
-    return _mean(1 - (F.normalize(prediction, dim=1) * target).sum(1), counted)
-
-
-def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Of logits (B, 1) and labels (B,)."""
-    return F.binary_cross_entropy_with_logits(prediction.squeeze(1), target.to(prediction.dtype))
-
-
-def _mean(error: Tensor, counted: Tensor) -> Tensor:
-    # A sum over all pixels: indexing by the mask would make the GPU wait for its size.
-    return error.where(counted, 0).sum() / counted.sum().clamp(min=1)
+def _task(target: Target, pooling: Pooling, mask: Literal["norm", "sum"]) -> Task:
+    classes, ignore = len(target.classes), math.nan if target.ignore is None else target.ignore
+    match target.kind:
+        case "classes":
+            return Task(classes, cross_entropy, partial(Segmentation, classes))
+        case "class":
+            return Task(classes, cross_entropy, partial(Classification, classes))
+        case "normal":
+            return Task(3, partial(cosine_loss, mask=mask), partial(Normals, pooling, mask))
+        case "attribute":
+            return Task(1, binary_cross_entropy, partial(Attributes, inputs="logits"))
+        case "number":
+            return Task(1, l1_loss, partial(Regression, target.unit))
+        case _:
+            unit = "m" if target.kind == "depth" else ""
+            return Task(1, partial(l1_loss, ignore=ignore), partial(Depth, ignore, pooling, unit))

@@ -1,6 +1,10 @@
-"""Data sets of the chapters; each module is imported by name: ``from tssbn.data import digits``.
+"""Data sets, real and synthetic, and what is done to their samples.
 
-:func:`load` gives a benchmark by its name: the real set where its folder is found, else its made
+``real`` reads the published sets. ``synthetic`` draws rooms, streets, faces and digits, with exact
+labels for the same tasks. ``target`` says what an entry of a sample is, ``stored`` keeps a whole
+set in memory, and ``augment`` moves an image and its targets together.
+
+:func:`load` gives a set by its name: the real one where its folder is found, else its synthetic
 twin.
 """
 
@@ -12,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tssbn.data.real.set import RealSet
+    from tssbn.data.real.dataset import RealSet
     from tssbn.data.stored import Stored
 
 __all__ = ["SETS", "load", "real_set"]
@@ -20,7 +24,7 @@ __all__ = ["SETS", "load", "real_set"]
 SETS = {
     "nyuv2": "nyuv2:NYUv2",
     "cityscapes": "cityscapes:Cityscapes",
-    "cityscapes-small": "cityscapes:CityscapesSmall",
+    "cityscapes-small": "cityscapes_small:CityscapesSmall",
     "celeba": "celeba:CelebA",
     "pascal": "pascal:PascalContext",
 }
@@ -46,12 +50,14 @@ def real_set(name: str) -> "type[RealSet]":
 
 
 def load(
-    name: str, split: str = "train", root: str | Path | None = "auto", **made: Any
+    name: str, split: str = "train", root: str | Path | None = "auto", **arguments: Any
 ) -> "RealSet | Stored":
-    """A benchmark, real or made, with the same tasks in its samples; printed, it says which it is.
+    """Load a set, real or synthetic, with the same tasks in its samples.
+
+    Printed, it says which of the two it is.
 
     ================ ============================ ================================================
-    name             real set                     made twin
+    name             real set                     synthetic twin
     ================ ============================ ================================================
     nyuv2            NYUv2                        rooms
     cityscapes       Cityscapes, 256 x 512        streets
@@ -62,21 +68,21 @@ def load(
 
     Only CelebA is published in three parts. Of the other real sets, ``"test"`` and ``"val"`` are
     the same images, those that the published numbers are measured on; so choose nothing by
-    ``"val"`` that you report on ``"test"``. Of made sets the three splits are three sets.
+    ``"val"`` that you report on ``"test"``. Of synthetic sets the three splits are three sets.
 
-    Samples come untransformed, real or made. A real set has a ``transform`` to set.
+    Samples come untransformed. A real set has a ``transform`` to set.
 
     Args:
         name: of the table.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        root: the folder of the real set; ``None`` for the made twin; ``"auto"`` for the real set
-            where :func:`~tssbn.data.real.find.find` finds the folder ``name``, else the twin.
-        made: further arguments of the function that makes the twin, such as ``n`` and ``recipe``;
-            of no effect on a real set.
+        root: the folder of the real set; ``None`` for the synthetic twin; ``"auto"`` for the real
+            set where :func:`~tssbn.data.real.find.find` finds the folder ``name``, else the twin.
+        arguments: of the function that draws the twin, such as ``n`` and ``recipe``; of no effect
+            on a real set.
 
     Raises:
         ValueError: unknown name or split.
-        TypeError: the function that makes the twin has no such argument.
+        TypeError: the function that draws the twin has no such argument.
         FileNotFoundError: the real set in ``root`` is not complete.
 
     Example:
@@ -89,15 +95,15 @@ def load(
     if split not in ("train", "val", "test"):
         raise ValueError(f"split must be 'train', 'val' or 'test', got {split!r}")
     make = _twin(name)
-    signature(make).bind(split, **made)  # a slip of the pen is one where the set is real, too
+    signature(make).bind(split, **arguments)  # a slip of the pen is one where the set is real, too
     root = find(name) if root == "auto" else root
     if root is None:
-        return make(split, **made)
+        return make(split, **arguments)
     return dataset(root, split if split in dataset.official else "val")
 
 
 def _twin(name: str) -> "Callable[..., Stored]":
-    """The function that makes the twin of a set, with the tasks of the set."""
+    """The function that draws the twin of a set, with the tasks of the set."""
     if name == "celeba":
         from tssbn.data.synthetic.faces import faces
 
@@ -114,12 +120,12 @@ def _twin(name: str) -> "Callable[..., Stored]":
     }[name]
 
 
-def _small_streets(split: str, **made: Any) -> "Stored":
+def _small_streets(split: str, **arguments: Any) -> "Stored":
     from tssbn.data.stored import Stored
     from tssbn.data.synthetic import scenes
 
-    recipe = made.pop("recipe", scenes.Streets(classes=7))
-    streets = scenes.streets(split, recipe=recipe, tasks=("segmentation", "disparity"), **made)
+    recipe = arguments.pop("recipe", scenes.Streets(classes=7))
+    streets = scenes.streets(split, recipe=recipe, tasks=("segmentation", "disparity"), **arguments)
     tensors, targets = (
         {"depth" if entry == "disparity" else entry: value for entry, value in part.items()}
         for part in (streets.tensors, streets.targets)

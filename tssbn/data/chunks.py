@@ -31,23 +31,18 @@ def progress(items: Iterable | None, text: str, **options: Any) -> Any:
     return tqdm(items, text, disable=None, **options)
 
 
-def side_by_side(
-    function: Callable[..., T], jobs: Iterable[tuple], device: torch.device | str = "cpu"
-) -> Iterator[T]:
+def side_by_side(function: Callable[..., T], jobs: Iterable[tuple]) -> Iterator[T]:
     """``function(*job)`` for the jobs in their order, computed by as many threads as torch uses.
 
     Each thread has a job of its own. Torch's own threads would share every small operation and
     wait for each other after it, which costs most where other programs run too. Jobs are taken
     one after another, as they are needed: what makes them may draw random numbers.
 
-    Args:
-        device: where the work is done; anything but a CPU gets one thread.
-
     Example:
         >>> list(side_by_side(torch.add, [(torch.ones(1), 1), (torch.ones(1), 2)]))
         [tensor([2.]), tensor([3.])]
     """
-    threads = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+    threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, "piece", torch.set_num_threads, (1,)) as pool:
             waiting: deque[Future[T]] = deque()

@@ -8,25 +8,27 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from tssbn.data.target import Target
 
-__all__ = ["Stored"]
+__all__ = ["Stored", "targets_of"]
 
 # From the smallest: what a tensor is kept in, if that gives every value back exactly.
 FLOATS = (torch.uint8, torch.float16, torch.float32)  # uint8 holds the values k/255
 INTEGERS = (torch.int8, torch.int16, torch.int64)
+NUMBERS = FLOATS[1:]  # uint8 holds whole numbers
 
 
 class Stored(Dataset):
     """A data set that is decoded already: every sample is an index into tensors.
 
     The tensors are compact (8-bit images and labels, 16-bit floats); an index turns what it takes
-    into the types of :class:`~tssbn.data.target.Target`. Made data comes in this form.
+    into the types of :class:`~tssbn.data.target.Target`. Synthetic data come in this form.
     :meth:`read` brings real data into it, in types that hold every value exactly: its samples are
     those of the files bit for bit.
 
     Args:
         tensors: ``"image"`` (N, C, H, W), uint8 for values k/255 or floating, and for each target
-            a tensor of N entries: integers for classes and attributes, floating or again uint8 for
-            values k/255 for the rest.
+            a tensor of N entries: integers for classes and attributes, any type for numbers,
+            floating or again uint8 for values k/255 for the rest. Missing labels are those of
+            :class:`~tssbn.data.target.Target`: -1 or NaN.
         targets: what the entries hold.
 
     Raises:
@@ -61,7 +63,7 @@ class Stored(Dataset):
     def __repr__(self) -> str:
         entries = ["image " + "x".join(map(str, self.tensors["image"].shape[1:]))]
         entries += [
-            name + f" {len(target.classes)} classes" * bool(target.classes)
+            name + _described(target)
             for name, target in self.targets.items()
             if target.kind != "attribute"
         ]
@@ -99,7 +101,7 @@ class Stored(Dataset):
             >>> Stored.read(made)[2]["image"].equal(made[2]["image"])
             True
         """
-        targets, n = _targets(dataset), len(dataset)
+        targets, n = targets_of(dataset), len(dataset)
         if not n:
             raise ValueError("dataset is empty")
         rows: dict[str, Tensor] = {}
@@ -127,7 +129,12 @@ class Stored(Dataset):
         return cls(rows, targets)
 
 
-def _targets(dataset: Dataset) -> Mapping[str, Target]:
+def targets_of(dataset: Dataset) -> Mapping[str, Target]:
+    """The targets of a data set, or of the one that it is a ``Subset`` of.
+
+    Raises:
+        TypeError: there are none.
+    """
     whole = dataset
     while isinstance(whole, Subset):
         whole = whole.dataset
@@ -140,9 +147,18 @@ def _targets(dataset: Dataset) -> Mapping[str, Target]:
     return targets
 
 
+def _described(target: Target) -> str:
+    if target.classes:
+        return f" {len(target.classes)} classes" + " of images" * (not target.dense)
+    return f" in {target.unit}" if target.unit else ""
+
+
 def _types(name: str, targets: Mapping[str, Target]) -> tuple[torch.dtype, ...]:
-    whole = name != "image" and targets[name].kind in ("classes", "attribute")
-    return INTEGERS if whole else FLOATS
+    if name == "image":
+        return FLOATS
+    if targets[name].dtype is torch.int64:
+        return INTEGERS
+    return FLOATS if targets[name].dense else NUMBERS
 
 
 def _pack(value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -153,7 +169,7 @@ def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
     # A copy in any case: who changes a sample does not change the data.
     if types is INTEGERS:
         return value.to(torch.int64, copy=True)
-    if value.dtype is torch.uint8:
+    if value.dtype is torch.uint8 and torch.uint8 in types:
         # A tensor as divisor: by a Python number, a GPU multiplies with the rounded reciprocal.
         # One filled there: a copy from here, as torch.tensor makes, would wait for the GPU.
         return value.float() / torch.full((), 255.0, device=value.device)
@@ -162,4 +178,7 @@ def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
 
 def _fits(value: Tensor, dtype: torch.dtype, types: tuple[torch.dtype, ...]) -> bool:
     """Whether ``dtype`` gives the value back exactly; the last of the types takes anything."""
-    return dtype is types[-1] or torch.equal(_unpack(_pack(value, dtype), types), value)
+    if dtype is types[-1]:
+        return True
+    again = _unpack(_pack(value, dtype), types)
+    return bool(((again == value) | (again.isnan() & value.isnan())).all())

@@ -1,56 +1,119 @@
-"""What the entries of a sample hold, said once for every data set, made or real.
+"""What the entries of a sample hold, said once for every data set, real or synthetic.
 
 A sample is a dict: ``"image"`` (3, H, W) float32 in [0, 1], and one entry for each task. A data set
 has ``targets``, a dict from the task's name to its :class:`Target`.
 """
 
+import math
 from dataclasses import dataclass
+
+import torch
 
 __all__ = ["KINDS", "Target"]
 
-KINDS = ("classes", "depth", "disparity", "normal", "attribute")
+KINDS = ("classes", "depth", "disparity", "normal", "class", "attribute", "number")
 
 
 @dataclass(frozen=True)
 class Target:
     """The kind of one task's entry in a sample.
 
-    ========= ================= ========================================== ==================
-    kind      shape, type       values                                     not to be counted
-    ========= ================= ========================================== ==================
-    classes   (H, W) int64      index into ``classes``                     ``ignore``, -1
-    depth     (1, H, W) float32 metres along the optical axis              ``ignore``, 0
-    disparity (1, H, W) float32 in the unit of the data set                ``ignore``, -1 or 0
-    normal    (3, H, W) float32 unit vectors; x right, y down, z forward;  zero vectors
+    Four kinds are maps, with a value for each pixel:
+
+    ========= ================= ========================================= ==================
+    kind      shape, type       values                                    not counted
+    ========= ================= ========================================= ==================
+    classes   (H, W) int64      index into ``classes``                    -1
+    depth     (1, H, W) float32 metres along the optical axis             NaN, ``ignore``: 0
+    disparity (1, H, W) float32 in the unit of the data set               NaN, ``ignore``:
+                                                                          -1 or 0
+    normal    (3, H, W) float32 unit vectors; x right, y down, z forward; NaN, zero vectors
                                 they point towards the camera
-    attribute () int64          0 absent, 1 present                        nothing
-    ========= ================= ========================================== ==================
+    ========= ================= ========================================= ==================
+
+    Three are one value for the whole image:
+
+    ========= ================= ========================================= ==================
+    kind      type              values                                    not counted
+    ========= ================= ========================================= ==================
+    class     int64             index into ``classes``                    -1
+    attribute int64             0 absent, 1 present                       -1
+    number    float32           in ``unit``                               NaN
+    ========= ================= ========================================= ==================
+
+    So a missing label is -1 where the type is int64, and NaN where it is float32; a missing map is
+    full of them. No loss and no metric counts it: see :mod:`tssbn.benchmarks.losses`.
 
     Files mark void pixels in their own ways (255 in PASCAL's, label ids in Cityscapes'); the
-    readers turn all of them into the values of this table.
+    readers turn all of them into the values of these tables.
 
     Args:
-        kind: one of the table.
+        kind: one of the tables.
         classes: the names of the classes, in the order of their indices.
-        ignore: the value of the pixels that no loss and no metric may count.
+        ignore: the value that pixels without a measurement have in the files. For classes it can
+            be -1 only, and says that there are such pixels; for normals 0.
+        unit: of a number, as tables print it, such as ``"years"``.
 
     Raises:
-        ValueError: unknown kind, or ``classes`` given for another kind or missing for its own.
+        ValueError: unknown kind; ``classes`` or ``unit`` given for a kind that has none, or
+            ``classes`` missing; an ``ignore`` that the kind does not take.
 
     Example:
         >>> Target("classes", ("background", "salient"), ignore=-1)
-        Target(kind='classes', classes=('background', 'salient'), ignore=-1)
+        Target(kind='classes', classes=('background', 'salient'), ignore=-1, unit='')
+        >>> age = Target("number", unit="years")
+        >>> age.dense, age.dtype, age.missing
+        (False, torch.float32, nan)
     """
 
     kind: str
     classes: tuple[str, ...] = ()
     ignore: float | None = None
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
-        if (self.kind == "classes") != bool(self.classes):
+        if (self.kind in ("classes", "class")) != bool(self.classes):
             raise ValueError(
-                f"classes are the names of a target of kind 'classes', got {self.classes!r} "
+                f"classes are the names of a target of kind 'classes' or 'class', "
+                f"got {self.classes!r} for kind {self.kind!r}"
+            )
+        if self.unit and self.kind != "number":
+            raise ValueError(
+                f"unit is that of a target of kind 'number', got {self.unit!r} "
                 f"for kind {self.kind!r}"
             )
+        takes = {"classes": (-1,), "normal": (0,), "class": (), "attribute": (), "number": ()}
+        if self.ignore is not None and self.ignore not in takes.get(self.kind, (self.ignore,)):
+            raise ValueError(
+                f"ignore must be {' or '.join(map(str, (*takes[self.kind], None)))} "
+                f"for kind {self.kind!r}, got {self.ignore!r}: a missing label is {self.missing}"
+            )
+
+    @property
+    def dense(self) -> bool:
+        """Whether the entry is a map of the pixels; else it is one value for the image."""
+        return self.kind in ("classes", "depth", "disparity", "normal")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the entry in a sample."""
+        return torch.int64 if self.kind in ("classes", "class", "attribute") else torch.float32
+
+    @property
+    def missing(self) -> float:
+        """The value of a missing label: -1 or NaN; a missing map is full of it."""
+        return -1 if self.dtype is torch.int64 else math.nan
+
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """The shape of the entry in a sample whose image has this height and width.
+
+        Example:
+            >>> Target("depth", ignore=0).shape(48, 64), Target("attribute").shape(48, 64)
+            ((1, 48, 64), ())
+        """
+        if not self.dense:
+            return ()
+        channels = {"classes": (), "normal": (3,)}.get(self.kind, (1,))
+        return (*channels, height, width)

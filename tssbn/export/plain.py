@@ -11,6 +11,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from tssbn.copies import copied
+from tssbn.deprecation import former_names
 from tssbn.names import choose_tasks
 from tssbn.norm import TaskSpecificNorm
 from tssbn.norm.converted import OURS, STATISTICS
@@ -18,16 +19,20 @@ from tssbn.recomputation import Recomputed
 from tssbn.saved_names import forget_names
 from tssbn.stem import Parting
 
-__all__ = ["bake", "effective", "merged", "strip"]
+__all__ = ["bake", "mean_norm", "strip_hooks", "task_affine"]
+
+__getattr__ = former_names(
+    __name__, effective="task_affine", merged="mean_norm", strip="strip_hooks"
+)
 
 
-def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
+def task_affine(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
     """What the host layer works with when the task runs: scale, bias, statistics as it has them.
 
     Example:
         >>> import tssbn
         >>> layer = tssbn.task_specific(nn.BatchNorm2d(2), ("seg", "depth"))
-        >>> effective(layer, "depth")["weight"]
+        >>> task_affine(layer, "depth")["weight"]
         tensor([0.5000, 0.5000], grad_fn=<ViewBackward0>)
     """
     (task,) = choose_tasks((task,), layer.tasks.names)
@@ -42,7 +47,7 @@ def effective(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
     return found
 
 
-def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
+def mean_norm(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     """An ordinary layer of the host's class whose parameters and statistics are the tasks' means.
 
     Of a single task it is exactly that task's layer.
@@ -50,12 +55,12 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     Example:
         >>> import tssbn
         >>> layer = tssbn.task_specific(nn.BatchNorm2d(2), ("seg", "depth"))
-        >>> type(merged(layer, ("seg", "depth"))).__name__
+        >>> type(mean_norm(layer, ("seg", "depth"))).__name__
         'BatchNorm2d'
     """
-    each = [effective(layer, task) for task in tasks]
+    each = [task_affine(layer, task) for task in tasks]
     plain = copied(layer)
-    strip(plain)
+    strip_hooks(plain)
     plain.__class__ = layer.host_type
     for name in (*OURS, "weight", "bias"):
         for kind in plain._parameters, plain._buffers, plain.__dict__:
@@ -72,13 +77,13 @@ def merged(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
     return plain
 
 
-def strip(model: nn.Module) -> None:
+def strip_hooks(model: nn.Module) -> None:
     """Take out, in place, what a conversion, a stem and `recompute` hung on the modules.
 
     Example:
         >>> import tssbn
         >>> layer = tssbn.task_specific(nn.BatchNorm2d(2), ("seg", "depth"))
-        >>> strip(layer)
+        >>> strip_hooks(layer)
         >>> "task_names" in layer.state_dict()
         False
     """

@@ -12,15 +12,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tssbn import pruning
 from tssbn.copies import copied
+from tssbn.deprecation import former_names
 from tssbn.export import folding
-from tssbn.export.plain import bake, merged, strip
+from tssbn.export.plain import bake, mean_norm, strip_hooks
 from tssbn.multitask import MultiTask
 from tssbn.names import choose_tasks
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
 from tssbn.stacking import tensors
 from tssbn.tasks import TaskSpecific
 
-__all__ = ["task"]
+__all__ = ["channel_gates", "plain_norms", "task"]
+
+__getattr__ = former_names(__name__, gates="channel_gates", unfolded="plain_norms")
 
 SLACK = 0.01  # what rounding may do to the outputs, half precision included
 
@@ -44,8 +47,8 @@ def task(
     With a threshold, channels whose gate is below it are cut out before. A channel goes with its
     norm layer, the filter that makes it and the weights that read it. Where channels meet in a sum,
     as in residual networks, one goes if all that are added to it are closed, and what no open gate
-    lets through goes, too (:func:`tssbn.pruning.tie`). Of a layer whose gates are all below the
-    threshold the widest stays. Biases that an affine mode kept go with their channels.
+    lets through goes, too (:func:`tssbn.pruning.tie_masks`). Of a layer whose gates are all below
+    the threshold the widest stays. Biases that an affine mode kept go with their channels.
 
     Args:
         net: a network of any norm mode, or with a trunk that was not converted.
@@ -64,7 +67,8 @@ def task(
         TypeError: ``net`` is no `tssbn.MultiTask`.
         ValueError: an unknown task, a threshold outside [0, 1), or one above 0 without an example
             or without gated BatchNorm layers; channels that cannot be cut, see
-            :func:`tssbn.pruning.remove`; or the result differs from the network on the example.
+            :func:`tssbn.pruning.prune_channels`; or the result differs from the network on the
+            example.
         ImportError: there is a threshold and torch-pruning is not installed.
 
     Example:
@@ -96,9 +100,9 @@ def task(
     # Of a network that is cut it only says whether the example fits.
     reference = None if example is None else _reference(net, name, example)
 
-    single = unfolded(net, name)
+    single = plain_norms(net, name)
     if threshold:
-        single = _cut(single, gates(net, name), threshold, example)
+        single = _cut(single, channel_gates(net, name), threshold, example)
     if fold:
         single = folding.fold(single)
     if reference is not None and not threshold:
@@ -106,15 +110,15 @@ def task(
     return single
 
 
-def unfolded(net: MultiTask, name: str) -> nn.Sequential:
+def plain_norms(net: MultiTask, name: str) -> nn.Sequential:
     """Trunk and head of a task, in eval mode, with ordinary norm layers that are all there."""
     single = copied(nn.Sequential(_parts(net, name))).eval()
-    strip(single)
+    strip_hooks(single)
     bake(single)
     made = {}
     for layer in single.modules():
         if isinstance(layer, TaskSpecificNorm):
-            made[layer] = merged(layer, (name,))
+            made[layer] = mean_norm(layer, (name,))
         elif isinstance(layer, TaskSpecific):
             made[layer] = layer.of_task(name)
         elif isinstance(layer, SigmoidNorm):
@@ -125,7 +129,7 @@ def unfolded(net: MultiTask, name: str) -> nn.Sequential:
     return single
 
 
-def gates(net: MultiTask, name: str) -> dict[str, Tensor]:
+def channel_gates(net: MultiTask, name: str) -> dict[str, Tensor]:
     """The gates of a task's BatchNorm layers, by their names in the task's network; each (C,)."""
     found = {}
     for path, layer in nn.Sequential(_parts(net, name)).named_modules():
@@ -152,7 +156,7 @@ def _cut(
     for path, gate in widths.items():
         masks[path] = gate >= threshold
         masks[path][gate.argmax()] = True
-    return pruning.remove(single, pruning.tie(single, masks, example), example)
+    return pruning.prune_channels(single, pruning.tie_masks(single, masks, example), example)
 
 
 @torch.no_grad()

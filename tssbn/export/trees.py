@@ -1,29 +1,35 @@
 """Which tasks share which layers: trees for :func:`tssbn.export.branches`, and how to choose them.
 
 A tree starts with one trunk and ends with as many branches as the tasks need; tasks that have
-parted stay apart. Two ways to find one: :func:`agree` looks at gates and statistics and runs
-nothing, :func:`greedy` measures what each merger costs.
+parted stay apart. Two ways to find one: :func:`tree_by_similarity` looks at gates and statistics
+and runs nothing, :func:`greedy` measures what each merger costs.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
 
 from tssbn.cost import macs
-from tssbn.export.plain import effective
-from tssbn.export.unroll import Partition, branches, refine, traced
+from tssbn.deprecation import former_names
+from tssbn.export.plain import task_affine
+from tssbn.export.tracing import traced
+from tssbn.export.unroll import Partition, branches, refine
 from tssbn.multitask import MultiTask
 from tssbn.norm import TaskSpecificNorm
 
-__all__ = ["Step", "agree", "differences", "greedy"]
+__all__ = ["TreeStep", "distances", "greedy", "tree_by_similarity"]
+
+__getattr__ = former_names(
+    __name__, Step="TreeStep", agree="tree_by_similarity", differences="distances"
+)
 
 
-class Step(NamedTuple):
+class TreeStep(NamedTuple):
     """A network on the way from T passes to fewer.
 
     Attributes:
@@ -37,7 +43,7 @@ class Step(NamedTuple):
     tree: dict[str, tuple[tuple[str, ...], ...]]
 
 
-def differences(net: MultiTask) -> dict[str, Tensor]:
+def distances(net: MultiTask, example: Any = None) -> dict[str, Tensor]:
     """How far apart two tasks' norm layers are, as maps from one input, by layer.
 
     In evaluation a norm layer is an affine map of each channel: y = a_t x + c_t with
@@ -45,6 +51,10 @@ def differences(net: MultiTask) -> dict[str, Tensor]:
     For an input with the mean m and variance v that the two tasks have on average, the
     root of the mean over channels of (Δa m + Δc)² + Δa² v is how far the outputs are apart; it is
     divided by that of the scales w, the size of what both put out.
+
+    Args:
+        net: a network with task-specific norm layers.
+        example: as in :func:`tssbn.export.branches`.
 
     Returns:
         A (T, T) tensor for each task-specific layer, in the order in which they run; float64.
@@ -57,24 +67,27 @@ def differences(net: MultiTask) -> dict[str, Tensor]:
         >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(1), ("seg", "depth"))
         >>> _ = trunk.gamma.data.copy_(torch.logit(torch.tensor([[0.3], [0.4]])))
         >>> net = tssbn.MultiTask(trunk, {task: torch.nn.ReLU() for task in ("seg", "depth")})
-        >>> differences(net)[""][0, 1].round(decimals=3)  # 0.1 / √(0.3²/2 + 0.4²/2)
+        >>> distances(net)[""][0, 1].round(decimals=3)  # 0.1 / √(0.3²/2 + 0.4²/2)
         tensor(0.2830, dtype=torch.float64)
     """
-    _, _, layers = traced(net)
+    _, _, layers = traced(net, example)
     return {name: _apart(layer, net.tasks) for name, layer in layers.items()}
 
 
-def agree(net: MultiTask, tolerance: float) -> dict[str, Partition]:
+def tree_by_similarity(
+    net: MultiTask, tolerance: float, example: Any = None
+) -> dict[str, Partition]:
     """Tasks stay together for as long as their gates and statistics agree.
 
     Layer by layer from the input, the tasks of each group of the layer before are clustered by
-    :func:`differences` with complete linkage: no two tasks of a group are further apart than the
+    :func:`distances` with complete linkage: no two tasks of a group are further apart than the
     tolerance. Once apart, they are apart for good. What a difference in an early layer does to
     those that follow is not looked at.
 
     Args:
         net: a network with task-specific norm layers.
         tolerance: 0 or more. At 0 only equals stay together; with infinity there is one trunk.
+        example: as in :func:`tssbn.export.branches`.
 
     Returns:
         The tree, with a partition for every task-specific layer in the order in which they run.
@@ -88,12 +101,12 @@ def agree(net: MultiTask, tolerance: float) -> dict[str, Partition]:
         >>> trunk = tssbn.task_specific(torch.nn.BatchNorm1d(4), tasks)
         >>> net = tssbn.MultiTask(trunk, {task: torch.nn.ReLU() for task in tasks})
         >>> _ = trunk.gamma.data[1].fill_(3)
-        >>> agree(net, 0)
+        >>> tree_by_similarity(net, 0)
         {'': (('seg', 'normal'), ('depth',))}
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance={tolerance} must be 0 or more")
-    found = differences(net)
+    found = distances(net, example)
     partition: Partition = (net.tasks,)
     tree = {}
     for name, apart in found.items():
@@ -111,7 +124,8 @@ def greedy(
     example: Tensor,
     depths: Iterable[str] | None = None,
     budget: float = 0,
-) -> list[Step]:
+    on_example: bool = False,
+) -> list[TreeStep]:
     """From T passes to ever fewer: merge what costs the least loss for each MAC that it saves.
 
     A move lets two groups, which are one up to some depth, stay together up to the next depth. The
@@ -126,6 +140,8 @@ def greedy(
         depths: names of the norm layers at which tasks may part; all by default. The first layer
             always is one. With fewer depths there are fewer and longer moves.
         budget: go on until the network has no more MACs for an image; by default as far as it goes.
+        on_example: whether the example also answers what the trunk's code asks, see
+            :func:`tssbn.export.branches`.
 
     Returns:
         The whole path, T passes first. Costs fall from step to step; a tree has the depths alone,
@@ -144,7 +160,8 @@ def greedy(
         >>> [step.cost for step in path], path[-1].tree["1"]
         ([16, 12], (('seg', 'depth'),))
     """
-    _, _, layers = traced(net)
+    answers = example if on_example else None
+    _, _, layers = traced(net, answers)
     net = copy.deepcopy(net).eval()  # a mode that is traced stays: dropout by function, say
     names = (
         list(layers) if depths is None else [depths] if isinstance(depths, str) else list(depths)
@@ -153,17 +170,17 @@ def greedy(
         raise ValueError(f"depths names {unknown}: the task-specific layers are {list(layers)}")
     places = [name for i, name in enumerate(layers) if i == 0 or name in names]
 
-    def step(partitions: list[Partition]) -> Step:
+    def step(partitions: list[Partition]) -> TreeStep:
         tree = dict(zip(places, partitions, strict=True))
-        merged = branches(net, tree)
+        merged = branches(net, tree, answers)
         cost = macs(copy.deepcopy(merged).to("meta"), example.to("meta"))
-        return Step(cost, float(loss(merged)), tree)
+        return TreeStep(cost, float(loss(merged)), tree)
 
     partitions: list[Partition] = [tuple((task,) for task in net.tasks)] * len(places)
     path = [step(partitions)]
     rates: dict[tuple, float] = {}  # loss for each MAC saved, as last measured
     while path[-1].cost > budget:
-        fresh: dict[tuple, Step] = {}
+        fresh: dict[tuple, TreeStep] = {}
         moves = dict(_moves(partitions, net.tasks))
         while moves:
             best = min(moves, key=lambda move: rates.get(move, -torch.inf))
@@ -180,8 +197,8 @@ def greedy(
 
 
 def _apart(layer: TaskSpecificNorm, tasks: Iterable[str]) -> Tensor:
-    """(T, T), see `differences`."""
-    values = [effective(layer, task) for task in tasks]
+    """(T, T), see `distances`."""
+    values = [task_affine(layer, task) for task in tasks]
 
     def rows(name: str, default: float) -> Tensor:
         """(T, C)"""

@@ -14,11 +14,9 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from tssbn.copies import copied
-from tssbn.export.plain import merged, strip
+from tssbn.export.plain import mean_norm
+from tssbn.export.tracing import layer_name, traced
 from tssbn.multitask import MultiTask
-from tssbn.norm import TaskSpecificNorm
-from tssbn.tasks import TaskSpecific, find_tasks
 
 __all__ = ["branches", "refine"]
 
@@ -26,7 +24,7 @@ Partition = tuple[tuple[str, ...], ...]  # groups of tasks; every task is in one
 Tree = Mapping[str, Partition]  # by the name of a norm layer of the trunk
 
 
-def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
+def branches(net: MultiTask, tree: Tree, example: Any = None) -> fx.GraphModule:
     """Unroll a network along a tree: what is the same for several tasks is computed once.
 
     Every value of the trunk has a partition of the tasks. That of the input is one group; that of
@@ -50,6 +48,9 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
         tree: groups of tasks for norm layers of the trunk, by name. A layer that is not named
             splits nothing. With every task alone in the first layer the outputs are those of
             ``net``; with ``{}`` one pass serves all heads.
+        example: an input, for a trunk whose code asks for sizes or values, as those of
+            transformers do: it answers. What the code decides by it, such as the size of the
+            images, is decided for good; the number of images stays open where the code lets it.
 
     Returns:
         A network of its own in the same mode, with copies of the parameters. It maps the trunk's
@@ -61,7 +62,8 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
         TypeError: ``net`` is no `tssbn.MultiTask`.
         ValueError: the network has no task-specific layer, the tree names unknown layers or its
             groups are no partition of the tasks, a task has "+" in its name, or torch.fx cannot
-            follow the trunk, as where a branch depends on values; names the module.
+            follow the trunk, as where a branch depends on values and there is no example; names the
+            module.
 
     Example:
         >>> import torch, tssbn
@@ -77,7 +79,7 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
         >>> list(merged(torch.rand(2, 3, 9, 9)))
         ['seg', 'depth', 'normal']
     """
-    root, graph, layers = traced(net)
+    root, graph, layers = traced(net, example)
     check_tree(tree, net.tasks, layers)
     if awkward := [task for task in net.tasks if "+" in task]:
         raise ValueError(f"tasks {awkward} have '+' in the name, which joins those of a group")
@@ -99,7 +101,7 @@ def branches(net: MultiTask, tree: Tree) -> fx.GraphModule:
             values[node][group] = one = new.node_copy(node, _serving(group, values))
             if layer in layers:
                 one.target = f"{node.target}.{'+'.join(group)}"
-                groups_of[layer].add_module("+".join(group), merged(layers[layer], group))
+                groups_of[layer].add_module("+".join(group), mean_norm(layers[layer], group))
         target = _changed_in_place(node, root)
         if target is not None and len(partition) > len(values[target]):
             for group, one in values[node].items():  # each group changes a copy of its own
@@ -145,63 +147,6 @@ def check_tree(tree: Tree, tasks: tuple[str, ...], layers: Iterable[str]) -> Non
                 f"tree[{name!r}]={partition!r} must be groups, tuples of names, in which each of "
                 f"the tasks {list(tasks)} is once"
             )
-
-
-def traced(net: MultiTask) -> tuple[nn.Module, fx.Graph, dict[str, TaskSpecificNorm]]:
-    """A copy of trunk and heads, the graph of its trunk, its norm layers in the order they run."""
-    if not isinstance(net, MultiTask):
-        raise TypeError(f"net must be a tssbn.MultiTask, got a {type(net).__name__}")
-    if not find_tasks(net.trunk):
-        raise ValueError("the trunk has no task-specific layer: one pass serves all tasks as it is")
-    root = _TrunkAndHeads(copied(net))
-    strip(root.trunk)
-    tracer = _Tracer()
-    try:
-        graph = tracer.trace(root)
-    except Exception as error:  # whatever a forward trips over when tensors have no values
-        raise ValueError(
-            f"torch.fx cannot follow {tracer.inside}: {' '.join(str(error).split())}"
-        ) from error
-    calls = graph.find_nodes(op="call_module")
-    called = {layer_name(node): root.get_submodule(node.target) for node in calls}
-    layers = {name: part for name, part in called.items() if isinstance(part, TaskSpecificNorm)}
-    others = {n: p for n, p in called.items() if isinstance(p, TaskSpecific) and n not in layers}
-    if others:
-        raise ValueError(
-            f"task-specific modules {list(others)} are no norm layers, which alone can be merged"
-        )
-    return root, graph, layers
-
-
-def layer_name(node: fx.Node) -> str:
-    """The name within the trunk of the module that is called; "" is the trunk."""
-    return node.target.removeprefix("trunk").removeprefix(".")
-
-
-class _TrunkAndHeads(nn.Module):
-    def __init__(self, net: MultiTask):
-        super().__init__()
-        self.trunk, self.heads = net.trunk, net.heads
-        self.training = net.training
-
-    def forward(self, x: Any) -> Any:
-        return self.trunk(x)
-
-
-class _Tracer(fx.Tracer):
-    """Looks into modules as far as there are task-specific layers in them."""
-
-    inside = "the trunk"  # where it is, for messages
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, TaskSpecific) or not find_tasks(module)
-
-    def call_module(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
-        around = self.inside
-        self.inside = f"{self.path_of_module(module)!r}, a {type(module).__name__}"
-        value = super().call_module(module, forward, args, kwargs)
-        self.inside = around
-        return value
 
 
 def _changed_in_place(node: fx.Node, root: nn.Module) -> fx.Node | None:

@@ -1,16 +1,44 @@
-"""The multi-task methods, one file each; :func:`methods` finds them all.
+"""The multi-task methods, one file each, and what they build from.
 
-A file of this folder that defines ``METHODS`` is found; nothing else has to know of it.
+A method is known by its line in :data:`METHODS`; its file is imported when its name is asked for,
+so that a package that is not installed takes away no other. A file of the user's own, named by a
+path that ends in ``.py``, defines ``METHOD``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
-from pkgutil import iter_modules
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Method", "Network", "methods", "one_group"]
+from tssbn.registry import find, short_name
+
+__all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
+
+#: Where each method is, by name, in the order of the rows of tables: the paper's, then its
+#: ablations.
+METHODS = {
+    "stl": "tssbn.methods.single:METHOD",
+    "hps": "tssbn.methods.hard_sharing:METHOD",
+    "cross-stitch": "tssbn.methods.cross_stitch:METHOD",
+    "mtan": "tssbn.methods.mtan:METHOD",
+    "tsbn": "tssbn.methods.task_norm:TSBN",
+    "tsbn-x100": "tssbn.methods.task_norm:TSBN_X100",
+    "tssbn": "tssbn.methods.task_norm:TSSBN",
+    "statistics": "tssbn.methods.ablations:STATISTICS",
+    "affine": "tssbn.methods.ablations:AFFINE",
+    "tsbn-no-bias": "tssbn.methods.ablations:TSBN_NO_BIAS",
+    "tssbn-bias": "tssbn.methods.ablations:TSSBN_BIAS",
+    "tanh": "tssbn.methods.ablations:TANH",
+    "softplus": "tssbn.methods.ablations:SOFTPLUS",
+    "clamp": "tssbn.methods.ablations:CLAMP",
+}
+
+
+def nothing(name: str) -> bool:
+    """The rule of a trunk of which nothing is trained."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -23,17 +51,30 @@ class Network:
         example: two images, of any size that the network takes.
         stem: the module of the trunk before which everything runs once for all tasks, as in
             :class:`tssbn.MultiTask`; "" for none.
+        trains: whether a method that freezes the trunk goes on training the parameter of this name;
+            by default it trains none. See :func:`tssbn.methods.freeze.freeze`.
     """
 
     trunk: Callable[[], nn.Module]
     head: Callable[[int], nn.Module]
     example: Tensor = field(repr=False)
     stem: str = ""
+    trains: Callable[[str], bool] = nothing
 
 
 def one_group(net: nn.Module, lr: float) -> list[dict]:
-    """Every parameter at the same rate."""
-    return [{"params": list(net.parameters()), "lr": lr}]
+    """Every parameter that is trained, at the same rate.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> net.bias.requires_grad_(False)
+        Parameter containing:
+        ...
+        >>> [group] = one_group(net, lr=0.1)
+        >>> len(group["params"]), group["lr"]
+        (1, 0.1)
+    """
+    return [{"params": [p for p in net.parameters() if p.requires_grad], "lr": lr}]
 
 
 @dataclass(frozen=True)
@@ -41,36 +82,45 @@ class Method:
     """A multi-task method: what it makes of a network, and at what rates that learns.
 
     Attributes:
-        title: as in tables.
+        title: As in tables.
         build: ``build(network, outputs, **options)``, where ``outputs`` has the number of channels
             of each task's prediction, by task. Gives a :class:`tssbn.MultiTaskNetwork`.
         groups: ``groups(net, lr, **options)``, the parameter groups for an optimiser.
-        about: a sentence for ``python -m tssbn methods``; by default the first one of the module.
+        about: A sentence for ``python -m tssbn methods``; by default the first one of the file.
+        color: In figures, a name of :data:`tssbn.plots.COLORS`; black without one.
+        settings: Fields of the recipe that the method's own protocol changes on every benchmark,
+            such as ``{"batch": 4}``. What a run sets itself comes before them.
+        name: As in :data:`METHODS`, or that of the file; :func:`find_method` puts it in.
     """
 
     title: str
     build: Callable[..., nn.Module]
     groups: Callable[..., list[dict]] = one_group
     about: str = ""
+    color: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
 
-def methods() -> dict[str, Method]:
-    """All methods, by name.
+def find_method(name: str | Path) -> Method:
+    """The method of a name.
+
+    Args:
+        name: One of :data:`METHODS`, or the path of a file that ends in ``.py``.
 
     Raises:
-        ValueError: two files give methods of one name.
+        FileNotFoundError: There is no such file.
+        ImportError: It needs a package that is not installed; names it.
+        ValueError: An unknown name, or a file that defines no ``METHOD``.
 
     Example:
-        >>> methods()["hps"].title
+        >>> find_method("hps").title
         'HPS'
     """
-    found: dict[str, Method] = {}
-    for module in iter_modules(__path__):
-        given = getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
-        if twice := found.keys() & given:
-            raise ValueError(f"{module.name}.py has methods that another file has: {twice}")
-        found |= given
-    return found
+    method = find("method", name, METHODS, "METHOD", "train")
+    if not isinstance(method, Method):
+        raise ValueError(f"METHOD of {name} must be a tssbn.methods.Method, got {method!r:.100}")
+    return replace(method, name=short_name(name))
 
 
 def heads(network: Network, outputs: Mapping[str, int]) -> nn.ModuleDict:

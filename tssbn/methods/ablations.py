@@ -173,28 +173,26 @@ def method(title: str, about: str, gate: str, bias: bool = False) -> Method:
     return Method(title, partial(build, gate=gate, bias=bias), task_norm.groups, about)
 
 
-METHODS = {
-    "statistics": Method(
-        "statistics only",
-        partial(task_norm.build, norm=statistics),
-        one_group,
-        "One trunk; each task has statistics of its own, scale and bias are shared.",
-    ),
-    "affine": Method(
-        "scale and bias only",
-        partial(task_norm.build, norm=affine),
-        partial(task_norm.groups, multiplier=1.0),
-        "One trunk; each task has a scale and a bias of its own, the statistics are shared.",
-    ),
-    "tsbn-no-bias": method(
-        "TSBN without β", "TSBN at the rate of the gates, without bias: the scale is γ.", "none"
-    ),
-    "tssbn-bias": method("TSσBN with β", "TSσBN with biases for each task.", "sigmoid", bias=True),
-    "tanh": method("tanh for σ", "TSσBN with tanh(γ) for σ(γ), a scale between -1 and 1.", "tanh"),
-    "softplus": method(
-        "softplus for σ",
-        "TSσBN with log(1 + exp γ) for σ(γ), positive and without an upper bound.",
-        "softplus",
-    ),
-    "clamp": method("clamp for σ", "TSσBN with γ cut off at 0 and 1 for σ(γ).", "clamp"),
-}
+STATISTICS = Method(
+    "statistics only",
+    partial(task_norm.build, norm=statistics),
+    one_group,
+    "One trunk; each task has statistics of its own, scale and bias are shared.",
+)
+AFFINE = Method(
+    "scale and bias only",
+    partial(task_norm.build, norm=affine),
+    partial(task_norm.groups, multiplier=1.0),
+    "One trunk; each task has a scale and a bias of its own, the statistics are shared.",
+)
+TSBN_NO_BIAS = method(
+    "TSBN without β", "TSBN at the rate of the gates, without bias: the scale is γ.", "none"
+)
+TSSBN_BIAS = method("TSσBN with β", "TSσBN with biases for each task.", "sigmoid", bias=True)
+TANH = method("tanh for σ", "TSσBN with tanh(γ) for σ(γ), a scale between -1 and 1.", "tanh")
+SOFTPLUS = method(
+    "softplus for σ",
+    "TSσBN with log(1 + exp γ) for σ(γ), positive and without an upper bound.",
+    "softplus",
+)
+CLAMP = method("clamp for σ", "TSσBN with γ cut off at 0 and 1 for σ(γ).", "clamp")

@@ -147,4 +147,4 @@ def _units(trunk: nn.Module, found: list[Stage], tasks: int) -> tuple[int, list[
     return 1, [start.clone() for _ in found[1:]]
 
 
-METHODS = {"cross-stitch": Method("Cross-Stitch", build)}
+METHOD = Method("Cross-Stitch", build, color="purple")

@@ -13,4 +13,4 @@ def build(network: Network, outputs: Mapping[str, int]) -> MultiTask:
     return MultiTask(network.trunk(), heads(network, outputs))
 
 
-METHODS = {"hps": Method("HPS", build)}
+METHOD = Method("HPS", build, color="orange")

@@ -273,4 +273,4 @@ def _celeba_stages(trunk: celeba.CelebANet, x: Tensor) -> Seen:
     return pooled + seen[3:]
 
 
-METHODS = {"mtan": Method("MTAN", build)}
+METHOD = Method("MTAN", build, color="sky")

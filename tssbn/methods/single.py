@@ -48,4 +48,4 @@ def build(network: Network, outputs: Mapping[str, int]) -> SingleTask:
     )
 
 
-METHODS = {"stl": Method("STL", build)}
+METHOD = Method("STL", build, color="black")

@@ -39,20 +39,24 @@ def groups(net: nn.Module, lr: float, multiplier: float = 100.0) -> list[dict]:
     return param_groups(net, lr, multiplier)
 
 
-METHODS = {
-    "tssbn": Method(
-        "TSσBN", build, groups, "One trunk; each task gates its channels with σ(γ), without bias."
-    ),
-    "tsbn": Method(
-        "TSBN",
-        partial(build, norm="plain"),
-        partial(groups, multiplier=1.0),
-        "One trunk; each task has BatchNorm layers of its own, a scale γ and a bias β.",
-    ),
-    "tsbn-x100": Method(
-        "TSBN ×100",
-        partial(build, norm="plain"),
-        groups,
-        "TSBN whose scales and biases learn as fast as the gates of TSσBN.",
-    ),
-}
+TSBN = Method(
+    "TSBN",
+    partial(build, norm="plain"),
+    partial(groups, multiplier=1.0),
+    "One trunk; each task has BatchNorm layers of its own, a scale γ and a bias β.",
+    color="green",
+)
+TSBN_X100 = Method(
+    "TSBN ×100",
+    partial(build, norm="plain"),
+    groups,
+    "TSBN whose scales and biases learn as fast as the gates of TSσBN.",
+    color="red",
+)
+TSSBN = Method(
+    "TSσBN",
+    build,
+    groups,
+    "One trunk; each task gates its channels with σ(γ), without bias.",
+    color="blue",
+)

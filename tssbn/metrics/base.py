@@ -1,65 +1,80 @@
-"""What the metrics share: their directions, checks of what they are given, two-class maps."""
+"""The base of the metrics: what a metric says of itself, and checks of what it is given."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-__all__ = ["BinaryMap", "TaskMetric"]
+__all__ = ["TaskMetric"]
 
-VOID = -1  # what targets of kind "classes" ignore
-Inputs = Literal["logits", "probabilities"]
+VOID = -1  # the missing label of whole numbers
 
 
 class TaskMetric(Metric):
-    """The base of the metrics.
+    """The base of the metrics: a torchmetrics ``Metric`` that gives several values by name.
+
+    A metric of your own sets ``directions`` and ``unit``, adds its sums with ``add_state``, and has
+    two methods:
+
+    - ``update(prediction, target)`` counts a batch: what the head gives, and the entry of the
+      samples, stacked. It leaves out the missing labels (:class:`~tssbn.data.target.Target`), and
+      may meet batches in which nothing counts.
+    - ``compute()`` gives a dict with the names of ``directions``, in their order: floats, and lists
+      with a float for each class. Where nothing was counted the values are NaN.
+
+    A state of float64 or int64 with ``dist_reduce_fx="sum"`` is exact for any number of batches,
+    and adds up over processes.
 
     Attributes:
-        directions: for each value of ``compute()``, whether higher is better. The first is the one
-            that enters Δm, :func:`tssbn.cost.delta_m`.
-        higher_is_better: the direction of the first value.
+        directions: for each value of ``compute()``, whether higher is better. The first value
+            stands in tables, and enters Δm, :func:`tssbn.cost.delta_m`, in its direction.
+        higher_is_better: the direction of the first value; follows from ``directions``.
+        unit: of the first value. ``"%"`` for a fraction, which tables multiply by 100; else what is
+            printed beside it, such as ``"years"``, or nothing. A metric whose unit depends on the
+            data sets it in ``__init__``.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from functools import partial
+        >>> from tssbn.benchmarks.tasks import tasks_for
+        >>> from tssbn.data.target import Target
+        >>> class Within(TaskMetric):
+        ...     directions = {"within": True}
+        ...     unit = "%"
+        ...
+        ...     def __init__(self, limit):
+        ...         super().__init__()
+        ...         self.limit = limit
+        ...         for name in ("hits", "labels"):
+        ...             zero = torch.zeros((), dtype=torch.int64)  # a tensor for each
+        ...             self.add_state(name, zero, dist_reduce_fx="sum")
+        ...
+        ...     def update(self, prediction, target):
+        ...         error = (prediction.squeeze(1) - target).abs()
+        ...         self.hits += (error <= self.limit).sum()  # NaN is not less
+        ...         self.labels += (~target.isnan()).sum()
+        ...
+        ...     def compute(self):
+        ...         return {"within": (self.hits / self.labels).item()}
+        >>> age = tasks_for({"age": Target("number", unit="years")})["age"]
+        >>> age = replace(age, metric=partial(Within, limit=5))
+        >>> metric = age.metric()
+        >>> metric.update(torch.tensor([[31.0], [60.0], [8.0]]), torch.tensor([34, 50, torch.nan]))
+        >>> metric.compute(), metric.higher_is_better
+        ({'within': 0.5}, True)
     """
 
     directions: ClassVar[dict[str, bool]]
+    unit: str = ""
 
     def __init_subclass__(cls) -> None:
         if "directions" in vars(cls):
             cls.higher_is_better = next(iter(cls.directions.values()))
 
-    def forward(self, prediction: Tensor, target: Tensor) -> dict[str, float | list[float]]:
-        """Count a batch, and return the values of this batch alone.
-
-        torchmetrics' own would lose all earlier sums when a batch has nothing to count.
-        """
-        batch = self.clone()
-        batch.reset()
-        batch.sync_on_compute = False
-        self.update(prediction, target)
-        batch.update(prediction, target)
-        return batch.compute()
-
-    @contextmanager
-    def sync_context(self, *args: Any, **options: Any) -> Iterator[None]:
-        """The sums of all processes for the time of ``compute()``.
-
-        torchmetrics' own would keep them after an error, and refuse to compute again.
-        """
-        with super().sync_context(*args, **options):
-            try:
-                yield
-            except BaseException:
-                if self._is_synced:
-                    self.unsync()
-                raise
-
     def _error(self, message: str) -> ValueError:
         return ValueError(f"{type(self).__name__}: {message}")
-
-    def _nothing(self) -> ValueError:
-        return self._error("nothing was counted: no update, or every target says to ignore it")
 
     def _choice(self, argument: str, value: str, choices: Sequence[str]) -> str:
         if value not in choices:
@@ -107,51 +122,10 @@ class TaskMetric(Metric):
                 f"{name} has the label {outside[0].item()}, expected 0..{classes - 1}{void}"
             )
 
-    def _labels(self, target: Tensor, classes: int) -> Tensor:
-        """Check a batch of label maps; returns which pixels count."""
-        self._check("target", target, ("B", "H", "W"), integer=True)
+    def _labels(self, target: Tensor, classes: int, *shape: str) -> Tensor:
+        """Check a batch of labels; returns which of them count."""
+        self._check("target", target, ("B", *shape), integer=True)
         counted = target != VOID
-        self._range("target", target[counted], classes, f", or {VOID} for void")
+        missing = "for void" if shape else "where there is no label"
+        self._range("target", target[counted], classes, f", or {VOID} {missing}")
         return counted
-
-
-class BinaryMap(TaskMetric):
-    """A metric of maps of two classes, such as salient or not: the second is what is to be found.
-
-    Args:
-        inputs: what predictions are, ``"logits"`` or ``"probabilities"``; never guessed. Logits
-            become probabilities by the softmax over two channels, or the sigmoid of one.
-
-    Shape:
-        - prediction: (B, 2, H, W), a value for each class, or (B, 1, H, W) or (B, H, W), that of
-          the second class
-        - target: (B, H, W) int64, 0 or 1, -1 for void
-    """
-
-    def __init__(self, inputs: Inputs) -> None:
-        super().__init__()
-        self.inputs = self._choice("inputs", inputs, ("logits", "probabilities"))
-
-    def _probability(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The second class's probability, float64 and 0 at void pixels; which pixels count."""
-        counted = self._labels(target, classes=2)
-        if prediction.dim() == 3:
-            prediction = prediction[:, None]
-        channels = 2 if prediction.shape[1:2] == (2,) else 1
-        self._check("prediction", prediction, (len(target), channels, *target.shape[1:]))
-        values = prediction.movedim(1, -1)[counted].double()
-        self._finite("prediction", values)
-        second = values[:, -1]
-        if self.inputs == "probabilities":
-            self._fractions("prediction", values)
-        else:
-            second = (second - values[:, 0] if channels == 2 else second).sigmoid()
-        probability = torch.zeros(target.shape, dtype=torch.float64, device=target.device)
-        probability[counted] = second
-        return probability, counted
-
-    def _as_given(self, thresholds: Tensor, prediction: Tensor) -> Tensor:
-        """The thresholds in the digits of the predictions: a float32 0.35 is at least 0.35."""
-        if self.inputs == "logits":
-            return thresholds.to(prediction.device)
-        return thresholds.to(prediction.device, prediction.dtype).double()

@@ -1,5 +1,6 @@
 """F of boundaries at the best threshold for the data set (odsF), in Python."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.spatial import cKDTree
 from skimage.morphology import thin
 from torch import Tensor
 
-from .base import BinaryMap, Inputs
+from tssbn.metrics.binary import BinaryMap, Inputs
 
 __all__ = ["Boundary", "matches"]
 
@@ -47,10 +48,10 @@ class Boundary(BinaryMap):
         - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the boundary class
         - target: (B, H, W) int64, 1 for boundary, -1 for void
 
-    Returns of ``compute()``: ``"ods_f"``.
+    Returns of ``compute()``: ``"ods_f"``, NaN if no target has a boundary.
 
     Raises:
-        ValueError: shapes, types or values other than these; no boundary in any target.
+        ValueError: shapes, types or values other than these.
 
     Example:
         >>> target = torch.zeros(1, 40, 40, dtype=torch.int64)
@@ -65,6 +66,7 @@ class Boundary(BinaryMap):
     """
 
     directions: ClassVar = {"ods_f": True}
+    unit = "%"
     matched: Tensor
     predicted: Tensor
     true: Tensor
@@ -103,9 +105,8 @@ class Boundary(BinaryMap):
             self.true += int(line.sum())
 
     def compute(self) -> dict[str, float]:
-        if self.true == 0:
-            raise self._error("no pixel of any target is a boundary")
-        return {"ods_f": (2 * self.matched.double() / (self.predicted + self.true)).max().item()}
+        f = 2 * self.matched.double() / (self.predicted + self.true)
+        return {"ods_f": f.max().where(self.true > 0, math.nan).item()}
 
 
 def matches(predicted: np.ndarray, true: np.ndarray, distance: float) -> int:

@@ -1,11 +1,12 @@
 """The two scores of saliency on PASCAL-Context. Tables print one or the other."""
 
+import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from .base import BinaryMap, Inputs
+from tssbn.metrics.binary import BinaryMap, Inputs
 
 __all__ = ["SaliencyF", "SaliencyIoU"]
 
@@ -32,10 +33,10 @@ class SaliencyF(BinaryMap):
         - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the salient class
         - target: (B, H, W) int64, 1 for salient, -1 for void
 
-    Returns of ``compute()``: ``"max_f"``.
+    Returns of ``compute()``: ``"max_f"``, NaN if no pixel of any target is salient.
 
     Raises:
-        ValueError: shapes, types or values other than these; no salient pixel in any target.
+        ValueError: shapes, types or values other than these.
 
     Example:
         >>> metric = SaliencyF(inputs="probabilities")
@@ -50,6 +51,7 @@ class SaliencyF(BinaryMap):
 
     THRESHOLDS = torch.arange(1, 20, dtype=torch.float64) / 20
     directions: ClassVar = {"max_f": True}
+    unit = "%"
     predicted: Tensor
     salient: Tensor
 
@@ -71,11 +73,9 @@ class SaliencyF(BinaryMap):
         self.salient += (target == 1).sum()
 
     def compute(self) -> dict[str, float]:
-        if self.salient == 0:
-            raise self._error("no pixel of any target is salient")
         false, true = self.predicted.double()
         f = 13 * true / (3 * self.salient + 10 * (true + false))  # whole numbers: at most 1 exactly
-        return {"max_f": f.max().item()}
+        return {"max_f": f.max().where(self.salient > 0, math.nan).item()}
 
 
 class SaliencyIoU(BinaryMap):
@@ -96,7 +96,7 @@ class SaliencyIoU(BinaryMap):
     Returns of ``compute()``: ``"miou"``.
 
     Raises:
-        ValueError: shapes, types or values other than these; nothing counted at all.
+        ValueError: shapes, types or values other than these.
 
     Example:
         >>> metric = SaliencyIoU(inputs="probabilities")
@@ -107,6 +107,7 @@ class SaliencyIoU(BinaryMap):
 
     THRESHOLDS = torch.arange(4, 19, dtype=torch.float64) / 20
     directions: ClassVar = {"miou": True}
+    unit = "%"
     total: Tensor
     images: Tensor
 
@@ -127,8 +128,6 @@ class SaliencyIoU(BinaryMap):
         self.images += used.sum()
 
     def compute(self) -> dict[str, float]:
-        if self.images == 0:
-            raise self._nothing()
         return {"miou": (self.total / self.images).max().item()}
 
 

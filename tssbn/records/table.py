@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tssbn.benchmarks import Benchmark
-from tssbn.benchmarks.catalogue import described
+from tssbn.benchmarks import Benchmark, find_benchmark
 from tssbn.cost import delta_m
-from tssbn.methods import methods
+from tssbn.methods import METHODS, find_method
 from tssbn.records.store import read, summary, unit
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ __all__ = ["TABLES", "Figure", "Row", "Table", "recorded", "table"]
 
 TABLES = {"1": ("nyuv2", "nyuv2_short", "cityscapes", "celeba", "celeba_small")}
 BASELINE = "stl"
-ORDER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn")  # of the rows
 WIDTH = 100
 
 
@@ -162,7 +160,8 @@ def table(
     tasks.
 
     Args:
-        benchmark: its name, or itself where it is none of :func:`tssbn.benchmarks.benchmarks`.
+        benchmark: its name, or itself where it is none of
+            :data:`tssbn.benchmarks.BENCHMARKS`.
         records: of this benchmark alone. They must agree in everything but method, seed and
             machine: settings, recipe (``tasks_per_pass`` may differ, it changes no result), metrics
             and the content of the data. Of made data, sizes and labels must agree; the rest may
@@ -180,9 +179,10 @@ def table(
         ...
     """
     records = list(records)
-    known = described(benchmark) if isinstance(benchmark, str) else benchmark
+    known = find_benchmark(benchmark)() if isinstance(benchmark, str) else benchmark
     _check(known.name, records)
-    by_method: dict[str, list[Mapping]] = {name: [] for name in ORDER}
+    named = {*known.paper, *(record["method"] for record in records)}
+    by_method: dict[str, list[Mapping]] = {name: [] for name in METHODS if name in named}
     for record in sorted(records, key=lambda record: record["seed"]):
         by_method.setdefault(record["method"], []).append(record)
 
@@ -191,19 +191,20 @@ def table(
         for method, runs in by_method.items()
     }
     tasks = _tasks(known, records)
-    single = {task: _mean([run[task] for run in values[BASELINE]]) for task in tasks}
+    singles = by_method.get(BASELINE, [])
+    single = {task: _mean([run[task] for run in values.get(BASELINE, [])]) for task in tasks}
     rows = []
     for method, runs in by_method.items():
         deltas = [_delta(run, single, tasks) for run in values[method]]
         rows.append(
             Row(
                 method,
-                methods()[method].title if method in methods() else method,
+                find_method(method).title if method in METHODS else method,
                 tuple(record["seed"] for record in runs),
                 {task: Figure.of([run[task] for run in values[method]]) for task in tasks if runs},
-                Figure.of(deltas) if runs and values[BASELINE] else None,
-                _ratio("parameters", runs, by_method[BASELINE]),
-                _ratio("macs", runs, by_method[BASELINE]),
+                Figure.of(deltas) if runs and singles else None,
+                _ratio("parameters", runs, singles),
+                _ratio("macs", runs, singles),
                 known.paper.get(method, {}),
             )
         )
@@ -220,7 +221,7 @@ def recorded(benchmark: str, seeds: Iterable[int] = range(3)) -> list[dict[str, 
         []
     """
     found = []
-    for method, seed in itertools.product(ORDER, seeds):
+    for method, seed in itertools.product(METHODS, seeds):
         with suppress(FileNotFoundError):
             found.append(read(f"{benchmark}/{method}-{seed}.json"))
     return found
@@ -231,6 +232,7 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
     seen: dict[tuple, str] = {}
     options: dict[str, Mapping] = {}
     labels: dict[str, tuple[str, str]] = {}
+    reference = min(records, key=lambda record: len(_protocol(record)), default=None)
     for record in records:
         name = f"{record['benchmark']}/{record['method']}-{record['seed']}"
         if record["benchmark"] != benchmark:
@@ -248,8 +250,9 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
                 f"{dict(record['options'])}, theirs {dict(of_method)}"
             )
         for field in ("settings", "recipe", "data", "metric", "directions"):
-            first, this = _compared(records[0], field), _compared(record, field)
-            differ = [part for part in {**first, **this} if first.get(part) != this.get(part)]
+            first, this = _compared(reference, field), _compared(record, field)
+            own = {*_protocol(reference), *_protocol(record)} if field == "recipe" else ()
+            differ = [p for p in {**first, **this} if first.get(p) != this.get(p) and p not in own]
             if differ:
                 part = differ[0]
                 raise ValueError(
@@ -264,6 +267,11 @@ def _check(benchmark: str, records: Sequence[Mapping]) -> None:
                         f"{name} cannot stand beside {other}: the sha256 of the labels of {split} "
                         f"is {part['labels']} and {first}"
                     )
+
+
+def _protocol(record: Mapping) -> Mapping:
+    """What the method's own protocol changes in the recipe; older records do not say it."""
+    return record.get("protocol", {})
 
 
 def _compared(record: Mapping, field: str) -> Mapping:

@@ -40,10 +40,10 @@ def _bench(options: argparse.Namespace) -> int:
 
     from tssbn.records import store as records
     from tssbn.timing import record
-    from tssbn.timing.job import Job
-    from tssbn.timing.measure import measure
+    from tssbn.timing.case import Case
+    from tssbn.timing.measure import measure_strategies
     from tssbn.timing.networks import NETWORKS
-    from tssbn.timing.strategies import ABOUT, DEFAULT, Setting, applies, check
+    from tssbn.timing.strategies import ABOUT, DEFAULT, Setting, applies, check_strategy
     from tssbn.training.describe import device_name
 
     if options.list:
@@ -56,7 +56,7 @@ def _bench(options: argparse.Namespace) -> int:
     names = options.networks or list(NETWORKS)
     if unknown := [name for name in names if name not in NETWORKS]:
         raise ValueError(f"networks {unknown} are unknown; use some of {list(NETWORKS)}")
-    strategies = dict.fromkeys(["plain", *map(check, options.strategies or DEFAULT)])
+    strategies = dict.fromkeys(["plain", *map(check_strategy, options.strategies or DEFAULT)])
     for key, least in (("tasks", 1), ("rounds", 1), ("batch", 2), ("size", 1), ("threads", 1)):
         given = getattr(options, key)
         for value in given if isinstance(given, list) else [given]:
@@ -80,20 +80,20 @@ def _bench(options: argparse.Namespace) -> int:
     for name, tasks in itertools.product(dict.fromkeys(names), dict.fromkeys(options.tasks)):
         network = NETWORKS[name]
         batch, size = options.batch or network.batch, tuple(options.size or network.size)
-        jobs = {
-            strategy: Job(network, batch, size, tasks, strategy, setting)
+        cases = {
+            strategy: Case(network, batch, size, tasks, strategy, setting)
             for strategy in strategies
             if applies(strategy, tasks)
         }
         entry, stopped = None, False
         try:
-            for entry in measure(jobs, options.rounds, not options.no_memory):  # noqa: B007
+            for entry in measure_strategies(cases, options.rounds, not options.no_memory):  # noqa: B007
                 pass
         except KeyboardInterrupt:
             stopped = True
         earlier = kept["networks"].get(name, {}).get(str(tasks))
         if entry and not (stopped and earlier):
-            record.put(kept, name, tasks, entry)
+            record.add_entry(kept, name, tasks, entry)
             path = records.write(f"bench/{out}", kept, options.results)
             print(f"{record.table(name, tasks, entry)}\n", flush=True)
         if stopped:

@@ -7,19 +7,21 @@ from typing import Any
 import torch
 
 from tssbn.records.store import environment
-from tssbn.timing.job import Job
-from tssbn.timing.memory import peak
-from tssbn.timing.rounds import matmul, rounds
+from tssbn.timing.case import Case
+from tssbn.timing.memory import peak_memory
+from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.training.processes import numerics
 
-__all__ = ["measure"]
+__all__ = ["measure_strategies"]
 
 
-def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterator[dict[str, Any]]:
+def measure_strategies(
+    cases: Mapping[str, Case], count: int, memory: bool = True
+) -> Iterator[dict[str, Any]]:
     """The entry of the record, see :mod:`tssbn.timing.record`, anew after every round.
 
     Args:
-        jobs: by strategy, ``"plain"`` among them; the same network and tasks in all.
+        cases: by strategy, ``"plain"`` among them; the same network and tasks in all.
         count: of the rounds.
         memory: measure it, too. A strategy that has too little of it is then left out.
 
@@ -27,20 +29,20 @@ def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterato
         MemoryError: there is too little for the plain backbone, or for all strategies at once.
         ValueError: the network does not take images of this size.
     """
-    plain = jobs["plain"]
+    plain = cases["plain"]
     cell: dict[str, Any] = {"batch": plain.batch, "size": list(plain.size), **environment()}
     cell |= {"memory": {}, "network": {}, "out_of_memory": []}
     if memory:
         one = replace(plain, tasks=1, strategy="sequential")
-        for name, job in {"one": one, **jobs}.items():
+        for name, case in {"one": one, **cases}.items():
             try:
-                cell["memory"][name] = peak(job)
+                cell["memory"][name] = peak_memory(case)
             except MemoryError:
                 cell["out_of_memory"].append(name)
     try:
         with numerics(plain.setting.precision):
-            fit = [name for name in jobs if name not in cell["out_of_memory"]]
-            steps = {name: jobs[name].step() for name in fit}
+            fit = [name for name in cases if name not in cell["out_of_memory"]]
+            steps = {name: cases[name].step() for name in fit}
             if memory:
                 held = {"one": one.step(), **steps}
                 cell["network"] = {name: step.mebibytes() for name, step in held.items()}
@@ -50,7 +52,7 @@ def measure(jobs: Mapping[str, Job], count: int, memory: bool = True) -> Iterato
             cell["macs"] = {name: step.macs() for name, step in steps.items()}
             product, cell["matmul"] = matmul(plain.setting.device, plain.setting.precision)
             cell["seconds"] = {name: [] for name in ("matmul", *steps)}
-            for times in rounds({"matmul": product, **steps}, count, plain.setting.device):
+            for times in time_rounds({"matmul": product, **steps}, count, plain.setting.device):
                 for name, seconds in times.items():
                     cell["seconds"][name].append(round(seconds, 6))
                 yield cell

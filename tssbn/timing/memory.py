@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from tssbn.timing.job import Job
+from tssbn.timing.case import Case
 from tssbn.training.processes import numerics
 
-__all__ = ["peak"]
+__all__ = ["peak_memory"]
 
 STEPS = 2
 MMAP_THRESHOLD = -3  # of malloc.h
 
 
-def peak(job: Job) -> float | None:
+def peak_memory(case: Case) -> float | None:
     """MiB that two steps need at most, gradients included, above network and images.
 
     On a GPU of what PyTorch allocates; on a CPU of what the process holds in memory.
@@ -32,12 +32,12 @@ def peak(job: Job) -> float | None:
     Raises:
         MemoryError: there is too little.
     """
-    if job.setting.device == "cuda":
+    if case.setting.device == "cuda":
         try:
-            return _on_cuda(job)
+            return _on_cuda(case)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
-    if job.setting.device != "cpu":
+    if case.setting.device != "cpu":
         return None
     fork = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if fork else "spawn")
@@ -45,14 +45,14 @@ def peak(job: Job) -> float | None:
         context.set_forkserver_preload(["__main__", "tssbn.timing.memory", "timm"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_on_cpu, job, torch.get_num_threads()).result()
+            return pool.submit(_on_cpu, case, torch.get_num_threads()).result()
         except BrokenProcessPool as error:
             raise MemoryError("the system ended the process that was measured") from error
 
 
-def _on_cuda(job: Job) -> float:
-    with numerics(job.setting.precision):
-        step = job.step()
+def _on_cuda(case: Case) -> float:
+    with numerics(case.setting.precision):
+        step = case.step()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         for _ in range(STEPS):
@@ -60,13 +60,13 @@ def _on_cuda(job: Job) -> float:
         return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def _on_cpu(job: Job, threads: int) -> float | None:
+def _on_cpu(case: Case, threads: int) -> float | None:
     with suppress(OSError, AttributeError, TypeError):  # only glibc has it
         # Tensors get pages of their own and give them back at once: a heap would keep holes.
         ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 2**16)
     torch.set_num_threads(threads)
-    step = job.step()
-    replace(job, batch=2, strategy="plain").step()()  # loads code, which is not what is asked for
+    step = case.step()
+    replace(case, batch=2, strategy="plain").step()()  # loads code, which is not what is asked for
     gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here

@@ -6,11 +6,11 @@ from functools import partial
 
 from torch import nn
 
-__all__ = ["NETWORKS", "Network"]
+__all__ = ["NETWORKS", "TimedTrunk"]
 
 
 @dataclass(frozen=True)
-class Network:
+class TimedTrunk:
     """A trunk, and the batch that it is timed on.
 
     Attributes:
@@ -53,13 +53,13 @@ def _celeba(size: tuple[int, int]) -> nn.Module:
 
 # Transformers drop no paths: what is left out at random would be left out of the time.
 NETWORKS = {
-    "resnet18": Network(partial(_timm, "resnet18"), 8, (64, 64), "layer1"),
-    "resnet50": Network(partial(_timm, "resnet50"), 4, (64, 64), "layer1"),
-    "segnet": Network(_segnet, 2, (96, 128), "encoder.0.1"),
-    "deeplab": Network(_deeplab, 2, (96, 128), "layer1"),
-    "celeba": Network(_celeba, 8, (64, 64), "stages.1"),
-    "vit_s": Network(partial(_timm, "vit_small_patch16_224", sized=True), 2, (64, 64), "blocks"),
-    "swin_t": Network(
+    "resnet18": TimedTrunk(partial(_timm, "resnet18"), 8, (64, 64), "layer1"),
+    "resnet50": TimedTrunk(partial(_timm, "resnet50"), 4, (64, 64), "layer1"),
+    "segnet": TimedTrunk(_segnet, 2, (96, 128), "encoder.0.1"),
+    "deeplab": TimedTrunk(_deeplab, 2, (96, 128), "layer1"),
+    "celeba": TimedTrunk(_celeba, 8, (64, 64), "stages.1"),
+    "vit_s": TimedTrunk(partial(_timm, "vit_small_patch16_224", sized=True), 2, (64, 64), "blocks"),
+    "swin_t": TimedTrunk(
         partial(_timm, "swin_tiny_patch4_window7_224", sized=True, drop_path_rate=0.0),
         2,
         (112, 112),

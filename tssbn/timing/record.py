@@ -23,7 +23,7 @@ One record is of one machine and setting, and holds networks, and for each the n
 that of the converted network of one task. Memory is what a step adds to the network and the images,
 gradients included; the peak of all is its sum with ``"network"``.
 Entry ``i`` of all lists is round ``i``, so that ratios are taken round by round, see
-:func:`relative`.
+:func:`time_ratio`.
 """
 
 import json
@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 from tssbn.records import store as records
 
-__all__ = ["Spread", "load", "put", "relative", "share", "table"]
+__all__ = ["Spread", "add_entry", "fraction_of_peak", "load", "table", "time_ratio"]
 
 SETTING = ("device", "threads", "precision", "channels_last", "inference")
 
@@ -59,7 +59,7 @@ class Spread(NamedTuple):
         return cls(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def relative(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
+def time_ratio(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
     """Time of a strategy as a ratio to T steps of the plain backbone: the ratios of all rounds.
 
     Args:
@@ -68,13 +68,13 @@ def relative(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
 
     Example:
         >>> cell = {"seconds": {"plain": [1.0, 2.0, 1.0], "stem": [3.0, 6.0, 2.0]}}
-        >>> relative(cell, "stem", 4)
+        >>> time_ratio(cell, "stem", 4)
         Spread(low=0.625, median=0.75, high=0.75)
     """
     return _by_round(cell, lambda now: now[strategy] / (tasks * now["plain"]))
 
 
-def share(cell: Mapping[str, Any], strategy: str) -> Spread:
+def fraction_of_peak(cell: Mapping[str, Any], strategy: str) -> Spread:
     """Rate of multiply-accumulates as a share of that of a product of large matrices.
 
     One divided by it is the time in units of the arithmetic floor, which is that of the strategy's
@@ -82,7 +82,7 @@ def share(cell: Mapping[str, Any], strategy: str) -> Spread:
 
     Example:
         >>> cell = {"macs": {"plain": 10}, "matmul": 100}
-        >>> share(cell | {"seconds": {"plain": [1.0], "matmul": [2.0]}}, "plain").median
+        >>> fraction_of_peak(cell | {"seconds": {"plain": [1.0], "matmul": [2.0]}}, "plain").median
         0.2
     """
     work = cell["macs"][strategy] / cell["matmul"]
@@ -111,12 +111,12 @@ def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> d
     return record
 
 
-def put(record: dict[str, Any], network: str, tasks: int, cell: Mapping[str, Any]) -> None:
+def add_entry(record: dict[str, Any], network: str, tasks: int, cell: Mapping[str, Any]) -> None:
     """Put an entry into the record, in the order of the numbers of tasks.
 
     Example:
         >>> record = {"networks": {"celeba": {"3": {}, "40": {}}}}
-        >>> put(record, "celeba", 5, {})
+        >>> add_entry(record, "celeba", 5, {})
         >>> list(record["networks"]["celeba"])
         ['3', '5', '40']
     """
@@ -150,7 +150,7 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
     for strategy, macs in cell["macs"].items():
         ratio = ""
         if strategy != "plain":
-            low, median, high = relative(cell, strategy, tasks)
+            low, median, high = time_ratio(cell, strategy, tasks)
             ratio = f"{median:.2f} [{low:.2f} {high:.2f}]"
         seconds = statistics.median(cell["seconds"][strategy])
         lines.append(
@@ -162,7 +162,7 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
                 *_memory(cell, strategy),
                 _number(macs / 1e9),
                 _number(2 * macs / seconds / 1e9),
-                f"{100 * share(cell, strategy).median:.0f} %",
+                f"{100 * fraction_of_peak(cell, strategy).median:.0f} %",
             ]
         )
     lines += [[name, "too little memory", *[""] * 8] for name in cell["out_of_memory"]]
@@ -172,7 +172,7 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
     title = f"{network}, {_many(tasks, 'task')}, {cell['batch']} images of {height}x{width}"
     caption = (
         f"of {_many(tasks, 'plain step')}: median [quartiles] of {_many(count, 'round')}, "
-        f"{share(cell, 'plain').median:.2f} at the {_number(rate)} GFLOP/s of a matmul"
+        f"{fraction_of_peak(cell, 'plain').median:.2f} at the {_number(rate)} GFLOP/s of a matmul"
     )
     return "\n".join([title, caption, "", *_columns(lines)])
 

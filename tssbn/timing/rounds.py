@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-__all__ = ["matmul", "rounds"]
+__all__ = ["matmul", "time_rounds"]
 
 SIDE = {"cpu": 1536}  # of the matrices whose product tells the machine's peak
 LARGE = 8192
 
 
-def rounds(
+def time_rounds(
     steps: Mapping[str, Callable[[], object]], count: int, device: str = "cpu", seed: int = 0
 ) -> Iterator[dict[str, float]]:
     """Seconds of each step, round after round; each round has its own order, from the seed.
@@ -20,7 +20,7 @@ def rounds(
     A round before the first warms up and is not given.
 
     Example:
-        >>> [sorted(times) for times in rounds({"a": list, "b": dict}, 2)]
+        >>> [sorted(times) for times in time_rounds({"a": list, "b": dict}, 2)]
         [['a', 'b'], ['a', 'b']]
     """
     order, generator = list(steps), random.Random(seed)

@@ -6,13 +6,20 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 import tssbn
+from tssbn.cost import count_macs
 from tssbn.multitask import MultiTask
 
-__all__ = ["ABOUT", "DEFAULT", "Setting", "Step", "applies", "check", "network"]
+__all__ = [
+    "ABOUT",
+    "DEFAULT",
+    "Setting",
+    "TimedStep",
+    "applies",
+    "check_strategy",
+    "make_network",
+]
 
 ABOUT = {
     "plain": "the backbone as it is, one pass; T times its time is the unit",
@@ -43,14 +50,14 @@ class Setting:
     inference: bool = False
 
 
-def check(strategy: str) -> str:
+def check_strategy(strategy: str) -> str:
     """The name of a strategy, or an error that says which there are.
 
     Raises:
         ValueError: there is none of this name.
 
     Example:
-        >>> check("chunks:5")
+        >>> check_strategy("chunks:5")
         'chunks:5'
     """
     kind, _, size = strategy.partition(":")
@@ -72,7 +79,7 @@ def applies(strategy: str, tasks: int) -> bool:
     return strategy != "sigmoid" or tasks == 1
 
 
-def network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> MultiTask:
+def make_network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> MultiTask:
     """The trunk, which is changed, as a network of a strategy; the heads do nothing.
 
     Args:
@@ -80,11 +87,11 @@ def network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> Mult
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-        >>> net = network("chunks:2", trunk, 5, stem="1")
+        >>> net = make_network("chunks:2", trunk, 5, stem="1")
         >>> list(net.passes())
         [('task0', 'task1'), ('task2', 'task3'), ('task4',)]
     """
-    kind, _, size = check(strategy).partition(":")
+    kind, _, size = check_strategy(strategy).partition(":")
     if kind in ("plain", "sigmoid"):
         trunk = tssbn.sigmoid(trunk) if kind == "sigmoid" else trunk
         return MultiTask(trunk, {"task0": nn.Identity()})
@@ -98,7 +105,7 @@ def network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> Mult
     return net
 
 
-class Step:
+class TimedStep:
     """A training step without the optimiser's: the gradients of a trivial loss; or inference.
 
     The loss of a task is the mean square of the features. The weights' gradients are set to None
@@ -140,15 +147,11 @@ class Step:
     def macs(self) -> int:
         """Multiply-accumulates of the whole step; computes nothing.
 
-        Counted are convolutions, linear layers and the products of attention, forward and backward,
-        as in :func:`tssbn.cost.macs`.
+        Forward and backward, as :func:`tssbn.cost.count_macs` counts.
         """
         setting = replace(self.setting, device="meta", precision="32")
-        step = Step(copy.deepcopy(self.net).to("meta"), self.images.to("meta"), setting)
-        counter = FlopCounterMode(display=False)
-        with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention would count as nothing
-            step()
-        return counter.get_total_flops() // 2
+        step = TimedStep(copy.deepcopy(self.net).to("meta"), self.images.to("meta"), setting)
+        return count_macs(step.net, step)
 
     def _autocast(self) -> AbstractContextManager:
         if self.setting.precision != "bf16":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from tssbn.data.real.set import Transform
+from tssbn.data.real.dataset import Transform
 from tssbn.data.stored import Stored
 
 __all__ = ["Batches", "content", "deal", "hold", "labels", "mixed", "shuffled"]
@@ -189,7 +189,7 @@ def labels(data: Dataset) -> str:
     """
     if not isinstance(data, Stored):
         return content(data)
-    whole = [name for name, t in data.targets.items() if t.kind in ("classes", "attribute")]
+    whole = [name for name, t in data.targets.items() if t.dtype is torch.int64]
     return _sha256({name: data.tensors[name] for name in whole} or data.tensors)
 
 

@@ -155,23 +155,22 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from tssbn.benchmarks import catalogue
     from tssbn.training import checkpoint, queue
     from tssbn.training.loop import train
-    from tssbn.training.run import plan
+    from tssbn.training.run import Run
 
     limited = options.minutes is not None
     deadline = time.monotonic() + 60 * options.minutes if limited else None
     settings = dict(options.set)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
-    root = options.data or catalogue.data_folder(options.benchmark)
-    run = plan(options.benchmark, options.method, options.seed, settings, root)
+    run = Run(options.benchmark, options.method, options.seed, settings)
+    root = run.benchmark.folder(options.data)
     results, folder = options.results or records.results(), options.runs / run.name
     record, last = results / f"{run.name}.json", folder / checkpoint.LAST
     first = rank_zero_only.rank == 0
     if first and options.restart:
-        run.benchmark.data("train")  # before anything is deleted: is it there?
+        run.benchmark.data("train", root)  # before anything is deleted: is it there?
         with checkpoint.claim(folder):
             for path in last, folder / checkpoint.BEFORE, record:
                 path.unlink(missing_ok=True)
@@ -189,6 +188,7 @@ def _train(options: argparse.Namespace) -> int:
             trained = train(
                 run,
                 folder,
+                root,
                 resume=options.resume,
                 devices=options.devices,
                 angles=options.angles,
@@ -235,10 +235,11 @@ def _scores(record: Mapping[str, Any]) -> str:
 
 
 def _methods(options: argparse.Namespace) -> int:
-    from tssbn.methods import methods
-    from tssbn.training.run import options_of
+    from tssbn.methods import METHODS, find_method
+    from tssbn.training.settings import options_of
 
-    for name, method in methods().items():
+    for name in METHODS:
+        method = find_method(name)
         build = method.build.func if isinstance(method.build, partial) else method.build
         _print(
             f"{name} ({method.title})",
@@ -252,12 +253,12 @@ def _methods(options: argparse.Namespace) -> int:
 
 
 def _benchmarks(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import benchmarks
-    from tssbn.benchmarks.catalogue import described
-    from tssbn.training.run import options_of
+    from tssbn.benchmarks import BENCHMARKS, find_benchmark
+    from tssbn.training.settings import options_of
 
-    for name, make in benchmarks().items():
-        recipe = asdict(described(name).recipe)
+    for name in BENCHMARKS:
+        make = find_benchmark(name)
+        recipe = asdict(make().recipe)
         text = _first_paragraph(sys.modules[make.__module__])
         _print(name, text, settings=options_of(make), recipe=recipe)
     return 0
@@ -278,16 +279,17 @@ def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import catalogue
+    from tssbn.benchmarks import find_benchmark
     from tssbn.records.table import TABLES, table
 
     settings, seen, tables = dict(options.set), [], []
     for name in TABLES.get(options.name, (options.name,)):
-        found = records.found(name, options.results)
-        if options.name in TABLES and catalogue.source(name) != name and not found:
+        benchmark = find_benchmark(name)()
+        found = records.found(benchmark.name, options.results)
+        if options.name in TABLES and benchmark.source != name and not found:
             continue  # a shorter or smaller form that nobody ran
         chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings)]
-        tables.append(table(name, chosen, options.best))
+        tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
     if settings and not seen:
         raise ValueError(f"there is no record of {options.name}")
@@ -304,10 +306,11 @@ def _table(options: argparse.Namespace) -> int:
 
 def _meant_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without the options that only other methods have."""
-    from tssbn.methods import methods
-    from tssbn.training.run import options_of
+    from tssbn.methods import METHODS, find_method
+    from tssbn.training.settings import options_of
 
-    options = {name: options_of(known.build, known.groups) for name, known in methods().items()}
+    known = {name: find_method(name) for name in METHODS}
+    options = {name: options_of(each.build, each.groups) for name, each in known.items()}
     foreign = {key for of_method in options.values() for key in of_method}
     foreign -= set(options.get(method, ()))
     return {key: value for key, value in settings.items() if key not in foreign}
@@ -316,18 +319,18 @@ def _meant_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def _queue(options: argparse.Namespace) -> int:
     from tssbn.training import queue
 
-    jobs = queue.jobs(options.file, dict(options.data))
+    jobs = queue.load_queue(options.file, dict(options.data))
     results = options.results or records.results()
     seconds = 60 * options.minutes
     if options.dry:
-        states = [queue.look(job, options.runs, results) for job in jobs]
-        print(queue.report(states, seconds))
+        states = [queue.status(job, options.runs, results) for job in jobs]
+        print(queue.plan_queue(states, seconds))
         failed = queue.unreadable(jobs, results)
         failed |= {state.job.run.name: state.problem for state in states if state.problem}
     else:
         with closing(_watch(options)) as watch:
-            failed = queue.work(jobs, seconds, options.runs, results, watch, **_how(options))
-        states = [queue.look(job, options.runs, results) for job in jobs if job.data]
+            failed = queue.run_queue(jobs, seconds, options.runs, results, watch, **_how(options))
+        states = [queue.status(job, options.runs, results) for job in jobs if job.data]
         if left := [state for state in states if not state.finished]:
             minutes = sum(state.left for state in left) / 60
             print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")

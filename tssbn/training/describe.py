@@ -15,10 +15,11 @@ from torch.utils.data import Dataset
 
 from tssbn.benchmarks.tasks import Task
 from tssbn.cost import macs, parameters
-from tssbn.data.real.set import RealSet
+from tssbn.data.real.dataset import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.records.store import environment, pack_gates, unpack_gates
+from tssbn.registry import short_name
 from tssbn.training.batches import content, labels
 from tssbn.training.run import Run
 
@@ -44,14 +45,15 @@ def description(
         image = torch.empty(1, *held["train"][0]["image"].shape)
     return {
         "benchmark": run.benchmark.name,
-        "method": run.method,
+        "method": run.method.name,
         "seed": run.seed,
         "settings": dict(run.settings),
         "recipe": asdict(recipe),
         "options": dict(run.options),
-        "balance": run.balance,
+        "protocol": dict(run.method.settings),
+        "balance": short_name(run.balance),
         "balance_options": dict(run.balance_options),
-        "data": _data(sources, held),
+        "data": _data(sources, held, run.benchmark.synthetic),
         **environment(),
         "threads": torch.get_num_threads(),
         "stem": getattr(net, "stem", ""),
@@ -62,7 +64,9 @@ def description(
     }
 
 
-def _data(sources: Mapping[str, Dataset], held: Mapping[str, Dataset]) -> dict[str, Any]:
+def _data(
+    sources: Mapping[str, Dataset], held: Mapping[str, Dataset], synthetic: bool
+) -> dict[str, Any]:
     splits = {}
     for split, source in sources.items():
         real = isinstance(source, RealSet)
@@ -73,7 +77,7 @@ def _data(sources: Mapping[str, Dataset], held: Mapping[str, Dataset]) -> dict[s
         }
         if not real:
             splits[split]["labels"] = labels(held[split])
-    kind = "real" if isinstance(sources["train"], RealSet) else "made"
+    kind = "made" if synthetic else "real" if isinstance(sources["train"], RealSet) else "own"
     if kind == "real" and any(part["samples"] != part["official"] for part in splits.values()):
         kind = "real subset"
     return {"made": kind == "made", "kind": kind, "splits": splits}

@@ -39,12 +39,12 @@ def train_epoch(
     Example:
         >>> from tssbn import MultiTask
         >>> from tssbn.data.target import Target
-        >>> from tssbn.benchmarks.tasks import tasks
+        >>> from tssbn.benchmarks.tasks import tasks_for
         >>> net = MultiTask(nn.Conv2d(3, 4, 1), {"depth": nn.Conv2d(4, 1, 1)})
         >>> fabric = Fabric(accelerator="cpu", devices=1)
         >>> net, optimiser = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
         >>> batch = {"image": torch.rand(2, 3, 8, 8), "depth": torch.ones(2, 1, 8, 8)}
-        >>> chosen = tasks({"depth": Target("depth", ignore=0)})
+        >>> chosen = tasks_for({"depth": Target("depth", ignore=0)})
         >>> first, *_, last = train_epoch(fabric, net, optimiser, chosen, [batch] * 10)
         >>> bool(last["depth"] < first["depth"])
         True

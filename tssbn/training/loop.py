@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tssbn.contract import MultiTaskNetwork
-from tssbn.methods import methods
 from tssbn.records.store import plain
+from tssbn.registry import short_name
 from tssbn.training import checkpoint
 from tssbn.training.angles import Angles
 from tssbn.training.balancing import find_balancing
@@ -25,7 +25,8 @@ from tssbn.training.describe import add_epoch, description, device_name, peak_me
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.losses import Losses
 from tssbn.training.processes import average, first, launch, numerics, room_for_graphs
-from tssbn.training.run import BALANCE, Run
+from tssbn.training.run import Run
+from tssbn.training.settings import BALANCE
 from tssbn.training.watch import Silent, Watch
 
 __all__ = ["Trained", "train"]
@@ -46,6 +47,7 @@ class Trained(NamedTuple):
 def train(
     run: Run,
     folder: Path | None = None,
+    root: str | Path | None = None,
     *,
     resume: bool = False,
     precision: str = "32",
@@ -77,6 +79,8 @@ def train(
 
     Args:
         folder: where the checkpoint is kept; by default there is none.
+        root: the folder of the data; by default, that of a real set is looked for by
+            :func:`~tssbn.data.real.find.find`.
         resume: go on from the checkpoint in the folder, if there is one.
         precision: ``"32"``; ``"tf32"``, 32 bits whose products have 10 bits of mantissa;
             ``"bf16"`` and ``"16"``, mixed with 32 bits by autocast.
@@ -108,9 +112,9 @@ def train(
             checkpoint of another run, or one that is not to be resumed; or a data set is too small.
 
     Example:
-        >>> from tssbn.training.run import plan
+        >>> from tssbn.training.run import Run
         >>> small = {"n": 8, "height": 32, "width": 32, "filters": 2, "epochs": 1, "batch": 4}
-        >>> trained = train(plan("rooms", "tssbn", settings=small))
+        >>> trained = train(Run("rooms", "tssbn", settings=small))
         >>> trained.record["finished"], list(trained.record["epochs"][0]["test"])
         (True, ['segmentation', 'depth', 'normal'])
     """
@@ -134,9 +138,7 @@ def train(
                 f"angles={angles} needs one device and a precision other than '16', got "
                 f"{fabric.world_size} and {precision!r}"
             )
-        find_balancing(run.balance)  # before the data, which may take minutes: is it there?
-        held = data() if callable(data) else data or {}
-        training = _Training(fabric, run, setup, note, held, angles)
+        training = _Training(fabric, run, root, setup, note, data or {}, angles)
         if compile:
             contexts.enter_context(room_for_graphs(training.net))
         return training.go(folder, deadline, watch or Silent())
@@ -174,26 +176,19 @@ class _Training:
         self,
         fabric: Fabric,
         run: Run,
+        root: str | Path | None,
         setup: Mapping[str, Any],
         note: str,
-        data: Mapping[str, Dataset],
+        data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]],
         angles: int,
     ) -> None:
-        benchmark, recipe, method = run.benchmark, run.benchmark.recipe, methods()[run.method]
+        benchmark, recipe, method = run.benchmark, run.benchmark.recipe, run.method
         self.fabric, self.run = fabric, run
         if fabric.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(fabric.device)
         self.scored = ["test", *["val"] * (recipe.select == "val")]
-        sources = {split: benchmark.data(split) for split in ("train", *self.scored)}
-        held = {
-            split: data[split] if split in data else hold(source, fabric.device)
-            for split, source in sources.items()
-        }
-        for split, source in sources.items():
-            if len(held[split]) != len(source):
-                raise ValueError(
-                    f"data[{split!r}] has {len(held[split])} samples, the benchmark {len(source)}"
-                )
+        root = benchmark.folder(root)
+        sources = {split: benchmark.data(split, root) for split in ("train", *self.scored)}
         targets = sources["train"].targets
         self.tasks = benchmark.tasks(targets)
         if unknown := recipe.weights.keys() - self.tasks:
@@ -202,7 +197,7 @@ class _Training:
             )
 
         torch.manual_seed(run.seed)
-        outputs = {name: task.outputs for name, task in self.tasks.items()}
+        outputs = {name: task.out_channels for name, task in self.tasks.items()}
         self.net: MultiTaskNetwork = method.build(
             benchmark.network, outputs, **_taken(run, method.build)
         )
@@ -210,6 +205,7 @@ class _Training:
         self.balancing.check(setup["precision"], setup["compile"])
         self.balancing.to(fabric.device)
         self.net.tasks_per_pass = 1 if self.balancing.one_task_per_pass else recipe.tasks_per_pass
+        held = _held(sources, data, fabric.device)  # may take minutes: what is refused comes before
         form = torch.channels_last if setup["channels_last"] else torch.contiguous_format
         self.net.to(memory_format=form)
         groups = method.groups(self.net, recipe.lr, **_taken(run, method.groups))
@@ -365,7 +361,7 @@ class _Training:
             **{key: record[key] for key in (*keys, "channels_last")},
             **record["settings"],
             **record["options"],
-            "balance": self.run.balance,
+            "balance": short_name(self.run.balance),
             **{f"{BALANCE}.{key}": value for key, value in self.run.balance_options.items()},
             **record["recipe"],
             **{
@@ -373,6 +369,25 @@ class _Training:
                 for split, part in record["data"]["splits"].items()
             },
         }
+
+
+def _held(
+    sources: Mapping[str, Dataset],
+    data: Mapping[str, Dataset] | Callable[[], Mapping[str, Dataset]],
+    device: torch.device,
+) -> dict[str, Dataset]:
+    """The decoded data sets, those that are there already and the others."""
+    there = data() if callable(data) else data
+    held = {
+        split: there[split] if split in there else hold(source, device)
+        for split, source in sources.items()
+    }
+    for split, source in sources.items():
+        if len(held[split]) != len(source):
+            raise ValueError(
+                f"data[{split!r}] has {len(held[split])} samples, the benchmark {len(source)}"
+            )
+    return held
 
 
 def _taken(run: Run, function: Callable) -> dict[str, Any]:

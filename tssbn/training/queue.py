@@ -1,4 +1,4 @@
-"""A list of wanted runs, worked off as far as the time goes, in as many calls as it takes."""
+"""Trains a list of wanted runs within a time budget; a later call goes on where it stopped."""
 
 import gc
 import json
@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,24 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from tssbn.benchmarks import Recipe
-from tssbn.benchmarks.catalogue import data_folder, real, source
+from tssbn.benchmarks import find_benchmark
+from tssbn.data.real.find import find
 from tssbn.records import store as records
 from tssbn.training import checkpoint
-from tssbn.training.run import WEIGHT, Run, plan
+from tssbn.training.run import Run
+from tssbn.training.settings import BALANCE
 
-__all__ = ["Job", "State", "jobs", "look", "report", "saved", "unreadable", "work", "write"]
+__all__ = [
+    "Job",
+    "State",
+    "load_queue",
+    "plan_queue",
+    "run_queue",
+    "saved",
+    "status",
+    "unreadable",
+    "write",
+]
 
 KEYS = ("benchmark", "method", "seed", "settings", "minutes")
 
@@ -36,13 +47,15 @@ class Job:
     """A wanted run.
 
     Attributes:
-        run: what is trained; if it has no data, it cannot be.
+        run: what is trained.
         minutes: that the whole run is expected to take.
-        data: whether there is data.
+        root: the folder of its data, if it was named.
+        data: whether there are data; where there are none, it cannot be trained.
     """
 
     run: Run
     minutes: float
+    root: str | Path | None = None
     data: bool = True
 
 
@@ -88,22 +101,22 @@ class State:
         )
 
 
-def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
+def load_queue(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
     """The runs that a file lists, most wanted first.
 
     The file is TOML with one list, ``runs``; its entries are tables with ``benchmark``,
     ``method``, ``minutes`` (expected, of the whole run) and, if wanted, ``seed`` and ``settings``.
+    Paths of files of benchmarks, methods and balancings are relative to the folder of the file.
 
     Args:
         file: its path.
-        data: folders of real data sets by benchmark, which count for its other forms, too; those
-            that are not named are looked for by :func:`~tssbn.data.real.find.find`.
+        data: folders of data by benchmark, which count for all others that read the same real set;
+            those that are not named are looked for by :func:`~tssbn.data.real.find.find`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not such a file, an entry that is no run or whose balancing needs a package that
-            is not installed, or the same run twice; a folder for what is no real benchmark; says
-            which.
+            is not installed, or the same run twice; a folder for what reads none; says which.
     """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -111,23 +124,24 @@ def jobs(file: Path, data: Mapping[str, str | Path] | None = None) -> list[Job]:
         raise ValueError(f"{file} is not TOML: {error}") from error
     if set(content) != {"runs"} or not isinstance(content["runs"], list):
         raise ValueError(f"{file} must hold one list, runs, got {content!r:.100}")
-    data, listed, seen = dict(data or {}), [], set()
-    for name in data:
-        if not real(name):
-            raise ValueError(f"{name} is made, not read: it takes no data folder, got {data[name]}")
+    roots: dict[str, str | Path] = {}
+    for name, root in (data or {}).items():
+        benchmark = find_benchmark(name)()
+        roots[benchmark.source or benchmark.name] = benchmark.folder(root)
+    listed, seen = [], set()
     for number, entry in enumerate(content["runs"], 1):
         try:
-            job = _job(entry, data)
+            job = _job(entry, roots, file.parent)
             if job.run.name in seen:
                 raise ValueError(f"{job.run.name} is listed twice")
-        except (ImportError, ValueError) as error:
+        except (FileNotFoundError, ImportError, ValueError) as error:
             raise ValueError(f"{file}, run {number}: {error}") from error
         seen.add(job.run.name)
         listed.append(job)
     return listed
 
 
-def _job(entry: Any, data: Mapping[str, str | Path]) -> Job:
+def _job(entry: Any, roots: Mapping[str, str | Path], folder: Path) -> Job:
     if not isinstance(entry, dict):
         raise ValueError(f"a run is a table, got {entry!r}")
     unknown = [key for key in entry if key not in KEYS]
@@ -144,14 +158,19 @@ def _job(entry: Any, data: Mapping[str, str | Path]) -> Job:
         raise ValueError(f"seed={seed!r} must be an integer")
     if not isinstance(settings, dict):
         raise ValueError(f"settings={settings!r} must be a table")
-    name = entry["benchmark"]
-    root = data.get(name) or data.get(source(name)) or data_folder(name)
-    absent = real(name) and root is None
-    run = plan(name, entry["method"], seed, settings, "." if absent else root)
-    return Job(run, minutes, not absent)
+
+    def placed(name: Any) -> Any:
+        return folder / name if str(name).endswith(".py") else name
+
+    if BALANCE in settings:
+        settings = {**settings, BALANCE: placed(settings[BALANCE])}
+    run = Run(placed(entry["benchmark"]), placed(entry["method"]), seed, settings)
+    root = roots.get(run.benchmark.source or run.benchmark.name)
+    source = run.benchmark.source
+    return Job(run, minutes, root, not source or bool(root or find(source)))
 
 
-def look(job: Job, runs: Path, results: Path) -> State:
+def status(job: Job, runs: Path, results: Path) -> State:
     """How far a job is.
 
     Args:
@@ -171,7 +190,7 @@ def look(job: Job, runs: Path, results: Path) -> State:
     elif others := [
         other["epochs"]
         for other in _others(results / run.benchmark.name)
-        if (other.get("method"), other.get("settings")) == (run.method, dict(run.settings))
+        if (other.get("method"), other.get("settings")) == (run.method.name, dict(run.settings))
         and other["epochs"]
     ]:
         pace = statistics.median(map(_pace, others))
@@ -261,7 +280,7 @@ def _pace(epochs: Sequence[Mapping[str, Any]]) -> float:
     return statistics.fmean(entry["seconds"] for entry in epochs)
 
 
-def report(states: Sequence[State], seconds: float) -> str:
+def plan_queue(states: Sequence[State], seconds: float) -> str:
     """What is done and what is not, and what would be trained in so much time."""
     budget, wrong = seconds, _unfit(states)
     lines, left = [], 0.0
@@ -282,19 +301,20 @@ def report(states: Sequence[State], seconds: float) -> str:
 
 def _unfit(states: Sequence[State]) -> dict[str, str]:
     """What is wrong with folders of data, by benchmark."""
-    runs = [state.job.run for state in states if state.job.data and not state.finished]
+    jobs = [state.job for state in states if state.job.data and not state.finished]
     wrong = {}
-    for name, benchmark in {run.benchmark.name: run.benchmark for run in runs}.items():
-        if real(name):
+    for name, job in {job.run.benchmark.name: job for job in jobs}.items():
+        benchmark = job.run.benchmark
+        if not benchmark.synthetic:
             try:
-                benchmark.data("train")
-                benchmark.data("test")
+                for split in ("train", "test"):
+                    benchmark.data(split, benchmark.folder(job.root))
             except (OSError, ValueError) as error:
                 wrong[name] = str(error)
     return wrong
 
 
-def work(
+def run_queue(
     listed: Sequence[Job], seconds: float, runs: Path, results: Path, watch: Any, **how: Any
 ) -> dict[str, str]:
     """Train what is not done, most wanted first; stop in time.
@@ -321,7 +341,7 @@ def work(
     held = _Held(how.get("accelerator", "auto"))
     for job in listed:
         run = job.run
-        state = look(job, runs, results)
+        state = status(job, runs, results)
         if state.problem:
             failed[run.name] = state.problem
         if not _fits(state, deadline - time.monotonic()):
@@ -331,10 +351,11 @@ def work(
             trained = train(
                 run,
                 runs / run.name,
+                job.root,
                 resume=True,
                 deadline=deadline,
                 watch=watch,
-                data=partial(held.of, run),
+                data=partial(held.of, job),
                 **how,
             )
             if trained.record["finished"]:
@@ -366,24 +387,18 @@ class _Held:
         self.device = torch.device("cuda" if gpu else "cpu")
         self.key, self.data = None, {}
 
-    def of(self, run: Run) -> Mapping[str, Any]:
+    def of(self, job: Job) -> Mapping[str, Any]:
         from tssbn.training.batches import hold
 
-        recipe = run.benchmark.recipe
-        ours = {field.name for field in fields(Recipe)} | set(run.options)
-        of_data = {
-            key: value
-            for key, value in run.settings.items()
-            if key not in ours and not key.startswith(WEIGHT)
-        }
-        key = run.benchmark.name, of_data
-        splits = ("train", "test", *(["val"] if recipe.select == "val" else []))
+        benchmark, root = job.run.benchmark, job.run.benchmark.folder(job.root)
+        key = benchmark.name, job.run.arguments, root
+        splits = ("train", "test", *(["val"] if benchmark.recipe.select == "val" else []))
         if key != self.key:
             self.data = {}  # first, so that there is room
             self.key = key
         for split in splits:
             if split not in self.data:
-                self.data[split] = hold(run.benchmark.data(split), self.device)
+                self.data[split] = hold(benchmark.data(split, root), self.device)
         return self.data
 
 

@@ -1,150 +1,172 @@
 """A training run: which method on which benchmark, from which seed, with which settings."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from inspect import Parameter, signature
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from tssbn.benchmarks import Benchmark, Recipe, benchmarks
-from tssbn.benchmarks.catalogue import source
-from tssbn.methods import Method, methods
+from tssbn.benchmarks import Benchmark, Recipe, find_benchmark
+from tssbn.methods import Method, find_method
+from tssbn.registry import short_name
 from tssbn.training.balancing import find_balancing
+from tssbn.training.settings import BALANCE, WEIGHT, check_known, checked, options_of
 
-__all__ = ["Run", "options_of", "plan"]
+__all__ = ["Run"]
+
+RECIPE = tuple(field.name for field in fields(Recipe) if field.name != "weights")
 
 
-WEIGHT = "weight."  # and the name of a task: a setting
-BALANCE = "balance"  # a setting, as are this, a dot and an option of the balancing
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Run:
     """What is trained; :func:`~tssbn.training.loop.train` trains it.
 
-    Attributes:
-        benchmark: data, network, tasks and recipe.
-        method: its name, one of :func:`tssbn.methods.methods`.
-        seed: of the start values, the order of the images and their augmentation.
-        options: of the method's ``build`` and ``groups``, such as ``multiplier``.
-        settings: whatever differs from the benchmark and the method as they are written; part of
-            the name.
-        balance: how the losses become gradients: a name in
-            :data:`tssbn.training.balancing.BALANCINGS`.
-        balance_options: of the balancing, such as ``lr``.
-    """
-
-    benchmark: Benchmark
-    method: str
-    seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    balance: str = "sum"
-    balance_options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """``<benchmark>/<method>-<seed>``, and the settings in alphabetical order.
-
-        Example:
-            >>> plan("rooms", "tssbn", 1, {"multiplier": 10, "epochs": 5}).name
-            'rooms/tssbn-1-epochs=5-multiplier=10'
-        """
-        parts = [self.method, str(self.seed)]
-        parts += [f"{key}={value}" for key, value in sorted(self.settings.items())]
-        return f"{self.benchmark.name}/{'-'.join(parts)}"
-
-
-def plan(
-    benchmark: str,
-    method: str,
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-    root: str | Path | None = None,
-) -> Run:
-    """The run of a method on a benchmark, both by name.
+    A run is a benchmark, a method, a seed and settings, and has a name; two of one name are equal.
+    All settings are checked, those that change nothing are left out, and the others are part of the
+    name. No data are needed for it.
 
     Args:
-        benchmark: one of :func:`tssbn.benchmarks.benchmarks`.
-        method: one of :func:`tssbn.methods.methods`.
-        seed: 0 or more.
-        settings: what is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`),
-            arguments of the benchmark, such as ``n`` of the made ones, and of the method, such as
-            ``multiplier``; ``weight.<task>``, what the loss of a task is multiplied with,
-            instead of the benchmark's own weight; and ``balance``, the name of a balancing, with
-            its options, such as ``balance.lr``. What is so anyway is left out.
-        root: the folder of a real data set.
+        benchmark: A name in :data:`tssbn.benchmarks.BENCHMARKS`, the path of a file that ends in
+            ``.py``, or the benchmark itself.
+        method: A name in :data:`tssbn.methods.METHODS`, such a path, or the method itself, whose
+            name is then made of its title.
+        seed: Of the start values, the order of the images and their augmentation; 0 or more.
+        settings: What is to differ: fields of the recipe (:class:`tssbn.benchmarks.Recipe`);
+            arguments of the benchmark's function, such as ``n`` of the synthetic ones; options of
+            the method, such as ``multiplier``; ``weight.<task>``, what the loss of a task is
+            multiplied with, instead of the benchmark's own weight; and ``balance``, a name in
+            :data:`tssbn.training.balancing.BALANCINGS` or the path of a file, with its options,
+            such as ``balance.lr``.
+
+    Attributes:
+        name: ``<benchmark>/<method>-<seed>``, and the settings in alphabetical order.
+        benchmark: With the settings.
+        method: The method.
+        seed: See above.
+        settings: Those that change something.
+        arguments: Those of the benchmark's function.
+        options: Those of the method.
+        balance: Name or path of the balancing.
+        balance_options: Those of the balancing.
 
     Raises:
-        ImportError: the balancing needs a package that is not installed.
-        ValueError: an unknown name, a setting that nothing knows or that has another type, a root
-            for a made benchmark, or none for a real one.
+        FileNotFoundError: There is no such file.
+        ImportError: Something needs a package that is not installed.
+        ValueError: An unknown name, a negative seed, a setting that nothing knows or that has
+            another type; says what would be right.
 
     Example:
-        >>> plan("rooms", "hps", settings={"epochs": 5}).benchmark.recipe.epochs
-        5
+        >>> run = Run("rooms", "tssbn", 1, {"multiplier": 10.0, "epochs": 5, "batch": 16})
+        >>> run.name, run.benchmark.recipe.epochs, run.options
+        ('rooms/tssbn-1-epochs=5-multiplier=10', 5, {'multiplier': 10})
+        >>> Run("rooms", "tssbn", settings={"multiplyer": 10})
+        Traceback (most recent call last):
+        ValueError: setting 'multiplyer' is unknown; known are epochs, batch, ...
     """
-    make = _known("benchmark", benchmark, benchmarks())
-    chosen: Method = _known("method", method, methods())
-    if seed < 0:
-        raise ValueError(f"seed={seed} must be 0 or more")
-    settings = dict(settings or {})
-    arguments = options_of(make)
-    real = "root" in signature(make).parameters
-    if real and root is None:
-        raise ValueError(
-            f"{benchmark} needs the folder of its data; `python -m tssbn data where "
-            f"{source(benchmark)}` says where to get it"
+
+    name: str
+    benchmark: Benchmark = field(compare=False, repr=False)
+    method: Method = field(compare=False, repr=False)
+    seed: int = field(compare=False, repr=False)
+    settings: Mapping[str, Any] = field(compare=False, repr=False)
+    arguments: Mapping[str, Any] = field(compare=False, repr=False)
+    options: Mapping[str, Any] = field(compare=False, repr=False)
+    balance: str = field(compare=False, repr=False)
+    balance_options: Mapping[str, Any] = field(compare=False, repr=False)
+
+    def __init__(
+        self,
+        benchmark: str | Path | Benchmark,
+        method: str | Path | Method,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        if seed < 0:
+            raise ValueError(f"seed={seed} must be 0 or more")
+        given = dict(settings or {})
+        method = _named(method) if isinstance(method, Method) else find_method(method)
+        name, make = _maker(benchmark)
+        balance = given.get(BALANCE, "sum")
+        of_make, of_method = options_of(make), options_of(method.build, method.groups)
+        of_balance = options_of(find_balancing(balance))
+        of_balance = {f"{BALANCE}.{key}": default for key, default in of_balance.items()}
+        check_known(
+            given,
+            {
+                "the recipe": RECIPE,
+                name: of_make,
+                method.name: of_method,
+                f"{BALANCE}={balance}": of_balance,
+            },
         )
-    if not real and root is not None:
-        raise ValueError(f"{benchmark} is made, not read: it takes no data folder, got {root}")
 
-    options = options_of(chosen.build, chosen.groups)
-    balance = settings.pop(BALANCE, "sum")
-    of_balance = {f"{BALANCE}.{k}": v for k, v in options_of(find_balancing(balance)).items()}
-    of_recipe = [field.name for field in fields(Recipe) if field.name != "weights"]
-    weights = {}
-    for key, value in list(settings.items()):
-        if key.startswith(WEIGHT):
-            _check(key, value, 1.0)
-            weights[key.removeprefix(WEIGHT)] = value
-        elif key in arguments or key in options or key in of_balance:
-            default = (arguments | options | of_balance)[key]
-            _check(key, value, default)
-            if value == default:
-                del settings[key]  # nothing differs
-        elif key not in of_recipe:
-            raise ValueError(
-                f"setting {key!r} is unknown; known are {', '.join(of_recipe)} of the recipe, "
-                f"{', '.join(arguments) or 'none'} of {benchmark}, "
-                f"{', '.join(options) or 'none'} of {method}, "
-                f"{', '.join(of_balance) or 'none'} of {BALANCE}={balance}, and {WEIGHT}<task>"
-            )
+        def changes(defaults: Mapping[str, Any]) -> dict[str, Any]:
+            ours = {k: checked(k, given[k], v) for k, v in defaults.items() if k in given}
+            return {key: value for key, value in ours.items() if value != defaults[key]}
 
-    def among(names: Iterable[str]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key in names}
+        arguments, options, of_balance = map(changes, (of_make, of_method, of_balance))
+        made = make(**arguments)
+        if made.name != name:
+            raise ValueError(f"the benchmark of {benchmark} is named {made.name!r}, not {name!r}")
+        recipe = _by_protocol(made.recipe, method)
+        of_recipe = changes({key: getattr(recipe, key) for key in RECIPE})
+        weighted = [key.removeprefix(WEIGHT) for key in given if key.startswith(WEIGHT)]
+        weights = changes(
+            {f"{WEIGHT}{task}": float(recipe.weights.get(task, 1.0)) for task in weighted}
+        )
+        tasks = {key.removeprefix(WEIGHT): weight for key, weight in weights.items()}
+        recipe = replace(recipe, weights={**recipe.weights, **tasks}, **of_recipe)
+        if same := set(weighted) - tasks.keys():  # the trainer checks those that it gets
+            made = replace(made, tasks=partial(_tasks, made.tasks, same))
+        changed = {**arguments, **options, **of_balance, **of_recipe, **weights}
+        if balance != "sum":
+            changed[BALANCE] = short_name(balance)
+        changed = {key: changed[key] for key in given if key in changed}
+        parts = [method.name, str(seed)]
+        parts += [f"{key}={value}" for key, value in sorted(changed.items())]
+        vars(self).update(
+            name=f"{name}/{'-'.join(parts)}",
+            benchmark=replace(made, recipe=recipe),
+            method=method,
+            seed=seed,
+            settings=changed,
+            arguments=arguments,
+            options=options,
+            balance=balance,
+            balance_options={
+                key.removeprefix(f"{BALANCE}."): value for key, value in of_balance.items()
+            },
+        )
 
-    made = make(root, **among(arguments)) if real else make(**among(arguments))
-    if made.name != benchmark:
-        raise ValueError(f"the benchmark of {benchmark}.py is named {made.name!r}: rename it")
-    for key, value in among(of_recipe).items():
-        default = getattr(made.recipe, key)
-        _check(key, value, default)
-        if value == default:
-            del settings[key]
-    own = made.recipe.weights
-    same = [task for task, weight in weights.items() if weight == own.get(task, 1)]
-    for task in same:
-        del weights[task], settings[f"{WEIGHT}{task}"]
-    if same:  # the trainer, which knows the tasks, checks those that it gets
-        made = replace(made, tasks=partial(_tasks, made.tasks, same))
-    recipe = replace(made.recipe, weights={**own, **weights}, **among(of_recipe))
-    made = replace(made, recipe=recipe)
-    balance_options = {k.removeprefix(f"{BALANCE}."): v for k, v in among(of_balance).items()}
-    if balance != "sum":
-        settings[BALANCE] = balance
-    return Run(made, method, seed, among(options), settings, balance, balance_options)
+
+def _named(method: Method) -> Method:
+    """The method, with a name that a file can have."""
+    name = method.name or re.sub("[^a-z0-9]+", "-", method.title.lower()).strip("-")
+    return replace(method, name=name)
+
+
+def _maker(benchmark: str | Path | Benchmark) -> tuple[str, Callable[..., Benchmark]]:
+    """The name of a benchmark, and the function that makes it."""
+    if isinstance(benchmark, Benchmark):
+        return benchmark.name, lambda: benchmark
+    make = find_benchmark(benchmark)
+    if needed := [p.name for p in signature(make).parameters.values() if p.default is p.empty]:
+        raise ValueError(
+            f"benchmark() of {benchmark} must have defaults for {', '.join(needed)}; the folder of "
+            "the data is an argument of Benchmark.data"
+        )
+    return short_name(benchmark), make
+
+
+def _by_protocol(recipe: Recipe, method: Method) -> Recipe:
+    """The recipe, as the method's protocol changes it."""
+    if unknown := method.settings.keys() - RECIPE:
+        raise ValueError(
+            f"{method.name} sets {', '.join(sorted(unknown))}, known are {', '.join(RECIPE)}"
+        )
+    return replace(recipe, **method.settings)
 
 
 def _tasks(make: Callable, weighted: Iterable[str], targets: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,31 +175,3 @@ def _tasks(make: Callable, weighted: Iterable[str], targets: Mapping[str, Any]) 
     if unknown := set(weighted) - tasks.keys():
         raise ValueError(f"weights are given of {sorted(unknown)}, the tasks are {list(tasks)}")
     return tasks
-
-
-def _known(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    if name not in table:
-        raise ValueError(f"{kind} {name!r} is unknown, use one of {', '.join(sorted(table))}")
-    return table[name]
-
-
-def options_of(*functions: Callable) -> dict[str, Any]:
-    """Parameters with a default: those that a setting may change, and the default.
-
-    Example:
-        >>> options_of(benchmarks()["rooms"])["n"]
-        800
-    """
-    parameters = [p for f in functions for p in signature(f).parameters.values()]
-    return {p.name: p.default for p in parameters if p.default is not Parameter.empty}
-
-
-def _check(key: str, value: Any, default: Any) -> None:
-    """Refuse a setting of another type than the default's; None may become a number."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    fits = {bool: isinstance(value, bool), float: number, str: isinstance(value, str)}.get(
-        type(default), isinstance(value, int) and number
-    )
-    if not fits and not (default is None and value is None):
-        wanted = "int" if default is None else type(default).__name__
-        raise ValueError(f"setting {key}={value!r} must be of type {wanted}, as {default!r} is")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from tssbn.data.chunks import progress
-from tssbn.data.real.fetch import Member, members
+from tssbn.data.real.archives import Member, members
+from tssbn.data.real.dataset import RealSet, Transform
 from tssbn.data.real.files import image, lines, whole
-from tssbn.data.real.set import RealSet, Transform
 from tssbn.data.target import Target
 
 __all__ = ["ATTRIBUTES", "CelebA"]

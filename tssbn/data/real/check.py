@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import Tensor
 
 from tssbn.data.chunks import progress
+from tssbn.data.real.dataset import RealSet
 from tssbn.data.real.fetch import digest
 from tssbn.data.real.files import hidden
-from tssbn.data.real.set import RealSet
 from tssbn.data.target import Target
 
 __all__ = ["Part", "Report", "Values", "check"]

@@ -1,26 +1,20 @@
-"""Getting published files: downloads that resume, archives that stay inside their folder."""
+"""Getting published files: downloads that resume and are checked."""
 
 import hashlib
 import os
 import ssl
-import stat
-import tarfile
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path, PurePath, PureWindowsPath
-from typing import IO, NamedTuple
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tssbn.data.chunks import progress
-from tssbn.data.real.files import hidden, whole, writing
+from tssbn.data.real.files import writing
 
-__all__ = ["Member", "Remote", "digest", "download", "members", "unpack"]
+__all__ = ["Remote", "digest", "download"]
 
 CHUNK = 1 << 18
 GIVES_UP = {400, 401, 403, 404, 405, 410, 451}  # asking again would not help
@@ -193,153 +187,3 @@ def _verify(path: Path, remote: Remote, text: str) -> None:
         found = digest(path, method)
         if found != expected:
             raise ValueError(f"{text}{method} {found}, expected {expected}")
-
-
-def unpack(archive: Path, dest: Path) -> None:
-    """Write what :func:`members` finds in an archive below a folder; goes on where it stopped.
-
-    Every file is written under another name first. A file that is there with the size of the
-    archive's is left alone.
-
-    Raises:
-        ValueError: as of :func:`members`, and then nothing is written; or a member is damaged.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> with zipfile.ZipFile(folder / "a.zip", "w") as made:
-        ...     made.writestr("in/b.txt", "b")
-        >>> unpack(folder / "a.zip", folder / "out")
-        >>> (folder / "out/in/b.txt").read_text()
-        'b'
-    """
-    with members(archive) as found:
-        dest.mkdir(parents=True, exist_ok=True)
-        for member in progress(found, f"unpack {archive.name}"):
-            member.save(dest / member.path)
-
-
-class Member(NamedTuple):
-    """A file of an archive that is open, or of a folder."""
-
-    source: Path
-    path: PurePath
-    size: int
-    open: Callable[[], IO[bytes]]
-
-    def pieces(self) -> Iterator[bytes]:
-        """The contents.
-
-        Raises:
-            ValueError: they cannot be read, or are not as long as was said.
-        """
-        left = self.size
-        try:
-            with self.open() as stream:
-                while piece := stream.read(CHUNK):
-                    left -= len(piece)
-                    yield piece
-            if left:
-                raise EOFError(f"{self.size - left:,} bytes, expected {self.size:,}")
-        except Exception as error:  # which kind depends on the compression and on the damage
-            raise ValueError(f"{self.path} in {self.source} cannot be read: {error}") from error
-
-    def save(self, path: Path) -> None:
-        """Write the file, unless one of its size is there."""
-        if not (path.is_file() and path.stat().st_size == self.size):
-            with whole(path) as part, open(part, "wb") as target:
-                target.writelines(self.pieces())
-
-
-@contextmanager
-def members(source: Path) -> Iterator[list[Member]]:
-    """The files of an archive, while it is open, or of a folder.
-
-    What systems leave there is passed over: ``tssbn.data.real.files.hidden``.
-
-    Args:
-        source: a folder, ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ...; told apart by content.
-
-    Raises:
-        ValueError: not an archive, damaged, or with a link, a device, a file without a name, two
-            files of one name, or a name that leads out; the error names the member.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> for name in ("0.png", "._0.png"):
-        ...     _ = (folder / name).write_bytes(b"")
-        >>> with members(folder) as found:
-        ...     print([str(member.path) for member in found])
-        ['0.png']
-    """
-    with ExitStack() as stack:
-        try:
-            if source.is_dir():
-                listed = _in_folder(source)
-            elif tarfile.is_tarfile(source):  # first: a tar that ends in a zip looks like a zip
-                listed = _in_tar(stack.enter_context(tarfile.open(source)))
-            else:
-                listed = _in_zip(stack.enter_context(zipfile.ZipFile(source)))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # which kind depends on the compression and on the damage
-            raise ValueError(f"{source} is not a whole zip or tar file: {error}") from error
-        yield _accepted(source, listed)
-
-
-# Of each member: "file", "folder" or what is refused; the name; the size; what opens it.
-Listed = list[tuple[str, str, int, Callable[[], IO[bytes]]]]
-
-
-def _in_folder(folder: Path) -> Listed:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [
-        ("file", str(path.relative_to(folder)), path.stat().st_size, partial(open, path, "rb"))
-        for path in paths
-    ]
-
-
-def _in_zip(archive: zipfile.ZipFile) -> Listed:
-    listed = []
-    for member in archive.infolist():
-        kind = "folder" if member.filename.endswith("/") else "file"
-        mode = member.external_attr >> 16  # how Unix tools store the type; 0 from others
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            kind = "link" if stat.S_ISLNK(mode) else "special file"
-        listed.append((kind, member.filename, member.file_size, partial(archive.open, member)))
-    return listed
-
-
-def _in_tar(archive: tarfile.TarFile) -> Listed:
-    listed = []
-    for member in archive:
-        kind = "folder" if member.isdir() else "file" if member.isfile() else "special file"
-        kind = "link" if member.issym() or member.islnk() else kind
-        listed.append((kind, member.name, member.size, partial(archive.extractfile, member)))
-    # A header that is cut short or damaged passes for the end, which is a block of zeros.
-    archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise EOFError(f"its end is missing behind {len(listed)} members")
-    while archive.fileobj.read(CHUNK):  # on to the checksum behind the last member
-        pass
-    return listed
-
-
-def _accepted(source: Path, listed: Listed) -> list[Member]:
-    found: dict[PurePath, Member] = {}
-    for kind, name, size, opener in listed:
-        place = PureWindowsPath(name)  # knows drives, and both kinds of slash
-        if place.anchor or ".." in place.parts:
-            raise ValueError(f"{source} holds a name that leads out of its folder: {name!r}")
-        if kind == "folder" or hidden(place):
-            continue
-        path = PurePath(*place.parts)
-        if kind != "file":
-            raise ValueError(f"{source} holds a {kind}: {name!r}")
-        if not place.parts:
-            raise ValueError(f"{source} holds a file without a name: {name!r}")
-        if path in found:
-            raise ValueError(f"{source} holds two files of one name: {name!r}")
-        found[path] = Member(source, path, size, opener)
-    return list(found.values())

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tssbn.data.real.dataset import RealSet, Transform
 from tssbn.data.real.fetch import Remote
 from tssbn.data.real.files import array, numbered
-from tssbn.data.real.set import RealSet, Transform
 from tssbn.data.target import Target
 
 __all__ = ["CLASSES", "NYUv2"]

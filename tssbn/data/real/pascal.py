@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tssbn.data.real.dataset import RealSet, Transform
 from tssbn.data.real.fetch import Remote
 from tssbn.data.real.files import image, lines
-from tssbn.data.real.set import RealSet, Transform
 from tssbn.data.target import Target
 
 __all__ = ["TASKS", "PascalContext"]

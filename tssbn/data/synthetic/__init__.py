@@ -1,1 +1,5 @@
-"""Synthetic data sets: drawn rooms, streets and faces, and handwritten digits."""
+"""Synthetic data sets with exact labels, the same bits on every processor.
+
+``scenes`` renders rooms and streets, ``faces`` draws portraits, and ``digits`` places scans of
+handwritten digits on a canvas. What is rendered once is kept by ``cache``.
+"""

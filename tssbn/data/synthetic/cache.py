@@ -1,4 +1,4 @@
-"""Made once, kept on disk: tensors in the user's cache folder."""
+"""Rendered once, kept on disk: tensors in the user's cache folder."""
 
 import hashlib
 import os
@@ -17,8 +17,8 @@ __all__ = ["cached", "digest", "folder"]
 
 
 def folder() -> Path:
-    """Where made data is kept: ``$TSSBN_CACHE``, else ``$XDG_CACHE_HOME/tssbn``, else
-    ``~/.cache/tssbn``. The folder may be deleted at any time; what is missing is made again.
+    """Where synthetic data are kept: ``$TSSBN_CACHE``, else ``$XDG_CACHE_HOME/tssbn``, else
+    ``~/.cache/tssbn``. The folder may be deleted at any time; what is missing is rendered again.
 
     Example:
         >>> folder().is_absolute()
@@ -30,11 +30,11 @@ def folder() -> Path:
 
 
 def digest(asked: object, sources: Path) -> str:
-    """For the name of a file of made data: a hash of all that decides what is made.
+    """For the name of a file of synthetic data: a hash of all that decides its content.
 
     Args:
         asked: for what; its ``repr`` counts.
-        sources: the folder of the code that makes it.
+        sources: the folder of the code that renders it; what all sets share counts with it.
 
     Example:
         >>> digest(("val", 8), Path()) == digest(("val", 9), Path())
@@ -42,27 +42,27 @@ def digest(asked: object, sources: Path) -> str:
     """
     # Another version of torch may draw other random numbers.
     content = hashlib.sha256(repr((asked, str(torch.__version__))).encode())
-    for file in (*sorted(sources.glob("[!.]*.py")), Path(__file__).with_name("same.py")):
-        content.update(file.read_bytes())
+    for folder in (sources, Path(__file__).parent):
+        for file in sorted(folder.glob("[!.]*.py")):
+            content.update(file.read_bytes())
     return content.hexdigest()[:16]
 
 
-def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of ``make()``, from disk where they were made before.
+def cached(key: str, render: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of ``render()``, from disk where they were rendered before.
 
     The file is written under another name and renamed when it is complete: an interrupted run
-    leaves no half file, and of two processes that make the same data the last one wins. A file
+    leaves no half file, and of two processes that render the same data the last one wins. A file
     that is damaged in any bit, which reading it once tells, or holds anything but named tensors, is
-    made again with a warning. Where the folder cannot be written, a warning says so and nothing is
-    kept.
+    rendered again with a warning. Where the folder cannot be written, a warning says so and nothing
+    is kept.
 
     Args:
         key: names the file; it must change whenever the tensors would.
-        make: returns the tensors.
+        render: returns the tensors.
 
     Example:
-        >>> made = cached("doctest", lambda: {"x": torch.arange(3)})
-        >>> made["x"]
+        >>> cached("doctest", lambda: {"x": torch.arange(3)})["x"]
         tensor([0, 1, 2])
     """
     path = folder() / f"{key}.pt"
@@ -73,17 +73,17 @@ def cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     except (FileNotFoundError, NotADirectoryError):
         pass
     except Exception as error:  # broken bytes make zipfile and torch raise almost anything
-        warnings.warn(f"{path} does not read ({error}); its data is made again", stacklevel=2)
-    tensors = make()
+        warnings.warn(f"{path} does not read ({error}); its data are rendered again", stacklevel=2)
+    tensors = render()
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
             sealed.save({name: value.cpu() for name, value in tensors.items()}, file)
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # a read-only home, a full disk: the data is fine
+    except (OSError, RuntimeError) as error:  # a read-only home, a full disk: the data are fine
         cause = error.__context__ or error  # torch's own, of a short write, hides the system's
-        warnings.warn(f"{path}: made data is not kept: {cause}", stacklevel=2)
+        warnings.warn(f"{path}: synthetic data are not kept: {cause}", stacklevel=2)
     finally:
         with suppress(OSError):  # where nothing can be written, nothing can be deleted
             part.unlink()

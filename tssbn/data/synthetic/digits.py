@@ -18,12 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tssbn._install import install
 from tssbn.data.real.find import find
-from tssbn.data.synthetic.same import float32_on_cpu
+
+from .make import SPLITS, check_integer, check_split
+from .same import float32_on_cpu
 
 __all__ = ["pairs", "pairs_in", "single"]
 
-SPLITS = ("train", "val", "test")
 FORMS = (0, 1157, 1415, 1797)  # where a form begins: blocks of 9, 2 and 3 of the 14 forms
 
 
@@ -50,8 +52,7 @@ def single(split: str = "train", root: str | Path | None = "auto") -> dict[str, 
         >>> tuple(data["image"].shape), data["digit"][:5].tolist()
         ((258, 1, 8, 8), [0, 1, 2, 3, 4])
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    check_split(split)
     root = find("mnist") if root == "auto" else root
     image, digit = _embedded(split) if root is None else _mnist(split, Path(root))
     return {"image": image.unsqueeze(1), "digit": digit}
@@ -76,8 +77,7 @@ def pairs_in(split: str, parity: bool = True) -> list[tuple[int, int]]:
         >>> pairs_in("test")
         [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    check_split(split)
     left, right = (range(0, 10, 2), range(1, 10, 2)) if parity else (range(10), range(10))
     n = len(left)
     table = [(left[i], right[(i + diagonal) % n]) for diagonal in range(n) for i in range(n)]
@@ -121,8 +121,7 @@ def pairs(
         >>> tuple(data["image"].shape), data["left"].max().item()
         ((160, 1, 20, 20), 4)
     """
-    if per_pair < 1:
-        raise ValueError(f"per_pair must be at least 1, got {per_pair}")
+    check_integer("per_pair", per_pair, 1)
     with float32_on_cpu():
         digits = torch.tensor(pairs_in(split, parity)).repeat_interleave(per_pair, 0)  # (N, 2)
         scans = single(split, root)
@@ -160,7 +159,7 @@ def _embedded(split: str) -> tuple[Tensor, Tensor]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            'the handwritten digits ship inside scikit-learn: pip install "tssbn[book]"'
+            f"the handwritten digits ship inside scikit-learn: {install('book')}"
         ) from error
     scans = load_digits()
     k = SPLITS.index(split)
@@ -173,7 +172,7 @@ def _mnist(split: str, root: Path) -> tuple[Tensor, Tensor]:
     try:
         from torchvision.datasets import MNIST
     except ImportError as error:
-        raise ImportError('MNIST is read by torchvision: pip install "tssbn[book]"') from error
+        raise ImportError(f"MNIST is read by torchvision: {install('book')}") from error
     try:
         scans = MNIST(root, train=split != "test")
     except RuntimeError as error:

@@ -1,10 +1,10 @@
-"""What keeps made data the same on every processor, and whatever torch is set to.
+"""What keeps synthetic data the same on every processor, and whatever torch is set to.
 
-All made data keep one promise: with one version of torch they are the same bits on every processor
-and for any number of threads. So tensors of floats meet only operations that IEEE 754 rounds
-correctly (+ - * / and comparisons), one at a time, and what is here. Another version of torch may
-draw other random numbers from a seed. So far 2.6, 2.14 and 2.15 draw the same, so that images and
-labels are the same bits in all of them.
+All synthetic data keep one promise: with one version of torch they are the same bits on every
+processor and for any number of threads. So tensors of floats meet only operations that IEEE 754
+rounds correctly (+ - * / and comparisons), one at a time, and what is here. Another version of
+torch may draw other random numbers from a seed. So far 2.6, 2.14 and 2.15 draw the same, so that
+images and labels are the same bits in all of them.
 """
 
 from collections.abc import Iterator

@@ -6,8 +6,9 @@ installed takes away no other.
 """
 
 from collections.abc import Callable
-from importlib import import_module
+from pathlib import Path
 
+from tssbn.registry import find
 from tssbn.training.balancing.aggregated import Aggregated
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.observer import Observer
@@ -33,13 +34,15 @@ BALANCINGS = {
 }
 
 
-def find_balancing(name: str) -> Callable[..., Balancing]:
+def find_balancing(name: str | Path) -> Callable[..., Balancing]:
     """The function ``balancing(net, **options)`` of a balancing.
 
     Args:
-        name: one of :data:`BALANCINGS`.
+        name: one of :data:`BALANCINGS`, or the path of a file that ends in ``.py`` and defines
+            ``balancing``.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ImportError: it needs a package that is not installed; names it.
         ValueError: an unknown name.
 
@@ -47,12 +50,4 @@ def find_balancing(name: str) -> Callable[..., Balancing]:
         >>> find_balancing("sum")(net=None)
         Balancing()
     """
-    if name not in list(BALANCINGS):  # whatever the type of the name
-        raise ValueError(f"balance={name!r} is unknown, use one of {', '.join(BALANCINGS)}")
-    try:
-        return import_module(BALANCINGS[name]).balancing
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"balance={name!r} needs {error.name}, which is not installed: "
-            "`pip install 'tssbn[balance]'` brings what the balancings of this package need"
-        ) from error
+    return find("balance", name, BALANCINGS, "balancing", "balance")

@@ -1,4 +1,4 @@
-"""Made faces: drawn portraits with attributes of which it is known where they show."""
+"""Synthetic faces: drawn portraits with attributes of which it is known where they show."""
 
 from .labels import ATTRIBUTES, REGIONS
 from .make import Faces, draw, faces

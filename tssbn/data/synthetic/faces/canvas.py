@@ -29,7 +29,7 @@ class Canvas:
         self.grain = grain
         self._traits: Iterator[Tensor] = iter(traits[..., None, None].unbind(1))
 
-        at = (2 * torch.arange(size, device=traits.device).to(traits.dtype) + 1) * (1 / size) - 1
+        at = (2 * torch.arange(size).to(traits.dtype) + 1) * (1 / size) - 1
         scale = self.between(0.94, 1.06)
         self.zoom = scale * (size / 2)  # pixels per unit
         x = (at.view(1, 1, -1) - self.between(-0.08, 0.08)) / scale

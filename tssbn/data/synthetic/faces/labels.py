@@ -86,28 +86,27 @@ REGIONS = {
 }
 
 
-def sample(chance: Tensor, correlation: float) -> Tensor:
+def sample(chance: Tensor) -> Tensor:
     """Attributes by :data:`TABLE`.
 
     Args:
         chance: (N, A) uniform in [0, 1).
-        correlation: multiplies every lean.
 
     Returns:
         (N, A) int8, columns in the order of ``ATTRIBUTES``.
     """
-    made: dict[str, Tensor] = {}
+    drawn: dict[str, Tensor] = {}
     for name, odds in TABLE.items():
         excluded = 0.0
         for other in odds.never_with:  # not `sum`, which rounds in another way from Python 3.12 on
             excluded += TABLE[other].share
         likely = torch.full_like(chance[:, 0], odds.share / (1 - excluded))
         for cause, lean in odds.leans.items():
-            likely = likely + correlation * lean * (made[cause].float() - TABLE[cause].share)
-        made[name] = chance[:, ATTRIBUTES.index(name)] < likely
+            likely = likely + lean * (drawn[cause].float() - TABLE[cause].share)
+        drawn[name] = chance[:, ATTRIBUTES.index(name)] < likely
         for other in odds.never_with:
-            made[name] = made[name] & ~made[other]
-    return torch.stack([made[name] for name in ATTRIBUTES], 1).to(torch.int8)
+            drawn[name] = drawn[name] & ~drawn[other]
+    return torch.stack([drawn[name] for name in ATTRIBUTES], 1).to(torch.int8)
 
 
 def check(labels: Tensor) -> None:

@@ -9,51 +9,34 @@ from torch import Tensor
 
 from tssbn.data.chunks import progress, side_by_side
 from tssbn.data.stored import Stored
-from tssbn.data.synthetic.cache import cached, digest
+from tssbn.data.synthetic.make import SPLITS, check_integer, check_split, kept
 from tssbn.data.synthetic.same import float32_on_cpu
 from tssbn.data.target import Target
 
+from .face import Face
 from .labels import ATTRIBUTES, check, sample
-from .paint import TRAITS, Painter
+from .paint import TRAITS, paint
 
 __all__ = ["Faces", "draw", "faces"]
 
-SPLITS = ("train", "val", "test")
 CHUNK = 2**17  # pixels painted at once: few enough for the cache of a processor
 
 
 @dataclass(frozen=True)
 class Faces:
-    """The knobs of :func:`faces`. The same seed gives the same people under all of them.
+    """How the faces are drawn. The same seed gives the same people in every size.
 
     Args:
         size: side of the pictures in pixels, from 16 up.
-        contrast: how strongly attributes show, from 0 (every face looks like one that has none of
-            them: cropped red hair and a full beard) to 1; pictures only.
-        correlation: how strongly attributes depend on each other, from 0 (not at all, up to the
-            rules of what excludes what) to 1 (as stated in ``labels.TABLE``).
-        label_noise: the probability, from 0 to 0.5, that a label is the wrong one; labels only.
-            They then break the rules. For training; test with a recipe without it.
-        clutter: contrast of the background's pattern and of the noise, from 0 to 1; pictures only.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: another size.
     """
 
     size: int = 64
-    contrast: float = 1.0
-    correlation: float = 1.0
-    label_noise: float = 0.0
-    clutter: float = 0.5
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 16:
-            raise ValueError(f"size must be an integer from 16 up, got {self.size!r}")
-        limits = {"contrast": 1, "correlation": 1, "label_noise": 0.5, "clutter": 1}
-        for name, most in limits.items():
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                raise ValueError(f"{name} must be between 0 and {most}, got {value!r}")
+        check_integer("size", self.size, 16)
 
 
 def faces(
@@ -61,7 +44,6 @@ def faces(
     n: int = 4000,
     seed: int = 0,
     recipe: Faces = Faces(),
-    device: torch.device | str = "cpu",
 ) -> Stored:
     """Drawn faces with 36 binary attributes: CelebA's, without those that judge or show nowhere.
 
@@ -88,7 +70,7 @@ def faces(
 
     The mouth, the nose and the face (its outline, skin, cheeks and chin) have no rules. Faces
     differ in much else: skin, build, pose, light, clothes, background, and in how strongly an
-    attribute shows. Made on first use and kept in the cache (``tssbn.data.synthetic.cache``); the
+    attribute shows. Drawn on first use and kept in the cache (``tssbn.data.synthetic.cache``); the
     same bits on every processor (``tssbn.data.synthetic.same``).
 
     Args:
@@ -96,7 +78,6 @@ def faces(
         n: how many. The first of them are the same for every ``n``.
         seed: gives other people.
         recipe: the knobs.
-        device: where to paint: one that has float64.
 
     Returns:
         ``image``, and every attribute by its name, in the order of ``ATTRIBUTES``.
@@ -115,18 +96,13 @@ def faces(
     """
     _check(split, n, seed)
 
-    def made() -> dict[str, Tensor]:
-        chance = _people(split, n, seed)[:, TRAITS:]
-        for_labels, for_errors = chance.split(len(ATTRIBUTES), 1)
-        labels = sample(for_labels, recipe.correlation)
-        image = draw(labels, split, seed, recipe, device)
-        labels = labels ^ (for_errors < recipe.label_noise).to(labels.dtype)
+    def render() -> dict[str, Tensor]:
+        labels = sample(_people(split, n, seed)[:, TRAITS:])
         columns = labels.t().contiguous()
+        image = draw(labels, split, seed, recipe)
         return {"image": image, **dict(zip(ATTRIBUTES, columns, strict=True))}
 
-    key = f"faces-{split}-{n}-{digest((recipe, split, n, seed), Path(__file__).parent)}"
-    with float32_on_cpu():
-        tensors = cached(key, made)
+    tensors = kept("faces", split, n, seed, recipe, render, Path(__file__).parent)
     return Stored(tensors, {name: Target("attribute") for name in ATTRIBUTES})
 
 
@@ -135,7 +111,6 @@ def draw(
     split: str = "train",
     seed: int = 0,
     recipe: Faces = Faces(),
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Portraits of the same people with other attributes.
 
@@ -144,8 +119,7 @@ def draw(
 
     Args:
         labels: (N, 36) of 0 and 1, columns in the order of ``ATTRIBUTES``, for the first N people.
-        split, seed, device: as in :func:`faces`.
-        recipe: its size, contrast and clutter count.
+        split, seed, recipe: as in :func:`faces`.
 
     Returns:
         (N, 3, size, size) uint8, on the CPU.
@@ -172,21 +146,23 @@ def draw(
             grain = (part.stop - start, 4, size, size)
             yield part, torch.rand(grain, generator=generator, dtype=torch.float32)
 
-    def paint(part: slice, grain: Tensor) -> Tensor:
-        columns = dict(zip(ATTRIBUTES, shown[part].to(device).unbind(1), strict=True))
-        painter = Painter(size, traits[part].to(device), grain.to(device), columns, recipe.clutter)
-        return painter.paint().cpu()
+    def portraits(part: slice, grain: Tensor) -> Tensor:
+        columns = dict(zip(ATTRIBUTES, shown[part].unbind(1), strict=True))
+        return paint(Face(size, traits[part], grain, columns))
 
     with float32_on_cpu():
         traits = _people(split, n, seed)[:, :TRAITS]
-        shown = labels.to(torch.float32) * recipe.contrast
-        return torch.cat(list(side_by_side(paint, jobs(), device)))
+        shown = labels.to(torch.float32)
+        return torch.cat(list(side_by_side(portraits, jobs())))
 
 
 def _people(split: str, n: int, seed: int) -> Tensor:
-    """All random numbers of a face but the noise of its picture, (n, TRAITS + 2 A)."""
-    columns = TRAITS + 2 * len(ATTRIBUTES)
-    return torch.rand(n, columns, generator=_generator(split, seed, 0), dtype=torch.float32)
+    """All random numbers of a face but the noise of its picture, (n, TRAITS + A)."""
+    used = TRAITS + len(ATTRIBUTES)
+    # A more are drawn for each face, which keeps all faces as they have always been.
+    columns = used + len(ATTRIBUTES)
+    people = torch.rand(n, columns, generator=_generator(split, seed, 0), dtype=torch.float32)
+    return people[:, :used]
 
 
 def _generator(split: str, seed: int, purpose: int) -> torch.Generator:
@@ -194,9 +170,6 @@ def _generator(split: str, seed: int, purpose: int) -> torch.Generator:
 
 
 def _check(split: str, n: int, seed: int) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be an integer from 1 up, got {n!r}")
-    if not isinstance(seed, int) or not 0 <= seed < 2**27:
-        raise ValueError(f"seed must be an integer from 0 to {2**27 - 1}, got {seed!r}")
+    check_split(split)
+    check_integer("n", n, 1)
+    check_integer("seed", seed, 0, 2**27 - 1)

@@ -1,4 +1,4 @@
-"""Made rooms and streets: pictures from a small ray caster, with exact labels for every task."""
+"""Synthetic rooms and streets: pictures from a small ray caster, exact labels for every task."""
 
 from .rooms import Rooms, rooms
 from .streets import Streets, streets

@@ -1,21 +1,15 @@
-"""From what the caster found to what the tasks ask: parts, boundaries, holes, wrong labels."""
+"""From what the caster found to what the tasks ask: parts, boundaries and holes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from tssbn.data.target import Target
-
-from .caster import unit
-from .paint import smooth_noise
-
 __all__ = [
     "CITYSCAPES_PARTS",
     "HUMAN_PARTS",
     "PARTS",
     "boundary",
-    "disturb",
     "hidden",
     "to_cityscapes",
     "to_human",
@@ -57,7 +51,7 @@ def to_cityscapes(part: Tensor) -> Tensor:
 
 
 def _look_up(table: tuple[int, ...], index: Tensor) -> Tensor:
-    return torch.tensor(table, dtype=torch.int8, device=index.device)[index.long()]
+    return torch.tensor(table, dtype=torch.int8)[index.long()]
 
 
 def boundary(*maps: Tensor) -> Tensor:
@@ -95,53 +89,3 @@ def hidden(shift: Tensor) -> Tensor:
     for s in range(1, max(width // 12, 2)):
         covered[..., : width - s] |= shift[..., s:] - shift[..., : width - s] >= s
     return covered
-
-
-BLOBS = (4, 8, 8)  # random numbers for each of the 8 x 8 blobs of a picture
-
-
-def disturb(labels: Tensor, target: Target, amount: float, numbers: Tensor) -> Tensor:
-    """Wrong labels over blobs of the picture.
-
-    Args:
-        labels: (B, H, W) classes, (B, 1, H, W) depth or disparity, or (B, 3, H, W) normals.
-        target: what they are.
-        amount: classes: the share of the blobs whose classes are turned into another class. Depth
-            and disparity: the largest relative error of a blob. Normals: the largest tangent of
-            its tilt, along each axis.
-        numbers: (B, 4, 8, 8) uniform in [0, 1).
-
-    Returns:
-        The labels with errors, in the same shape and type; what is void or invalid stays so.
-
-    Example:
-        >>> stuff, numbers = torch.zeros(1, 16, 16, dtype=torch.int8), torch.full((1, 4, 8, 8), 0.1)
-        >>> disturb(stuff, Target("classes", ("floor", "wall"), -1), 0.2, numbers).unique().tolist()
-        [1]
-    """
-    h, w = labels.shape[-2:]
-    numbers = _over_blobs(numbers.to(labels.device), h, w)
-    valid = labels != target.ignore
-    if target.kind == "classes":
-        others = len(target.classes) - 1
-        shift = 1 + (numbers[:, 1] * others).floor().clamp(max=others - 1)
-        turned = (labels + shift.to(labels.dtype)) % (others + 1)
-        return torch.where(valid & (numbers[:, 0] < amount), turned, labels)
-    if target.kind == "normal":
-        known = (labels != 0).any(1, keepdim=True)
-        tilted = unit((labels.float() + (numbers[:, 1:] * 2 - 1) * amount).unbind(1))
-        return (torch.stack(tilted, 1) * known).to(labels.dtype)
-    factor = 1 + (numbers[:, :1] * 2 - 1) * amount
-    return torch.where(valid, labels * factor, labels)
-
-
-def _over_blobs(numbers: Tensor, height: int, width: int) -> Tensor:
-    """(B, K, 8, 8) spread over pixels (B, K, H, W): a grid whose lines are bent."""
-    rows, columns = numbers.shape[2:]
-    y = (torch.arange(height, device=numbers.device) + 0.5) * (torch.tensor(rows / height))
-    x = (torch.arange(width, device=numbers.device) + 0.5) * (torch.tensor(columns / width))
-    y, x = torch.broadcast_tensors(y[:, None], x)
-    seed = torch.zeros_like(x, dtype=torch.int32)
-    i = (y + smooth_noise(x * 1.5, y * 1.5, seed) * 0.7).floor().long().clamp(0, rows - 1)
-    j = (x + smooth_noise(x * 1.5, y * 1.5, seed + 1) * 0.7).floor().long().clamp(0, columns - 1)
-    return numbers[:, :, i, j]

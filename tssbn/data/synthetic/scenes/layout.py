@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import fixtures, things
+from . import fixtures, seats, things
 from . import furniture as f
 from .dice import Dice
 from .interior import METAL, OBJECTS, VOID, group, scaled, size
@@ -26,18 +26,18 @@ Piece = list[Solid]
 
 KINDS: tuple[tuple[Callable[[Dice], Piece], ...], ...] = (
     (f.bed, f.nightstand, f.cupboard, f.desk, f.nightstand),
-    (f.sofa, f.television, f.armchair, f.bookcase, f.sofa),
-    (f.cupboard, f.cupboard, f.bookcase, f.sofa),
-    (f.desk, f.bookcase, f.bookcase, f.armchair),
+    (seats.sofa, f.television, seats.armchair, f.bookcase, seats.sofa),
+    (f.cupboard, f.cupboard, f.bookcase, seats.sofa),
+    (f.desk, f.bookcase, f.bookcase, seats.armchair),
     (f.kitchen, f.kitchen, f.cupboard),
-    (f.bed, f.sofa, f.desk, f.television, f.bookcase),
+    (f.bed, seats.sofa, f.desk, f.television, f.bookcase),
 )
 BEDROOM, LIVING_ROOM, DINING_ROOM, STUDY, KITCHEN, STUDIO = range(len(KINDS))
 EXTRAS = (
-    *(f.cupboard, f.cupboard, f.cupboard, f.bookcase, f.nightstand, f.armchair, f.chair),
+    *(f.cupboard, f.cupboard, f.cupboard, f.bookcase, f.nightstand, seats.armchair, seats.chair),
     *(things.floor_plant, things.floor_lamp, things.parcel, things.parcel),
 )
-LOOSE = (things.parcel, things.parcel, f.chair)
+LOOSE = (things.parcel, things.parcel, seats.chair)
 
 WARM, WHITE, DAY = (1.0, 0.82, 0.6), (1.0, 0.95, 0.88), (0.85, 0.95, 1.1)
 
@@ -162,7 +162,7 @@ def furnished(dice: Dice, people: float) -> Scene:
         table, reach = _dining(dice, seated)
         guests -= room.put(table, reach, _nearly_square(dice)) and seated
     for build in KINDS[kind]:
-        seated = build in (f.sofa, f.armchair) and guests > 0 and dice.chance(0.5)
+        seated = build in (seats.sofa, seats.armchair) and guests > 0 and dice.chance(0.5)
         piece = build(dice)
         guests -= room.stand(_with_sitter(dice, piece) if seated else piece) and seated
     for _ in range(guests):
@@ -238,7 +238,7 @@ def _dining(dice: Dice, seated: bool) -> tuple[Piece, float]:
     along = (-0.33, 0.33) if wide > 1.3 else (0.0,)
     places = [(x, z, yaw) for x in along for z, yaw in ((deep / 2, 180.0), (-deep / 2, 0.0))]
     places += [(wide / 2, 0.0, -90.0), (-wide / 2, 0.0, 90.0)]
-    chair, chairs = f.chair(dice), []
+    chair, chairs = seats.chair(dice), []
     for k, (x, z, yaw) in enumerate(dice.shuffled(places)):
         back, turn, used = dice.uniform(0.3, 0.55), dice.uniform(-15, 15), dice.chance(0.75)
         ahead = rotation(yaw)[2]

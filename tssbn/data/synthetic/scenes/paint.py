@@ -1,23 +1,15 @@
-"""Textures and light: the colour of what the rays met."""
+"""Textures: the colour of the surfaces that the rays met."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .caster import FAR, Hits, Rays, Solids, basis, dot, sum_of_squares, to_camera, unit
-from .dice import Dice
-from .solids import Scene, Solid, Texture, Vector
+from .caster import Hits
+from .solids import Texture, Vector
+from .table import Solids
 
 __all__ = ["bricks", "checks", "cloth", "foliage", "planks", "stripes", "tiles", "wood"]
-
-SUN = 60.0  # metres: how long the shadows of a distant light may be
-
-# ---------------------------------------------------------------------------------------- textures
 
 
 def wood(size: float = 0.25) -> Texture:
@@ -69,58 +61,30 @@ def foliage() -> Texture:
     )
 
 
-COMMON = ((0.55, 0.45, 0.33), (0.2, 0.13, 0.09), (0.6, 0.6, 0.58), (0.3, 0.33, 0.36))
-
-
-def alike(solid: Solid, dice: Dice, share: float) -> Solid:
-    """With the probability ``share`` the solid in one of the four colours and textures that have
-    nothing to do with what it is. What glows keeps its colour."""
-    swap, k = dice.chance(share), dice.integer(0, 3)
-    if solid.glow or not swap:
-        return solid
-    texture = (cloth(0.08), wood(), checks(0.12, (0.4, 0.4, 0.38)), stripes(0.1, (0.45, 0.42, 0.4)))
-    return solid._replace(colour=COMMON[k], texture=texture[k])
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Texture coordinates of the hits: (u, v) in metres, and which local axes they follow."""
-
-    u: Tensor
-    v: Tensor
-    along_u: list[Tensor]
-    along_v: list[Tensor]
-
-
-def unwrap(hits: Hits) -> Surface:
-    """Project along the local axis that the surface faces most: x faces show (z, y), y faces
-    (x, z), z faces (x, y)."""
+def unwrap(hits: Hits) -> tuple[Tensor, Tensor]:
+    """Texture coordinates (u, v) in metres, along the local axis that the surface faces most: x
+    faces show (z, y), y faces (x, z), z faces (x, y)."""
     x, y, z = (f.abs() for f in hits.facing)
     on_y = ((y > x) & (y >= z)).to(x.dtype)
     on_x = ((x >= z) & (x >= y)).to(x.dtype)
     side, upright = 1 - on_x, 1 - on_y
     u = hits.local[2] * on_x + hits.local[0] * side
     v = hits.local[2] * on_y + hits.local[1] * upright
-    zero = torch.zeros_like(u)
-    return Surface(u, v, [side, zero, on_x], [zero, upright, on_y])
+    return u, v
 
 
-def albedo(
-    solids: Solids, hits: Hits, surface: Surface, step: Tensor, contrast: float
-) -> list[Tensor]:
+def albedo(solids: Solids, hits: Hits, step: Tensor) -> list[Tensor]:
     """Red, green and blue of the surfaces; ``step`` is the size of a pixel on them in metres."""
-    colour = solids.vectors("colour", hits.solid)
-    if not contrast:
-        return colour
-    seed = solids.seed(hits.solid)
+    place_u, place_v = unwrap(hits)
+    colour, seed = solids.vectors("colour", hits.solid), solids.seed(hits.solid)
 
     def value(name: str) -> Tensor:
         return solids.value(name, hits.solid)
 
     rate_u, rate_v = value("rate.u"), value("rate.v")
-    v = surface.v * rate_v + 0.5
+    v = place_v * rate_v + 0.5
     row = v.floor()
-    u = surface.u * rate_u + 0.5 + row * value("shift")
+    u = place_u * rate_u + 0.5 + row * value("shift")
     column = u.floor()
     checked = value("checks")
     i, j = column.to(torch.int32), row.to(torch.int32)
@@ -135,17 +99,17 @@ def albedo(
     shade = value("variety") * spread(cell)
     rate_u, rate_v = value("grain.u"), value("grain.v")
     fine = (1 / (step * torch.maximum(rate_u, rate_v) * 2 + 1e-6)).clamp(max=1)
-    grain = smooth_noise(surface.u * rate_u, surface.v * rate_v, seed)
-    twice = smooth_noise(surface.u * rate_u * 2 + 0.5, surface.v * rate_v * 2 + 0.5, seed + 1)
+    grain = smooth_noise(place_u * rate_u, place_v * rate_v, seed)
+    twice = smooth_noise(place_u * rate_u * 2 + 0.5, place_v * rate_v * 2 + 0.5, seed + 1)
     shade = shade + value("rough") * fine * (grain + twice * 0.5)
-    shade = shade * contrast + 1
+    shade = shade + 1
 
-    hues = value("hues") * contrast
+    hues = value("hues")
     second = solids.vectors("second", hits.solid)
     painted = []
     for k in range(3):
         tone = hues * spread(scramble(cell + (k + 1) * 0x3C6EF35F)) + shade
-        base = colour[k] + (second[k] - colour[k]) * (other * min(contrast, 1.0))
+        base = colour[k] + (second[k] - colour[k]) * other
         painted.append((base * tone).clamp(min=0))
     return painted
 
@@ -180,141 +144,3 @@ def smooth_noise(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
     r, s = spread(scramble(left + high)), spread(scramble(right + high))
     p, r = p + (q - p) * a, r + (s - r) * a
     return p + (r - p) * b
-
-
-# ------------------------------------------------------------------------------------------- light
-
-
-@dataclass(frozen=True)
-class Lamps:
-    """The lights of B scenes in camera coordinates, as many for each.
-
-    Attributes:
-        place: (L, 4, B): position and 1, or the way to a distant light and 0.
-        colour: (L, 3, B)
-        reach: (L, B)
-        ambient: (2, 3, B): on what looks up, and down.
-        up: (3, B): the world's upright direction.
-        sky: (2, 3, B): zenith and horizon.
-        haze: (B,)
-    """
-
-    place: Tensor
-    colour: Tensor
-    reach: Tensor
-    ambient: Tensor
-    up: Tensor
-    sky: Tensor
-    haze: Tensor
-
-
-def lamps(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Lamps:
-    """The lights of several scenes as tensors; missing ones are dark."""
-    most = max(len(scene.lights) for scene in scenes)
-    place = torch.zeros(most, 4, len(scenes))
-    place[:, 3] = 1
-    colour, reach = torch.zeros(most, 3, len(scenes)), torch.ones(most, len(scenes))
-    for b, scene in enumerate(scenes):
-        for k, light in enumerate(scene.lights):
-            x, y, z = light.position
-            if light.distant:
-                scale = SUN / math.sqrt(x * x + y * y + z * z)
-                position = (x * scale, y * scale, z * scale)
-            else:
-                eye = scene.camera.eye
-                position = (x - eye[0], y - eye[1], z - eye[2])
-            place[k, :3, b] = torch.tensor(position)
-            place[k, 3, b] = 0.0 if light.distant else 1.0
-            colour[k, :, b] = torch.tensor(light.colour)
-            reach[k, b] = light.reach
-    view = torch.tensor([basis(scene.camera) for scene in scenes])
-    for k in range(most):
-        turned = to_camera(view, [p[:, None] for p in place[k, :3]])
-        place[k, :3] = torch.stack(turned)[:, :, 0]
-    up = view[:, :, 1].T  # world (0, 1, 0) along right, down, forward
-    ambient = torch.tensor([scene.ambient for scene in scenes]).permute(1, 2, 0)
-    sky = torch.tensor([scene.sky for scene in scenes]).permute(1, 2, 0)
-    haze = torch.tensor([scene.haze for scene in scenes])
-    tensors = (place, colour, reach, ambient, up, sky, haze)
-    return Lamps(*(tensor.contiguous().to(device) for tensor in tensors))
-
-
-def normals(solids: Solids, hits: Hits, surface: Surface, relief: float) -> list[Tensor]:
-    """The normals in camera coordinates, with ``relief`` tilted at random by waves of about 20 cm,
-    but never away from the camera; 0 where there is nothing."""
-    axes = [solids.vectors(name, hits.solid) for name in "uvw"]
-
-    def in_camera(vector: list[Tensor]) -> list[Tensor]:
-        return [dot([axis[k] for axis in axes], vector) for k in range(3)]
-
-    plain = in_camera(hits.facing)
-    if not relief:
-        return plain
-    seed = solids.seed(hits.solid)
-    u, v = surface.u * 5.0, surface.v * 5.0
-    a = smooth_noise(u, v, seed + 0x51ED270B) * relief
-    b = smooth_noise(u, v, seed + 0x2545F491) * relief
-    along = zip(hits.facing, surface.along_u, surface.along_v, strict=True)
-    tilted = in_camera(unit([n + a * p + b * q for n, p, q in along]))
-    visible = ((dot(tilted, hits.point) < 0) & (hits.depth < FAR)).to(a.dtype)
-    return [n + (t - n) * visible for n, t in zip(plain, tilted, strict=True)]
-
-
-def light(
-    solids: Solids, lit: Lamps, view: Rays, hits: Hits, normal: list[Tensor],
-    albedo: list[Tensor], reaches: Tensor,
-) -> list[Tensor]:  # fmt: skip
-    """Red, green and blue that the camera sees, linear.
-
-    Args:
-        normal: in camera coordinates.
-        reaches: (L, h, w, N) share of each light that arrives.
-    """
-    scene = view.scene
-    away = unit(hits.point)
-    up = dot(lit.up[:, scene].unbind(), normal) * 0.5 + 0.5
-    light_up, light_down = lit.ambient[..., scene]
-    total = [low + (high - low) * up for high, low in zip(light_up, light_down, strict=True)]
-    shine = [torch.zeros_like(up) for _ in range(3)]
-    for k in range(len(lit.place)):
-        place, reach = lit.place[k][:, scene], lit.reach[k][scene]
-        way = [target - place[3] * p for target, p in zip(place[:3], hits.point, strict=True)]
-        square = sum_of_squares(way) * place[3]
-        reach = reach * reach
-        way = unit(way)
-        strength = reaches[k] * (reach / (reach + square))
-        facing = dot(way, normal).clamp(min=0) * strength
-        middle = unit([w - a for w, a in zip(way, away, strict=True)])
-        glance = dot(middle, normal).clamp(min=0)
-        for _ in range(4):
-            glance = glance * glance
-        glance = glance * strength
-        for c in range(3):
-            total[c] = total[c] + lit.colour[k, c][scene] * facing
-            shine[c] = shine[c] + lit.colour[k, c][scene] * glance
-    glow, gloss = solids.value("glow", hits.solid), solids.value("gloss", hits.solid)
-    colour = []
-    for c in range(3):
-        seen = albedo[c] * (total[c] + (1 - total[c]) * glow)
-        colour.append(seen + shine[c] * gloss)
-    return _air(lit, view, hits, colour)
-
-
-def _air(lit: Lamps, view: Rays, hits: Hits, colour: list[Tensor]) -> list[Tensor]:
-    """Haze before what is far, and the sky behind all."""
-    scene = view.scene
-    if not bool((hits.depth == FAR).any() | (lit.haze > 0).any()):
-        return colour
-    ray = unit([view.x + view.y * 0, view.y + view.x * 0, torch.ones_like(hits.depth)])
-    height = dot(lit.up[:, scene].unbind(), ray).clamp(0, 1)
-    share = height * (2 - height)
-    mist = hits.depth * lit.haze[scene]
-    mist = mist / (1 + mist)
-    open_sky = (hits.depth == FAR).to(mist.dtype)
-    mixed = []
-    for c in range(3):
-        zenith, horizon = lit.sky[0, c][scene], lit.sky[1, c][scene]
-        sky = horizon + (zenith - horizon) * share
-        seen = colour[c] + (horizon - colour[c]) * mist
-        mixed.append(seen + (sky - seen) * open_sky)
-    return mixed

@@ -1,19 +1,15 @@
-"""What stands along a street: houses, trees, hedges, lamps, signals, signs, fences and walls."""
+"""What stands along a street: trees, hedges, lamps, signals, signs, fences and walls."""
 
 from __future__ import annotations
 
-import math
-
 from .classes import LABEL
 from .dice import Dice
-from .solids import Solid, Texture, Vector, box, cylinder, ellipsoid, rotation
+from .houses import FACADES
+from .solids import Solid, Texture, Vector, box, brightened, cylinder, ellipsoid, rotation
 
 __all__ = [
     "bush",
-    "faded",
-    "far_house",
     "hedge",
-    "house",
     "lamp",
     "planks",
     "railing",
@@ -23,16 +19,6 @@ __all__ = [
     "wall",
 ]
 
-FACADES = (
-    *((0.62, 0.55, 0.42), (0.70, 0.68, 0.62), (0.55, 0.40, 0.24), (0.48, 0.20, 0.13)),
-    *((0.35, 0.14, 0.09), (0.66, 0.52, 0.28), (0.40, 0.42, 0.43), (0.30, 0.34, 0.38)),
-    *((0.58, 0.36, 0.28), (0.45, 0.50, 0.40), (0.70, 0.62, 0.50), (0.25, 0.22, 0.20)),
-)
-ROOFS = ((0.28, 0.08, 0.05), (0.20, 0.07, 0.05), (0.10, 0.10, 0.11), (0.14, 0.09, 0.07))
-SHOPS = (
-    *((0.05, 0.20, 0.40), (0.50, 0.05, 0.05), (0.05, 0.25, 0.12), (0.60, 0.40, 0.04)),
-    *((0.45, 0.45, 0.43), (0.12, 0.10, 0.10), (0.35, 0.10, 0.30)),
-)
 LEAVES = (
     *((0.055, 0.13, 0.03), (0.09, 0.18, 0.035), (0.04, 0.10, 0.035), (0.13, 0.19, 0.04)),
     *((0.26, 0.15, 0.03), (0.07, 0.15, 0.06)),
@@ -40,144 +26,11 @@ LEAVES = (
 CROWN = Texture(cell=(0.34, 0.26), shift=0.43, variety=0.5, hues=0.12, grain=(0.9, 0.9), rough=0.5)
 TWIGS = CROWN._replace(cell=(0.18, 0.14), grain=(0.5, 0.5))
 BARK = (0.09, 0.065, 0.045)
-PANE = (0.045, 0.06, 0.08)
 STEEL = (0.20, 0.21, 0.22)
 WHITE, RED, BLUE = (0.8, 0.8, 0.78), (0.55, 0.02, 0.02), (0.02, 0.08, 0.4)
 YELLOW, DARK = (0.75, 0.5, 0.02), (0.03, 0.03, 0.03)
 FENCES = ((0.25, 0.15, 0.08), (0.5, 0.5, 0.48), (0.08, 0.1, 0.09), (0.3, 0.31, 0.32))
 FACING = rotation(pitch=90)  # a cylinder's axis along z: a round sign
-
-
-def house(
-    dice: Dice, side: int, front: float, start: float, length: float, depth: float = 8.0
-) -> list[Solid]:
-    """A house along the street with rows of windows, a ground floor, a door and a roof.
-
-    Args:
-        side: 1 on the right of the street, -1 on its left.
-        front: distance of the facade from x = 0, metres.
-        start, length: where the house begins along z, and how long it is, metres.
-        depth: across the street, metres.
-    """
-    common = {"label": LABEL["building"]}
-    colour = dice.choice(FACADES)
-    floors = dice.choice((1, 3, 3, 5))  # cells are counted from the middle: odd numbers fit
-    storey, ground = dice.uniform(2.9, 3.5), dice.uniform(3.2, 4.2)
-    top = ground + floors * storey
-    windows = 2 * round(length / dice.uniform(4.0, 6.8)) + 1
-    cell = (length / windows, storey)
-    bricks = dice.chance(0.3)
-
-    def block(low: float, high: float, out: float, paint: Vector, over: float = 0.0, **rest):
-        """A slice of the house from ``low`` to ``high`` that stands ``out`` into the street."""
-        x, thick = side * (front + (depth - out) / 2), depth + out
-        size = (thick, high - low, length + 2 * over)
-        main = {"casts": out == 0}
-        return box((x, (low + high) / 2, start + length / 2), size, paint, **main, **common, **rest)
-
-    def piece(low: float, high: float, out: float, z: float, width: float, paint: Vector, **rest):
-        """Something flat on the facade, ``width`` along the street with its middle at z."""
-        size = (0.3 + out, high - low, width)
-        at = (side * (front + (0.3 - out) / 2), (low + high) / 2, start + z)
-        return box(at, size, paint, casts=out > 0.5, **common, **rest)
-
-    panes = Texture(
-        cell=cell,
-        joint=min(cell) * dice.uniform(0.42, 0.55),
-        second=colour,
-        variety=0.5,
-        grain=(1.2, 1.2),
-        rough=0.12,
-    )
-    solids = [block(ground, top, 0.0, PANE, texture=panes, seed=dice.seed(), gloss=0.15)]
-    shop = dice.chance(0.55)
-    if shop:
-        paint = dice.choice(SHOPS)
-        glazing = Texture(cell=(length / (windows // 4 * 2 + 1), 0), joint=0.35, second=paint)
-        solids += [
-            block(0, ground, 0.0, PANE, texture=glazing, seed=dice.seed(), gloss=0.15),
-            block(ground - 0.75, ground, 0.12, paint),
-            block(0, 0.5, 0.05, _scaled(paint, 0.6)),
-        ]
-        if dice.chance(0.6):
-            width = length * dice.uniform(0.3, 0.8)
-            z = dice.uniform(width / 2, length - width / 2)
-            stripes = Texture(cell=(0.5, 0), checks=True, second=WHITE)
-            slab = box(
-                (side * (front - 0.6), ground - 0.95, start + z),
-                (1.3, 0.08, width),
-                dice.choice(SHOPS),
-                axes=rotation(roll=side * 25),
-                texture=stripes,
-                **common,
-            )
-            solids.append(slab)
-    else:
-        plinth = _scaled(colour, dice.uniform(0.4, 0.8))
-        low = panes._replace(cell=(cell[0], ground), second=plinth if dice.chance(0.5) else colour)
-        solids += [
-            block(0, ground, 0.0, PANE, texture=low, seed=dice.seed()),
-            block(0, 0.7, 0.04, plinth),
-        ]
-    solids.append(block(top - 0.35, top, 0.3, _scaled(colour, 0.8), over=0.05))
-    if start > 60:  # the rest is too small to be seen
-        return solids
-    door = dice.uniform(0.8, length - 0.8)
-    solids += [
-        piece(0, 2.5, 0.06, door, 1.5, _scaled(colour, 1.25)),
-        piece(0, 2.3, 0.1, door, 1.1, dice.choice(SHOPS)),
-    ]
-    if bricks or dice.chance(0.5):
-        solids.append(block(ground - 0.12, ground + 0.12, 0.1, _scaled(colour, 1.3)))
-    if dice.chance(0.6):
-        tiles = Texture(cell=(0.4, 0.4), joint=0.05, second=(0.05, 0.04, 0.04), variety=0.25)
-        roof = dice.choice(ROOFS)
-        # A square bar on its edge: what stands out of the house is a gable roof.
-        bar = (depth + 0.6) * math.sqrt(0.5)
-        ridge = box(
-            (side * (front + depth / 2), top, start + length / 2),
-            (bar, bar, length - 0.1),
-            roof,
-            axes=rotation(roll=45),
-            texture=tiles,
-            seed=dice.seed(),
-            **common,
-        )
-        solids.append(ridge)
-        for _ in range(dice.integer(0, 3)):
-            z = dice.uniform(1.2, length - 1.2)
-            at = (side * (front + 1.7), top + 0.9, start + z)
-            solids.append(box(at, (2.0, 1.7, 1.5), colour, casts=False, **common))
-            at = (side * (front + 1.65), top + 0.95, start + z)
-            solids.append(box(at, (2.0, 1.1, 0.9), PANE, gloss=0.2, casts=False, **common))
-    if floors > 1 and dice.chance(0.35):
-        z, rail = dice.uniform(1.5, length - 1.5), _scaled(colour, dice.uniform(0.3, 1.3))
-        for floor in range(1, floors):
-            y = ground + floor * storey - 0.1
-            solids.append(piece(y, y + 1.0, 1.1, z, 2.6, rail))
-    return solids
-
-
-def far_house(dice: Dice, x: float, z: float) -> list[Solid]:
-    """A block of flats across the end of the street, 18 m wide."""
-    height, grey = dice.uniform(11, 19), dice.uniform(0.2, 0.6)
-    panes = Texture((18 / 7, height / 5), joint=1.5, second=(grey, grey, grey), variety=0.4)
-    common = {"label": LABEL["building"], "texture": panes, "seed": dice.seed()}
-    return [box((x, height / 2, z + 5), (18, height, 10), PANE, **common)]
-
-
-def faded(solid: Solid, contrast: float) -> Solid:
-    """A facade under less contrast: its windows turn into wall.
-
-    The caster would do the reverse, for there a texture's second colour turns into the first.
-    """
-    facade = solid.label == LABEL["building"] and solid.colour == PANE and solid.texture.joint
-    if not facade or contrast >= 1:
-        return solid
-    wall = solid.texture.second
-    glass = tuple(w + (p - w) * contrast for w, p in zip(wall, PANE, strict=True))
-    joint = tuple(g + (w - p) for g, w, p in zip(glass, wall, PANE, strict=True))
-    return solid._replace(colour=glass, texture=solid.texture._replace(second=joint))
 
 
 def tree(dice: Dice, x: float, z: float, low: float = 2.2) -> list[Solid]:
@@ -190,7 +43,7 @@ def tree(dice: Dice, x: float, z: float, low: float = 2.2) -> list[Solid]:
     wide, at = 2 * radius, (x, low + radius, z)
     for _ in range(dice.integer(4, 6) if z < 50 else 3):
         size = (wide, wide * 0.9, wide)
-        shade = _scaled(colour, dice.uniform(0.75, 1.25))
+        shade = brightened(colour, dice.uniform(0.75, 1.25))
         solids.append(ellipsoid(at, size, shade, texture=CROWN, **common))
         wide = 2 * radius * dice.uniform(0.5, 0.8)
         at = (
@@ -233,7 +86,7 @@ def wall(dice: Dice, x: float, start: float, length: float) -> list[Solid]:
     height = dice.uniform(1.0, 2.4)
     colour = dice.choice(FACADES)
     bricks = Texture(cell=(0.5, 0.22), shift=0.5, joint=0.04, second=(0.4, 0.38, 0.35), variety=0.3)
-    darker = _scaled(colour, 0.5)
+    darker = brightened(colour, 0.5)
     plaster = Texture(cell=(3.0, 0), joint=0.1, second=darker, grain=(1, 1), rough=0.2)
     middle = start + length / 2
     common = {"label": LABEL["wall"], "seed": dice.seed()}
@@ -252,7 +105,7 @@ def wall(dice: Dice, x: float, start: float, length: float) -> list[Solid]:
 def planks(dice: Dice, x: float, start: float, length: float) -> list[Solid]:
     """A fence of planks that hides what is behind it."""
     colour, height = dice.choice(FENCES), dice.uniform(1.0, 1.9)
-    texture = Texture(cell=(0.32, 0), joint=0.07, second=_scaled(colour, 0.15), variety=0.35)
+    texture = Texture(cell=(0.32, 0), joint=0.07, second=brightened(colour, 0.15), variety=0.35)
     at, size = (x, height / 2 + 0.05, start + length / 2), (0.06, height, length)
     return [box(at, size, colour, label=LABEL["fence"], texture=texture, seed=dice.seed())]
 
@@ -306,7 +159,7 @@ def signals(dice: Dice, x: float, z: float, high: float = 0.0, arm: float = 0.0)
         solids.append(box((px, py, z - 0.1), (0.36, 1.0, 0.28), (0.025, 0.03, 0.027), **common))
         for k, colour in enumerate(((0.9, 0.03, 0.02), (0.9, 0.5, 0.02), (0.05, 0.85, 0.35))):
             on = k == state
-            shown = colour if on else _scaled(colour, 0.08)
+            shown = colour if on else brightened(colour, 0.08)
             at = (px, py + 0.31 - 0.31 * k, z - 0.24)
             solids.append(
                 ellipsoid(at, (0.24, 0.24, 0.1), shown, glow=1.0 if on else 0.0, **common)
@@ -350,13 +203,5 @@ def sign(dice: Dice, x: float, z: float) -> list[Solid]:
     return [pole, *plates[kind]()]
 
 
-def _scaled(colour: Vector, factor: float) -> Vector:
-    return (
-        min(1.0, colour[0] * factor),
-        min(1.0, colour[1] * factor),
-        min(1.0, colour[2] * factor),
-    )
-
-
 def _shaded(dice: Dice, colour: Vector) -> Vector:
-    return _scaled(colour, dice.uniform(0.7, 1.3))
+    return brightened(colour, dice.uniform(0.7, 1.3))

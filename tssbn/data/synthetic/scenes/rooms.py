@@ -1,4 +1,4 @@
-"""Made rooms with the 13 classes of NYUv2."""
+"""Synthetic rooms with the 13 classes of NYUv2."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ __all__ = ["CLASSES", "GROUPS", "Rooms", "intrinsics", "rooms"]
 GROUPS = ("floor", "structure", "furniture", "props")
 _GROUP = (2, 3, 1, 2, 0, 2, 3, 3, 2, 2, 3, 1, 1)
 PROJECTOR = 0.075  # metres from the eye of a Kinect to its projector
+UNUSED = 1536  # random numbers: see make
 
 
 @dataclass(frozen=True)
 class Rooms(Recipe):
-    """How the rooms are made; all other knobs are those of :class:`~.make.Recipe`.
+    """How the rooms are rendered; all other knobs are those of :class:`~.make.Recipe`.
 
     Args:
         classes: 13, or 4: floor, structure, furniture and props, the structural classes of NYUv2
@@ -68,12 +69,11 @@ def rooms(
     seed: int = 0,
     recipe: Rooms = Rooms(),
     tasks: Sequence[str] = ("segmentation", "depth", "normal"),
-    device: torch.device | str = "cpu",
 ) -> Stored:
-    """Pictures of made rooms with exact labels, in the form of NYUv2.
+    """Pictures of synthetic rooms with exact labels, in the form of NYUv2.
 
-    Made on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on every
-    processor (``tssbn.data.synthetic.same``).
+    Rendered on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on
+    every processor (``tssbn.data.synthetic.same``).
 
     ============ ==================================================================================
     task         what it is
@@ -96,7 +96,6 @@ def rooms(
         seed: 0 to 10921.
         recipe: the knobs.
         tasks: which entries the samples have.
-        device: what renders; the result is on the CPU (``.to(...)`` moves it) and is the same.
 
     Returns:
         Samples as :class:`~tssbn.data.stored.Stored` gives them.
@@ -113,7 +112,7 @@ def rooms(
     targets = TARGETS
     if recipe.classes == 4:
         targets = TARGETS | {"segmentation": Target("classes", GROUPS, ignore=-1)}
-    return make("rooms", recipe, layout, encode, targets, tasks, split, n, seed, device)
+    return make("rooms", recipe, layout, encode, targets, tasks, split, n, seed, UNUSED)
 
 
 def intrinsics(height: int, width: int) -> Tensor:
@@ -142,7 +141,7 @@ def encode(view: View, recipe: Rooms) -> dict[str, Tensor]:
     segmentation = view.label.to(torch.int8)
     if recipe.classes == 4:
         # void, -1, picks the last entry
-        group = torch.tensor((*_GROUP, VOID), dtype=torch.int8, device=segmentation.device)
+        group = torch.tensor((*_GROUP, VOID), dtype=torch.int8)
         segmentation = group[view.label.long()]
     gap = (edge == 1) & (_blocks(view.chance, 8) < 0.5)
     return {
@@ -175,14 +174,14 @@ def _holes(view: View) -> Tensor:
 def _salient(view: View) -> Tensor:
     """People, or else the most prominent object."""
     b, h, w = view.label.shape
-    weight = torch.ones(h, w, dtype=torch.long, device=view.label.device)
+    weight = torch.ones(h, w, dtype=torch.long)
     weight[h // 4 : h - h // 4, w // 4 : w - w // 4] = 3
-    structure = torch.tensor((CEILING, FLOOR, WALL, WINDOW), device=view.label.device)
+    structure = torch.tensor((CEILING, FLOOR, WALL, WINDOW))
     thing = (view.instance > 0) & ~torch.isin(view.label, structure)
     votes = weight.new_zeros(b, int(view.instance.max()) + 1)
     votes.scatter_add_(1, view.instance.flatten(1).long(), (weight * thing).flatten(1))
     most = votes.shape[1]
-    ranked = votes * most - torch.arange(most, device=votes.device)  # of equal ones the first
+    ranked = votes * most - torch.arange(most)  # of equal ones the first
     first = ranked.argmax(1)[:, None, None]
     people = view.part.ne(0) & view.part.le(6)
     crowded = people.flatten(1).any(1)[:, None, None]

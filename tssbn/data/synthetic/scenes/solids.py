@@ -20,6 +20,7 @@ __all__ = [
     "Solid",
     "Texture",
     "box",
+    "brightened",
     "cylinder",
     "ellipsoid",
     "place",
@@ -38,7 +39,7 @@ class Texture(NamedTuple):
 
     A surface point has coordinates (u, v) in metres on the solid's own faces, counted from the
     middle of the face, v along the local y axis where the face has one. Everything is relative to
-    the solid's colour, and the recipe's ``contrast`` scales every deviation from it.
+    the solid's colour.
 
     Attributes:
         cell: (u, v) size of a cell in metres; 0 divides nothing that way.
@@ -222,6 +223,15 @@ def ellipsoid(centre: Vector, size: Vector, colour: Vector, **rest) -> Solid:
 def cylinder(centre: Vector, size: Vector, colour: Vector, **rest) -> Solid:
     """A cylinder by (diameter, height along local y, diameter)."""
     return Solid(CYLINDER, centre, _half(size), colour, **rest)
+
+
+def brightened(colour: Vector, factor: float) -> Vector:
+    """A colour times ``factor``, none of its parts above 1."""
+    return (
+        min(1.0, colour[0] * factor),
+        min(1.0, colour[1] * factor),
+        min(1.0, colour[2] * factor),
+    )
 
 
 def _half(size: Vector) -> Vector:

@@ -13,9 +13,8 @@ from tssbn.data.target import Target
 
 from .classes import CATEGORIES, CATEGORY, CLASSES, LABEL
 from .dice import Dice
-from .labels import CITYSCAPES_PARTS, HUMAN_PARTS, boundary, hidden, to_cityscapes, to_human
+from .labels import CITYSCAPES_PARTS, hidden, to_cityscapes
 from .make import Recipe, make
-from .roadside import faded
 from .solids import Camera, Scene
 from .townplan import Street, build
 from .traffic import populate
@@ -27,11 +26,12 @@ __all__ = ["BASELINE", "FOCAL", "Streets", "streets"]
 FOCAL = 1.105  # picture widths: 2262 of 2048 pixels in Cityscapes
 BASELINE = 0.22  # metres between the two cameras of Cityscapes
 NEAREST = 3.0  # metres: what is nearer has no disparity, and only our own bonnet is
+UNUSED = 2048  # random numbers: see make
 
 
 @dataclass(frozen=True)
 class Streets(Recipe):
-    """How the streets are made; all other knobs are those of :class:`~.make.Recipe`.
+    """How the streets are rendered; all other knobs are those of :class:`~.make.Recipe`.
 
     Args:
         width: 192 unless given, so that a picture is twice as wide as high, as in Cityscapes.
@@ -56,11 +56,6 @@ TARGETS = {
     "segmentation": Target("classes", CLASSES, ignore=-1),
     "parts": Target("classes", CITYSCAPES_PARTS, ignore=-1),
     "disparity": Target("disparity", ignore=-1),
-    "depth": Target("depth", ignore=0),
-    "normal": Target("normal", ignore=0),
-    "human_parts": Target("classes", HUMAN_PARTS, ignore=-1),
-    "saliency": Target("classes", ("background", "salient"), ignore=-1),
-    "boundary": Target("classes", ("inside", "boundary"), ignore=-1),
 }
 
 
@@ -70,12 +65,11 @@ def streets(
     seed: int = 0,
     recipe: Streets = Streets(),
     tasks: Sequence[str] = ("segmentation", "parts", "disparity"),
-    device: torch.device | str = "cpu",
 ) -> Stored:
-    """Pictures of made streets with exact labels, in the form of Cityscapes.
+    """Pictures of synthetic streets with exact labels, in the form of Cityscapes.
 
-    Made on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on every
-    processor (``tssbn.data.synthetic.same``).
+    Rendered on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on
+    every processor (``tssbn.data.synthetic.same``).
 
     ============ ==================================================================================
     task         what it is
@@ -87,11 +81,6 @@ def streets(
     disparity    ``FOCAL`` * width * ``BASELINE`` / depth: pixels of this picture, as Cityscapes'
                  are those of its resized one. -1 (invalid) for the sky, our bonnet, and what the
                  right camera does not see: the left border, and strips left of near things.
-    depth        metres along the optical axis; 0 where the disparity is invalid.
-    normal       unit normals of the surfaces, known everywhere but in the sky.
-    human_parts  six groups of human body parts, else background.
-    saliency     people, riders and vehicles that cover at least 1 % of the picture each.
-    boundary     a pixel that differs in class or object from its right or its lower neighbour.
     ============ ==================================================================================
 
     Args:
@@ -100,7 +89,6 @@ def streets(
         seed: 0 to 10921.
         recipe: the knobs.
         tasks: which entries the samples have.
-        device: what renders; the result is on the CPU (``.to(...)`` moves it) and is the same.
 
     Returns:
         Samples as :class:`~tssbn.data.stored.Stored` gives them.
@@ -116,7 +104,7 @@ def streets(
     targets = TARGETS
     if recipe.classes == 7:
         targets = TARGETS | {"segmentation": Target("classes", CATEGORIES, ignore=-1)}
-    return make("streets", recipe, layout, encode, targets, tasks, split, n, seed, device)
+    return make("streets", recipe, layout, encode, targets, tasks, split, n, seed, UNUSED)
 
 
 def layout(dice: Dice, recipe: Streets) -> Scene:
@@ -125,7 +113,7 @@ def layout(dice: Dice, recipe: Streets) -> Scene:
     street = Street(_fresh(dice), weather.lamps)
     build(street)
     populate(street, _fresh(dice))
-    solids = [faded(solid, recipe.contrast) for solid in street.solids + clouds(dice, weather)]
+    solids = street.solids + clouds(dice, weather)
     eye = (dice.uniform(-0.3, 0.3), dice.uniform(1.22, 1.4), 0.0)
     camera = Camera(eye, dice.uniform(-5, 5), dice.uniform(-2.4, -0.6), FOCAL)
     return lit(dice, weather, camera, solids)
@@ -140,29 +128,15 @@ def encode(view: View, recipe: Streets) -> dict[str, Tensor]:
     """The entries of a sample, from what the camera sees."""
     segmentation = view.label.to(torch.int8)
     if recipe.classes == 7:
-        category = torch.tensor((*CATEGORY, -1), dtype=torch.int8, device=segmentation.device)
+        category = torch.tensor((*CATEGORY, -1), dtype=torch.int8)
         segmentation = category[view.label.long()]  # index -1 is the last one: void stays void
     disparity = (view.focal * BASELINE)[:, None, None] / view.depth
     sky = view.label == LABEL["sky"]
-    column = torch.arange(disparity.shape[-1], device=disparity.device) + 0.5
+    column = torch.arange(disparity.shape[-1]) + 0.5
     unmatched = hidden(disparity) | (column < disparity)  # behind something, or left of the border
     invalid = unmatched | (view.depth < NEAREST) | sky
     return {
         "segmentation": segmentation,
         "parts": to_cityscapes(view.part),
         "disparity": disparity.masked_fill(invalid, -1)[:, None],
-        "depth": view.depth.masked_fill(invalid, 0)[:, None],
-        "normal": view.normal.half().masked_fill(sky[:, None], 0),
-        "human_parts": to_human(view.part),
-        "saliency": _salient(view.instance),
-        "boundary": boundary(view.label, view.instance),
     }
-
-
-def _salient(instance: Tensor) -> Tensor:
-    """Objects of at least 1 % of the picture."""
-    flat = instance.flatten(1).long()
-    size = flat.new_zeros(len(flat), int(instance.max()) + 1)
-    size.scatter_add_(1, flat, torch.ones_like(flat))
-    large = size.gather(1, flat) * 100 >= flat.shape[1]
-    return (large & (flat > 0)).view_as(instance).to(torch.int8)

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from .classes import LABEL
 from .dice import Dice
-from .roadside import (
-    bush,
-    far_house,
-    hedge,
-    house,
-    lamp,
-    planks,
-    railing,
-    sign,
-    signals,
-    tree,
-    wall,
-)
+from .houses import far_house, house
+from .roadside import bush, hedge, lamp, planks, railing, sign, signals, tree, wall
 from .solids import Solid, Texture, Vector, box, place
 
 __all__ = ["KERB", "LANE", "Street", "build"]

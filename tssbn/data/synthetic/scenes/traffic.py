@@ -81,8 +81,8 @@ def _people(street: Street, dice: Dice) -> None:
     def walker(x: float, z: float, yaw: float, y: float) -> None:
         pose = "standing" if dice.chance(0.25) else "walking"
         height = dice.uniform(1.1, 1.4) if dice.chance(0.1) else dice.uniform(1.58, 1.9)
-        made = person(dice, LABEL["person"], street.instance(), pose, height)
-        street.put(made, x, z, yaw + dice.uniform(-20, 20), y)
+        someone = person(dice, LABEL["person"], street.instance(), pose, height)
+        street.put(someone, x, z, yaw + dice.uniform(-20, 20), y)
 
     for side in (-1, 1):
         for _ in range(dice.integer(0, 4)):

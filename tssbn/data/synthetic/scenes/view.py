@@ -10,21 +10,14 @@ from torch import Tensor
 
 from tssbn.data.synthetic.same import sqrt
 
-from .caster import (
-    FAR,
-    Rays,
-    Solids,
-    cast,
-    dot,
-    pack,
-    rays,
-    shadow,
-    sum_of_squares,
-    surface,
-    untile,
-)
-from .paint import Lamps, albedo, lamps, light, normals, unwrap
+from .caster import FAR, cast, surface
+from .light import Lamps, lamps, light, normals
+from .paint import albedo
+from .shadow import shadow
 from .solids import Scene
+from .table import Solids, pack
+from .tiles import Rays, rays, untile
+from .vectors import dot, sum_of_squares
 
 __all__ = ["View", "look"]
 
@@ -61,9 +54,6 @@ def look(
     height: int,
     width: int,
     noise: Tensor,
-    contrast: float = 1.0,
-    relief: float = 0.0,
-    device: torch.device | str = "cpu",
 ) -> View:
     """Render scenes.
 
@@ -73,19 +63,18 @@ def look(
     Args:
         noise: (B, 7, H, W) uniform in [0, 1): six for the sensor, one for ``View.chance``.
     """
-    noise = noise.to(device)
-    solids, lit = pack(scenes, device), lamps(scenes, device)
-    focal = torch.tensor([scene.camera.focal for scene in scenes], device=device) * width
+    solids, lit = pack(scenes), lamps(scenes)
+    focal = torch.tensor([scene.camera.focal for scene in scenes]) * width
     step = (0.5 / focal)[:, None]
-    x = (torch.arange(2 * width, device=device) + (1 - width)) * step
-    y = (torch.arange(2 * height, device=device) + (1 - height)) * step
+    x = (torch.arange(2 * width) + (1 - width)) * step
+    y = (torch.arange(2 * height) + (1 - height)) * step
     fine = rays(x, y, TILE)
     depth, solid = cast(solids, fine)
 
     centres = Rays(fine.x[:, ::2], fine.y[::2], fine.scene, fine.grid)
     depth_at, solid_at = depth[::2, ::2].contiguous(), solid[::2, ::2].contiguous()
     hits = surface(solids, centres, depth_at, solid_at)
-    normal = normals(solids, hits, unwrap(hits), relief)
+    normal = normals(solids, hits)
     reaches = torch.stack([shadow(solids, centres, hits, place) for place in lit.place])
     reaches = (1 - reaches * (1 / BLUR)).clamp(min=0)
 
@@ -95,7 +84,7 @@ def look(
         colour.append(
             _shade(
                 solids, lit, fine.tiles(some), depth[..., some], solid[..., some],
-                reaches[..., some], step, contrast, relief,
+                reaches[..., some], step,
             )
         )  # fmt: skip
     colour = [torch.cat(c, -1) for c in zip(*colour, strict=True)]
@@ -109,13 +98,13 @@ def look(
     normal = torch.stack([picture(n) for n in normal], 1)
     solid = picture(solid_at).flatten()
     nothing = depth >= FAR
-    sky = torch.tensor([[scene.sky_label, 0, 0, 0] for scene in scenes], device=device).int()
+    sky = torch.tensor([[scene.sky_label, 0, 0, 0] for scene in scenes]).int()
     labels = [
         torch.where(nothing, sky[:, i, None, None], row.index_select(0, solid).view_as(depth))
         for i, row in enumerate(solids.labels)
     ]
     colour = colour * _corners(point, normal, nothing)[:, None]
-    exposure = torch.tensor([scene.exposure for scene in scenes], device=device)
+    exposure = torch.tensor([scene.exposure for scene in scenes])
     return View(
         _develop(colour, exposure, noise[:, :6]),
         depth.masked_fill(nothing, torch.inf),
@@ -128,13 +117,12 @@ def look(
 
 def _shade(
     solids: Solids, lit: Lamps, fine: Rays, depth: Tensor, solid: Tensor, reaches: Tensor,
-    step: Tensor, contrast: float, relief: float,
+    step: Tensor,
 ) -> list[Tensor]:  # fmt: skip
     """Red, green and blue of the rays of some tiles; the shadows are those of their pixels."""
     hits = surface(solids, fine, depth, solid)
-    where = unwrap(hits)
-    normal = normals(solids, hits, where, relief)
-    colours = albedo(solids, hits, where, hits.depth * step[fine.scene, 0], contrast)
+    normal = normals(solids, hits)
+    colours = albedo(solids, hits, hits.depth * step[fine.scene, 0])
     reaches = reaches.repeat_interleave(2, 1).repeat_interleave(2, 2)
     return light(solids, lit, fine, hits, normal, colours, reaches)
 
@@ -156,8 +144,8 @@ def _corners(point: Tensor, normal: Tensor, nothing: Tensor) -> Tensor:
     from the neighbours in the picture that rise above the surface."""
     h, w = nothing.shape[1:]
     reach = max(w // 24, 1)
-    rows = torch.arange(-reach, h + reach, device=point.device).clamp(0, h - 1)
-    columns = torch.arange(-reach, w + reach, device=point.device).clamp(0, w - 1)
+    rows = torch.arange(-reach, h + reach).clamp(0, h - 1)
+    columns = torch.arange(-reach, w + reach).clamp(0, w - 1)
     wide = point.index_select(2, rows).index_select(3, columns)
     closed = torch.zeros_like(point[:, 0])
     near = max(reach // 2, 1)
@@ -179,8 +167,8 @@ def _develop(colour: Tensor, exposure: Tensor, noise: Tensor) -> Tensor:
     # The mean is taken over integers: their sum is the same in every order.
     brightness = (colour.amax(1).clamp(max=4) * 1024 + 1).long().sum((1, 2)).float()
     gain = exposure * exposure * (h * w * 1024) / brightness
-    y = (torch.arange(h, device=colour.device) * 2 + (1 - h)).float()[:, None]
-    x = (torch.arange(w, device=colour.device) * 2 + (1 - w)).float()
+    y = (torch.arange(h) * 2 + (1 - h)).float()[:, None]
+    x = (torch.arange(w) * 2 + (1 - w)).float()
     corner = 1 / (x * x + y * y + (w * w) * 4.0) * ((w * w) * 4.0)
     seen = colour * gain[:, None, None, None] * corner
     seen = seen * (1 + seen * 0.4) / (1 + seen * 0.5)

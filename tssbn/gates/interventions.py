@@ -1,0 +1,82 @@
+"""What is done to gates to see what they do: filters taken out, channels forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from tssbn.gates.matrix import Importance, sigma_layers
+
+__all__ = ["ablated", "permuted"]
+
+
+@contextmanager
+def ablated(model: nn.Module, filters: Any) -> Iterator[None]:
+    """Take filters out of a network, for every task, for as long as the context lasts.
+
+    Their normalised output is exactly 0: their gates are shut (γ = -∞), and biases that an affine
+    mode kept are 0. Nothing is trained to make up for it. Afterwards gates and biases are bit for
+    bit what they were. (So filters are removed in Figure 4, right, of arXiv 2512.20420.)
+
+    Args:
+        model: A network whose `importance` can be read.
+        filters: True for those to remove; (F,), in the order of the importance matrix.
+
+    Raises:
+        ValueError: If there are no σ layers, or `filters` is not boolean or has another length.
+
+    Example:
+        >>> import torch, tssbn
+        >>> net = tssbn.task_specific(torch.nn.BatchNorm1d(3), ("seg", "depth")).eval()
+        >>> with tssbn.gates.ablated(net, [False, True, False]), tssbn.select(net, "depth"):
+        ...     net(torch.ones(1, 3)).detach().round(decimals=2)
+        tensor([[0.5000, 0.0000, 0.5000]])
+    """
+    tasks, layers = sigma_layers(model)
+    filters = torch.as_tensor(filters)
+    widths = [layer.gamma.numel() // len(tasks) for layer in layers.values()]
+    if filters.dtype != torch.bool or filters.shape != (sum(widths),):
+        raise ValueError(
+            f"filters must be boolean of shape ({sum(widths)},), one for each column of the "
+            f"importance matrix, got {filters.dtype} of shape {tuple(filters.shape)}"
+        )
+    saved = []
+    try:
+        for layer, chosen in zip(layers.values(), filters.split(widths), strict=True):
+            for parameter, without in (layer.gamma, -torch.inf), (layer.beta, 0.0):
+                if parameter is not None:
+                    saved.append((parameter, parameter.detach().clone()))
+                    rows = parameter.detach().view(len(tasks), -1)
+                    rows[:, chosen.to(rows.device)] = without
+        yield
+    finally:
+        for parameter, before in saved:
+            parameter.detach().copy_(before)
+
+
+def permuted(importance: Importance, generator: torch.Generator) -> Importance:
+    """The null for every analysis of gates: which channel a gate belongs to, forgotten.
+
+    Within each layer each task's gates change places, every task's on its own. So every task keeps
+    its gates in every layer, and with them its capacity, while what two tasks have in common or
+    apart at a channel is left to chance. A measure that gives the same on shuffled gates says
+    nothing about channels.
+
+    Example:
+        >>> import torch, tssbn
+        >>> values = torch.tensor([[0.1, 0.2, 0.3, 0.9], [0.1, 0.2, 0.3, 0.9]]).double()
+        >>> gates = tssbn.gates.Importance(values, ("seg", "depth"), {"1": 3, "4": 1})
+        >>> tssbn.gates.permuted(gates, torch.Generator().manual_seed(0)).values
+        tensor([[0.3000, 0.1000, 0.2000, 0.9000],
+                [0.1000, 0.2000, 0.3000, 0.9000]], dtype=torch.float64)
+    """
+    parts = []
+    for part in importance.by_layer().values():
+        order = torch.rand(part.shape, generator=generator).argsort(dim=1)
+        parts.append(part.gather(1, order))
+    return replace(importance, values=torch.cat(parts, dim=1))

@@ -1,0 +1,192 @@
+"""What is computed of an importance matrix: capacity, similarity, specialised filters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tssbn.gates.matrix import as_matrix
+from tssbn.gradients import cosines
+
+__all__ = [
+    "CapacitySplit",
+    "capacity",
+    "capacity_split",
+    "deviations",
+    "most_specialised",
+    "similarity",
+    "specialised",
+]
+
+ROUNDING = 1e-12  # what differs by so little, relative to the largest, differs by rounding
+
+
+class CapacitySplit(NamedTuple):
+    """The two parts of each task's capacity; both (T,). Their squares add up to its square."""
+
+    shared: Tensor
+    independent: Tensor
+
+
+def capacity(matrix: Any) -> Tensor:
+    """C_t: the mean importance of each task over all filters, (T,)."""
+    return as_matrix(matrix).mean(dim=1)
+
+
+def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
+    """Divide each task's capacity into a part that the other tasks' gates explain, and its own.
+
+    The task's row is projected on the span of the other rows by least squares, Î_t = A A⁺ I_t; the
+    capacity is divided in the proportions ‖Î_t‖ and ‖I_t - Î_t‖ to ‖I_t‖ (arXiv 2512.20420,
+    equations 4 and 5), so that C_t² = shared² + independent². A single task shares nothing.
+
+    Args:
+        matrix: The importance matrix, (T, F) with F >= T.
+        centred: Subtract each row's mean before projecting. Gates are all positive, so two rows
+            with nothing in common still look alike by their means; centred they do not.
+
+    Returns:
+        NaN for a row without a direction (zeros, or of equal gates if `centred`).
+
+    Example:
+        >>> import tssbn
+        >>> tssbn.gates.capacity_split([[1.0, 0.0], [0.0, 1.0]]).shared
+        tensor([0., 0.], dtype=torch.float64)
+    """
+    rows = as_matrix(matrix)
+    total = rows.mean(dim=1)
+    if centred:
+        rows = deviations(rows, rows.mean(dim=1, keepdim=True))
+    shared = torch.full_like(total, torch.nan)
+    independent = torch.full_like(total, torch.nan)
+    for t in rows.any(dim=1).nonzero().flatten().tolist():
+        row = rows[t] / rows[t].abs().max()  # so that no square underflows
+        row = row / row.norm()
+        basis = _basis(torch.cat([rows[:t], rows[t + 1 :]]))
+        explained = (basis @ row) @ basis
+        shared[t] = explained.norm() * total[t]
+        independent[t] = (row - explained).norm() * total[t]
+    return CapacitySplit(shared, independent)
+
+
+def similarity(matrix: Any, centred: bool = False) -> Tensor:
+    """Cosine between the importances of every two tasks, (T, T).
+
+    Args:
+        matrix: The importance matrix, (T, F).
+        centred: Subtract each row's mean first, which makes it Pearson's correlation; NaN for a
+            row of equal gates, which has no direction left.
+
+    Returns:
+        In [-1, 1], exactly 1 on the diagonal, however small the gates; NaN for a row of zeros.
+
+    Example:
+        >>> import tssbn
+        >>> tssbn.gates.similarity([[0.6, 0.8], [0.8, 0.6]])
+        tensor([[1.0000, 0.9600],
+                [0.9600, 1.0000]], dtype=torch.float64)
+    """
+    rows = as_matrix(matrix)
+    if centred:
+        rows = deviations(rows, rows.mean(dim=1, keepdim=True))
+    zero = (rows == 0).all(dim=1)
+    return cosines(rows).masked_fill(zero[:, None] | zero, torch.nan)
+
+
+def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
+    """Whose each filter is: the index of its task, or -1 where no task owns it; (F,).
+
+    Filter i belongs to task t if ``I[t, i] / Σ_t' I[t', i] > τ`` (arXiv 2512.20420, section 5).
+
+    Args:
+        matrix: The importance matrix, (T, F).
+        tau: The share of the filter's importance that a task must hold. At 0.5, the paper's, its
+            gate is wider than all the others together: of two tasks one nearly always has that,
+            among many it is rare. Below 0.5 several tasks may hold enough, and the filter is that
+            of the largest share; below 1/T no filter is left over.
+
+    Raises:
+        ValueError: If `tau` is not between 0 and 1, or an importance is negative.
+
+    Example:
+        >>> import tssbn
+        >>> tssbn.gates.specialised([[0.9, 0.5], [0.1, 0.5]])
+        tensor([ 0, -1])
+    """
+    if not 0 < tau < 1:
+        raise ValueError(f"tau={tau} must be between 0 and 1")
+    share, owner = _shares(matrix).max(dim=0)
+    return torch.where(share > tau, owner, -1)
+
+
+def most_specialised(matrix: Any, count: int) -> Tensor:
+    """For each task the filters of which it holds the largest shares; boolean (T, F).
+
+    These are the first to be its own when τ of `specialised` is lowered. Two tasks may name the
+    same filter.
+
+    Args:
+        matrix: The importance matrix, (T, F).
+        count: How many filters for each task; of equal shares the first columns.
+
+    Raises:
+        ValueError: If `count` is not from 1 to F, or an importance is negative.
+
+    Example:
+        >>> import tssbn
+        >>> tssbn.gates.most_specialised([[0.9, 0.5, 0.2], [0.1, 0.5, 0.1]], 1)
+        tensor([[ True, False, False],
+                [False,  True, False]])
+    """
+    shares = _shares(matrix)
+    if not 1 <= count <= shares.shape[1]:
+        raise ValueError(f"count={count} must be from 1 to the {shares.shape[1]} filters")
+    order = shares.argsort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(shares, dtype=torch.bool).scatter(1, order[:, :count], True)
+
+
+def deviations(rows: Tensor, level: Tensor) -> Tensor:
+    """Take a level, such as its mean, from each row; all 0 where no more than rounding is left.
+
+    Example:
+        >>> import torch, tssbn
+        >>> rows = torch.tensor([[0.1, 0.3], [0.7, 0.7]]).double()
+        >>> tssbn.gates.measures.deviations(rows, rows.mean(dim=1, keepdim=True))
+        tensor([[-0.1000,  0.1000],
+                [ 0.0000,  0.0000]], dtype=torch.float64)
+    """
+    apart, size = rows - level, rows.abs().amax(dim=1, keepdim=True)
+    return apart.masked_fill(apart.abs().amax(dim=1, keepdim=True) <= ROUNDING * size, 0.0)
+
+
+def _basis(rows: Tensor) -> Tensor:
+    """Orthonormal rows that span the same; rows that are combinations up to rounding add none.
+
+    By Gram and Schmidt, of each row's difference from the nearest row before it, or from zero.
+    Of two rows that hardly differ a projection leaves rounding errors; their difference is exact.
+    """
+    basis, noise = rows[:0], 32 * torch.finfo(rows.dtype).eps * rows.shape[1] ** 0.5
+    for s, row in enumerate(rows):
+        apart = row - torch.cat([torch.zeros_like(row)[None], rows[:s]])
+        apart = apart[apart.abs().amax(dim=1).argmin()]
+        size = apart.abs().max()
+        left = apart / size  # so that no square underflows
+        for _ in range(2):  # what rounding leaves of the others after once is gone after twice
+            left = left - (basis @ left) @ basis
+        if size * left.norm() > noise * row.abs().max():  # False for NaN, of rows that are equal
+            basis = torch.cat([basis, (left / left.norm())[None]])
+    return basis
+
+
+def _shares(matrix: Any) -> Tensor:
+    """What each task holds of each filter's importance, (T, F); 0 of one that is shut for all."""
+    rows = as_matrix(matrix)
+    total = rows.sum(dim=0)
+    if (rows < 0).any() or not total.isfinite().all():
+        raise ValueError(
+            f"importances are gates, 0 or more, and of a finite sum; got values from "
+            f"{rows.min():g} to {rows.max():g}"
+        )
+    return (rows / total).nan_to_num(0.0)

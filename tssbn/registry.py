@@ -1,0 +1,90 @@
+"""Find what a name stands for: a part of the package, or the user's own file."""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tssbn._install import install
+
+__all__ = ["find", "short_name"]
+
+
+def short_name(name: str | Path) -> str:
+    """The name of what :func:`find` finds: of a file without its folder and ending.
+
+    Example:
+        >>> short_name("tssbn"), short_name("studies/my_method.py")
+        ('tssbn', 'my_method')
+    """
+    return Path(name).stem if _is_file(name) else str(name)
+
+
+def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str, extra: str) -> Any:
+    """Import what a name stands for, and nothing else.
+
+    Args:
+        kind: What it is called in errors, such as ``"method"``.
+        name: A key of `places`, or the path of a file of the user's own, which ends in ``.py`` and
+            may import its neighbours, as a script may.
+        places: ``"module"`` or ``"module:attribute"``, by name.
+        attribute: What a file defines, and a module whose place names none.
+        extra: What to install where a package is missing, such as ``"train"``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: It needs a package that is not installed; names the package and the extra.
+        ValueError: An unknown name, or a file without the attribute.
+
+    Example:
+        >>> find("number", "pi", {"pi": "math:pi"}, "number", "train")
+        3.141592653589793
+    """
+    if _is_file(name):
+        return _of_file(kind, Path(name), attribute)
+    if name not in list(places):  # whatever the type of the name
+        known = ", ".join(places)
+        raise ValueError(
+            f"{kind}={name!r} is unknown, use one of {known}, or the path of a file that ends in "
+            f".py and defines {attribute!r}"
+        )
+    module, _, named = places[name].partition(":")
+    try:
+        return getattr(import_module(module), named or attribute)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{kind}={name!r} needs {error.name}, which is not installed: "
+            f"{install(extra)} brings what this package needs for it"
+        ) from error
+
+
+def _is_file(name: Any) -> bool:
+    return isinstance(name, (str, Path)) and str(name).endswith(".py")
+
+
+def _of_file(kind: str, path: Path, attribute: str) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind}={str(path)!r} is no file")
+    try:
+        module = _run(path)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{path} needs {error.name}, which is not installed") from error
+    if not hasattr(module, attribute):
+        raise ValueError(f"{path} must define {attribute!r}, as the file of a {kind}")
+    return getattr(module, attribute)
+
+
+def _run(path: Path) -> ModuleType:
+    """The module of a file, run anew each time: the user may have changed it meanwhile."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # at the end: a file must not hide a package
+    name = f"{__package__}.own.{path.stem}"
+    spec = spec_from_file_location(name, path)
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look there
+    spec.loader.exec_module(module)
+    return module
