@@ -7,10 +7,10 @@ import timm
 import torch
 from torch import nn
 from trunks import NETWORKS
-from tssbn.methods.freeze import freeze
 
 import tssbn
-from tssbn.methods import Network, hard_sharing, single, task_norm
+from tssbn.methods import Network, find_method
+from tssbn.methods.freeze import freeze
 
 OUTPUTS = {"a": 2, "b": 1}
 TRUNKS = {kind: NETWORKS[kind][0] for kind in ("segnet", "celeba", "classifier", "own")}
@@ -28,12 +28,7 @@ TRUNKS["vit"] = Network(
     partial(nn.Linear, 24),
     torch.rand(4, 3, 32, 32),
 )
-METHODS = {
-    "hps": (hard_sharing.build, None),
-    "stl": (single.build, None),
-    "tsbn": (partial(task_norm.build, norm="plain"), task_norm.groups),
-    "tssbn": (task_norm.build, task_norm.groups),
-}
+METHODS = ("hps", "stl", "tsbn", "tssbn")
 every_case = pytest.mark.parametrize(
     ("method", "kind"), [(method, kind) for method in METHODS for kind in TRUNKS]
 )
@@ -58,14 +53,13 @@ def frozen(make):
 def built(method, kind, make=frozen):
     torch.manual_seed(0)
     given = TRUNKS[kind]
-    return METHODS[method][0](
-        Network(lambda: make(given.trunk), given.head, given.example), OUTPUTS
-    )
+    network = Network(lambda: make(given.trunk), given.head, given.example)
+    return find_method(method).build(network, OUTPUTS)
 
 
 def step(net, groups, x):
     """Of AdamW, whose weight decay changes whatever has a gradient."""
-    optimiser = torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.1)
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.1)
     for _ in range(2):
         sum((y - 1).square().mean() for y in net(x).values()).backward()
         optimiser.step()
@@ -75,9 +69,8 @@ def step(net, groups, x):
 @every_case
 def test_norm_layers_and_heads_alone_are_trained(method, kind):
     net = built(method, kind)
-    groups = METHODS[method][1](net, 1e-2) if METHODS[method][1] else [{"params": net.parameters()}]
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
-    step(net, groups, TRUNKS[kind].example)
+    step(net, find_method(method).groups(net, lr=1e-2), TRUNKS[kind].example)
     changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
     of_heads = ("heads.", *(f"networks.{task}.1." for task in OUTPUTS))
     heads = {name for name in before if name.startswith(of_heads)}
@@ -109,7 +102,8 @@ def test_one_loss_reaches_the_rows_of_its_own_task(kind):
 def test_nothing_is_trained_without_a_rule():
     trunk = TRUNKS["celeba"].trunk()
     freeze(trunk, Network(nn.Identity, nn.Identity, torch.zeros(2)).trains)
-    net = hard_sharing.build(Network(lambda: trunk, partial(nn.Linear, 32), None), OUTPUTS)
+    network = Network(lambda: trunk, partial(nn.Linear, 32), torch.zeros(2))
+    net = find_method("hps").build(network, OUTPUTS)
     assert {n for n, p in net.named_parameters() if p.requires_grad} == {
         f"heads.{task}.{name}" for task in OUTPUTS for name in ("weight", "bias")
     }

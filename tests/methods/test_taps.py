@@ -1,7 +1,6 @@
 """A trunk may give several feature maps, of which a head gets all."""
 
 import copy
-from functools import partial
 
 import pytest
 import torch
@@ -18,22 +17,17 @@ from lightning_fabric import Fabric
 
 import tssbn
 from tssbn import export
-from tssbn.benchmarks.tasks import tasks
+from tssbn.benchmarks.tasks import tasks_for
 from tssbn.cost import macs, parameters
 from tssbn.data.target import Target
-from tssbn.methods import Network, cross_stitch, hard_sharing, mtan, one_group, single, task_norm
+from tssbn.methods import Network, find_method
 from tssbn.training.epoch import train_epoch
 
 TARGETS = {"parts": Target("classes", ("a", "b", "c")), "depth": Target("depth", ignore=0)}
-TASKS = tasks(TARGETS)
-OUTPUTS = {name: task.outputs for name, task in TASKS.items()}
+TASKS = tasks_for(TARGETS)
+OUTPUTS = {name: task.out_channels for name, task in TASKS.items()}
 SIDE = 32
-METHODS = {  # how it is built, its parameter groups
-    "hps": (hard_sharing.build, one_group),
-    "stl": (single.build, one_group),
-    "tsbn": (partial(task_norm.build, norm="plain"), one_group),
-    "tssbn": (task_norm.build, task_norm.groups),
-}
+METHODS = ("hps", "stl", "tsbn", "tssbn")
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
@@ -110,7 +104,7 @@ def network(kind):
 
 def built(method, kind):
     torch.manual_seed(0)
-    return METHODS[method][0](network(kind), OUTPUTS)
+    return find_method(method).build(network(kind), OUTPUTS)
 
 
 def stirred(net):
@@ -139,7 +133,7 @@ def steps(net, method, n=1):
         "parts": (torch.arange(4) % 3)[:, None, None].expand(4, SIDE, SIDE),
         "depth": torch.arange(1.0, 5.0).double()[:, None, None, None].expand(4, 1, SIDE, SIDE),
     }
-    optimiser = torch.optim.Adam(METHODS[method][1](net, lr=1e-2), weight_decay=1e-4)
+    optimiser = torch.optim.Adam(find_method(method).groups(net, lr=1e-2), weight_decay=1e-4)
     fabric = Fabric(accelerator="cpu", devices=1)
     wrapped, optimiser = fabric.setup(net, optimiser)
     return list(train_epoch(fabric, wrapped, optimiser, TASKS, [batch] * n))
@@ -227,8 +221,8 @@ def test_cost_and_description(kind):
 
 
 @every_trunk
-@pytest.mark.parametrize("method", [mtan, cross_stitch])
+@pytest.mark.parametrize("method", ["mtan", "cross-stitch"])
 def test_methods_that_look_into_the_trunk_say_that_they_do_not_know_it(method, kind):
     name = type(TRUNKS[kind][0]()).__name__
     with pytest.raises(TypeError, match=f"trunk of type {name}"):
-        method.build(network(kind), OUTPUTS)
+        built(method, kind)
