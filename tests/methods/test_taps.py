@@ -13,6 +13,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("lightning_fabric")
 
 import timm
+import tiny
 from lightning_fabric import Fabric
 
 import tssbn
@@ -22,6 +23,7 @@ from tssbn.cost import macs, parameters
 from tssbn.data.target import Target
 from tssbn.methods import Network, find_method
 from tssbn.training.epoch import train_epoch
+from tssbn.training.loop import train
 
 TARGETS = {"parts": Target("classes", ("a", "b", "c")), "depth": Target("depth", ignore=0)}
 TASKS = tasks_for(TARGETS)
@@ -71,15 +73,16 @@ class Pair(nn.Module):
 class Head(nn.Module):
     """Brings every map to the size of the image, and adds them."""
 
-    def __init__(self, widths, outputs):
+    def __init__(self, widths, outputs, size=(SIDE, SIDE)):
         super().__init__()
+        self.size = size
         self.joins = nn.ModuleList(nn.Conv2d(width, 8, 1) for width in widths)
         self.last = nn.Conv2d(8, outputs, 1)
 
     def forward(self, taps):
         maps = list(taps.values()) if isinstance(taps, dict) else taps
         joined = zip(self.joins, maps, strict=True)
-        return self.last(sum(F.interpolate(join(x), (SIDE, SIDE)) for join, x in joined).relu())
+        return self.last(sum(F.interpolate(join(x), self.size) for join, x in joined).relu())
 
 
 # Trunk, the type of what it gives, channels of its maps, parts to compute again.
@@ -164,6 +167,18 @@ def test_a_method_trains_all_that_leads_to_any_map(method, kind):
     assert sum(last.values()) < 0.9 * sum(first.values())
     changed = {n for n, p in net.named_parameters() if not torch.equal(p, before[n])}
     assert changed == trained
+
+
+@every_method
+def test_a_whole_run(method):
+    """The trainer, its scores and what it writes down need no more of a trunk than one map does."""
+    given = Network(Pair, lambda n: Head((4, 8), n, (6, 8)), torch.rand(2, 3, 6, 8))
+    record = train(
+        tiny.changed(tiny.run(method, epochs=2), network=given), accelerator="cpu"
+    ).record
+    net = find_method(method).build(given, OUTPUTS)
+    assert record["finished"] and record["parameters"] == parameters(net)
+    assert record["macs"] == macs(net, given.example)
 
 
 @every_trunk
