@@ -1,6 +1,8 @@
 """Each study runs on a few images for a few steps, and leaves a record that is read."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from PIL import Image
 from studies import script
 from torch import nn
 
+from tssbn.networks.celeba import CelebANet
 from tssbn.records import store as records
 from tssbn.training.run import plan
 
@@ -79,7 +82,7 @@ def test_company(tmp_path):
 
 def test_removal(tmp_path):
     removal = script("removal")
-    record = removal.study(plan("rooms", "tssbn", 0, ROOMS), images=5, draws=2)
+    record = removal.study(plan("rooms", "tssbn", 0, ROOMS), images=4, draws=2)
     path = records.write("removal/rooms-0", record, tmp_path)
     sets = {kind: np.shape(one) for kind, one in records.read(str(path))["without"].items()}
     assert sets == dict.fromkeys(("own", "widest", "least"), (1, 3, 3)) | dict.fromkeys(
@@ -91,11 +94,11 @@ def test_cut(tmp_path, monkeypatch):
     cut = script("cut")
     for name, value in {"IMAGES": 4, "EPOCHS": 1, "SHARES": (0.4,)}.items():
         monkeypatch.setattr(cut, name, value)
-    record = cut.study(plan("rooms", "tssbn", 0, ROOMS))
-    path = records.write("cut/rooms-0", record, tmp_path)
+    record = cut.study(plan("faces", "tssbn", 0, FACES | {"attributes": 2}))
+    path = records.write("cut/faces-0", record, tmp_path)
     networks = records.read(str(path))["networks"]
     assert list(networks) == ["trained", "went on", "receding"]
-    found = networks["receding"]["depth"]
+    found = next(iter(networks["receding"].values()))
     assert found["gates"][0]["macs"] < found["whole"]["macs"]
 
 
@@ -139,13 +142,22 @@ def test_learnable(tmp_path):
     assert list(record["scores"]) == ["constant", "position", "tiny", "bigger"]
 
 
-@pytest.mark.parametrize("name", ["bench_export", "bench_peers"])
-def test_bench(name, tmp_path):
-    bench = script(name)
-    small = ["celeba"] if name == "bench_export" else ["--tasks", "2", "--size", "32", "32"]
-    bench.main([*small, "--rounds", "2", "--threads", "1"], tmp_path)
-    record = records.read(str(tmp_path / f"bench/{name.removeprefix('bench_')}.json"))
-    assert list(record["networks"]) == ["celeba" if name == "bench_export" else "deeplab"]
+def test_bench_export(tmp_path, monkeypatch):
+    bench = script("bench_export")
+    tiny = replace(bench.NETWORKS["celeba"], build=lambda size: CelebANet(2), batch=2)
+    monkeypatch.setitem(bench.NETWORKS, "celeba", tiny)
+    bench.main(["celeba", "--rounds", "2"], tmp_path)
+    found = records.read(str(tmp_path / "bench/export.json"))["networks"]["celeba"]
+    assert found["difference"] < 1e-5 and found["ratios"]["folded"]["median"] == 1
+
+
+def test_bench_peers(tmp_path, monkeypatch):
+    bench = script("bench_peers")
+    small = partial(bench.dilated_resnet, (1, 1, 1, 1), (4, 8, 16, 32))
+    monkeypatch.setattr(bench, "dilated_resnet", small)
+    bench.main(["--tasks", "2", "--size", "32", "32", "--rounds", "2", "--threads", "1"], tmp_path)
+    cell = records.read(str(tmp_path / "bench/peers.json"))["networks"]["deeplab"]["2"]
+    assert set(cell["seconds"]) == {"matmul", "plain", *bench.OURS}
 
 
 class Tiny(nn.Module):
