@@ -23,7 +23,7 @@ from torch import nn
 
 from tssbn.networks.celeba import CelebANet
 from tssbn.records import store as records
-from tssbn.training.run import plan
+from tssbn.training.run import Run
 
 ROOMS = {"n": 16, "height": 32, "width": 32, "filters": 2, "epochs": 1, "batch": 8}
 FACES = {"n": 24, "side": 16, "filters": 2, "attributes": 3, "epochs": 1, "batch": 8}
@@ -82,7 +82,7 @@ def test_company(tmp_path):
 
 def test_removal(tmp_path):
     removal = script("removal")
-    record = removal.study(plan("rooms", "tssbn", 0, ROOMS), images=4, draws=2)
+    record = removal.study(Run("rooms", "tssbn", 0, ROOMS), images=4, draws=2)
     path = records.write("removal/rooms-0", record, tmp_path)
     sets = {kind: np.shape(one) for kind, one in records.read(str(path))["without"].items()}
     assert sets == dict.fromkeys(("own", "widest", "least"), (1, 3, 3)) | dict.fromkeys(
@@ -94,7 +94,7 @@ def test_cut(tmp_path, monkeypatch):
     cut = script("cut")
     for name, value in {"IMAGES": 4, "EPOCHS": 1, "SHARES": (0.4,)}.items():
         monkeypatch.setattr(cut, name, value)
-    record = cut.study(plan("faces", "tssbn", 0, FACES | {"attributes": 2}))
+    record = cut.study(Run("faces", "tssbn", 0, FACES | {"attributes": 2}))
     path = records.write("cut/faces-0", record, tmp_path)
     networks = records.read(str(path))["networks"]
     assert list(networks) == ["trained", "went on", "receding"]
@@ -108,7 +108,7 @@ def test_branches(tmp_path, monkeypatch):
     tuned = {"gates": (0.75,), "loss": (), "random": (), "together": ()}
     monkeypatch.setitem(branches.TUNED, "faces", tuned)
     monkeypatch.setattr(branches, "SEARCH", {"batches": 1, "images": 8})
-    record = branches.record(plan("faces", "tssbn", 0, FACES), None)
+    record = branches.record(Run("faces", "tssbn", 0, FACES), None)
     path = records.write("branches/faces-0", record, tmp_path)
     points = {point["chooser"]: point for point in records.read(str(path))["points"]}
     assert list(points) == ["apart", "trunk", "gates", "loss", "random", "together"]
