@@ -35,7 +35,7 @@ from tssbn.metrics.depth import Depth
 from tssbn.metrics.normals import Normals
 from tssbn.metrics.saliency import SaliencyF
 from tssbn.metrics.segmentation import Segmentation
-from tssbn.records import store as records
+from tssbn import records
 
 PASCAL = ("segmentation", "parts", "saliency", "normal", "boundary")
 ROOMS, STREETS = scenes.Rooms(height=48, width=64), scenes.Streets(height=48, width=96)

@@ -21,12 +21,16 @@ from PIL import Image
 from studies import script
 from torch import nn
 
+from tssbn import records
 from tssbn.networks.celeba import CelebANet
-from tssbn.records import store as records
 from tssbn.training.run import Run
 
 ROOMS = {"n": 16, "height": 32, "width": 32, "filters": 2, "epochs": 1, "batch": 8}
 FACES = {"n": 24, "side": 16, "filters": 2, "attributes": 3, "epochs": 1, "batch": 8}
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_angles(tmp_path, monkeypatch):
@@ -37,7 +41,7 @@ def test_angles(tmp_path, monkeypatch):
     }.items():  # fmt: skip
         monkeypatch.setattr(angles, name, value)
     angles.main(tmp_path)
-    (run,) = records.read(str(tmp_path / "angles/first_epoch.json"))["runs"]["tssbn x10"]
+    (run,) = read(tmp_path / "angles/first_epoch.json")["runs"]["tssbn x10"]
     assert {"all", "end", "gates"} <= set(run) and len(run["gates"]["similarity"]) == 3
 
 
@@ -49,7 +53,7 @@ def test_features(tmp_path, monkeypatch):
     }.items():  # fmt: skip
         monkeypatch.setattr(features, name, value)
     features.main(tmp_path)
-    (run,) = records.read(str(tmp_path / "features/five_attributes.json"))["runs"]
+    (run,) = read(tmp_path / "features/five_attributes.json")["runs"]
     assert len(run) == 5 and np.shape(run["trained"]["probes"]) == (5, 5)
 
 
@@ -58,7 +62,7 @@ def test_capacity(tmp_path, monkeypatch):
     regress = capacity.regress
     monkeypatch.setattr(capacity, "regress", lambda p, s, m: regress(p, s, m, steps=1))
     path = capacity.study("overlap", seeds=1, folder=tmp_path)
-    record = records.read(str(path))
+    record = read(path)
     assert [run["value"] for run in record["runs"]] == record["values"]
     assert records.unpack_gates(record["runs"][0]["gates"])[1].values.shape == (2, 64)
 
@@ -76,7 +80,7 @@ def test_company(tmp_path):
     for name in names:
         Image.new("RGB", (4, 4)).save(root / "Img/img_align_celeba" / name)
     assert company.main(["--data", str(root), "--results", str(tmp_path)]) == 0
-    record = records.read(str(tmp_path / "company/celeba.json"))
+    record = read(tmp_path / "company/celeba.json")
     assert record["images"] == 2 and record["frequency"] == [1.0] * 40
 
 
@@ -84,7 +88,7 @@ def test_removal(tmp_path):
     removal = script("removal")
     record = removal.study(Run("rooms", "tssbn", 0, ROOMS), images=4, draws=2)
     path = records.write("removal/rooms-0", record, tmp_path)
-    sets = {kind: np.shape(one) for kind, one in records.read(str(path))["without"].items()}
+    sets = {kind: np.shape(one) for kind, one in read(path)["without"].items()}
     assert sets == dict.fromkeys(("own", "widest", "least"), (1, 3, 3)) | dict.fromkeys(
         ("random", "matched", "shuffled"), (2, 3, 3)
     )
@@ -96,7 +100,7 @@ def test_cut(tmp_path, monkeypatch):
         monkeypatch.setattr(cut, name, value)
     record = cut.study(Run("faces", "tssbn", 0, FACES | {"attributes": 2}))
     path = records.write("cut/faces-0", record, tmp_path)
-    networks = records.read(str(path))["networks"]
+    networks = read(path)["networks"]
     assert list(networks) == ["trained", "went on", "receding"]
     found = next(iter(networks["receding"].values()))
     assert found["gates"][0]["macs"] < found["whole"]["macs"]
@@ -110,7 +114,7 @@ def test_branches(tmp_path, monkeypatch):
     monkeypatch.setattr(branches, "SEARCH", {"batches": 1, "images": 8})
     record = branches.record(Run("faces", "tssbn", 0, FACES), None)
     path = records.write("branches/faces-0", record, tmp_path)
-    points = {point["chooser"]: point for point in records.read(str(path))["points"]}
+    points = {point["chooser"]: point for point in read(path)["points"]}
     assert list(points) == ["apart", "trunk", "gates", "loss", "random", "together"]
     assert points["apart"]["cost"] == 1 and points["apart"]["change"]["merged"] == 0
     assert all(points[chooser]["cost"] <= 0.75 for chooser in ("gates", "loss", "together"))
@@ -121,7 +125,7 @@ def test_branches_time(tmp_path, monkeypatch):
     time = script("branches_time")
     monkeypatch.setattr(time, "SETTINGS", {"faces": {}})
     time.main(["--rounds", "2"], tmp_path)
-    rows = records.read(str(tmp_path / "branches/time.json"))["rows"]
+    rows = read(tmp_path / "branches/time.json")["rows"]
     assert {row["network"] for row in rows} >= {"stacked passes", "apart", "trunk"}
 
 
@@ -129,7 +133,7 @@ def test_beyond_vision(tmp_path, monkeypatch):
     names = script("beyond_vision")
     monkeypatch.setattr(names, "RUNS", (("stl", 1), ("hps", 1), ("tssln", 10)))
     path = names.study(seeds=1, steps=1, folder=tmp_path)
-    runs = records.read(str(path))["runs"]
+    runs = read(path)["runs"]
     assert [run["method"] for run in runs] == ["untrained", "stl", "hps", "tssln"]
     assert all(set(run["test"]) == set(names.TASKS) for run in runs)
 
@@ -138,7 +142,7 @@ def test_learnable(tmp_path):
     learnable = script("learnable")
     options = ["--train", "4", "--test", "2", "--seeds", "1", "--steps", "1", "--batch", "2"]
     learnable.main(["rooms", *options], tmp_path)
-    record = records.read(str(tmp_path / "learnable/rooms.json"))
+    record = read(tmp_path / "learnable/rooms.json")
     assert list(record["scores"]) == ["constant", "position", "tiny", "bigger"]
 
 
@@ -147,7 +151,7 @@ def test_bench_export(tmp_path, monkeypatch):
     tiny = replace(bench.NETWORKS["celeba"], build=lambda size: CelebANet(2), batch=2)
     monkeypatch.setitem(bench.NETWORKS, "celeba", tiny)
     bench.main(["celeba", "--rounds", "2"], tmp_path)
-    found = records.read(str(tmp_path / "bench/export.json"))["networks"]["celeba"]
+    found = read(tmp_path / "bench/export.json")["networks"]["celeba"]
     assert found["difference"] < 1e-5 and found["ratios"]["folded"]["median"] == 1
 
 
@@ -156,7 +160,7 @@ def test_bench_peers(tmp_path, monkeypatch):
     small = partial(bench.dilated_resnet, (1, 1, 1, 1), (4, 8, 16, 32))
     monkeypatch.setattr(bench, "dilated_resnet", small)
     bench.main(["--tasks", "2", "--size", "32", "32", "--rounds", "2", "--threads", "1"], tmp_path)
-    cell = records.read(str(tmp_path / "bench/peers.json"))["networks"]["deeplab"]["2"]
+    cell = read(tmp_path / "bench/peers.json")["networks"]["deeplab"]["2"]
     assert set(cell["seconds"]) == {"matmul", "plain", *bench.OURS}
 
 
@@ -207,7 +211,7 @@ def test_pruning_that_was_stopped_is_the_run_that_was_not(tmp_path, monkeypatch,
     while not (parts := run("parts", "--minutes", "0.12")).exists():
         calls += 1
         assert calls < 20
-    found, expected = json.loads(parts.read_text()), records.read(str(run("whole")))
+    found, expected = read(parts), read(run("whole"))
     assert calls == 12 == found["starts"]
     for record in found, expected:
         for stage in record["stages"].values():
