@@ -14,6 +14,7 @@
 
 # %% tags=["remove-cell"]
 import sys
+
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -73,6 +74,7 @@ plots.style()
 # small network, with three pairs of convolution and BN, and a linear
 # {term}`head` that reads ten digits.
 
+
 # %% mystnb={"image": {"alt": "Eight grey 8×8 images of handwritten digits, 0 to 7."}}
 def make_net(seed):
     _ = torch.manual_seed(seed)
@@ -104,6 +106,7 @@ plt.show()
 # The digits are 8×8 scans of real handwriting
 # {cite:p}`pedregosa2011sklearn`. Now multiply all scales and shifts of one BN
 # by 7 and look at the scores the network gives to each class.
+
 
 # %%
 def scores(scaled=None, factor=7):
@@ -220,6 +223,7 @@ def accuracies(*args, **kwargs):
     runs = [run(*args, seed=seed, **kwargs) for seed in SEEDS]
     return torch.tensor([r.accuracy for r in runs])
 
+
 # %% [markdown]
 # Five random starts at the same rate for all, and five with γ and β at 100
 # times that rate:
@@ -265,6 +269,7 @@ print("more than 3 points lost:", bool(slow.mean() - fast.mean() > 0.03))
 # reason, then the first two BNs may learn fast and the last one may not. That
 # can be tested.
 
+
 # %%
 def fit_some(chosen, seed):
     net = make_net(seed)
@@ -275,10 +280,11 @@ inner = [fit_some(slice(0, 2), seed).accuracy for seed in SEEDS]
 last = [fit_some(slice(2, 3), seed).accuracy for seed in SEEDS]
 inner, last = torch.tensor(inner), torch.tensor(last)
 
-print("×100 on BN 1 and 2 costs over 3 points:",
-      bool(slow.mean() - inner.mean() > 0.03))
-print("×100 on BN 3 alone does:",
-      bool(slow.mean() - last.mean() > 0.03))
+print(
+    "×100 on BN 1 and 2 costs over 3 points:",
+    bool(slow.mean() - inner.mean() > 0.03),
+)
+print("×100 on BN 3 alone does:", bool(slow.mean() - last.mean() > 0.03))
 
 # %% [markdown]
 # The guess holds. In this network the trouble is the one scale that nothing
@@ -400,6 +406,7 @@ for lr in (1e-4, 1e-3, 1e-2):
 #
 # Equation {eq}`eq-sbn`, with the running statistics that evaluation needs:
 
+
 # %%
 class SigmoidBatchNorm(nn.Module):
     def __init__(self, channels, eps=1e-5, momentum=0.1):
@@ -422,6 +429,7 @@ class SigmoidBatchNorm(nn.Module):
             for v in (mean, (var + self.eps).sqrt(), self.gamma.sigmoid())
         )
         return gate * (x - mean) / std
+
 
 # %% [markdown]
 # It is the package's layer: same outputs, gradients and statistics, in
@@ -494,7 +502,9 @@ _ = axes[0].set(ylim=(4, 105), ylabel="test error (%)")
 _ = axes[1].legend(loc=(0.62, 0.55))
 _ = fig.suptitle(
     "σBN is as accurate as BN at ×1, and only σBN still is at ×100",
-    x=0.01, ha="left", size=11,
+    x=0.01,
+    ha="left",
+    size=11,
 )
 plt.show()
 
@@ -541,6 +551,7 @@ for optimiser in LR:
 #   largest that {eq}`eq-sgd` leaves to a gate;
 # - *both*: σBN.
 
+
 # %%
 def variant(name, seed, multiplier=1000):
     net = make_net(seed)
@@ -579,13 +590,16 @@ plt.show()
 part = {
     name: sum(r.accuracy for r in runs) / 5 for name, runs in parts.items()
 }
-print("neither < bounded < damped:",
-      part["neither"] < part["bounded"] < part["damped"])
-print("both at least as good as damped:",
-      part["both"] > part["damped"] - 0.01)
+print(
+    "neither < bounded < damped:",
+    part["neither"] < part["bounded"] < part["damped"],
+)
+print("both at least as good as damped:", part["both"] > part["damped"] - 0.01)
 dead = torch.stack([r.scales for r in parts["bounded"]]) == 0
-print("bounded alone: over half of the scales end at exactly 0:",
-      bool(dead.double().mean() > 0.5))
+print(
+    "bounded alone: over half of the scales end at exactly 0:",
+    bool(dead.double().mean() > 0.5),
+)
 
 # %% [markdown]
 # A hard bound without damping throws scales against 0, and there, without a
@@ -615,7 +629,9 @@ for ax in axes[:, 1:].flat:
     _ = ax.set_ylabel("")
 _ = fig.suptitle(
     "Gates: nearly still at ×1, spread at ×100, all or nothing at ×1000",
-    x=0.01, ha="left", size=11,
+    x=0.01,
+    ha="left",
+    size=11,
 )
 plt.show()
 
@@ -625,8 +641,10 @@ decided = ((gates[1000] < 0.05) | (gates[1000] > 0.95)).double().mean()
 print("further from one half at every multiplier:", moved == sorted(moved))
 print("over 80 % nearly 0 or 1 at ×1000:", bool(decided > 0.8))
 widths = [gates[m][:, :24].std().item() for m in MULTIPLIERS[:3]]
-print("layers 1 and 2 spread wider from ×1 to ×10 to ×100:",
-      widths == sorted(widths))
+print(
+    "layers 1 and 2 spread wider from ×1 to ×10 to ×100:",
+    widths == sorted(widths),
+)
 opened = (gates[100][:, 24:] > 0.95).double().mean()
 print("layer 3 at ×100 is over 80 % wide open:", bool(opened > 0.8))
 

@@ -14,6 +14,7 @@
 
 # %% tags=["remove-cell"]
 import sys
+
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -103,6 +104,7 @@ print(f"{sum(WIDTHS)} channels behind norm layers")
 # distribution, so that gates begin spread out; the task-specific networks of
 # chapter 4 start all gates at one half.
 
+
 # %%
 def train(net, penalty=None, epochs=20, seed=0):
     groups = net.parameters()
@@ -136,6 +138,7 @@ def train(net, penalty=None, epochs=20, seed=0):
 def accuracy(net, data=test_set):
     right = net(data["image"]).argmax(1) == data["digit"]
     return right.double().mean().item()
+
 
 # %% [markdown]
 # Train three of them, from three seeds, with ordinary BatchNorm and without
@@ -182,8 +185,10 @@ plt.show()
 
 # %%
 lost = uniform[:, 0] - uniform[:, SHARES.index(0.5)]
-print("Half of the channels gone costs more than 20 points:",
-      bool((lost > 0.2).all()))
+print(
+    "Half of the channels gone costs more than 20 points:",
+    bool((lost > 0.2).all()),
+)
 
 # %% [markdown]
 # Nothing had asked the scales to mean something, and they do not. Most stayed
@@ -223,6 +228,7 @@ print("Half of the channels gone costs more than 20 points:",
 # too. A gate that is shut ($p \to 0$) is left in peace. In between, the weak
 # ones are pushed shut. The penalty in code, and its equality with the package:
 
+
 # %%
 def receding(net, shift):
     gamma = torch.cat([norm.gamma for norm in norms(net)])
@@ -245,10 +251,15 @@ _, (left, right) = plt.subplots(1, 2)
 for shift, color in ((0, "sky"), (1, "blue"), (3, "purple")):
     p = torch.sigmoid(gamma + shift)
     _ = left.plot(gamma, p * (1 - p.log()), color=plots.COLORS[color])
-    _ = right.plot(gamma, -p * (1 - p) * p.log(), color=plots.COLORS[color],
-                   label=f"RNI, b = {shift}")
-_ = right.axhline(1, color=plots.COLORS["orange"], ls="--",
-                  label="L1, every scale > 0")
+    _ = right.plot(
+        gamma,
+        -p * (1 - p) * p.log(),
+        color=plots.COLORS[color],
+        label=f"RNI, b = {shift}",
+    )
+_ = right.axhline(
+    1, color=plots.COLORS["orange"], ls="--", label="L1, every scale > 0"
+)
 _ = left.set(xlabel="γ", ylabel="penalty of one channel")
 _ = left.set_title("The penalty levels off at both ends")
 _ = right.set(xlabel="γ", ylabel="pull on γ", ylim=(0, 1.45))
@@ -297,6 +308,7 @@ nets = {
 # whole network is within three points of a network without penalty, on the
 # validation images. For both it is the middle one.
 
+
 # %%
 def whole(nets):
     return sum(accuracy(net, val_set) for net in nets) / len(nets)
@@ -304,8 +316,10 @@ def whole(nets):
 
 for method, strengths in STRENGTHS.items():
     cost = [whole(plain) - whole(nets[method, s]) for s in strengths]
-    print(f"{method}: the middle strength costs under 3 points,",
-          f"the strongest more: {cost[1] < 0.03 < cost[2]}")
+    print(
+        f"{method}: the middle strength costs under 3 points,",
+        f"the strongest more: {cost[1] < 0.03 < cost[2]}",
+    )
 chosen = {method: nets[method, s[1]] for method, s in STRENGTHS.items()}
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Histograms with a logarithmic axis. L1: most scales at zero, a tail up to 0.3 and a few scales between 0.4 and 0.8. RNI: nearly all gates at zero, the rest above 0.9, nothing in between."}}
@@ -320,11 +334,15 @@ _ = axes[1].set_title("RNI leaves gates shut or open")
 plt.show()
 
 # %%
-survivors = {m: s[s > 0.01] for m, s in (
-    (m, scales(n).detach()) for m, n in chosen.items())}
+survivors = {
+    m: s[s > 0.01]
+    for m, s in ((m, scales(n).detach()) for m, n in chosen.items())
+}
 for method, scale in survivors.items():
-    print(f"{method}: most scales above 0.01 are also above 0.5:",
-          bool((scale > 0.5).double().mean() > 0.5))
+    print(
+        f"{method}: most scales above 0.01 are also above 0.5:",
+        bool((scale > 0.5).double().mean() > 0.5),
+    )
 
 # %% [markdown]
 # Both penalties shut most channels. The difference is in the others. Under L1
@@ -341,10 +359,14 @@ for method, scale in survivors.items():
 after = {key: curves(trained) for key, trained in nets.items()}
 l1, rni = (after[m, s[1]] for m, s in STRENGTHS.items())
 at = SHARES.index
-print("70% gone: RNI has lost less than 5 points:",
-      bool(rni[:, 0].mean() - rni[:, at(0.7)].mean() < 0.05))
-print("80% gone: RNI is ahead of L1 by more than 10 points:",
-      bool(rni[:, at(0.8)].mean() - l1[:, at(0.8)].mean() > 0.1))
+print(
+    "70% gone: RNI has lost less than 5 points:",
+    bool(rni[:, 0].mean() - rni[:, at(0.7)].mean() < 0.05),
+)
+print(
+    "80% gone: RNI is ahead of L1 by more than 10 points:",
+    bool(rni[:, at(0.8)].mean() - l1[:, at(0.8)].mean() > 0.1),
+)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Test accuracy over the share of channels gone in one cut, three methods with the range over three seeds. Without a penalty it falls from the start. With L1 it holds until about 60 percent and is at the level of guessing at 80. With RNI it holds until 80 percent and falls after that."}}
 _, ax = plt.subplots()
@@ -372,13 +394,16 @@ plt.show()
 # all shut gates are gone:
 
 # %%
-shut = [(scales([net]) < 0.01).double().mean().item()
-        for net in chosen["RNI"]]
-lost = [accuracy(net) - accuracy(cut(net, share))
-        for net, share in zip(chosen["RNI"], shut, strict=True)]
+shut = [(scales([net]) < 0.01).double().mean().item() for net in chosen["RNI"]]
+lost = [
+    accuracy(net) - accuracy(cut(net, share))
+    for net, share in zip(chosen["RNI"], shut, strict=True)
+]
 print("More than 80% of the gates are below 0.01:", min(shut) > 0.8)
-print("Without all of these, 30 points or more are lost:",
-      sum(lost) / len(lost) > 0.3)
+print(
+    "Without all of these, 30 points or more are lost:",
+    sum(lost) / len(lost) > 0.3,
+)
 
 # %% [markdown]
 # Some gates that look shut still pass on what a later layer needs. That layer
@@ -390,15 +415,29 @@ print("Without all of these, 30 points or more are lost:",
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The same curves for three strengths of each penalty. L1: a stronger penalty holds a little longer until, at the strongest, the whole network is near guessing. RNI: a stronger penalty holds longer, and the strongest costs the whole network some accuracy."}}
 _, axes = plt.subplots(1, 2, sharey=True)
-shades = {"L1": ("#F3D07A", "#E69F00", "#8A5F00"),
-          "RNI": ("#8CC4E6", "#0072B2", "#003A5C")}
+shades = {
+    "L1": ("#F3D07A", "#E69F00", "#8A5F00"),
+    "RNI": ("#8CC4E6", "#0072B2", "#003A5C"),
+}
 for ax, (method, strengths) in zip(axes, STRENGTHS.items(), strict=True):
     for strength, shade in zip(strengths, shades[method], strict=True):
-        plots.spread(ax, percent, 100 * after[method, strength], shade,
-                     f"λ = {strength}", marker="o", ms=4)
+        plots.spread(
+            ax,
+            percent,
+            100 * after[method, strength],
+            shade,
+            f"λ = {strength}",
+            marker="o",
+            ms=4,
+        )
     _ = ax.set(xlabel="channels gone (%)", ylim=(0, 112))
-    _ = ax.legend(loc="upper center", ncols=3, fontsize=8, handlelength=1,
-                  columnspacing=1)
+    _ = ax.legend(
+        loc="upper center",
+        ncols=3,
+        fontsize=8,
+        handlelength=1,
+        columnspacing=1,
+    )
 _ = axes[0].set_ylabel("test accuracy (%), 3 seeds")
 _ = axes[0].set_title("L1: doubled, it harms the network")
 _ = axes[1].set_title("RNI: doubled, it costs less, goes further")
@@ -406,11 +445,15 @@ plt.show()
 
 # %%
 best = max(after["L1", s][:, at(0.8)].mean() for s in STRENGTHS["L1"])
-print("80% gone: RNI is ahead of L1 at any of its strengths:",
-      bool(rni[:, at(0.8)].mean() > best))
+print(
+    "80% gone: RNI is ahead of L1 at any of its strengths:",
+    bool(rni[:, at(0.8)].mean() > best),
+)
 doubled = [after[m, s[2]][:, 0].mean() for m, s in STRENGTHS.items()]
-print("Doubled, L1 costs the whole network more than RNI does:",
-      bool(doubled[0] < doubled[1]))
+print(
+    "Doubled, L1 costs the whole network more than RNI does:",
+    bool(doubled[0] < doubled[1]),
+)
 
 # %% [markdown]
 # Doubling L1 drags the needed channels down with the others. RNI also costs
@@ -422,6 +465,7 @@ print("Doubled, L1 costs the whole network more than RNI does:",
 # A silent channel still costs time. To remove it, slice it out of its
 # convolution, out of its norm layer, and out of the input of whatever reads
 # it next. For a chain of layers that is a short loop:
+
 
 # %%
 def slim(net, masks):
@@ -469,45 +513,57 @@ except ImportError as error:  # not part of a minimal installation
 # without a penalty. Ten epochs will do here, at two sizes.
 
 # %%
-trained_as = {"RNI": (chosen["RNI"], "global"),
-              "L1": (chosen["L1"], "global"),
-              "no penalty": (plain, "local")}
+trained_as = {
+    "RNI": (chosen["RNI"], "global"),
+    "L1": (chosen["L1"], "global"),
+    "no penalty": (plain, "local"),
+}
 rows, tuned = [], {}
 for share in (0.8, 0.9):
     for method, (parents, scope) in trained_as.items():
-        small = [slim(net, pruning.channel_masks(net, share, scope))
-                 for net in parents]
+        small = [
+            slim(net, pruning.channel_masks(net, share, scope))
+            for net in parents
+        ]
         cut_only = torch.tensor([accuracy(net) for net in small])
         for net, seed in zip(small, SEEDS, strict=True):
             _ = train(net, epochs=10, seed=seed)
         again = torch.tensor([accuracy(net) for net in small])
         sizes = torch.tensor([pruning.cost(net, image[:1]) for net in small])
         tuned[method, share] = again
-        rows.append({
-            "channels gone": f"{share:.0%}",
-            "method": method,
-            "parameters": int(sizes[:, 0].double().mean()),
-            "kMAC per image": int(sizes[:, 1].double().mean() / 1000),
-            "one cut": f"{100 * cut_only.mean():.1f} %",
-            "after 10 epochs": f"{100 * again.mean():.1f} %",
-            "lowest, highest": f"{100 * again.min():.1f}, "
-                               f"{100 * again.max():.1f} %",
-        })
+        rows.append(
+            {
+                "channels gone": f"{share:.0%}",
+                "method": method,
+                "parameters": int(sizes[:, 0].double().mean()),
+                "kMAC per image": int(sizes[:, 1].double().mean() / 1000),
+                "one cut": f"{100 * cut_only.mean():.1f} %",
+                "after 10 epochs": f"{100 * again.mean():.1f} %",
+                "lowest, highest": f"{100 * again.min():.1f}, "
+                f"{100 * again.max():.1f} %",
+            }
+        )
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 parameters, macs = pruning.cost(plain[0], image[:1])
-print(f"Whole network: {parameters:,} parameters,",
-      f"{macs // 1000:,} thousand multiply-accumulates (kMAC),",
-      f"{100 * sum(map(accuracy, plain)) / 3:.1f} % without a penalty.")
+print(
+    f"Whole network: {parameters:,} parameters,",
+    f"{macs // 1000:,} thousand multiply-accumulates (kMAC),",
+    f"{100 * sum(map(accuracy, plain)) / 3:.1f} % without a penalty.",
+)
 pd.DataFrame(rows).set_index(["channels gone", "method"])
 
 # %%
 gap = tuned["RNI", 0.8].mean() - tuned["no penalty", 0.8].mean()
-print("80% gone and retrained: RNI and no penalty within 6 points:",
-      bool(gap.abs() < 0.06))
+print(
+    "80% gone and retrained: RNI and no penalty within 6 points:",
+    bool(gap.abs() < 0.06),
+)
 gap = tuned["RNI", 0.9].mean() - tuned["no penalty", 0.9].mean()
-print("90% gone and retrained: RNI not behind by more than 2 points:",
-      bool(gap > -0.02))
+print(
+    "90% gone and retrained: RNI not behind by more than 2 points:",
+    bool(gap > -0.02),
+)
 
 # %% [markdown]
 # Retraining levels the field. At 80 % even the network whose channels were
@@ -538,7 +594,7 @@ print("90% gone and retrained: RNI not behind by more than 2 points:",
 #
 # ### The same study, run by us
 #
-# The notebook has figures for CIFAR-10, too, and `book/studies/prune.py`
+# The notebook has figures for CIFAR-10, too, and `book/studies/pruning.py`
 # repeats that study with the settings of the paper's code: train, cut, train
 # again without a penalty. Two things differ. The authors keep the epoch that
 # does best on the test images, and cut and report that one; we cut and report
@@ -548,7 +604,7 @@ print("90% gone and retrained: RNI not behind by more than 2 points:",
 # minutes; the table says for which methods there is a record.
 
 # %% tags=["hide-input", "nbval-ignore-output"]
-from tssbn.records import store as records
+from tssbn import records
 
 THEIRS = {  # single runs, their best epochs: trained, 50 % and 90 % gone
     ("VGG-16", "RNI"): (0.9363, 0.9367, 0.9088),
@@ -559,8 +615,11 @@ THEIRS = {  # single runs, their best epochs: trained, 50 % and 90 % gone
     ("ResNet-56", "no penalty, local"): (0.9354, 0.9351, 0.8881),
 }
 NAMES = {"RNI": "rni", "L1": "l1", "no penalty, local": "uniform"}
-FIGURES = {"last": "last epoch", "best": "best test epoch",
-           "start": "right after the cut"}
+FIGURES = {
+    "last": "last epoch",
+    "best": "best test epoch",
+    "start": "right after the cut",
+}
 
 
 def ours(runs, stage, figure):
@@ -572,9 +631,12 @@ def ours(runs, stage, figure):
     return mean + spread * (len(values) > 1)
 
 
-study = [run for run in records.found("pruning")
-         if run["recipe"]["epochs"] == 160
-         and run["data"]["train"]["images"] == 50_000]
+study = [
+    run
+    for run in records.load_all("pruning")
+    if run["recipe"]["epochs"] == 160
+    and run["data"]["train"]["images"] == 50_000
+]
 rows = []
 for (network, method), numbers in THEIRS.items():
     key = network.lower().replace("-", ""), NAMES[method]
@@ -583,7 +645,8 @@ for (network, method), numbers in THEIRS.items():
     if runs:
         for figure, name in FIGURES.items():
             lines[f"ours, {name}, seeds: {len(runs)}"] = [
-                ours(runs, stage, figure) for stage in ("trained", "0.5", "0.9")
+                ours(runs, stage, figure)
+                for stage in ("trained", "0.5", "0.9")
             ]
     else:
         lines["ours"] = ["not run yet"] * 3

@@ -14,6 +14,7 @@
 
 # %% tags=["remove-cell"]
 import sys
+
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -97,6 +98,7 @@ for split in digits.SPLITS:
 # a head. With {term}`HPS`, hard parameter sharing, one trunk serves both
 # heads {cite:p}`caruana1997multitask`.
 
+
 # %%
 def conv(inputs, stride, norm):
     return (
@@ -124,6 +126,7 @@ def make_net(tasks, norm, seed):
 
 def last_shared(net):
     return net.trunk[3].weight  # 20 x 20 filters of 3 x 3
+
 
 # %% [markdown]
 # One training loop serves the whole chapter. The line with `gradients` will be
@@ -191,10 +194,12 @@ def score(run, data):
     ]
     return 100 * harmonic_mean(accuracies)
 
+
 # %% [markdown]
 # To see what new *pairs* cost, we need test images with the pairs of training
 # too. Each digit stays in its half of the canvas, so we can cut the test
 # images in two and paste the halves together again: new scans, known pairs.
+
 
 # %%
 def paste(data, pairs):
@@ -297,6 +302,7 @@ print("over 1 point more than on known pairs:", bool(cost[1] - cost[0] > 1))
 # {term}`double backward`. In PyTorch that is one argument,
 # `create_graph=True`.
 
+
 # %%
 def cosreg(losses, weight):
     unit = []
@@ -306,6 +312,7 @@ def cosreg(losses, weight):
     G = torch.stack(unit, dim=1)  # one column a task
     T = len(losses)
     return (G.T @ G - torch.eye(T)).square().sum() / (T * (T - 1))
+
 
 # %% [markdown]
 # The package has the same three steps as `task_gradients`, `cosines` and
@@ -321,8 +328,10 @@ losses = {t: F.cross_entropy(scores[t], train[t][:64]) for t in TASKS}
 ours = cosreg(losses.values(), weight)
 theirs = gradients.orthogonality(losses, weight)
 cosine = gradients.cosines(gradients.task_gradients(losses, weight))[0, 1]
-slopes = [torch.autograd.grad(r, weight, retain_graph=True)[0]
-          for r in (ours, theirs)]
+slopes = [
+    torch.autograd.grad(r, weight, retain_graph=True)[0]
+    for r in (ours, theirs)
+]
 
 close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
 close(ours, theirs)
@@ -388,19 +397,22 @@ for (name, c), ax, side in zip(
             lw=1,
         )
     _ = side.hist(
-        c.flatten(), torch.linspace(-0.75, 0.75, 31), density=True,
-        orientation="horizontal", color=color,
+        c.flatten(),
+        torch.linspace(-0.75, 0.75, 31),
+        density=True,
+        orientation="horizontal",
+        color=color,
     )
     _ = side.set_xlim(0, 7)
     side.set_axis_off()
     _ = ax.set_title(f"{name}\nspread {spread[name].mean():.2f}", size=9)
     _ = ax.set_xlabel("step")
-_ = axes[0].set(
-    ylim=(-0.75, 0.75), ylabel="cos(g₁, g₂), last shared layer"
-)
+_ = axes[0].set(ylim=(-0.75, 0.75), ylabel="cos(g₁, g₂), last shared layer")
 _ = fig.suptitle(
     "BN narrows the spread of the gradient cosine, and so does CosReg",
-    x=0.01, ha="left", size=11,
+    x=0.01,
+    ha="left",
+    size=11,
 )
 plt.show()
 
@@ -412,14 +424,19 @@ plt.show()
 
 # %%
 width = {name: s.mean().item() for name, s in spread.items()}
-print("CosReg narrows the spread by over a quarter:",
-      width["CosReg"] < 0.75 * width["plain"])
-print("BN narrows it by more than half:",
-      width["BN"] < 0.5 * width["plain"])
-print("CosReg on top of BN narrows it further:",
-      width["BN + CosReg"] < width["BN"])
-print("every mean cosine is within 0.1 of zero:",
-      all(abs(c.mean().item()) < 0.1 for c in cosines.values()))
+print(
+    "CosReg narrows the spread by over a quarter:",
+    width["CosReg"] < 0.75 * width["plain"],
+)
+print("BN narrows it by more than half:", width["BN"] < 0.5 * width["plain"])
+print(
+    "CosReg on top of BN narrows it further:",
+    width["BN + CosReg"] < width["BN"],
+)
+print(
+    "every mean cosine is within 0.1 of zero:",
+    all(abs(c.mean().item()) < 0.1 for c in cosines.values()),
+)
 
 # %% [markdown]
 # The first half of the claim stands. Without normalisation the tasks agree
@@ -458,10 +475,14 @@ pd.DataFrame.from_dict(rows, orient="index").fillna("")
 mean = {name: s.mean().item() for name, s in scores.items()}
 print("BN gains over 1 point:", mean["BN"] - mean["plain"] > 1)
 print("CosReg alone is behind:", mean["CosReg"] < mean["plain"])
-print("CosReg on top of BN gains less than 2 points:",
-      mean["BN + CosReg"] - mean["BN"] < 2)
-print("STL with BN is ahead of all four:",
-      alone.mean().item() > max(mean.values()))
+print(
+    "CosReg on top of BN gains less than 2 points:",
+    mean["BN + CosReg"] - mean["BN"] < 2,
+)
+print(
+    "STL with BN is ahead of all four:",
+    alone.mean().item() > max(mean.values()),
+)
 
 # %% [markdown]
 # Two of the paper's findings reproduce: both BN and CosReg narrow the spread,
@@ -497,8 +518,10 @@ plt.show()
 
 # %%
 first = {name: e.mean().item() for name, e in early.items()}
-print("CosReg narrows the first epoch by over a quarter:",
-      first["CosReg"] < 0.75 * first["plain"])
+print(
+    "CosReg narrows the first epoch by over a quarter:",
+    first["CosReg"] < 0.75 * first["plain"],
+)
 print("BN by more than half:", first["BN"] < 0.5 * first["plain"])
 
 # %% [markdown]
@@ -526,6 +549,7 @@ print("BN by more than half:", first["BN"] < 0.5 * first["plain"])
 # subtracts each channel's mean, so nothing changes when a constant is added
 # to $y$. Hence $\sum_p \delta_{t,p} = 0$, and the common term is gone. We can
 # also take it out by hand, from the networks that have no BN.
+
 
 # %%
 def split_cosines(net, seed, batches=50):
@@ -558,11 +582,14 @@ plain, bn = (
     for name in ("plain", "BN")
 )
 narrower = [bool(rest.std() < whole.std()) for whole, rest, _ in plain]
-print("plain: the common term is over a tenth of the gradient:",
-      all(share.mean() > 0.1 for *_, share in plain))
+print(
+    "plain: the common term is over a tenth of the gradient:",
+    all(share.mean() > 0.1 for *_, share in plain),
+)
 print("plain: without it the spread is narrower on", sum(narrower), "of 3")
-print("BN: the common term is zero:",
-      all(share.max() < 1e-3 for *_, share in bn))
+print(
+    "BN: the common term is zero:", all(share.max() < 1e-3 for *_, share in bn)
+)
 
 # %% [markdown]
 # So a part of what looks like a quarrel is geometry. The common term accounts

@@ -14,6 +14,7 @@
 
 # %% tags=["remove-cell"]
 import sys
+
 if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn"
     pass
@@ -123,6 +124,7 @@ plt.show()
 # gates ({term}`discriminative learning rates`; more of that below). The tasks
 # take turns in each step: `tasks_per_pass=1`.
 
+
 # %%
 def make(norm, seed, tasks=TASKS, tasks_per_pass=None):
     _ = torch.manual_seed(seed)
@@ -172,6 +174,7 @@ def score(outputs):
 #    to the finished trunk, and take a plain average over both tasks' passes;
 # 4. the same, **re-estimated for each task** by itself.
 
+
 # %%
 @torch.no_grad()
 def re_estimate(net, tasks):
@@ -217,6 +220,7 @@ scores = {
 # %% [markdown]
 # Then we look inside one of the networks: what does each task bring to the
 # second BN layer of the trunk, and what does that layer subtract?
+
 
 # %%
 @torch.no_grad()
@@ -314,6 +318,7 @@ print("×1: running statistics cost 4 points:", (running < batch - 0.04).item())
 # $\gamma_t = 0$.
 #
 # The layer from scratch is a loop over tasks:
+
 
 # %%
 class TaskSigmoidBN(nn.Module):
@@ -427,6 +432,7 @@ plt.show()
 # channels and the $T \cdot C$ gates end to end, normalises, gates and tracks
 # every task. The loop over tasks becomes six lines:
 
+
 # %%
 class StackedSigmoidBN(TaskSigmoidBN):
     """The same layer, for rows b·T + t."""
@@ -470,6 +476,7 @@ print(source[source.index("        gates =") :])
 # stacked, each image repeated once for each task. Check it against separate
 # passes, with random gates, on our small trunk and on a ResNet-18
 # {cite:p}`he2016resnet`, whose classifier we take off:
+
 
 # %%
 def headless(resnet):
@@ -521,6 +528,7 @@ print(list(net(images, tasks=("c",))))
 # after each group. Gradients add up, and statistics belong to tasks, so the
 # result is the same:
 
+
 # %%
 def gradients(net, passes):
     net.zero_grad()
@@ -570,6 +578,7 @@ assert all(torch.equal(after[task], before[task]) for task in three)
 # TSBN pays both once for each task, TSσBN a single gate for each task. Single
 # networks ({term}`STL`) pay for everything $T$ times. Counted on the real
 # modules:
+
 
 # %%
 def count(module):
@@ -646,6 +655,7 @@ for method, parameters in size.items():
 # and shifts; this is our choice.) It is the default for every layer that does
 # not look freshly made. Here is a ResNet-18 with random scales of both signs,
 # shifts and statistics in place of trained ones:
+
 
 # %%
 def as_if_trained(net):
@@ -731,6 +741,7 @@ trained["STL"] = [
 # Every network is scored twice: on the unseen pairs as they are, and with the
 # **other digit erased**, that is with the half of the canvas that the task
 # does not ask about painted black.
+
 
 # %%
 @torch.no_grad()
@@ -875,6 +886,7 @@ plt.show()
 # one task holds more than the share $\tau$ of its importance. The paper takes
 # $\tau = 0.5$; with two tasks that makes every filter somebody's, so here
 # $\tau = 0.75$: open three times as far for one as for the other.
+
 
 # %% tags=["nbval-ignore-output"]
 def summary(importance):

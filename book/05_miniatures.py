@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn @ git+https://github.com/tssbn/tssbn" torchmetrics
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Four benchmarks, four miniatures
 #
@@ -44,11 +50,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tssbn import MultiTask, plots
+from tssbn import MultiTask, plots, records
 from tssbn.data import SETS, load, real_set
 from tssbn.data.synthetic.faces import REGIONS, faces
 from tssbn.data.synthetic.scenes import Rooms, Streets, rooms, streets
-from tssbn.records import store as records
 from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.boundary import Boundary
 from tssbn.cost import delta_m
@@ -688,7 +693,7 @@ pd.DataFrame({"blind": blind, "network": looked}).round(3)
 # %% mystnb={"image": {"alt": "For each task of rooms, streets and people, and for every fourth attribute of the faces, the skill of two networks between the best constant answer, at 0, and a perfect one, at 1. The bigger network is right of 0 for all of them but one attribute, the pointed nose, and right of the tiny one; it is far from 1 for most. Triangles at the left border, with their values, are tiny networks on faces that lie beyond it."}}
 def skills(name):
     """For each task the skill of every run, by kind of network."""
-    record = records.read(f"learnable/{name}.json")
+    record = records.load(f"learnable/{name}")
     rows = {}
     for task, up in record["higher_is_better"].items():
         perfect = 100 if up else 0
@@ -762,7 +767,7 @@ assert set(by_skill[:3]) == {f"faces: {task}" for task in hardest}
 # %% tags=["nbval-ignore-output"]
 rows = []
 for name in ("rooms", "streets", "people"):
-    record = records.read(f"learnable/{name}.json")
+    record = records.load(f"learnable/{name}")
     for task in record["higher_is_better"]:
         row = {"set": name, "task": task}
         for label, runs in record["scores"].items():

@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # NYUv2: three tasks, one SegNet
 #
@@ -46,16 +52,15 @@ import torch
 import torch.nn.functional as F
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import Network, find_method
 from tssbn.networks.segnet import SegNet, SegNetHead
-from tssbn.records import store as records
 from tssbn.training.batches import derive_seed, epoch_batches
-from tssbn.cost import delta_m, macs, parameters
+from tssbn.cost import macs, parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.loop import train
 from tssbn.training.run import Run
-from tssbn.records.table import recorded, table
+from tssbn.records.table import table
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -79,12 +84,12 @@ METHODS = (
 # ({term}`STL`). Or one network can give all three answers
 # ({term}`HPS`), at a third of the cost. What does that do to the answers?
 #
-# The record of a run holds the scores of every epoch. Here are those of both
+# A saved run holds the scores of every epoch. Here are those of both
 # on the made rooms of the last chapter, three seeds each.
 
 
 # %% mystnb={"image": {"alt": "Three panels, one for each task, with a curve over the epochs for separate networks and one for the shared network. The shared network stays below in mIoU and above in the error of the normals; for depth the curves overlap."}}
-rooms = recorded("rooms")
+rooms = records.load_default("rooms")
 YLABEL = {
     "segmentation": "mIoU, higher is better",
     "depth": "error, m",
@@ -232,7 +237,7 @@ assert torch.allclose(mine, theirs, atol=1e-6)
 
 # %% [markdown]
 # The same numbers. All that `train` has beyond this is book-keeping: devices,
-# checkpoints, scores and the record. (With the declared {term}`stem` the first
+# checkpoints, scores and the saved run. (With the declared {term}`stem` the first
 # convolution runs once instead of three times. Without it the gradients are
 # the same up to rounding; but Adam divides by their size, and where a gradient
 # is nothing but rounding, as that of a bias in front of a norm, it takes a
@@ -343,7 +348,7 @@ quick.frame()[["segmentation", "depth", "normal", "Δm", "#P", "#F"]].round(3)
 # python -m tssbn train rooms --method tssbn --seed 0
 # ```
 #
-# and its likes, a few minutes each on one CPU core. The records are in
+# and its likes, a few minutes each on one CPU core. The saved runs are in
 # `data/results/rooms`.
 
 # %%
@@ -371,23 +376,17 @@ assert delta["tssbn"] < 0 and delta["tsbn"] < 0
 
 
 # %% mystnb={"image": {"alt": "Histograms of the gates of TSσBN on rooms after the first and the last epoch, at multipliers 100 and 10. At 100 they spread over all of (0, 1) within one epoch; at 10 they spread less."}}
-def of_method(method):
-    return [record for record in rooms if record["method"] == method]
-
-
-def slow(method):
-    names = [f"rooms/{method}-{seed}-multiplier=10.json" for seed in range(3)]
-    return [records.read(name) for name in names]
-
-
-slower = slow("tssbn")
+fast = records.of("rooms", "tssbn")
+slow = records.of("rooms", "tssbn", multiplier=10)
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.4), sharey=True)
-for ax, (name, some) in zip(
-    axes, {"×100": of_method("tssbn"), "×10": slower}.items(), strict=True
+for ax, (name, run) in zip(
+    axes, {"×100": fast[0], "×10": slow[0]}.items(), strict=True
 ):
-    gates = records.unpack_gates(some[0]["gates"])
-    for epoch, color in ((min(gates), "sky"), (max(gates), "blue")):
-        values, edges = gates[epoch].values.histogram(40, range=(0, 1))
+    for epoch, color in (
+        (run.gate_epochs[0], "sky"),
+        (run.gate_epochs[-1], "blue"),
+    ):
+        values, edges = run.gates(epoch).values.histogram(40, range=(0, 1))
         ax.stairs(
             values / values.sum(),
             edges,
@@ -411,34 +410,23 @@ plt.show()
 # seeds each:
 
 # %%
-single = {task: figure.mean for task, figure in made.rows[0].values.items()}
-
-
-def gain(record):
-    """Δm of a run against the mean of the single-task networks."""
-    last = records.summary(record)["test"]
-    last["segmentation"] *= 100  # as in the table
-    return delta_m(last, single, record["directions"])
-
-
 rates = {
-    "HPS": of_method("hps"),
-    "TSBN ×10": slow("tsbn"),
-    "TSBN ×100": of_method("tsbn-x100"),
-    "TSσBN ×10": slower,
-    "TSσBN ×100": of_method("tssbn"),
+    "HPS": records.of("rooms", "hps"),
+    "TSBN ×10": records.of("rooms", "tsbn", multiplier=10),
+    "TSBN ×100": records.of("rooms", "tsbn-x100"),
+    "TSσBN ×10": slow,
+    "TSσBN ×100": fast,
 }
-gains = {
-    name: [gain(record) for record in some] for name, some in rates.items()
-}
-mean = {name: sum(g) / len(g) for name, g in gains.items()}
+single = records.of("rooms", "stl")
+gains = {name: found.delta(single) for name, found in rates.items()}
+mean = {name: g.mean() for name, g in gains.items()}
 assert mean["HPS"] < mean["TSσBN ×100"] < mean["TSσBN ×10"]
 assert mean["TSBN ×100"] < mean["TSBN ×10"]
 assert mean["TSσBN ×100"] < 0 < min(mean["TSσBN ×10"], mean["TSBN ×10"])
 assert abs(mean["TSσBN ×10"] - mean["TSBN ×10"]) < 1.5
 pd.DataFrame(
     {
-        name: {"Δm": mean[name], "lowest": min(g), "highest": max(g)}
+        name: {"Δm": mean[name], "lowest": g.min(), "highest": g.max()}
         for name, g in gains.items()
     }
 ).T.round(2)
@@ -461,16 +449,16 @@ pd.DataFrame(
 # python -m tssbn train nyuv2 --method tssbn --seed 0 --data data/nyuv2
 # ```
 #
-# What records there are of it fills this table; a dash is a run that has not
+# What saved runs there are of it fills this table; a dash is a run that has not
 # been made. The second line of each method is the paper's. `nyuv2_short` is the
 # same in a quarter of the epochs, for all methods alike. Above a table stands
-# what its numbers are of: how many images, what the records note of their data,
-# which epochs count, on what device. Where there are records, the second table
+# what its numbers are of: how many images, what the runs note of their data,
+# which epochs count, on what device. Where there are saved runs, the second table
 # has the best epoch on the test images, which nobody can choose in advance.
 
 # %% tags=["nbval-ignore-output"]
 for name in ("nyuv2", "nyuv2_short"):
-    real = recorded(name)
+    real = records.load_default(name)
     if real or name == "nyuv2":
         print(table(name, real), end="\n\n")
     if real:
@@ -478,7 +466,7 @@ for name in ("nyuv2", "nyuv2_short"):
 
 # %% [markdown]
 # Rows of our own are empty as long as no run on the real images has been
-# recorded: an epoch of TSσBN is 398 steps of two images, each with a forward
+# saved: an epoch of TSσBN is 398 steps of two images, each with a forward
 # and a backward pass of the GMACs above, which is for a GPU. The runs are
 # wanted, first of all in `data/queue.toml`, and ready to go:
 # `tools/README.md` tells how. Without them nothing here confirms or

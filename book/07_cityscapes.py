@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Cityscapes: classes, parts and disparity on DeepLabV3
 #
@@ -34,7 +40,6 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import math
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 
 warnings.filterwarnings(
@@ -47,14 +52,13 @@ import torch
 import torch.nn.functional as F
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import find_method
 from tssbn.benchmarks.cityscapes import PAPER
 from tssbn.data.real.cityscapes import Cityscapes
 from tssbn.data.synthetic.scenes import Streets, streets
 from tssbn.data.synthetic.scenes.streets import BASELINE, FOCAL
 from tssbn.networks.deeplab import DeepLabHead
-from tssbn.records import store as records
 from tssbn.training.batches import preload
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
@@ -328,7 +332,8 @@ print("the same", tuple(head(features).shape))
 full = Run("cityscapes", "stl").benchmark
 network = full.network
 real_outputs = {
-    name: task.out_channels for name, task in full.tasks(Cityscapes.targets).items()
+    name: task.out_channels
+    for name, task in full.tasks(Cityscapes.targets).items()
 }
 with torch.device("meta"):
     trunk, heads = (
@@ -414,10 +419,10 @@ counts.round(4)
 # | network | ResNet-50 from scratch, stride 8; ASPP heads, 256 wide, no dropout | one bottleneck a stage, a sixteenth of the width |
 # | losses | cross-entropy, cross-entropy, absolute error; their plain sum | the same |
 # | scores | mIoU of 19 classes; mIoU of 10 parts, background among them; absolute error of the disparity | the same |
-# | optimiser | SGD at 0.1, momentum 0.9, weight decay $10^{-4}$, batches of 4 | the same without decay, batches of 8; Adam at 0.003 in the records |
+# | optimiser | SGD at 0.1, momentum 0.9, weight decay $10^{-4}$, batches of 4 | the same without decay, batches of 8; Adam at 0.003 in the saved runs |
 # | schedule | cosine to 0, 200 epochs | cosine to 0, a few epochs |
 # | gates | 100 times the rate: 10 at the start | the same |
-# | seeds | three, the mean | one; records of three below |
+# | seeds | three, the mean | one; saved runs of three below |
 #
 # Decided by us: gates have no weight decay (see below), the last epoch counts
 # (auto-lambda prints the best so far, the paper does not say), and Cross-Stitch,
@@ -568,7 +573,7 @@ plt.show()
 # everywhere, which is the constant answer. So the third of Δm that belongs to
 # them is about nothing yet, and with one seed the rest is hardly more than the
 # luck of the draw. It depends on the optimiser, too. We tried Adam first, which
-# the records have; after as many steps all networks with one trunk for all
+# the saved runs have; after as many steps all networks with one trunk for all
 # tasks were far behind in disparity, and their Δm far below zero. We then took
 # the optimiser of the protocol. (An exercise repeats this.)
 
@@ -693,16 +698,9 @@ print("decay keeps them nearer to one half:", spread[1] < 0.9 * spread[0])
 
 
 # %%
-def all_runs(benchmark):
-    """Records of the benchmark as it is defined, here or at the repository."""
-    found = records.found(benchmark)
-    if not found:
-        with suppress(FileNotFoundError):  # no such runs: the rows stay empty
-            found = [
-                records.read(f"{benchmark}/{method}-{seed}.json")
-                for method in full.paper
-                for seed in range(3)
-            ]
+def as_defined(benchmark):
+    """The saved runs of the benchmark without settings, if there are any."""
+    found = records.load_all(benchmark)
     return [run for run in found if run["finished"] and not run["settings"]]
 
 
@@ -730,7 +728,7 @@ for method, row in paper.items():
     # The table's Δm comes from more digits than it prints.
     assert abs(delta_m(by_task, single, UP) - PAPER[method]["delta"]) < 0.03
 
-longer = table("streets", all_runs("streets"))
+longer = table("streets", as_defined("streets"))
 three = any(row.method == "stl" and row.seeds for row in longer.rows)
 ours = gains(
     {
@@ -801,16 +799,16 @@ plt.show()
 #
 # The short runs above are too short for parts and too few for a ranking. With
 # the settings of the benchmark as it is defined (more images, twice the
-# width, more epochs) and three seeds each, from the records:
+# width, more epochs) and three seeds each, from the saved runs:
 
 # %% tags=["nbval-ignore-output"]
 if three:
     print(longer)
 else:
-    print("There are no records of these runs yet.")
+    print("None of these runs is saved yet.")
 
 # %% [markdown]
-# A record is made by `python -m tssbn train streets --method tssbn --seed 0`,
+# A run is saved by `python -m tssbn train streets --method tssbn --seed 0`,
 # and so on for the other methods and seeds.
 #
 # For Cityscapes itself, the rows of the paper stand beside whatever has been
@@ -819,12 +817,7 @@ else:
 # `python -m tssbn data where cityscapes` says how to get them.
 
 # %% tags=["nbval-ignore-output"]
-print(
-    table(
-        "cityscapes",
-        [run for run in records.found("cityscapes") if not run["settings"]],
-    )
-)
+print(table("cityscapes", as_defined("cityscapes")))
 
 # %% [markdown]
 # ## Limits

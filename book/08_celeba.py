@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # CelebA: forty tasks, one small network
 #
@@ -34,7 +40,6 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import copy
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 
 warnings.filterwarnings(
@@ -46,16 +51,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import find_method
 from tssbn.data.real.celeba import ATTRIBUTES as CELEBA
-from tssbn.records import store as records
 from tssbn.benchmarks import find_benchmark
 from tssbn.cost import delta_m, macs, parameters
 from tssbn.training.loop import train
 from tssbn.metrics.attributes import Attributes
 from tssbn.training.run import Run
-from tssbn.records.table import recorded, table
+from tssbn.records.table import table
 
 torch.set_num_threads(1)
 plots.style()
@@ -318,7 +322,9 @@ assert counts["cross-stitch"] - counts["stl"] == 40 * 40 * (
 # one, and that can be taught a further one with 2,880 gates and a head.
 
 # %%
-declared = macs(at_full_size("tssbn", find_benchmark("celeba")().network.stem), image)
+declared = macs(
+    at_full_size("tssbn", find_benchmark("celeba")().network.stem), image
+)
 print(f"#F with the stem: {declared / ops['stl']:.3f}")
 
 # %% [markdown]
@@ -510,12 +516,12 @@ assert spreads["own thresholds"] < 0.75 * spreads["yes above 0.5"]
 # python -m tssbn train faces --method tssbn --seed 0
 # ```
 #
-# and its likes, a few minutes each on one CPU core. The records are in
+# and its likes, a few minutes each on one CPU core. The saved runs are in
 # `data/results/faces`.
 
 
 # %%
-made = recorded("faces")
+made = records.load_default("faces")
 print(table("faces", made))
 
 # %% [markdown]
@@ -540,7 +546,9 @@ for name in few:
     curves = [silent(r) for r in made if r["method"] == name]
     if curves:
         epochs = range(1, len(curves[0]) + 1)
-        plots.spread(right, epochs, curves, plots.method_color(name), TITLES[name])
+        plots.spread(
+            right, epochs, curves, plots.method_color(name), TITLES[name]
+        )
 right.set(xlabel="epoch", ylabel="attributes with F1 < 0.05")
 right.set_title("Attributes wake up one by one")
 right.legend()
@@ -604,24 +612,14 @@ pd.DataFrame(
 
 
 # %%
-def reported(name):
-    """Mean over seeds of the F1 of each attribute."""
-    found = [records.summary(r)["test"] for r in made if r["method"] == name]
-    return {
-        task: sum(scores[task] for scores in found) / len(found)
-        for task in found[0]
-    }
-
-
-there = [name for name in METHODS if any(r["method"] == name for r in made)]
-f1_of = {name: pd.Series(reported(name)) for name in there}
+f1_of = {name: records.of("faces", name).scores().mean() for name in METHODS}
 single = f1_of["stl"]
 heard = single[single >= 0.05].index
 print("left out:", *single.index.difference(heard))
 
 weight = single[heard] / single[heard].sum()
 rows = {}
-for name in there[1:]:
+for name in METHODS[1:]:
     values = f1_of[name][heard]
     gain = 100 * (values - single[heard]) / single[heard]
     of_mean = 100 * (values.mean() / single[heard].mean() - 1)
@@ -648,8 +646,7 @@ order = (f1_of["tssbn"] - single).sort_values().index
 _, ax = plt.subplots(figsize=(7, 4))
 for name, shift in ("hps", 0.15), ("tssbn", -0.15):
     color = plots.method_color(name)
-    for record in (r for r in made if r["method"] == name):
-        values = records.summary(record)["test"]
+    for _, values in records.of("faces", name).scores().iterrows():
         x = [100 * (values[task] - single[task]) for task in order]
         y = [i - shift for i in range(len(order))]
         (dots,) = ax.plot(x, y, "o", ms=5, alpha=0.7, color=color)
@@ -697,33 +694,26 @@ for name in "celeba", "faces":
 
 # %%
 def mean_f1(found):
-    scores = [records.summary(record)["test"] for record in found]
-    return [100 * sum(s.values()) / len(s) for s in scores]
-
-
-def slower(method, seeds):
-    names = [f"faces/{method}-{seed}-multiplier=10" for seed in range(seeds)]
-    return mean_f1([records.read(f"{name}.json") for name in names])
+    """Of each seed, in per cent."""
+    return 100 * found.scores().mean(axis=1)
 
 
 rates = {
-    title: mean_f1([r for r in made if r["method"] == name])
-    for title, name in (
-        ("STL", "stl"),
-        ("TSBN ×1", "tsbn"),
-        ("TSBN ×100", "tsbn-x100"),
-        ("TSσBN ×100", "tssbn"),
-    )
+    "STL": records.of("faces", "stl"),
+    "TSBN ×1": records.of("faces", "tsbn"),
+    "TSBN ×100": records.of("faces", "tsbn-x100"),
+    "TSσBN ×100": records.of("faces", "tssbn"),
+    "TSBN ×10": records.of("faces", "tsbn", multiplier=10),
+    "TSσBN ×10": records.of("faces", "tssbn", range(7), multiplier=10),
 }
-rates |= {"TSBN ×10": slower("tsbn", 3), "TSσBN ×10": slower("tssbn", 7)}
 by_rate = pd.DataFrame(
     {
         title: {
-            "mean F1": sum(f1) / len(f1),
-            "lowest": min(f1),
-            "highest": max(f1),
+            "mean F1": mean_f1(found).mean(),
+            "lowest": mean_f1(found).min(),
+            "highest": mean_f1(found).max(),
         }
-        for title, f1 in rates.items()
+        for title, found in rates.items()
     }
 ).T
 means = by_rate["mean F1"]
@@ -857,11 +847,11 @@ assert (
 # python -m tssbn train celeba --method tssbn --seed 0 --data data/celeba
 # ```
 #
-# What records there are of it fills this table; a dash is a run that has not
+# What saved runs there are of it fills this table; a dash is a run that has not
 # been made. The second line of each method is the paper's.
 
 # %% tags=["nbval-ignore-output"]
-real = recorded("celeba")
+real = records.load_default("celeba")
 print(table("celeba", real), end="\n\n")
 if real:
     print(table("celeba", real, best=True))
@@ -892,22 +882,13 @@ for name in "hps", "tssbn":
 
 
 # %%
-def of_real(method, **settings):
-    found = []
-    for seed in range(7):
-        run = Run("celeba_small", method, seed, settings)
-        with suppress(FileNotFoundError):  # not all were trained
-            found.append(records.read(f"{run.name}.json"))
-    return found
-
-
 small = {
-    "STL": of_real("stl"),
-    "HPS": of_real("hps"),
-    "TSBN ×10": of_real("tsbn", multiplier=10),
-    "TSσBN ×10": of_real("tssbn", multiplier=10),
+    "STL": records.of("celeba_small", "stl", range(7)),
+    "HPS": records.of("celeba_small", "hps", range(7)),
+    "TSBN ×10": records.of("celeba_small", "tsbn", range(7), multiplier=10),
+    "TSσBN ×10": records.of("celeba_small", "tssbn", range(7), multiplier=10),
 }
-forty = np.mean(mean_f1(small["STL"]))
+forty = mean_f1(small["STL"]).mean()
 
 
 def last_loss(record):
@@ -918,10 +899,10 @@ by_method = pd.DataFrame(
     {
         title: {
             "seeds": len(found),
-            "mean F1": np.mean(mean_f1(found)),
-            "lowest": min(mean_f1(found)),
-            "highest": max(mean_f1(found)),
-            "gain over STL, %": 100 * (np.mean(mean_f1(found)) / forty - 1),
+            "mean F1": mean_f1(found).mean(),
+            "lowest": mean_f1(found).min(),
+            "highest": mean_f1(found).max(),
+            "gain over STL, %": 100 * (mean_f1(found).mean() / forty - 1),
             "silent attributes": np.mean([silent(r)[-1] for r in found]),
             "training loss": np.mean([last_loss(r) for r in found]),
         }
@@ -951,18 +932,14 @@ assert by_method["training loss"].idxmax() == "HPS"
 
 
 # %% mystnb={"image": {"alt": "For each of forty attributes of real faces, the F1 of HPS and of TSσBN minus that of STL in points, a dot for each seed, attributes sorted by the F1 of STL. Where STL is at zero both lie to the right; for most of the others TSσBN lies to the right of zero and of HPS."}}
-def by_attribute(found):
-    return pd.DataFrame([records.summary(r)["test"] for r in found])
-
-
-single = by_attribute(small["STL"]).mean()
+single = small["STL"].scores().mean()
 order = single.sort_values().index
 _, ax = plt.subplots(figsize=(7, 7.5))
 for title, color, shift in (
     ("HPS", "orange", 0.2),
     ("TSσBN ×10", "blue", -0.2),
 ):
-    each = 100 * (by_attribute(small[title])[order] - single[order])
+    each = 100 * (small[title].scores()[order] - single[order])
     for row in each.to_numpy():
         y = np.arange(len(order)) + shift
         (dots,) = ax.plot(row, y, "o", ms=4, color=plots.COLORS[color])
@@ -986,7 +963,7 @@ points = pd.DataFrame(
     {
         title: {
             f"{len(group)} attributes, STL {what}": 100
-            * (by_attribute(found)[group] - single[group]).to_numpy().mean()
+            * (found.scores()[group] - single[group]).to_numpy().mean()
             for what, group in (("0.5 or more", good), ("below", poor))
         }
         for title, found in small.items()

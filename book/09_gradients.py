@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Do task gradients still fight?
 #
@@ -36,7 +42,6 @@ if "google.colab" in sys.modules:
 # %% tags=["hide-input"]
 import copy
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
@@ -55,7 +60,7 @@ from sklearn.model_selection import cross_val_predict
 from torch import nn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import Network, find_method
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
@@ -63,7 +68,6 @@ from tssbn.gradients import cosines, task_gradients
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.loop import train
-from tssbn.records.store import read
 from tssbn.training.run import Run
 
 torch.set_num_threads(1)
@@ -265,7 +269,7 @@ print(f"cosine {by_hand_cosine:.4f}, by hand as by the package")
 # whole batch. What counts as shared are the filters that all tasks' losses
 # depend on, taken together as one long vector. (The paper says "over the shared
 # convolutions" and "early", not how it pools; ours are all pairs and measured
-# steps of the first epoch.) The records have three seeds, or as many as the
+# steps of the first epoch.) The saved runs have three seeds, or as many as the
 # table below says. TSσBN is there with two rates of its gates: 10 times the
 # common rate, which at the high base rate of this benchmark is closest to what
 # the paper's gates do in a step ({doc}`13_knobs` tells why), and 1, at which
@@ -286,18 +290,13 @@ COLOR = dict(
 )
 
 
-def recorded_angles(method, settings):
+def saved_angles(method, settings):
     """For each seed that has them, steps and cosines (steps, pairs)."""
-    found = {}
-    for seed in range(3):
-        with suppress(FileNotFoundError):
-            record = read(Run("rooms", method, seed, settings).name + ".json")
-            if "angles" in record:
-                found[seed] = record["angles"]
-    return found
+    found = records.of("rooms", method, settings=settings)
+    return {run.seed: run["angles"] for run in found if "angles" in run}
 
 
-angles = {name: recorded_angles(*run) for name, run in RUNS.items()}
+angles = {name: saved_angles(*run) for name, run in RUNS.items()}
 EPOCH = 800 // 16  # steps: 800 images in batches of 16
 
 
@@ -313,7 +312,7 @@ def size(cells):
 
 
 # %% mystnb={"image": {"alt": "Six histograms of gradient cosines in the first epoch, for HPS, MTAN, TSBN and TSσBN at three rates of the gates, an outline for each seed. HPS, MTAN, TSBN and TSσBN times 1 are wide, from about -0.5 to 0.7; TSσBN times 10 is narrower, times 100 a spike at zero."}}
-study = read("angles/first_epoch.json")
+study = records.load("angles/first_epoch")
 shown = {
     name: [cosines_of(entry, 1) for entry in found.values()]
     for name, found in angles.items()
@@ -658,7 +657,9 @@ def average(gamma):
 
 
 _ = torch.manual_seed(0)
-fresh = find_method("tssbn").build(run.benchmark.network, dict.fromkeys(FIVE, 1))
+fresh = find_method("tssbn").build(
+    run.benchmark.network, dict.fromkeys(FIVE, 1)
+)
 start = [layer.gamma.detach() for layer in gated(fresh)]
 end = [layer.gamma.detach() for layer in gated(trained)]
 nets = {
@@ -762,7 +763,7 @@ apart["gain"] = apart.iloc[:, 1] - apart.iloc[:, 2]
 apart.round(2)
 
 # %%
-kept = read("features/five_attributes.json")
+kept = records.load("features/five_attributes")
 rows = {}
 for seed, of_seed in zip(kept["seeds"], kept["runs"], strict=True):
     for name, found in of_seed.items():
@@ -790,7 +791,7 @@ assert (gain.loc["trained"] > 0.08).all()
 assert gain.drop("trained").max().max() < 0.04
 
 # %% [markdown]
-# (The last table is the record of three seeds, by `book/studies/features.py`,
+# (The last table is saved, of three seeds, by `book/studies/features.py`,
 # the one before it is trained here.) What the numbers say:
 #
 # - The islands are there, and they are flat. Of the 64 features the silhouette

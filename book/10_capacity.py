@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Where the capacity goes
 #
@@ -50,10 +56,9 @@ from scipy import stats
 from torch import nn
 
 import tssbn
-from tssbn import gates, plots
+from tssbn import gates, plots, records
 from tssbn.networks.segnet import SegNet
 from tssbn.plots import COLORS
-from tssbn.records import store as records
 from tssbn.training.run import Run
 
 torch.set_num_threads(1)
@@ -79,14 +84,7 @@ plots.style()
 SEEDS = range(3)
 
 
-def last_gates(benchmark, seed, multiplier=10):
-    """The importance matrix at the end of a recorded run of TSσBN."""
-    run = Run(benchmark, "tssbn", seed, {"multiplier": multiplier})
-    packed = records.read(f"{run.name}.json")["gates"]
-    return list(records.unpack_gates(packed).values())[-1]
-
-
-rooms = [last_gates("rooms", seed) for seed in SEEDS]
+rooms = records.of("rooms", "tssbn", SEEDS, multiplier=10).gates()
 tasks = rooms[0].tasks
 deal = torch.Generator().manual_seed(0)
 three = {
@@ -186,7 +184,7 @@ def centred(rows):
     return rows - rows.mean(dim=1, keepdim=True)
 
 
-faces = [last_gates("faces", seed) for seed in SEEDS]
+faces = records.of("faces", "tssbn", SEEDS, multiplier=10).gates()
 for matrix in (*rooms, *faces):
     rows, C = matrix.values, matrix.values.mean(dim=1)
     for by_hand, package in (
@@ -386,7 +384,8 @@ def predicted(matrix):
 rows = {}
 for benchmark in BENCHMARKS:
     for multiplier in (10, 100):
-        matrices = [last_gates(benchmark, s, multiplier) for s in SEEDS]
+        runs = records.of(benchmark, "tssbn", SEEDS, multiplier=multiplier)
+        matrices = runs.gates()
         rows[benchmark, f"×{multiplier}"] = {
             "std of gates": torch.stack([m.values for m in matrices]).std(),
             "shared, %": torch.stack(
@@ -743,7 +742,7 @@ print("the others are shut:", (mine[1] < 0.45).item())
 # %% [markdown]
 # That is how one would like gates to be read. Filters that learn are another
 # matter: they can become what both tasks need. The rest of the study has them
-# learn, and is recorded, with six seeds (`book/studies/capacity.py`, a few
+# learn, and is saved, with six seeds (`book/studies/capacity.py`, a few
 # minutes). Two tasks, and a knob:
 #
 # - **units**: the second teacher has 1 to 16 ReLU units, the first has 4;
@@ -759,7 +758,7 @@ print("the others are shut:", (mine[1] < 0.45).item())
 
 # %%
 KNOBS = ("units", "frequency", "noise", "cosine", "overlap", "digits")
-study = {knob: records.read(f"capacity/{knob}.json") for knob in KNOBS}
+study = {knob: records.load(f"capacity/{knob}") for knob in KNOBS}
 
 
 def capacity_gap(matrix):

@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Who is related to whom
 #
@@ -35,7 +41,6 @@ if "google.colab" in sys.modules:
 
 # %% tags=["hide-input"]
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
@@ -50,7 +55,7 @@ import torch
 from scipy.cluster.hierarchy import dendrogram
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.clusters import (
     cluster_tasks,
     coassociation,
@@ -61,7 +66,6 @@ from tssbn.clusters import (
 )
 from tssbn.data.synthetic.faces import ATTRIBUTES, REGIONS, Faces, draw, faces
 from tssbn.gates import importance, permuted, similarity
-from tssbn.records import store as records
 from tssbn.training.loop import train
 from tssbn.training.run import Run
 
@@ -75,7 +79,7 @@ plots.style()
 # is the hair brown, is the nose big? A {term}`TSσBN` network learned all
 # twelve, and left an {term}`importance matrix`: a row for each task, a gate
 # for each channel. The cosine between two rows says how alike two tasks are;
-# it is what the paper uses {cite:p}`suteu2025tssbn`. The records are in
+# it is what the paper uses {cite:p}`suteu2025tssbn`. The saved runs are in
 # `data/results/faces`, by
 #
 # ```
@@ -89,20 +93,7 @@ plots.style()
 
 
 # %%
-def recorded(multiplier, seeds=range(7)):
-    """The gates of the recorded runs by epoch, seed after seed."""
-    found = []
-    for seed in seeds:
-        name = Run("faces", "tssbn", seed, {"multiplier": multiplier}).name
-        with suppress(FileNotFoundError):  # not all were trained
-            found.append(
-                records.unpack_gates(records.read(name + ".json")["gates"])
-            )
-    return found
-
-
-def last(runs):
-    return [gates[max(gates)] for gates in runs]
+ours = records.of("faces", "tssbn", range(7), multiplier=10)
 
 
 def anywhere(gates, generator):
@@ -111,8 +102,7 @@ def anywhere(gates, generator):
     return replace(permuted(trunk, generator), layers=gates.layers)
 
 
-by_epoch = recorded(10)
-runs = last(by_epoch)
+runs = ours.gates()
 assert len(runs) == 7
 TASKS = runs[0].tasks
 REGION = {
@@ -365,27 +355,26 @@ assert null["centred"].mean() > 0.75 * pairs["centred"].mean()
 # the next. The single number of about 0.8 cannot tell the two apart, here or
 # in the paper.
 #
-# When does it come? The records hold the gates after one epoch, after three
+# When does it come? The saved runs hold the gates after one epoch, after three
 # and at the end. Of each: how far the runs agree with each other, and, in
 # brackets, each with its own end.
 
 # %%
-epochs = sorted(by_epoch[0])
+epochs = ours[0].gate_epochs
+by_epoch = {epoch: ours.gates(epoch) for epoch in epochs}
 
 
 def with_its_end(epoch, view):
+    pairs = zip(by_epoch[epoch], runs, strict=True)
     return np.mean(
-        [
-            rank_correlations([view(gates[epoch]), view(gates[epochs[-1]])])
-            for gates in by_epoch
-        ]
+        [rank_correlations([view(g), view(end)]) for g, end in pairs]
     )
 
 
 pd.DataFrame(
     {
         f"epoch {epoch}": {
-            name: f"{mean_agreement([g[epoch] for g in by_epoch], view):.2f}"
+            name: f"{mean_agreement(by_epoch[epoch], view):.2f}"
             f" ({with_its_end(epoch, view):.2f})"
             for name, view in VIEWS.items()
         }
@@ -696,13 +685,8 @@ plt.show()
 # it is similar. How do the 66 pairs, ranked by the networks, go with each?
 
 # %%
-single = [records.read(f"faces/stl-{seed}.json") for seed in range(3)]
-f1 = torch.tensor(
-    [
-        np.mean([records.summary(r)["test"][task] for r in single])
-        for task in TASKS
-    ]
-)
+single = records.of("faces", "stl").scores().mean()
+f1 = torch.tensor(single[list(TASKS)].to_numpy())
 suspects = {
     "place": similarity(footprints.flatten(1)),
     "company": company,
@@ -1123,20 +1107,8 @@ assert (split["splits as good"] == 1).all()
 
 
 # %%
-def of_real(method, **settings):
-    """The records that there are of a method, seed after seed."""
-    found = []
-    for seed in range(7):
-        run = Run("celeba_small", method, seed, settings)
-        with suppress(FileNotFoundError):  # not all were trained
-            found.append(records.read(f"{run.name}.json"))
-    return found
-
-
-forty = last(
-    records.unpack_gates(r["gates"]) for r in of_real("tssbn", multiplier=10)
-)
-counted = records.read("company/celeba.json")
+forty = records.of("celeba_small", "tssbn", range(7), multiplier=10).gates()
+counted = records.load("company/celeba")
 REAL = list(forty[0].tasks)
 assert counted["tasks"] == REAL
 PAIRS = np.triu_indices(len(REAL), 1)
@@ -1329,8 +1301,8 @@ placed = [t for t in REAL if any(t in of for of in REGIONS.values())]
 rows36 = [at[t] for t in placed]
 region = [next(r for r, of in REGIONS.items() if t in of) for t in placed]
 same = torch.tensor([[a == b for a in region] for b in region]).double()
-alone = [records.summary(record)["test"] for record in of_real("stl")]
-hard = torch.tensor([np.mean([f1[t] for f1 in alone]) for t in placed])
+alone = records.of("celeba_small", "stl", range(7)).scores().mean()
+hard = torch.tensor(alone[placed].to_numpy())
 causes_real = {
     "region": same,
     "company": labelled[rows36][:, rows36],
@@ -1389,7 +1361,8 @@ for name in ("centred", "channels"):
 BASE = Run("faces", "tssbn").benchmark.recipe.lr
 rows = {}
 for multiplier in (3, 10, 100):
-    gates = last(recorded(multiplier))
+    found = records.of("faces", "tssbn", range(7), multiplier=multiplier)
+    gates = found.gates()
     values = torch.stack([g.values for g in gates])
     rows[f"x{multiplier}"] = {
         "runs": len(gates),

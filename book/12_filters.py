@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Whose filter is it?
 #
@@ -48,11 +54,10 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from tssbn import gates, plots
+from tssbn import gates, plots, records
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.records.store import read, unpack_gates
 from tssbn.training.run import Run
 
 torch.set_num_threads(1)
@@ -78,11 +83,9 @@ SEEDS = range(3)
 
 
 # %%
-def gates_of(benchmark, seed, multiplier=10):
-    """The gates of a recorded network after its last epoch."""
-    run = Run(benchmark, "tssbn", seed, {"multiplier": multiplier})
-    found = unpack_gates(read(f"{run.name}.json")["gates"])
-    return found[max(found)]
+def gates_of(benchmark, multiplier=10):
+    """The gates of the saved runs after their last epoch."""
+    return records.of(benchmark, "tssbn", SEEDS, multiplier=multiplier).gates()
 
 
 def owners_by_hand(values, tau):
@@ -96,7 +99,7 @@ def owners_by_hand(values, tau):
     return torch.tensor(owners)
 
 
-fast = [gates_of("rooms", seed, multiplier=100) for seed in SEEDS]
+fast = gates_of("rooms", multiplier=100)
 for importance in fast:
     by_hand = owners_by_hand(importance.values, 0.5)
     assert torch.equal(by_hand, gates.specialised(importance, 0.5))
@@ -222,8 +225,8 @@ def over_depth(importance, of_filters):
     )
 
 
-slow = [gates_of("rooms", seed) for seed in SEEDS]
-still = [gates_of("rooms", seed, multiplier=1) for seed in SEEDS]
+slow = gates_of("rooms")
+still = gates_of("rooms", multiplier=1)
 shares = {
     name: torch.stack([over_depth(g, count(g)) for g in networks])
     for name, networks, count in (
@@ -308,7 +311,7 @@ slope.round(1)
 # have one by chance?
 
 # %% mystnb={"image": {"alt": "Share of filters with an owner over the threshold tau, for trained and for shuffled gates: rooms at ten and at a hundred times the rate, and faces with twelve tasks at ten times. In all three panels the curves fall with tau, and those of the shuffled gates lie close to the trained ones. On faces no filter is left at 0.5."}}
-faces = [gates_of("faces", seed) for seed in SEEDS]
+faces = gates_of("faces")
 assert not any(owned(g).any() for g in faces)
 TAUS = np.linspace(0.05, 0.95, 37)
 panels = {
@@ -533,7 +536,7 @@ print("own filters: the task itself loses more:", own_loss > other_loss)
 # (removal-matrix)=
 # ## Figure 4, right: who misses them?
 #
-# The same on the recorded networks at ×10: three tasks on rooms, twelve on
+# The same on the networks of the saved runs at ×10: three tasks on rooms, twelve on
 # faces, the same share of filters as in the paper, and the controls that say
 # what a diagonal is worth:
 #
@@ -545,7 +548,7 @@ print("own filters: the task itself loses more:", own_loss > other_loss)
 #   think of them;
 # - **least**: those whose gates are narrowest for the task.
 #
-# This takes a few hundred evaluations, so it is recorded. It comes from
+# This takes a few hundred evaluations, so it is saved. It comes from
 # `book/studies/removal.py`. On rooms a loss is in per cent of the score that
 # the task has with all filters; on faces, where a rare attribute may have an
 # F1 near zero to be divided by, it is in points of F1.
@@ -553,7 +556,7 @@ print("own filters: the task itself loses more:", own_loss > other_loss)
 
 # %%
 def study(benchmark, seeds=SEEDS):
-    return [read(f"removal/{benchmark}-{seed}.json") for seed in seeds]
+    return [records.load(f"removal/{benchmark}-{seed}") for seed in seeds]
 
 
 def lost(record, scores):

@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Turning the knobs: multiplier and loss scales
 #
@@ -38,7 +44,6 @@ import copy
 import itertools
 import math
 import warnings
-from contextlib import suppress
 
 warnings.filterwarnings(
     "ignore", "IProgress"
@@ -52,13 +57,10 @@ from scipy.stats import levene, spearmanr, ttest_ind
 from torch import nn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import METHODS, find_method
 from tssbn.clusters import depth_and_channel_parts
-from tssbn.records import store as records
 from tssbn.benchmarks import find_benchmark
-from tssbn.cost import delta_m
-from tssbn.training.run import Run
 
 torch.set_num_threads(1)
 plots.style()
@@ -81,7 +83,7 @@ COLOR = {name: plots.method_color(name) for name in METHODS}
 # python -m tssbn train rooms --method tssbn --seed 0 --set multiplier=10
 # ```
 #
-# and the records are in `data/results/rooms`. The score is {term}`Δm`, against
+# and the saved runs are in `data/results/rooms`. The score is {term}`Δm`, against
 # the mean of three single-task runs.
 
 
@@ -90,43 +92,14 @@ MULTIPLIERS = (1, 10, 100, 1000)
 
 
 def runs(benchmark, method, seeds=range(3), **settings):
-    """The records of these seeds; those that there are."""
+    """The saved runs; those of TSBN at ×100 go by a name of their own."""
     if method == "tsbn" and settings.get("multiplier") == 100:
         method, settings = "tsbn-x100", {}
-    found = []
-    for seed in seeds:
-        with suppress(FileNotFoundError):
-            name = Run(benchmark, method, seed, settings).name
-            found.append(records.read(f"{name}.json"))
-    return found
+    return records.of(benchmark, method, seeds, settings)
 
 
-def scores(record):
-    return records.summary(record)["test"]
-
-
-def single(**settings):
-    """Of the single-task networks: each task's mean over seeds."""
-    return dict(
-        pd.DataFrame(
-            scores(r) for r in runs("rooms", "stl", **settings)
-        ).mean()
-    )
-
-
-def gains(record, base):
-    """Of each task over the single-task networks, in per cent."""
-    up = record["directions"]
-    values = scores(record)
-    return {
-        task: delta_m(
-            {task: values[task]}, {task: base[task]}, {task: up[task]}
-        )
-        for task in base
-    }
-
-
-BASE = single()
+single = records.of("rooms", "stl")
+TASKS = single[0].tasks
 rooms = {
     (method, multiplier): runs("rooms", method, multiplier=multiplier)
     for method in ("tsbn", "tssbn")
@@ -134,20 +107,14 @@ rooms = {
 }
 
 
-def gains_of(swept, base):
+def gains_of(swept, single):
     """A row for each run: what it gains in each task, and Δm."""
-    rows = [
-        {"method": method, "multiplier": multiplier, "seed": r["seed"]}
-        | gains(r, base)
-        for (method, multiplier), found in swept.items()
-        for r in found
-    ]
-    index = ["method", "multiplier", "seed"]
-    frame = pd.DataFrame(rows, columns=[*index, *BASE]).set_index(index)
+    frames = {key: found.gains(single) for key, found in swept.items()}
+    frame = pd.concat(frames, names=["method", "multiplier"])
     return frame.assign(Δm=frame.mean(axis=1))
 
 
-gain = gains_of(rooms, BASE)
+gain = gains_of(rooms, single)
 by_method = gain["Δm"].groupby(["method", "multiplier"])
 delta = by_method.agg(["mean", "std", "count"])
 delta.round(2)
@@ -224,12 +191,8 @@ assert PAPER["tssbn"][100] == find_benchmark("nyuv2")().paper["tssbn"]["delta"]
 
 
 # %% mystnb={"image": {"alt": "Four histograms of gate values, multipliers 1, 10, 100 and 1000. At 1 a spike at one half; at 10 a narrow hill; at 100 spread over the whole range with peaks at both ends; at 1000 almost all gates are at 0 or at 1."}}
-def last_gates(record):
-    return list(records.unpack_gates(record["gates"]).values())[-1]
-
-
 pooled = {
-    m: torch.cat([last_gates(r).values.flatten() for r in rooms["tssbn", m]])
+    m: torch.cat([g.values.flatten() for g in rooms["tssbn", m].gates()])
     for m in MULTIPLIERS
     if rooms["tssbn", m]
 }
@@ -275,7 +238,7 @@ shapes.round(3)
 
 # %% mystnb={"image": {"alt": "Three panels, segmentation, depth and normals: the gain over single-task networks in per cent against the multiplier, a dot for each seed, for TSBN and TSσBN."}}
 _, axes = plt.subplots(1, 3, figsize=(7.5, 2.8))
-for ax, task in zip(axes, BASE, strict=True):
+for ax, task in zip(axes, TASKS, strict=True):
     for method, shift in ("tsbn", 0.93), ("tssbn", 1.07):
         of_method = gain[task][method]
         means = of_method.groupby("multiplier").mean()
@@ -291,7 +254,7 @@ axes[0].legend()
 plt.show()
 
 # %%
-by_task = gain.groupby(["method", "multiplier"])[list(BASE)]
+by_task = gain.groupby(["method", "multiplier"])[list(TASKS)]
 by_task.mean().round(1)
 
 # %% [markdown]
@@ -877,12 +840,12 @@ assert valleys["to"].between(0.07, 0.7).all()
 FACES = {1: range(2), 3: range(2), 10: range(7), 100: range(3)}  # seeds
 faces = {m: runs("faces", "tssbn", FACES[m], multiplier=m) for m in FACES}
 f1 = {
-    m: [100 * pd.Series(scores(r)).mean() for r in found_]
+    m: (100 * found_.scores().mean(axis=1)).tolist()
     for m, found_ in faces.items()
 }
 
 SMALL = {"n": 400, "height": 32, "width": 48}
-small_base = single(**SMALL)
+small_single = records.of("rooms", "stl", settings=SMALL)
 small_rooms = {
     ("tssbn", m): runs("rooms", "tssbn", multiplier=m, **SMALL)
     for m in (1, 10, 100)
@@ -892,7 +855,7 @@ small_rooms = {
 def steps_of(recipe, samples):
     """Of a training by this recipe."""
     whole, rest = divmod(samples, recipe.batch)
-    return recipe.epochs * (whole + (rest >= recipe.least))
+    return recipe.epochs * (whole + (rest >= recipe.min_last_batch))
 
 
 def sweep_of(name, samples, values, unit="Δm"):
@@ -910,7 +873,7 @@ def sweep_of(name, samples, values, unit="Δm"):
     }
 
 
-small = gains_of(small_rooms, small_base)["Δm"].groupby("multiplier")
+small = gains_of(small_rooms, small_single)["Δm"].groupby("multiplier")
 SWEEPS = {
     "NYUv2, the paper": sweep_of("nyuv2", 795, PAPER["tssbn"].to_dict()),
     "rooms": sweep_of("rooms", 800, by_multiplier),
@@ -1076,7 +1039,7 @@ def walk(record, multiplier):
 
 
 def rms(record):
-    gates = last_gates(record).values.clamp(1 / 510, 1 - 1 / 510)
+    gates = record.gates().values.clamp(1 / 510, 1 - 1 / 510)
     return gates.logit().square().mean().sqrt().item()
 
 
@@ -1119,7 +1082,7 @@ assert ratio["rooms", 1] > 1.5 and ratio["faces", 3] > 1.5
 # rooms, on faces and in the toy: there is a signal. The faster they are, the
 # smaller the ratio. In the toy it is near 1 at the best rate, where nearly all
 # gates are ranked rightly: gates that have gone far are called back. (And the
-# records round gates to 1/255, so $\gamma$ beyond ±6 cannot be told.) So this
+# saved runs round gates to 1/255, so $\gamma$ beyond ±6 cannot be told.) So this
 # meter says *that* there is something to learn, at a low rate. It does not say
 # which rate is right.
 #
@@ -1139,7 +1102,7 @@ def agreement(found_, kind):
     draws = torch.Generator().manual_seed(0)
     rows = []
     for record in found_:
-        gates = last_gates(record)
+        gates = record.gates()
         if "shuffled" in kind:
             gates = tssbn.gates.permuted(gates, draws)
         values = (
@@ -1298,26 +1261,26 @@ own = {"tssbn": {"multiplier": 10}}
 rows = []
 for method in SCALED:
     settings = SMALL | own.get(method, {})
-    for record in runs("rooms", method, **settings):
-        rows.append((method, "", record["seed"], gains(record, small_base)))
-    for task, weight in itertools.product(BASE, (0.5, 1.5, 2.0)):
+    found_ = runs("rooms", method, **settings).gains(small_single)
+    for seed, row in found_.iterrows():
+        rows.append((method, "", seed, row.to_dict()))
+    for task, weight in itertools.product(TASKS, (0.5, 1.5, 2.0)):
         weighted = settings | {f"weight.{task}": weight}
-        for record in runs("rooms", method, (0,), **weighted):
-            label = f"{task} ×{weight}"
-            rows.append((method, label, 0, gains(record, small_base)))
+        found_ = runs("rooms", method, (0,), **weighted).gains(small_single)
+        rows.append((method, f"{task} ×{weight}", 0, found_.loc[0].to_dict()))
 scaled = pd.DataFrame(
     [
         {"method": method, "weighting": label, "seed": seed} | gain
         for method, label, seed, gain in rows
     ],
-    columns=["method", "weighting", "seed", *BASE],
+    columns=["method", "weighting", "seed", *TASKS],
 )
-scaled["Δm"] = scaled[list(BASE)].mean(axis=1)
+scaled["Δm"] = scaled[list(TASKS)].mean(axis=1)
 perturbed = scaled[scaled["weighting"] != ""]
 equal = scaled[scaled["weighting"] == ""]
 
 assert (perturbed["method"].value_counts() == 9).all()
-tasks = list(BASE)
+tasks = list(TASKS)
 
 
 def spread_of(frame, values):
@@ -1332,7 +1295,7 @@ a_weight = (over_weights**2).mean() ** 0.5
 
 # %% mystnb={"image": {"alt": "For HPS, TSBN and TSσBN nine dots each, Δm under nine weightings of the losses, coloured by the task whose loss is changed, and below them three black ticks, Δm of three seeds with equal weights. The dots of TSσBN spread most, mostly where depth is weighted; the ticks of HPS and TSBN cover about as much as their dots, those of TSσBN lie close together."}}
 _, ax = plt.subplots(figsize=(7.5, 2.8))
-TASK_COLORS = dict(zip(BASE, ("blue", "orange", "green"), strict=True))
+TASK_COLORS = dict(zip(TASKS, ("blue", "orange", "green"), strict=True))
 for row, method in enumerate(SCALED):
     of_method = perturbed[perturbed["method"] == method]
     for task, color in TASK_COLORS.items():

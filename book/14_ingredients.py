@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Which ingredient matters?
 #
@@ -52,12 +58,10 @@ from scipy import stats
 from torch import nn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.methods import Network, ablations, find_method
 from tssbn.data.synthetic import digits
-from tssbn.records import store as records
 from tssbn.cost import delta_m
-from tssbn.training.run import Run
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -411,32 +415,18 @@ LADDER = {  # method, settings, what each task has of its own, multiplier
 }
 
 
-def tested(method, settings):
-    """The test scores of each seed, and the records."""
-    plans = [Run("rooms", method, seed, settings) for seed in SEEDS]
-    found = [records.read(f"{p.name}.json") for p in plans]
-    return pd.DataFrame([records.summary(r)["test"] for r in found]), found
-
-
-def gains(scores, single, up):
-    """Δm of each seed against the mean of the single-task networks."""
-    mean = single.mean().to_dict()
-    return [delta_m(seed, mean, up) for seed in scores.to_dict("records")]
-
-
-single, of_single = tested("stl", SMALL)
-up = of_single[0]["directions"]
-scores, parameters = {"STL": single}, {"STL": of_single[0]["parameters"]}
+saved = {"STL": records.of("rooms", "stl", SEEDS, SMALL)}
 for name, (method, settings, _, _) in LADDER.items():
-    scores[name], found = tested(method, SMALL | settings)
-    parameters[name] = found[0]["parameters"]
+    saved[name] = records.of("rooms", method, SEEDS, SMALL | settings)
 gain = pd.DataFrame(
-    {name: gains(table, single, up) for name, table in scores.items()}
+    {name: runs.delta(saved["STL"]) for name, runs in saved.items()}
 ).T  # a row for each method, a column for each seed
 
-large_single, _ = tested("stl", {})
+large_single = records.of("rooms", "stl", SEEDS)
 larger = {
-    name: np.array(gains(tested(*LADDER[name][:2])[0], large_single, up))
+    name: records.of("rooms", LADDER[name][0], SEEDS, LADDER[name][1])
+    .delta(large_single)
+    .to_numpy()
     for name in ("HPS", "TSBN", "TSBN ×100", "TSσBN ×10", "TSσBN ×100")
 }
 PAPER = {  # Δm on NYUv2: the multipliers of its "Figure 6"; HPS of its table 1
@@ -452,24 +442,24 @@ pd.DataFrame(
     {
         name: {
             "own": LADDER[name][2] if name in LADDER else "everything",
-            "mIoU ↑": f"{100 * table['segmentation'].mean():.1f}",
-            "depth ↓": f"{table['depth'].mean():.3f}",
-            "normal ↓": f"{table['normal'].mean():.1f}",
+            "mIoU ↑": f"{100 * runs.scores()['segmentation'].mean():.1f}",
+            "depth ↓": f"{runs.scores()['depth'].mean():.3f}",
+            "normal ↓": f"{runs.scores()['normal'].mean():.1f}",
             "Δm": f"{gain.loc[name].mean():+.1f} ± {gain.loc[name].std():.1f}",
             "larger rooms": f"{larger[name].mean():+.1f}"
             if name in larger
             else "",
             "paper, NYUv2": f"{PAPER[name]:+.2f}" if name in PAPER else "",
-            "parameters": f"{parameters[name]:,}",
+            "parameters": f"{runs[0]['parameters']:,}",
         }
-        for name, table in scores.items()
+        for name, runs in saved.items()
     }
 ).T
 
 # %% [markdown]
 # Δm is the mean gain over the three tasks against the mean of our own
 # single-task networks, in per cent ({term}`Δm`); ± is the standard deviation
-# over three seeds. *Larger rooms* is the Δm of the records of chapter 6's
+# over three seeds. *Larger rooms* is the Δm of the saved runs of chapter 6's
 # setting, where there are such. (The β of *TSσBN with β* learns at the common
 # rate, that of TSBN at the rate of its scale.)
 #
@@ -686,18 +676,12 @@ assert effects["effect"].idxmax() == "rate ×10"
 # ### Twelve tasks
 #
 # Where sharing costs more, there is more to be won back. On the drawn faces of
-# chapter 8, with twelve attributes for one trunk, there are records of six of
+# chapter 8, with twelve attributes for one trunk, there are saved runs of six of
 # the recipes. Here are paired differences of the gain in mean F1, seed by seed;
 # ± is the interval of a paired t test, with two degrees of freedom.
 
 
 # %%
-def mean_f1(method, settings):
-    plans = [Run("faces", method, seed, settings) for seed in SEEDS]
-    found = [records.summary(records.read(f"{p.name}.json")) for p in plans]
-    return np.array([np.mean(list(s["test"].values())) for s in found])
-
-
 FACES = (
     "HPS",
     "TSBN",
@@ -706,9 +690,11 @@ FACES = (
     "TSσBN ×10",
     "TSσBN ×100",
 )
-face_single = mean_f1("stl", {}).mean()
+face_single = records.of("faces", "stl", SEEDS)
 faces = {
-    name: 100 * (mean_f1(*LADDER[name][:2]) / face_single - 1)
+    name: records.of("faces", LADDER[name][0], SEEDS, LADDER[name][1])
+    .delta(face_single)
+    .to_numpy()
     for name in FACES
 }
 rows = {name: [*gain, gain.mean(), None] for name, gain in faces.items()}
@@ -744,7 +730,7 @@ on_faces.round(1)
 # worst of all on every seed, more than ten points below TSBN ×10. With σ around
 # the scale, and no β, it does less: TSσBN ×100 loses fewer than ten points
 # against its own ×10 on average, and is more than ten above TSBN ×100 on every
-# seed. (σ and the missing β come together here; the records do not separate
+# seed. (σ and the missing β come together here; the saved runs do not separate
 # them.) At the matched rate, ×10, both are above HPS on every seed, and their
 # means are close to that of twelve networks. Which of the two is ahead depends
 # on the seed. So σ (without β) makes too fast a rate less harmful; at ×10
@@ -782,10 +768,10 @@ for sign in "ﺎ½Ω＄":
 # linear layer on the mean over the words. Answers are uneven, so a task's
 # score is F1 averaged over its answers (those that at least ten training names
 # have). `book/studies/beyond_vision.py` trained all of it, three seeds; its
-# record is read here.
+# results are read here.
 
 # %%
-study = records.read("beyond_vision/names.json")
+study = records.load("beyond_vision/names")
 print({key: study["data"][key] for key in ("train", "test", "classes")})
 QUESTIONS = list(study["data"]["classes"])
 UNTRAINED = "untrained"

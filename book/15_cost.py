@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # What does it cost?
 #
@@ -49,14 +55,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.timing.networks import NETWORKS
 from tssbn.timing.record import fraction_of_peak, time_ratio
 from tssbn.timing.strategies import Setting, TimedStep, make_network
 from tssbn.timing.rounds import time_rounds
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
-from tssbn.records import store as records
 from tssbn.cost import macs, parameters
 
 _ = torch.manual_seed(0)
@@ -367,7 +372,7 @@ assert gain.min() >= 1 and gain[0] < 1.1 and gain[-1] > 5
 # This one was made on a CPU:
 
 # %%
-RECORD = "bench/cpu.json"
+RECORD = "bench/cpu"
 OURS, CONTROL = "stem", "sequential"
 TITLES = {
     "resnet18": "ResNet-18",
@@ -378,7 +383,7 @@ TITLES = {
     "vit_s": "ViT-S",
     "swin_t": "Swin-T",
 }
-record = records.read(RECORD)
+record = records.load(RECORD)
 found = {
     name: {int(tasks): cell for tasks, cell in cells.items()}
     for name, cells in record["networks"].items()
@@ -642,7 +647,7 @@ assert max(alone.values()) < 1.05 * min(alone.values())
 # all" and three tasks for 3.
 
 # %% tags=["hide-input"]
-peers = records.read("bench/peers.json")
+peers = records.load("bench/peers")
 rows = {}
 for name, cells in peers["networks"].items():
     for tasks, cell in cells.items():

@@ -20,6 +20,12 @@ if "google.colab" in sys.modules:
     # %pip install -q onnx onnxscript onnxruntime
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # One task, one plain network
 #
@@ -60,11 +66,10 @@ import torchvision
 from torch import nn
 
 import tssbn
-from tssbn import export, plots, pruning
+from tssbn import export, plots, pruning, records
 from tssbn.methods import Network
 from tssbn.timing.rounds import time_rounds
 from tssbn.networks.segnet import SegNet
-from tssbn.records import store as records
 from tssbn.cost import macs, parameters
 from tssbn.training.loop import train
 from tssbn.training.run import Run
@@ -103,9 +108,7 @@ made = Network(
     run.benchmark.network.example,
     stem="3",  # what comes before the second convolution runs once
 )
-run = Run(
-    replace(run.benchmark, network=made), "tssbn", 0, {"multiplier": 10}
-)
+run = Run(replace(run.benchmark, network=made), "tssbn", 0, {"multiplier": 10})
 net = train(run).net
 x = run.benchmark.data("test")[:]["image"]
 print(", ".join(net.tasks))
@@ -337,10 +340,10 @@ live.round(2)
 # %% [markdown]
 # Quartiles of the time relative to the folded backbone, every variant once in
 # each round. The same on networks of the usual size, from
-# `book/studies/export.py`:
+# `book/studies/bench_export.py`:
 
 # %% tags=["nbval-ignore-output"]
-bench = records.read("bench/export.json")
+bench = records.load("bench/export")
 full = pd.DataFrame(
     {
         name: {v: ratio["median"] for v, ratio in found["ratios"].items()}
@@ -530,7 +533,7 @@ cut.rename_axis(index="τ").round(2)
 
 # %%
 SEEDS = range(3)
-cuts = [records.read(f"cut/rooms-{seed}.json") for seed in SEEDS]
+cuts = [records.load(f"cut/rooms-{seed}") for seed in SEEDS]
 first = cuts[0]
 for record in cuts:
     assert record["went_on"] == first["went_on"]

@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # From gates to branches
 #
@@ -53,10 +59,9 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 import tssbn
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.data.synthetic import digits
 from tssbn.export import branches, trees
-from tssbn.records import store as records
 from tssbn.cost import delta_m, macs
 
 torch.set_num_threads(1)
@@ -565,7 +570,7 @@ def passes(record):
 
 
 STUDY = {
-    (benchmark, seed): records.read(f"branches/{benchmark}-{seed}.json")
+    (benchmark, seed): records.load(f"branches/{benchmark}-{seed}")
     for benchmark in ("rooms", "faces")
     for seed in SEEDS
 }
@@ -755,7 +760,7 @@ assert apart["faces"].mean() > 1.5 * apart["rooms"].mean()
 rows = []
 for seed in SEEDS:
     record = STUDY["rooms", seed]
-    long = records.read(f"branches/rooms-{seed}-longer.json")
+    long = records.load(f"branches/rooms-{seed}-longer")
     assert long["tuning"]["epochs"] == 4
     ref = passes(long)
     for point in long["points"]:
@@ -843,14 +848,14 @@ assert always == list(combinations(chin, 2))
 #
 # A tree computes a group's step in a call of its own. Stacked passes
 # ({doc}`04_task_specific`) do the steps of all tasks in one. So half the
-# arithmetic is half the time only where the calls are large enough. The record
+# arithmetic is half the time only where the calls are large enough. What is saved
 # has the time of an inference of all tasks on one CPU core, every network
 # once in a round. There are three ways to make all passes: stacked, one pass a
 # task, and unrolled with every task apart. Times are relative to the fastest of
 # the three, whichever that is:
 
 # %%
-clock = pd.DataFrame(records.read("branches/time.json")["rows"])
+clock = pd.DataFrame(records.load("branches/time")["rows"])
 clock["cost"] = clock["macs"].round(2)
 table = clock.pivot_table(
     index=["benchmark", "network", "cost"],

@@ -19,30 +19,35 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Claims, one by one
 #
 # What the paper {cite:p}`suteu2025tssbn` says of TSσBN in its Table 1 and in its
 # Sections 5 and 7 (and, as far as summaries tell, in Appendix E), and what our
 # runs say. The tables are not typed: each row is computed by the cell above it,
-# from the records in `data/results`, and a rule in the cell gives the verdict.
+# from the saved runs in `data/results`, and a rule in the cell gives the verdict.
 #
 # - **holds**, **does not**: of our evidence, by the rule;
 # - **partly**: it points the way of the claim, but it is smaller than claimed, or
 #   no more than chance or a simpler account gives, or within the noise;
-# - **not run**: there is no record that could tell.
+# - **not run**: there is no saved run that could tell.
 #
 # Evidence is *made* (the drawn rooms and faces of {doc}`05_miniatures`, small
 # networks, a few hundred steps) unless it says otherwise. *Real faces, small* are
 # CelebA's at 32x32 pixels on a small network ({doc}`08_celeba`). What holds there need
 # not hold on NYUv2, and what does not hold there may hold there: the rows of
-# real data at full size say "not run" until their records are in. A claim that
+# real data at full size say "not run" until their runs are saved. A claim that
 # holds may still say little; the chapters give the controls.
 
 # %% tags=["hide-input"]
 import html
 import warnings
-from contextlib import suppress
 from itertools import combinations
 
 warnings.filterwarnings(
@@ -55,7 +60,7 @@ from IPython.display import HTML
 from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
-from tssbn import gates, task_specific
+from tssbn import gates, records, task_specific
 from tssbn.clusters import (
     cluster_tasks,
     consensus,
@@ -64,10 +69,7 @@ from tssbn.clusters import (
 )
 from tssbn.data.synthetic.faces import REGIONS, Faces, faces
 from tssbn.networks.deeplab import dilated_resnet
-from tssbn.cost import delta_m
-from tssbn.records.store import read, summary, unpack_gates
-from tssbn.training.run import Run
-from tssbn.records.table import recorded, table
+from tssbn.records.table import table
 
 ROWS, SHOWN = [], [0]
 
@@ -100,35 +102,9 @@ def judge(holds, partly=False):
     return "holds" if holds else "partly" if partly else "does not"
 
 
-def records(benchmark, method, seeds=range(7), **settings):
-    """The records that there are of these runs."""
-    found = []
-    for seed in seeds:
-        name = Run(benchmark, method, seed, settings).name
-        with suppress(FileNotFoundError):
-            found.append(read(f"{name}.json"))
-    return found
-
-
-def last(record):
-    """The gates at the end of a run."""
-    return list(unpack_gates(record["gates"]).values())[-1]
-
-
-def single(benchmark, **settings):
-    """The scores of our single-task networks, the mean of their seeds."""
-    found = records(benchmark, "stl", **settings)
-    scores = [summary(record)["test"] for record in found]
-    return {t: np.mean([s[t] for s in scores]) for t in scores[0]}
-
-
-def delta(record, base):
-    """Δm of a run in per cent; on faces the gain of the mean, as for CelebA."""
-    scores, up = summary(record)["test"], record["directions"]
-    if record["benchmark"] in ("faces", "celeba_small"):
-        one = np.mean(list(scores.values())), np.mean(list(base.values()))
-        return delta_m({"f1": one[0]}, {"f1": one[1]}, {"f1": True})
-    return delta_m(scores, base, up)
+def saved(benchmark, method, **settings):
+    """The saved runs that there are, of seven seeds."""
+    return records.of(benchmark, method, range(7), settings)
 
 
 def spread(values, digits=1):
@@ -151,34 +127,27 @@ OF = {
     "faces": "made faces",
     "celeba_small": "real faces, small",
 }
-BASE = {name: single(name) for name in OF}
+BASE = {name: saved(name, "stl") for name in OF}
 
 
 def gains(benchmark, method, **settings):
-    found = records(benchmark, method, **settings)
-    return [delta(record, BASE[benchmark]) for record in found]
+    return saved(benchmark, method, **settings).delta(BASE[benchmark])
 
 
 def paired(benchmark, text, chapter, other, **settings):
     """A row: TSσBN against another method, on the seeds that both have."""
-    ours, theirs = (
-        {r["seed"]: delta(r, BASE[benchmark]) for r in found}
-        for found in (
-            records(benchmark, "tssbn", multiplier=10),
-            records(benchmark, other, **settings),
-        )
-    )
-    common = sorted(ours.keys() & theirs.keys())
-    ahead = np.array([ours[s] - theirs[s] for s in common])
+    ours = gains(benchmark, "tssbn", multiplier=10)
+    theirs = gains(benchmark, other, **settings)
+    ahead = (ours - theirs).dropna().to_numpy()
     sure = stats.ttest_1samp(ahead, 0).pvalue < 0.05
     claim(
         chapter,
         "",
         text,
-        f"{OF[benchmark]}, {len(common)} seeds",
+        f"{OF[benchmark]}, {len(ahead)} seeds",
         f"points of Δm ahead, by seed: {', '.join(f'{a:+.1f}' for a in ahead)}",
         "not run"
-        if len(common) < 3
+        if len(ahead) < 3
         else judge(sure and ahead.mean() > 0, ahead.mean() > 0),
     )
 
@@ -208,7 +177,7 @@ for name, title, chapter in (
     ("cityscapes", "Cityscapes", "07_cityscapes"),
     ("celeba", "CelebA", "08_celeba"),
 ):
-    rows = table(name, recorded(name)).rows
+    rows = table(name, records.load_default(name)).rows
     found = {row.title: row.delta.mean for row in rows if row.delta}
     ours = found.get("TSσBN")
     others = {t: d for t, d in found.items() if t not in ("STL", "TSσBN")}
@@ -232,7 +201,7 @@ shown()
 # %% tags=["hide-input"]
 def size_of_cosines(method, **settings):
     """Root mean square over pairs and steps of the first epoch, by seed."""
-    found = records("rooms", method, **settings)
+    found = saved("rooms", method, **settings)
     return [
         np.square(np.array(a["all"])[np.array(a["steps"]) <= 50]).mean() ** 0.5
         for a in (record["angles"] for record in found if "angles" in record)
@@ -248,7 +217,7 @@ sizes = {
         ("TSBN", "tsbn", {}),
     )
 }
-random = read("angles/first_epoch.json")["runs"]["random gates"]
+random = records.load("angles/first_epoch")["runs"]["random gates"]
 random = np.mean([np.square(r["all"]).mean() ** 0.5 for r in random])
 ours, *others = (np.mean(size) for size in sizes.values())
 claim(
@@ -262,7 +231,7 @@ claim(
     judge(ours < 0.1, ours < min(others)),
 )
 
-found = read("features/five_attributes.json")["runs"]
+found = records.load("features/five_attributes")["runs"]
 silhouette = {
     name: [run[name]["silhouette"] for run in found]
     for name in found[0]
@@ -305,9 +274,9 @@ shown()
 
 # %% tags=["hide-input"]
 nets = [
-    last(record)
+    net
     for name in ("rooms", "faces")
-    for record in records(name, "tssbn", multiplier=10)
+    for net in saved(name, "tssbn", multiplier=10).gates()
 ]
 deal = torch.Generator().manual_seed(0)
 
@@ -352,11 +321,15 @@ def rank(knob, measure):
     """Spearman correlation of a measure with a knob, the mean over seeds."""
     runs = [
         run
-        for run in read(f"capacity/{knob}.json")["runs"]
+        for run in records.load(f"capacity/{knob}")["runs"]
         if run["multiplier"] in (5, 10)
     ]
     rows = [
-        [measure(unpack_gates(r["gates"])[1]) for r in runs if r["seed"] == s]
+        [
+            measure(records.unpack_gates(r["gates"])[1])
+            for r in runs
+            if r["seed"] == s
+        ]
         for s in sorted({run["seed"] for run in runs})
     ]
     return np.mean([stats.spearmanr(range(len(y)), y)[0] for y in rows])
@@ -403,8 +376,8 @@ def of_channels(nets):
     return rank_correlations(alike).mean()
 
 
-forty = [last(r) for r in records("celeba_small", "tssbn", multiplier=10)]
-runs = [last(r) for r in records("faces", "tssbn", multiplier=10)]
+forty = saved("celeba_small", "tssbn", multiplier=10).gates()
+runs = saved("faces", "tssbn", multiplier=10).gates()
 for nets, anchor, data in (
     (runs, "agreement-of-seven-runs", "made faces"),
     (forty, "forty-real-attributes", "real faces, small"),
@@ -520,7 +493,7 @@ def slope(of_layers):
     return stats.linregress(depth, of_layers).slope
 
 
-nets = [last(record) for record in records("rooms", "tssbn", multiplier=10)]
+nets = saved("rooms", "tssbn", multiplier=10).gates()
 slopes = [slope(share_by_layer(net)) for net in nets]
 low, high = stats.t.interval(
     0.95, len(slopes) - 1, np.mean(slopes), stats.sem(slopes)
@@ -556,11 +529,8 @@ def ratio(record, kind):
     return np.trace(lost) / len(lost) / others
 
 
-for name in "rooms", "faces":
-    found = []
-    for seed in range(7):
-        with suppress(FileNotFoundError):
-            found.append(read(f"removal/{name}-{seed}.json"))
+for name, count in ("rooms", 3), ("faces", 6):
+    found = [records.load(f"removal/{name}-{s}") for s in range(count)]
     own, matched = (
         [ratio(record, kind) for record in found]
         for kind in ("own", "matched")
@@ -642,7 +612,8 @@ claim(
 )
 widths = {}
 for m in MULTIPLIERS:
-    found = [last(r).values for r in records("rooms", "tssbn", multiplier=m)]
+    found = saved("rooms", "tssbn", multiplier=m).gates()
+    found = [net.values for net in found]
     widths[m] = torch.stack([values.std() for values in found]).mean().item()
 shut_or_open = torch.stack(
     [((v < 0.05) | (v > 0.95)).double().mean() for v in found]
@@ -664,7 +635,7 @@ shown()
 
 # %% tags=["hide-input"]
 SMALL = {"n": 400, "height": 32, "width": 48}
-base = single("rooms", **SMALL)
+single = saved("rooms", "stl", **SMALL)
 titles, weighted, seeds = {}, {}, {}
 for method, title in (
     ("hps", "HPS"),
@@ -675,17 +646,17 @@ for method, title in (
 ):
     own = SMALL | ({"multiplier": 10} if method == "tssbn" else {})
     found = [
-        record
-        for task in base
+        gain
+        for task in single[0].tasks
         for weight in (0.5, 1.5, 2.0)
-        for record in records(
-            "rooms", method, (0,), **own, **{f"weight.{task}": weight}
+        if (
+            runs := saved("rooms", method, **own, **{f"weight.{task}": weight})
         )
+        for gain in runs.delta(single)
     ]
     if len(found) == 9:
-        weighted[title] = [delta(record, base) for record in found]
-        equal = records("rooms", method, **own)
-        seeds[title] = [delta(record, base) for record in equal]
+        weighted[title] = found
+        seeds[title] = saved("rooms", method, **own).delta(single)
 deviation = {title: np.std(v, ddof=1) for title, v in weighted.items()}
 chance = np.mean([np.var(v, ddof=1) for v in seeds.values()]) ** 0.5
 p = stats.levene(*weighted.values()).pvalue
@@ -705,13 +676,10 @@ shown()
 
 # %% tags=["hide-input"]
 f1 = {
-    method: [
-        100 * np.mean(list(summary(record)["test"].values()))
-        for record in records("faces", method, range(3))
-    ]
+    method: 100 * records.of("faces", method).scores().mean(axis=1)
     for method in ("tsbn-x100", "tssbn")
 }
-apart = [y - x for x, y in zip(f1["tsbn-x100"], f1["tssbn"], strict=True)]
+apart = f1["tssbn"] - f1["tsbn-x100"]
 claim(
     "14_ingredients",
     "ingredients-faces",
@@ -721,7 +689,7 @@ claim(
     judge(min(apart) > 0, np.mean(apart) > 0),
 )
 
-found = read("beyond_vision/names.json")["runs"]
+found = records.load("beyond_vision/names")["runs"]
 f1 = {
     title: [
         100 * np.mean([scores["f1"] for scores in run["test"].values()])

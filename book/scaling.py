@@ -19,6 +19,12 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
+from tssbn import records
+
+if "google.colab" in sys.modules:
+    records.fetch()
+records.skip_cells()
+
 # %% [markdown]
 # # Several devices, several machines
 #
@@ -36,9 +42,9 @@ from statistics import quantiles
 
 import pandas as pd
 
-from tssbn.records import store as records
+from tssbn import records
 
-run = records.read("ddp/run.json")
+run = records.load("ddp/run")
 
 
 def show(name):
@@ -146,7 +152,7 @@ show("one")
 # all tasks share, in PyTorch's `DistributedDataParallel` (DDP).
 
 # %% tags=["hide-input"]
-cost = records.read("ddp/cost.json")
+cost = records.load("ddp/cost")
 
 
 def exchange(way):

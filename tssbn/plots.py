@@ -28,7 +28,7 @@ __all__ = [
     "style",
 ]
 
-# Okabe and Ito's set: distinct to colour-blind readers and in grey.
+#: Okabe and Ito's set, distinct to colour-blind readers and in grey.
 COLORS = {
     "blue": "#0072B2",
     "orange": "#E69F00",
@@ -117,7 +117,7 @@ def deltas(ax: Axes, table: "Table") -> None:
     rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
     for height, row in enumerate(rows):
         color = method_color(row.method)
-        ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.spread, color=color, ecolor="#555555")
+        ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.std, color=color, ecolor="#555555")
         if "delta" in row.paper:
             ax.plot(row.paper["delta"], height, "D", color="white", markeredgecolor="black")
     ax.axvline(0, color="black", linewidth=1)

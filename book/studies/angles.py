@@ -1,4 +1,4 @@
-"""What narrows the angles between the tasks' gradients? The first epoch on made rooms, taken apart.
+"""What narrows the angles between the tasks' gradients? The first epoch on synthetic rooms, taken apart.
 
     python book/studies/angles.py            # about two minutes on one CPU core
 
@@ -30,7 +30,7 @@ from tssbn.methods import find_method
 from tssbn.gates import importance, similarity
 from tssbn.gradients import cosines, task_gradients
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.balancing import Angles
 from tssbn.training.batches import BatchLoader, preload, derive_seed, epoch_batches
 from tssbn.training.epoch import train_epoch

@@ -36,7 +36,7 @@ import tssbn
 from tssbn.norm import TaskSigmoidNorm
 from tssbn.tasks import find_tasks
 from tssbn.cost import parameters
-from tssbn.records.store import environment, pack_gates, write
+from tssbn.records import environment, pack_gates, write
 
 TASKS = ("category", "direction", "decomposition", "width")
 WORDS = 8  # of a name; the few that are longer are left out

@@ -36,7 +36,7 @@ from torch import Generator, Tensor, nn
 import tssbn
 from tssbn.data.synthetic import digits
 from tssbn.gates import Importance
-from tssbn.records.store import environment, pack_gates, write
+from tssbn.records import environment, pack_gates, write
 
 TASKS = ("first", "second")
 INPUTS, WIDTH = 16, 32

@@ -16,7 +16,7 @@ import numpy as np
 
 from tssbn.data.real.celeba import ATTRIBUTES, CelebA
 from tssbn.data.real.find import find
-from tssbn.records import store as records
+from tssbn import records
 
 
 def company(labels: np.ndarray) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from tssbn.export.single import channel_gates, plain_norms
 from tssbn.cost import macs, parameters
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.records.store import environment, write
+from tssbn.records import environment, write
 from tssbn.training.run import Run
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65)  # of all gates of a task

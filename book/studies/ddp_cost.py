@@ -31,7 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import tssbn
 from tssbn.timing.networks import NETWORKS
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.cost import parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.processes import make_fabric

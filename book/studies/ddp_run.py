@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tssbn.records import store as records
+from tssbn import records
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "book/scaling.py"

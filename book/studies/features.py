@@ -1,4 +1,4 @@
-"""Do tasks have features of their own? Five attributes of made faces, and controls.
+"""Do tasks have features of their own? Five attributes of synthetic faces, and controls.
 
     python book/studies/features.py          # about half a minute on one CPU core
 
@@ -27,7 +27,7 @@ import tssbn
 from tssbn.methods import find_method
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.loop import train
 from tssbn.training.run import Run
 

@@ -33,7 +33,7 @@ from torch import Tensor
 from tssbn.gates import Importance, importance, most_specialised, ablated, permuted
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.records.store import environment, write
+from tssbn.records import environment, write
 from tssbn.training.run import Run
 
 SHARE = 200 / 7168  # of the filters; what the paper removes from its SegNet

@@ -26,7 +26,6 @@ NEEDS = {
     "tssbn.training.balancing.pcgrad": ("lightning_fabric", "torchjd"),
     "tssbn.metrics": (),
     "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
-    "tssbn.records.store": (),
 }
 WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
 

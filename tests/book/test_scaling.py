@@ -5,6 +5,7 @@ SLURM would set; `test_devices.py` and `test_ddp_train.py` start them for real.
 """
 
 import importlib.util
+import json
 import multiprocessing
 import os
 import re
@@ -19,7 +20,7 @@ import pytest
 import torch
 from torch.distributed.run import parse_args
 
-from tssbn.records import store as records
+from tssbn import records
 
 NEEDED = "lightning_fabric", "timm", "torchmetrics", "torchvision"  # by the processes, not here
 for missing in (name for name in NEEDED if importlib.util.find_spec(name) is None):
@@ -41,7 +42,7 @@ def load(path):
 
 STUDY = load(ROOT / "book/studies/ddp_run.py")
 COST = ROOT / "book/studies/ddp_cost.py"
-RECORD = records.read("ddp/run.json")["commands"]
+RECORD = records.load("ddp/run")["commands"]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_torchrun_prints_what_the_page_shows(start, tmp_path):
     assert start(variables, words, tmp_path, arguments) == [0, 0]
     assert form(printed(tmp_path)) == form(RECORD["torchrun"]["printed"])
     (path,) = tmp_path.glob("data/results/rooms/*.json")
-    assert records.read(str(path))["devices"] == 2
+    assert json.loads(path.read_text())["devices"] == 2
 
 
 def test_one_process_prints_what_the_page_shows(start, tmp_path):
@@ -222,7 +223,7 @@ def test_two_machines(start, tmp_path):
     variables, arguments = torchrun(command, processes=2, nodes=2)
     assert start(variables, words, tmp_path, small(arguments)) == [0, 0]
     (path,) = tmp_path.glob("data/results/rooms/*.json")
-    assert records.read(str(path))["devices"] == 2
+    assert json.loads(path.read_text())["devices"] == 2
 
 
 def test_slurm_on_one_node(start, tmp_path):
@@ -249,7 +250,7 @@ def test_slurm_on_one_node(start, tmp_path):
     ]
     assert start(variables, words, tmp_path, small(arguments)) == [0, 0]
     (path,) = tmp_path.glob("data/results/rooms/*.json")
-    assert records.read(str(path))["devices"] == 2
+    assert json.loads(path.read_text())["devices"] == 2
 
 
 def test_slurm_on_several_nodes():
@@ -277,7 +278,7 @@ def test_the_study_of_the_cost_steps_as_it_says(start, tmp_path):
     for way in ways[2:]:
         torch.testing.assert_close(one[way]["together"], one[ways[1]]["together"])
     (path,) = (tmp_path / "ddp").glob("cost.json")
-    record = records.read(str(path))
+    record = json.loads(path.read_text())
     for settings in record["seconds"].values():
         assert list(settings) == ["alone", "apart", "together"]
         assert all(len(times) == 2 and min(times) > 0 for times in settings.values())

@@ -24,7 +24,7 @@ from tssbn.clusters import (
 )
 from tssbn.data.synthetic.faces import REGIONS
 from tssbn.gates import Importance, importance, permuted, similarity
-from tssbn.records.store import found, unpack_gates
+from tssbn.records import load_all, unpack_gates
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def runs():
     """Gates of the recorded runs on faces, by seed, at the end of training."""
     records = [
         record
-        for record in found("faces", ROOT / "data/results")
+        for record in load_all("faces", ROOT / "data/results")
         if record["method"] == "tssbn" and record["settings"] == {"multiplier": 10}
     ]
     return [list(unpack_gates(record["gates"]).values())[-1] for record in records]

@@ -238,10 +238,10 @@ def test_they_are_methods_like_the_others(capsys):
 def test_a_table_has_a_row_for_each(capsys):
     record = {
         "benchmark": "rooms", "seed": 0, "finished": True, "settings": {}, "options": {},
-        "recipe": {"epochs": 1, "select": "last"}, "metric": {"depth": "absolute"},
+        "recipe": {"epochs": 1, "report": "last"}, "metric": {"depth": "absolute"},
         "directions": {"depth": False}, "precision": "32", "device": "cpu", "parameters": 10,
         "macs": 20,
-        "data": {"kind": "made", "splits": {
+        "data": {"kind": "synthetic", "splits": {
             "train": {"sha256": "0", "samples": 2, "official": None}}},
     }  # fmt: skip
     values = {"stl": 0.5, "clamp": 0.4, "statistics": 0.6}

@@ -1,4 +1,4 @@
-"""Tables from records: what stands in a cell, and what never stands in one table."""
+"""Tables from saved runs: what stands in a cell, and what never stands in one table."""
 
 import statistics
 from dataclasses import replace
@@ -32,9 +32,8 @@ def record(method="stl", seed=0, benchmark="nyuv2", values=(0.4, 0.6, 24.0), **c
         "seed": seed,
         "settings": {},
         "options": {},
-        "recipe": {"epochs": 2, "select": "last", "tasks_per_pass": None},
+        "recipe": {"epochs": 2, "batch": 16, "report": "last", "tasks_per_pass": None},
         "data": {
-            "made": False,
             "kind": "real subset",
             "splits": {
                 "train": {"samples": 8000, "official": 162770, "sha256": "a"},
@@ -66,7 +65,7 @@ def test_values_are_means_over_seeds_in_the_units_of_the_paper():
     single = row(table("nyuv2", runs), "stl")
     assert single.seeds == (0, 1, 2)
     assert single.values["segmentation"].mean == pytest.approx(42.0)
-    assert single.values["segmentation"].spread == pytest.approx(statistics.stdev((40, 41, 45)))
+    assert single.values["segmentation"].std == pytest.approx(statistics.stdev((40, 41, 45)))
     assert single.values["depth"] == pytest.approx((0.6, 0.0))
     assert single.paper["segmentation"] == 41.45
 
@@ -81,7 +80,7 @@ def test_delta_is_each_seed_against_the_mean_of_the_single_task_networks():
     expected = [delta_m(dict(zip(METRIC, v, strict=True)), base, UP) for v in gated]
     delta = row(made, "tssbn").delta
     assert delta.mean == pytest.approx(statistics.fmean(expected))
-    assert delta.spread == pytest.approx(statistics.stdev(expected))
+    assert delta.std == pytest.approx(statistics.stdev(expected))
     assert row(made, "stl").delta.mean == pytest.approx(0)
     assert row(made, "tssbn").parameters == pytest.approx(1 / 3)
     assert row(made, "tssbn").macs == pytest.approx(3 / 4)
@@ -121,12 +120,18 @@ def test_a_value_that_is_not_a_number_is_seen():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": {"epochs": 3, "select": "last"}}, r"'epochs' of recipe is 3 and 2"),
+        (
+            {"recipe": {"epochs": 3, "batch": 16, "report": "last"}},
+            r"'epochs' of recipe is 3 and 2",
+        ),
         ({"settings": {"n": 5}}, r"'n' of settings is 5 and None"),
-        ({"data": {"splits": {"train": {"sha256": "c"}}}}, r"'train' of data is c and a"),
-        ({"benchmark": "rooms"}, "rooms/hps-1 is a record of rooms, not of nyuv2"),
+        (
+            {"data": {"kind": "real", "splits": {"train": {"sha256": "c"}}}},
+            r"'train' of data is c and a",
+        ),
+        ({"benchmark": "rooms"}, "rooms/hps-1 is a run of rooms, not of nyuv2"),
         ({"finished": False}, "nyuv2/hps-1 is not finished"),
-        ({"method": "stl", "seed": 0}, "two records of nyuv2/stl-0"),
+        ({"method": "stl", "seed": 0}, "two runs of nyuv2/stl-0"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(changes, message):
@@ -135,7 +140,7 @@ def test_what_does_not_belong_together_is_refused(changes, message):
 
 
 def drawn(method, bits=0.0, floor=0, n=4, told=True):
-    """A record of a run on made data; ``bits`` are added to what is no class."""
+    """A record of a run on synthetic data; ``bits`` are added to what is no class."""
     tensors = {
         "image": torch.full((n, 3, 2, 2), 7, dtype=torch.uint8),
         "depth": torch.full((n, 1, 2, 2), 2 + bits),
@@ -150,13 +155,13 @@ def drawn(method, bits=0.0, floor=0, n=4, told=True):
     return record(method, benchmark="rooms", data=described)
 
 
-def test_made_data_of_other_bits_are_compared_and_it_is_said():
+def test_synthetic_data_of_other_bits_are_compared_and_it_is_said():
     one, other = drawn("stl"), drawn("hps", bits=2**-20)
     assert one["data"]["splits"]["test"]["sha256"] != other["data"]["splits"]["test"]["sha256"]
     made = table("rooms", [one, other])
     assert row(made, "hps").delta is not None
     assert (
-        "made data (4 train, 4 test); the data of the runs differ in bits (the labels agree);"
+        "synthetic data (4 train, 4 test); the data of the runs differ in bits (the labels agree);"
         in (made.caption)
     )
     assert "differ in bits" not in table("rooms", [one, drawn("hps")]).caption
@@ -177,7 +182,7 @@ def test_older_runs_do_not_say_whether_labels_agree():
         ({"n": 5}, "hps-0 cannot stand beside rooms/tssbn-0: 'train' of data is 5 and 4"),
     ],
 )
-def test_made_data_of_other_labels_or_sizes_are_refused(changes, message):
+def test_synthetic_data_of_other_labels_or_sizes_are_refused(changes, message):
     """Also where the first run does not say which labels it had."""
     with pytest.raises(ValueError, match=message):
         table("rooms", [drawn("tssbn", told=False), drawn("stl"), drawn("hps", **changes)])
@@ -195,18 +200,18 @@ def test_where_no_label_is_a_whole_number_all_bits_count():
 
 
 def test_tasks_per_pass_may_differ():
-    recipe = {"epochs": 2, "select": "last", "tasks_per_pass": 1}
+    recipe = {"epochs": 2, "batch": 16, "report": "last", "tasks_per_pass": 1}
     assert len(row(table("nyuv2", [record(), record(seed=1, recipe=recipe)]), "stl").seeds) == 2
 
 
-def test_a_table_without_records_has_the_paper_and_empty_cells():
+def test_a_table_without_saved_runs_has_the_paper_and_empty_cells():
     for name in TABLES["1"]:
         if not find_benchmark(name)().paper:
             continue
         made = table(name, [])
         assert [row.method for row in made.rows] == PAPER
         assert all(not row.values and row.delta is None for row in made.rows)
-        assert "no records" in str(made)
+        assert "no saved runs" in str(made)
         assert f"{find_benchmark(name)().paper['tssbn']['delta']:+.2f}" in str(made)
 
 
@@ -221,7 +226,7 @@ def test_the_text_fits_a_terminal():
         assert cell in text, cell
 
 
-def test_what_the_records_note_stands_beside_the_numbers():
+def test_what_the_runs_note_stands_beside_the_numbers():
     runs = [record(note="normals derived from depth"), record("hps"), record("tssbn", note="late")]
     said = table("nyuv2", runs).caption.split("; ")
     assert said[1:3] == ["late", "normals derived from depth"]
@@ -240,7 +245,7 @@ def test_a_benchmark_of_ones_own():
     mine = replace(find_benchmark("rooms")(), name="mine", title="My rooms")
     made = table(mine, [record("hps", benchmark="mine")])
     assert str(made).startswith("My rooms\n") and row(made, "hps").seeds == (0,)
-    with pytest.raises(ValueError, match="rooms/hps-0 is a record of rooms, not of mine"):
+    with pytest.raises(ValueError, match="rooms/hps-0 is a run of rooms, not of mine"):
         table(mine, [record("hps", benchmark="rooms")])
 
 
@@ -268,3 +273,77 @@ def test_options_of_a_method_may_differ_from_those_of_others_but_not_within_a_ro
     assert next(row for row in made.rows if row.method == "tssbn").delta is not None
     with pytest.raises(ValueError, match="in a row with others of tssbn"):
         table("nyuv2", [record("tssbn", 0, **fast), record("tssbn", 1)])
+
+
+def balanced(method, seed=0, **options):
+    settings = {"balance": "pcgrad"} | {f"balance.{key}": v for key, v in options.items()}
+    values = (0.5, 0.6, 24.0) if method == "hps" else (0.8, 0.6, 24.0)
+    more = {"settings": settings, "balance": "pcgrad", "balance_options": options}
+    return record(method, seed, values=values, **more)
+
+
+def test_a_balancing_has_a_row_and_is_compared_with_plain_single_task_networks():
+    made = table("nyuv2", [record("stl"), balanced("stl"), record("hps"), balanced("hps")])
+    rows = {(row.method, row.balance): row for row in made.rows if row.seeds}
+    assert [row.title for row in rows.values()] == ["STL", "STL + pcgrad", "HPS", "HPS + pcgrad"]
+    # Segmentation has 0.5 for 0.4, the other two are the same: +25 % in one of three.
+    assert rows["hps", "pcgrad"].delta.mean == pytest.approx(25 / 3)
+    assert rows["hps", "sum"].delta.mean == pytest.approx(0)
+    assert rows["hps", "sum"].paper and not rows["hps", "pcgrad"].paper
+
+
+def test_a_table_of_balanced_runs_alone_has_no_delta():
+    assert row(table("nyuv2", [balanced("hps")]), "hps").delta is None
+    (of_pcgrad,) = (r for r in table("nyuv2", [balanced("hps")]).rows if r.seeds)
+    assert of_pcgrad.delta is None and of_pcgrad.balance == "pcgrad"
+
+
+def test_options_of_a_balancing_stand_above_the_table_and_agree_within_a_row():
+    made = table("nyuv2", [record("stl"), balanced("hps", lr=0.1)])
+    assert "balance.lr=0.1" in made.caption and "balance=" not in made.caption
+    with pytest.raises(ValueError, match="in a row with others of hps"):
+        table("nyuv2", [balanced("hps", lr=0.1), balanced("hps", 1, lr=0.2)])
+
+
+def test_other_settings_of_a_balanced_run_must_agree():
+    other = balanced("hps")
+    other["settings"]["n"] = 5
+    with pytest.raises(ValueError, match="'n' of settings is 5 and None"):
+        table("nyuv2", [record("stl"), other])
+
+
+def recipe(batch, epochs=2):
+    return {"epochs": epochs, "batch": batch, "report": "last"}
+
+
+def test_a_method_whose_protocol_changes_the_recipe_is_compared_and_it_is_said():
+    own = {"recipe": recipe(4), "protocol": {"batch": 4}}
+    first, last = record("mtan", **own), record("mtan", 1, **own)
+    for runs in ([first, last, record("stl")], [record("stl"), first, last]):
+        made = table("nyuv2", runs)
+        assert row(made, "mtan").delta is not None
+        assert "; mtan with batch=4; " in made.caption
+    late = record("mtan", **own | {"recipe": recipe(4, epochs=9)})
+    for wrong in (record("hps", recipe=recipe(4)), late):
+        with pytest.raises(ValueError, match=r"-0 cannot stand beside .* of recipe is"):
+            table("nyuv2", [first | {"seed": 7}, record("stl"), wrong])
+
+
+def test_units_are_those_that_the_runs_say():
+    units = {"segmentation": "%", "depth": "m", "normal": "°"}
+    text = str(table("nyuv2", [record(units=units)]))
+    assert "absolute m ↓" in text and "mean ° ↓" in text and "miou % ↑" in text
+    metric, up = {"a": "new"}, {"a": True}
+    more = {"metric": metric, "directions": up, "benchmark": "rooms"}
+    new = record(values=(0.25,), **more)
+    assert row(table("rooms", [new]), "stl").values["a"].mean == 0.25
+    assert row(table("rooms", [new | {"units": {"a": "%"}}]), "stl").values["a"].mean == 25
+
+
+def test_the_bars_of_a_table_are_its_deltas():
+    plots = pytest.importorskip("tssbn.plots")
+    _, ax = plots.plt.subplots()
+    runs = [record("stl"), record("hps", values=(0.5, 0.6, 24.0)), record("tssbn")]
+    plots.deltas(ax, table("nyuv2", runs))
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0, 25 / 3])
+    plots.plt.close("all")

@@ -12,9 +12,9 @@ pytest.importorskip("torchvision")
 pytest.importorskip("torchmetrics")
 pytest.importorskip("lightning_fabric")
 
+from tssbn import records
 from tssbn.__main__ import main
 from tssbn.networks.celeba import CelebANet
-from tssbn.records import store as records
 from tssbn.timing import measure as measuring
 from tssbn.timing import memory, record
 from tssbn.timing.case import Case
@@ -289,7 +289,7 @@ def test_strategies_that_would_repeat_others_are_skipped():
 
 
 def test_committed_records_are_whole():
-    for path in sorted((records.results() / "bench").glob("*.json")):
+    for path in sorted((records.results_dir() / "bench").glob("*.json")):
         made = json.loads(path.read_text())
         if "inference" not in made:
             continue  # of another study

@@ -319,7 +319,7 @@ def made(method, seed, weights, **changes):
         "options": {},
         "recipe": recipe,
         "data": {
-            "kind": "made",
+            "kind": "synthetic",
             "splits": {"test": {"samples": 4, "official": None, "sha256": "a"}},
         },
         "device": "a CPU",

@@ -1,5 +1,6 @@
 """`--devices 2` starts a second process by itself."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training.processes import make_fabric
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
     """The command is that of the page, on fewer images."""
-    command = records.read("ddp/run.json")["commands"]["devices"]["command"]
+    command = records.load("ddp/run")["commands"]["devices"]["command"]
     assert command.startswith("python -m tssbn train ") and " --devices 2 " in command
     done = subprocess.run(
         [sys.executable, *shlex.split(command)[1:], "--set", "n=16", "batch=4", "epochs=1"],
@@ -38,7 +39,7 @@ def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("data/results/rooms/*.json")
-    record = records.read(str(path))
+    record = json.loads(path.read_text())
     assert record["devices"] == 2 and record["finished"]
     assert done.stdout.count("epoch 1/1 ") == 1 and done.stdout.strip().endswith(path.name)
 

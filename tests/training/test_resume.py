@@ -21,9 +21,8 @@ pytest.importorskip("torchvision")
 import decayed
 import tiny
 
-from tssbn import sealed
+from tssbn import records, sealed
 from tssbn.data import augment
-from tssbn.records import store as records
 from tssbn.training import checkpoint, trainer
 from tssbn.training.balancing import BALANCINGS
 from tssbn.training.loop import train

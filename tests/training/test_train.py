@@ -27,7 +27,7 @@ from tssbn.cost import macs
 from tssbn.data import augment
 from tssbn.data.stored import Stored
 from tssbn.methods import METHODS, find_method, heads
-from tssbn.records.store import plain, summary, unpack_gates
+from tssbn.records import summary, to_json, unpack_gates
 from tssbn.training import batches, checkpoint, loop
 from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import BatchLoader, epoch_batches, preload, shard
@@ -68,12 +68,13 @@ def with_loss(run, loss):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_trains_and_is_recorded(method):
     net, record = train(Run("rooms", method, settings=SMALL))
-    assert record == plain(json.loads(json.dumps(record, allow_nan=False)))
+    assert record == to_json(json.loads(json.dumps(record, allow_nan=False)))
     assert record["finished"] and len(record["epochs"]) == 1
     assert record["parameters"] == sum(p.numel() for p in net.parameters())
     assert record["macs"] == macs(net, torch.rand(1, 3, 32, 32)) > 0
     assert record["seconds_per_step"] > 0 and record["peak_memory_mib"] > 0
-    assert record["data"]["kind"] == "made" and record["data"]["splits"]["train"]["samples"] == 8
+    data = record["data"]
+    assert data["kind"] == "synthetic" and data["splits"]["train"]["samples"] == 8
     assert record["metric"] == {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
     assert record["directions"] == {"segmentation": True, "depth": False, "normal": False}
     assert all(math.isfinite(value) for value in summary(record)["test"].values())

@@ -12,11 +12,12 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("tqdm")
 
+from tssbn import records
 from tssbn.__main__ import main
 from tssbn.arguments import setting
 from tssbn.benchmarks import BENCHMARKS, find_benchmark
 from tssbn.methods import METHODS
-from tssbn.records import store as records
+from tssbn.records.command import _meant_for
 from tssbn.training import progress
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
@@ -61,7 +62,7 @@ def test_a_run_leaves_a_record(capsys):
     shown = records.summary(made)["test"]
     assert f"segmentation  miou      {100 * shown['segmentation']:.4g}%" in out
     assert [float(f"{v:.6g}") for v in shown.values()] == list(shown.values())
-    assert [r["method"] for r in records.found("rooms")] == ["tssbn"]
+    assert [r["method"] for r in records.load_all("rooms")] == ["tssbn"]
 
 
 def test_a_finished_run_is_left_alone(capsys):
@@ -249,24 +250,33 @@ def test_lists(capsys):
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_balanced_runs_are_shown_beside_single_task_networks_of_the_plain_sum():
+    settings = {"balance": "pcgrad", "balance.seed": 1, "epochs": 2, "multiplier": 10}
+    options = {"stl": set(), "hps": set(), "tssbn": {"multiplier"}}
+    balanced = {key: value for key, value in settings.items() if key != "multiplier"}
+    assert _meant_for("stl", settings, options) == [balanced, {"epochs": 2}]
+    assert _meant_for("hps", settings, options) == [balanced]
+    assert _meant_for("tssbn", settings, options) == [settings]
+
+
 def test_tables(capsys):
     assert train("--seed", "3") == 0
     capsys.readouterr()
     assert main(["table", "rooms"]) == 0
     out = capsys.readouterr()
-    assert "no records" in out.out and not out.err  # there are some, with settings
+    assert "no saved runs" in out.out and not out.err  # there are some, with settings
     assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert "made data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
+    assert "synthetic data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
         out.split()
     )
     assert main(["table", "rooms", "--set", "typo=1"]) == 1
     error = capsys.readouterr().err
-    assert "no record with the settings typo=1; " in error
+    assert "no saved run with the settings typo=1; " in error
     assert "differ from the recipes in epochs, filters, height, n, width" in error
     assert main(["table", "streets", "--set", "typo=1"]) == 1
     where = Path("data/results").resolve()
-    assert f"there is no record of streets in {where}\n" in capsys.readouterr().err
+    assert f"there is no saved run of streets in {where}\n" in capsys.readouterr().err
     assert main(["table", "streets", "--results", "elsewhere"]) == 0
     assert f"of streets in {Path('elsewhere').resolve()}\n" in capsys.readouterr().err
     assert train("--seed", "3", "--set", "multiplier=10") == 0

@@ -14,7 +14,7 @@ __all__ = ["add"]
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add ``table`` to the commands of ``python -m tssbn``."""
     made = add_command(
-        commands, "table", _table, "print the table of a benchmark, from the records"
+        commands, "table", _table, "print the table of a benchmark, from its saved runs"
     )
     made.add_argument(
         "name", metavar="NAME", help="a benchmark, its file, or 1 for table 1 of the paper"
@@ -32,33 +32,33 @@ def _table(options: argparse.Namespace) -> int:
     settings, seen, tables = dict(options.set), [], []
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
-    folder = options.results or store.results()
+    folder = options.results or store.results_dir()
     for name in TABLES.get(options.name, (options.name,)):
         benchmark = find_benchmark(name)()
-        found = store.found(benchmark.name, folder)
+        found = store.load_all(benchmark.name, options.results)
         if options.name in TABLES and benchmark.source != name and not found:
             continue  # a shorter or smaller form that nobody ran
         known = _options(found)
-        chosen = [r for r in found if r["settings"] == _meant_for(r["method"], settings, known)]
+        chosen = [r for r in found if r["settings"] in _meant_for(r["method"], settings, known)]
         tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
     if settings and not seen:
-        raise ValueError(f"there is no record of {options.name} in {folder.resolve()}")
+        raise ValueError(f"there is no saved run of {options.name} in {folder.resolve()}")
     if settings and settings not in seen:
         wanted = " ".join(f"{key}={value}" for key, value in settings.items())
         keys = sorted({key for of_record in seen for key in of_record})
         raise ValueError(
-            f"there is no record with the settings {wanted}; those that there are differ from the "
-            f"recipes in {', '.join(keys) or 'nothing'}"
+            f"there is no saved run with the settings {wanted}; those that there are differ from "
+            f"the recipes in {', '.join(keys) or 'nothing'}"
         )
     print(*tables, sep="\n\n")
     if not seen:
-        print(f"there is no record of {options.name} in {folder.resolve()}", file=sys.stderr)
+        print(f"there is no saved run of {options.name} in {folder.resolve()}", file=sys.stderr)
     return 0
 
 
 def _options(found: Iterable[Mapping]) -> dict[str, set[str]]:
-    """The names of the options that each method has, those of the user's own from their records."""
+    """The names of the options that each method has, those of the user's own from their runs."""
     from tssbn.methods import METHODS, find_method
     from tssbn.training.settings import options_of
 
@@ -71,7 +71,14 @@ def _options(found: Iterable[Mapping]) -> dict[str, set[str]]:
 
 def _meant_for(
     method: str, settings: Mapping[str, Any], options: Mapping[str, set[str]]
-) -> dict[str, Any]:
-    """The settings without the options that only other methods have."""
+) -> list[dict[str, Any]]:
+    """The settings without the options that only other methods have.
+
+    Single-task networks are the baseline, and so also meant with the plain sum of the losses.
+    """
+    from tssbn.records.table import BASELINE
+
     foreign = set().union(*options.values()) - options[method]
-    return {key: value for key, value in settings.items() if key not in foreign}
+    own = {key: value for key, value in settings.items() if key not in foreign}
+    plain = {key: value for key, value in own.items() if key.partition(".")[0] != "balance"}
+    return [own, plain] if method == BASELINE else [own]

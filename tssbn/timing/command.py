@@ -38,7 +38,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
 def _bench(options: argparse.Namespace) -> int:
     import torch
 
-    from tssbn.records import store as records
+    from tssbn import records
     from tssbn.timing import record
     from tssbn.timing.case import Case
     from tssbn.timing.measure import measure_strategies

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tssbn.records.store import environment
+from tssbn.records import environment
 from tssbn.timing.case import Case
 from tssbn.timing.memory import peak_memory
 from tssbn.timing.rounds import matmul, time_rounds

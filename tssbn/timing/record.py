@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tssbn.records import store as records
+from tssbn import records
 
 __all__ = ["Spread", "add_entry", "fraction_of_peak", "load", "table", "time_ratio"]
 
@@ -95,7 +95,7 @@ def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> d
     Raises:
         ValueError: the record is of another machine or setting, or the file is not JSON.
     """
-    path = (folder or records.results()) / "bench" / f"{name}.json"
+    path = (folder or records.results_dir()) / "bench" / f"{name}.json"
     if not path.is_file():
         return {**setting, "networks": {}}
     try:

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tssbn import records
 from tssbn.arguments import add_command, add_results, add_settings, minutes, pair, writable
-from tssbn.records import store as records
 
 __all__ = ["add"]
 
@@ -79,13 +79,14 @@ def _computing(parser: argparse.ArgumentParser) -> None:
 def _callback(options: argparse.Namespace) -> Any:
     from tssbn.training.progress import CallbackList, LineLog, ProgressBar, TensorBoard
 
-    shown = LineLog() if options.quiet else ProgressBar()
+    terminal = sys.stderr.isatty()  # where the bar is: a file would hold each of its updates
+    shown = ProgressBar() if terminal and not options.quiet else LineLog()
     return CallbackList([shown, TensorBoard(options.tensorboard)]) if options.tensorboard else shown
 
 
 def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
     """Those of the records and of the checkpoints, which can be written."""
-    results = writable("--results", options.results or records.results())
+    results = writable("--results", options.results or records.results_dir())
     return results, writable("--runs", options.runs)
 
 
@@ -164,20 +165,21 @@ def _scores(record: Mapping[str, Any]) -> str:
     """What a run reports, by task; of many tasks their mean."""
     from tssbn.training.progress import MANY
 
-    chosen = records.summary(record)
+    chosen, units = records.summary(record), record.get("units", {})
     rows = []
     for task, metric in record["metric"].items():
+        factor, sign = records.display_unit(metric, units.get(task))
         values = (chosen[which][task] for which in ("test", "best"))
-        rows.append((task, metric, *(math.nan if value is None else value for value in values)))
+        values = (math.nan if value is None else factor * value for value in values)
+        rows.append((task, metric, sign, *values))
     if len(rows) > MANY:
-        means = [sum(row[i] for row in rows) / len(rows) for i in (2, 3)]
-        rows = [(f"mean of {len(rows)}", rows[0][1], *means)]
+        means = [sum(row[i] for row in rows) / len(rows) for i in (3, 4)]
+        rows = [(f"mean of {len(rows)}", *rows[0][1:3], *means)]
     last = chosen["epochs"][-1]
     which = f"epochs {chosen['epochs'][0]}-{last}" if len(chosen["epochs"]) > 1 else f"epoch {last}"
     lines = [("", "", which, f"best, epoch {chosen['best_epoch']}")]
-    for task, metric, *values in rows:
-        factor, sign = records.unit(metric)
-        lines.append((task, metric, *(f"{factor * value:.4g}{sign}" for value in values)))
+    for task, metric, sign, *values in rows:
+        lines.append((task, metric, *(f"{value:.4g}{sign}" for value in values)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -192,7 +194,7 @@ def _queue(options: argparse.Namespace) -> int:
 
     jobs = load_queue(options.file, dict(options.data))
     seconds = 60 * options.minutes
-    results, runs = options.results or records.results(), options.runs
+    results, runs = options.results or records.results_dir(), options.runs
     if options.dry:
         states = [status(job, runs, results) for job in jobs]
         print(plan_queue(states, seconds))

@@ -17,7 +17,7 @@ from tssbn.cost import macs, parameters
 from tssbn.data.real.dataset import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.records.store import environment, pack_gates, unpack_gates
+from tssbn.records import environment, pack_gates, unpack_gates
 from tssbn.registry import short_name
 from tssbn.training.batches import fingerprint, labels
 from tssbn.training.run import Run
@@ -46,6 +46,7 @@ def description(
     return {
         "benchmark": run.benchmark.name,
         "method": run.method.name,
+        "title": run.method.title,
         "seed": run.seed,
         "settings": dict(run.settings),
         "recipe": asdict(recipe),
@@ -62,6 +63,7 @@ def description(
         "macs": macs(copy.deepcopy(net).to("meta"), image),
         "directions": {name: metric.higher_is_better for name, metric in metrics.items()},
         "metric": {name: next(iter(metric.directions)) for name, metric in metrics.items()},
+        "units": {name: metric.unit for name, metric in metrics.items()},
     }
 
 
@@ -78,10 +80,10 @@ def _data(
         }
         if not real:
             splits[split]["labels"] = labels(held[split])
-    kind = "made" if synthetic else "real" if isinstance(sources["train"], RealSet) else "own"
+    kind = "synthetic" if synthetic else "real" if isinstance(sources["train"], RealSet) else "own"
     if kind == "real" and any(part["samples"] != part["official"] for part in splits.values()):
         kind = "real subset"
-    return {"made": kind == "made", "kind": kind, "splits": splits}
+    return {"kind": kind, "splits": splits}
 
 
 def identity(run: Run, record: Mapping[str, Any]) -> dict[str, Any]:

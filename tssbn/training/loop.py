@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.utils.data import Dataset
 
-from tssbn.records.store import plain
+from tssbn.records import to_json
 from tssbn.training import checkpoint
 from tssbn.training.describe import identity
 from tssbn.training.memory import explain_out_of_memory
@@ -142,7 +142,7 @@ def train(
             contexts.enter_context(room_for_graphs(trainer.net))
         with explain_out_of_memory(recipe, run.balance, trainer.balancing.all_tasks_at_once):
             _fit(trainer, folder, deadline, CallbackList(told))
-        return Trained(trainer.net.eval(), plain(trainer.record))
+        return Trained(trainer.net.eval(), to_json(trainer.record))
 
 
 def _check_folder(folder: Path, resume: bool) -> None:

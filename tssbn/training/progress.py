@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from tssbn.records.store import unit
+from tssbn.records import display_unit
 
 if TYPE_CHECKING:
     from tssbn.training.run import Run
@@ -110,8 +110,8 @@ def scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:
         'segmentation 43.75%, depth 0.5'
     """
     first = {task: next(iter(values.items())) for task, values in scores.items()}
-    shown = {task: unit(metric)[0] * value for task, (metric, value) in first.items()}
-    signs = {task: unit(metric)[1] for task, (metric, _) in first.items()}
+    shown = {task: display_unit(metric)[0] * value for task, (metric, value) in first.items()}
+    signs = {task: display_unit(metric)[1] for task, (metric, _) in first.items()}
     common = next(iter(signs.values()))  # of many tasks, which are all of one kind
     return ", ".join(f"{t} {value:.4g}{signs.get(t, common)}" for t, value in _few(shown).items())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tssbn.records import store as records
+from tssbn import records
 from tssbn.training import checkpoint
 from tssbn.training.jobs import Job
 from tssbn.training.run import Run
@@ -85,7 +85,7 @@ def write(run: Run, record: Mapping[str, Any], results: Path) -> Path:
     Raises:
         OSError: it could not be written; says how much room there is, and how much it needs.
     """
-    with checkpoint.writing(results / f"{run.name}.json", len(json.dumps(records.plain(record)))):
+    with checkpoint.writing(results / f"{run.name}.json", len(json.dumps(records.to_json(record)))):
         return records.write(run.name, record, results)
 
 

@@ -62,7 +62,7 @@ class Augment:
         self.fill = {
             name: 0 if target.kind == "normal" else fill.get(name, target.ignore)
             for name, target in targets.items()
-            if target.kind != "attribute"
+            if target.dense
         }
 
     def __call__(self, sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,9 +107,8 @@ class Augment:
         if not image.is_floating_point():
             raise TypeError(f"sample['image'] must be floating in [0, 1], got {image.dtype}")
         size = tuple(image.shape[1:])
-        shapes = {"classes": size, "normal": (3, *size), "attribute": ()}
         for name, target in self.targets.items():
-            expected, got = shapes.get(target.kind, (1, *size)), tuple(sample[name].shape)
+            expected, got = target.shape(*size), tuple(sample[name].shape)
             if got != expected:
                 raise ValueError(
                     f"sample[{name!r}] must have shape {expected} as its image is "

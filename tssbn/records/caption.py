@@ -1,0 +1,74 @@
+"""What is said above a table: of which data its numbers are, and how they were made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tssbn.records.comparable import protocol
+
+__all__ = ["caption"]
+
+
+def caption(records: Sequence[Mapping[str, Any]], best: bool = False) -> str:
+    """Say what the numbers of a table are: data, settings, epochs, devices, notes of the runs.
+
+    Args:
+        records: saved runs that may stand in one table.
+        best: whether the numbers are those of the best epoch on the test images.
+
+    Example:
+        >>> caption([])
+        'no saved runs'
+    """
+    if not records:
+        return "no saved runs"
+    first = records[0]
+    images = ", ".join(
+        f"{part['samples']:,} {split}"
+        + (f" of {part['official']:,}" if part["official"] not in (None, part["samples"]) else "")
+        for split, part in first["data"]["splits"].items()
+    )
+    epochs = first["recipe"]["epochs"]
+    counted = {
+        "last": f"the last of {epochs} epochs",
+        "last-10": f"the mean of the last 10 of {epochs} epochs",
+        "val": f"the epoch of {epochs} that is best on the validation images",
+    }[first["recipe"]["report"]]
+    if best:
+        counted = f"the epoch of {epochs} that is best on the test images"
+    where = " and ".join(sorted({f"{r['precision']} on {r['device']}" for r in records}))
+    notes = sorted({record.get("note", "") for record in records} - {""})
+    settings = {key: value for record in records for key, value in record["settings"].items()}
+    settings.pop("balance", None)  # stands in the rows
+    said = [
+        f"{first['data']['kind']} data ({images})",
+        _bits(records),
+        *notes,
+        _pairs(settings),
+        *_protocols(records),
+        counted,
+        "± is the standard deviation over seeds",
+        "Δm against the mean of our STL",
+        where,
+    ]
+    return "; ".join(filter(None, said))
+
+
+def _pairs(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def _protocols(records: Sequence[Mapping]) -> list[str]:
+    """What methods change in the recipe by their own protocol."""
+    used = {record["method"]: protocol(record) for record in records}
+    return [f"{method} with {_pairs(fields)}" for method, fields in used.items() if fields]
+
+
+def _bits(records: Sequence[Mapping]) -> str:
+    """What is to be said of synthetic data that are not the same bits in all runs."""
+    splits = [record["data"]["splits"] for record in records]
+    bits = [{name: part["sha256"] for name, part in parts.items()} for parts in splits]
+    if all(those == bits[0] for those in bits):
+        return ""
+    known = all("labels" in part for parts in splits for part in parts.values())
+    said = "the labels agree" if known else "older runs do not say whether the labels agree"
+    return f"the data of the runs differ in bits ({said})"

@@ -1,0 +1,112 @@
+"""Which saved runs may stand in one table: all is alike but what a table compares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["balance_of", "check_comparable", "protocol"]
+
+
+def balance_of(record: Mapping[str, Any]) -> str:
+    """Give how the run made gradients of its losses: ``"sum"``, or the name of a balancing.
+
+    Example:
+        >>> balance_of({"balance": "pcgrad"}), balance_of({})
+        ('pcgrad', 'sum')
+    """
+    return record.get("balance", "sum")
+
+
+def protocol(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what the method's own protocol changes in the recipe; older runs do not say it.
+
+    Example:
+        >>> protocol({"protocol": {"batch": 4}}), protocol({})
+        ({'batch': 4}, {})
+    """
+    return record.get("protocol", {})
+
+
+def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse saved runs that cannot be compared.
+
+    They must agree in everything but method, balancing, seed and machine: settings, recipe
+    (``tasks_per_pass`` may differ, it changes no result, and what a method's protocol changes),
+    metrics, and the content of the data. Of synthetic data, sizes and labels must agree; the rest
+    may differ in bits. Options of a method, such as ``multiplier``, and those of a balancing must
+    agree in its own row.
+
+    Args:
+        benchmark: the name that all must have.
+        records: saved runs.
+
+    Raises:
+        ValueError: says which run and what of it.
+
+    Example:
+        >>> check_comparable("rooms", [])
+    """
+    seen: set[tuple] = set()
+    options: dict[tuple, Mapping] = {}
+    for record in records:
+        name = _name(record)
+        if record["benchmark"] != benchmark:
+            raise ValueError(f"{name} is a run of {record['benchmark']}, not of {benchmark}")
+        if not record["finished"]:
+            raise ValueError(f"{name} is not finished")
+        row = record["method"], balance_of(record)
+        if (row, record["seed"]) in seen:
+            raise ValueError(f"there are two runs of {name}")
+        seen.add((row, record["seed"]))
+        own = {**record["options"], **record.get("balance_options", {})}
+        if options.setdefault(row, own) != own:
+            raise ValueError(
+                f"{name} cannot stand in a row with others of {record['method']}: its options are "
+                f"{own}, theirs {dict(options[row])}"
+            )
+    for field in ("settings", "recipe", "data", "metric", "directions", "labels"):
+        _check_same(field, records)
+
+
+def _check_same(field: str, records: Sequence[Mapping]) -> None:
+    """Compare what each run says of a field with the first that says it."""
+    compared = [(_name(record), _compared(record, field)) for record in records]
+    first: dict[str, tuple[Any, str]] = {}
+    for part in dict.fromkeys(part for _, parts in compared for part in parts):
+        for record, (name, parts) in zip(records, compared, strict=True):
+            if field == "recipe" and part in protocol(record):
+                continue
+            if field == "labels" and part not in parts:  # older runs do not say
+                continue
+            value, other = first.setdefault(part, (parts.get(part), name))
+            if parts.get(part) != value:
+                what = f"the sha256 of the labels of {part}"
+                what = what if field == "labels" else f"{part!r} of {field}"
+                raise ValueError(
+                    f"{name} cannot stand beside {other}: {what} is {parts.get(part)} and {value}"
+                )
+
+
+def _name(record: Mapping) -> str:
+    return f"{record['benchmark']}/{record['method']}-{record['seed']}"
+
+
+def _compared(record: Mapping, field: str) -> Mapping:
+    if field == "labels":
+        splits = record["data"]["splits"]
+        return {split: part["labels"] for split, part in splits.items() if "labels" in part}
+    value = record[field]
+    if field == "settings":  # those of the benchmark; methods and balancings have options too
+        return {
+            key: entry
+            for key, entry in value.items()
+            if key not in record["options"] and key.partition(".")[0] != "balance"
+        }
+    if field == "recipe":  # of older runs: without what was added since
+        return {
+            key: entry for key, entry in value.items() if key != "tasks_per_pass" and entry != {}
+        }
+    if field == "data":
+        # Synthetic data may be other bits of the same pictures.
+        same = "samples" if value["kind"] == "synthetic" else "sha256"
+        return {split: part[same] for split, part in value["splits"].items()}
+    return value

@@ -1,0 +1,85 @@
+"""The reader of saved runs: by benchmark, method, seeds and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tssbn.records.saved import SavedRun, SavedRuns
+from tssbn.records.store import NoSavedRuns, folders, load
+
+if TYPE_CHECKING:
+    from tssbn.benchmarks import Benchmark
+    from tssbn.methods import Method
+
+__all__ = ["load_default", "of"]
+
+
+def of(
+    benchmark: str | Path | Benchmark,
+    method: str | Path | Method,
+    seeds: Iterable[int] = range(3),
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> SavedRuns:
+    """Load the saved runs of a method on a benchmark; those that are on this machine.
+
+    Args:
+        benchmark: as :class:`tssbn.training.run.Run` takes it: a name, the path of a file of one's
+            own, or the benchmark itself.
+        method: as there.
+        seeds: of the runs.
+        settings: what differs from the benchmark and the method as they are written, as there;
+            such as ``{"weight.depth": 2.0}``.
+        more: settings whose names can be keywords.
+
+    Returns:
+        The runs in the order of the seeds; ``missing`` names those that are not saved.
+
+    Raises:
+        NoSavedRuns: there is no folder of saved runs at all.
+        ValueError: an unknown name or setting, or one setting given twice.
+
+    Example:
+        >>> runs = of("faces", "tssbn", seeds=range(7), multiplier=10)  # doctest: +SKIP
+        >>> runs.seeds, runs.scores().mean(axis=1).max()  # doctest: +SKIP
+        >>> runs.gates()[0].tasks  # of the last epoch  # doctest: +SKIP
+        >>> of("rooms", "hps", [0], {"weight.depth": 2.0}, n=400)  # doctest: +SKIP
+    """
+    from tssbn.training.run import Run
+
+    settings = dict(settings or {})
+    if twice := settings.keys() & more.keys():
+        raise ValueError(f"settings are given twice: {', '.join(sorted(twice))}")
+    if not folders():
+        raise NoSavedRuns("there are no saved runs on this machine")
+    wanted = [Run(benchmark, method, seed, settings | more) for seed in seeds]
+    runs, missing = [], []
+    for run in wanted:
+        try:
+            runs.append(SavedRun(run.name, load(run.name)))
+        except NoSavedRuns:
+            missing.append(run.name)
+    average = any(run.benchmark.average for run in wanted)
+    return SavedRuns(tuple(runs), tuple(missing), average)
+
+
+def load_default(benchmark: str, seeds: Iterable[int] = range(3)) -> list[SavedRun]:
+    """Load the saved runs of all methods on a benchmark as it is, without settings.
+
+    Those that are on this machine, in the order of the tables, as
+    :func:`tssbn.records.table.table` takes them.
+
+    Raises:
+        NoSavedRuns: there is no folder of saved runs at all.
+        ValueError: an unknown benchmark.
+
+    Example:
+        >>> [run.name for run in load_default("rooms", seeds=[0])]  # doctest: +SKIP
+        ['rooms/stl-0', 'rooms/hps-0', ...]
+    """
+    from tssbn.methods import METHODS
+
+    seeds = list(seeds)
+    return [run for method in METHODS for run in of(benchmark, method, seeds)]

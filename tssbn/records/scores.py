@@ -1,0 +1,142 @@
+"""What a saved run reports: the scores that count, by the rule of its recipe, and Δm."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tssbn.cost import delta_m
+
+__all__ = ["delta", "reported", "summary"]
+
+
+def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float | None]:
+    """Give the first metric of each task in the epochs that count.
+
+    ``report`` of the recipe says which count: ``"last"``; ``"last-10"`` for the mean of the last
+    ten, or of all where there are fewer; ``"val"`` for the best one on the validation images, see
+    :func:`summary`.
+
+    Args:
+        record: a saved run.
+        split: ``"test"``, or ``"val"`` where the run was scored on validation images.
+
+    Returns:
+        The values by task, in the units of the metrics; None where one of them is null.
+
+    Raises:
+        ValueError: no epoch, an unknown ``report``, or a split that the run was not scored on.
+
+    Example:
+        >>> record = {
+        ...     "recipe": {"report": "last-10"},
+        ...     "metric": {"depth": "absolute"},
+        ...     "epochs": [
+        ...         {"epoch": e, "test": {"depth": {"absolute": float(e)}}} for e in range(1, 13)
+        ...     ],
+        ... }
+        >>> reported(record)  # epochs 3 to 12
+        {'depth': 7.5}
+    """
+    return _mean([_values(record, epoch, split) for epoch in _counted(record)], record["metric"])
+
+
+def summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a run reports, and beside it the best epoch on the test images.
+
+    No honest choice could have known that best epoch: it has the highest mean over the tasks if
+    higher is better for all of them. Else each value is divided by its mean over the epochs first,
+    and counts negatively if lower is better. The first of equals counts; an epoch with a value
+    that is null never does.
+
+    Returns:
+        ``"test"``, the values of :func:`reported`; ``"epochs"``, the numbers of the epochs that
+        they are the mean of; ``"best"``, the values of the best epoch, and ``"best_epoch"``, its
+        number (None if there is no epoch without null).
+
+    Raises:
+        ValueError: no epoch, or an unknown ``report``.
+
+    Example:
+        >>> record = {
+        ...     "recipe": {"report": "last"},
+        ...     "metric": {"depth": "absolute"},
+        ...     "directions": {"depth": False},
+        ...     "epochs": [
+        ...         {"epoch": e, "test": {"depth": {"absolute": 0.5 + 0.1 * (e - 2) ** 2}}}
+        ...         for e in (1, 2, 3)
+        ...     ],
+        ... }
+        >>> summary(record)
+        {'test': {'depth': 0.6}, 'epochs': [3], 'best': {'depth': 0.5}, 'best_epoch': 2}
+    """
+    counted, best = _counted(record), _best(record, "test")
+    return {
+        "test": reported(record),
+        "epochs": [entry["epoch"] for entry in counted],
+        "best": _mean([_values(record, entry, "test") for entry in best], record["metric"]),
+        "best_epoch": best[0]["epoch"] if best else None,
+    }
+
+
+def _counted(record: Mapping) -> Sequence[Mapping]:
+    """The epochs that the reported scores are the mean of."""
+    epochs, report = record["epochs"], record["recipe"]["report"]
+    if not epochs:
+        raise ValueError("the saved run has no epoch")
+    if report == "val":
+        return _best(record, "val")
+    if report not in ("last", "last-10"):
+        raise ValueError(f"report={report!r} of the recipe must be 'last', 'last-10' or 'val'")
+    return epochs[-10:] if report == "last-10" else epochs[-1:]
+
+
+def _values(record: Mapping, entry: Mapping, split: str) -> dict[str, float | None]:
+    if split not in entry:
+        known = ", ".join(key for key in ("test", "val") if key in entry)
+        raise ValueError(f"split={split!r}: the run was scored on {known}")
+    return {task: entry[split][task][name] for task, name in record["metric"].items()}
+
+
+def _mean(rows: Sequence[Mapping], tasks: Mapping) -> dict[str, float | None]:
+    columns = {task: [row[task] for row in rows] for task in tasks}
+    return {
+        task: None if None in column or not column else math.fsum(column) / len(column)
+        for task, column in columns.items()
+    }
+
+
+def _best(record: Mapping, split: str) -> list[Mapping]:
+    """The best epoch, in a list; an empty one if every epoch holds a null."""
+    rows = [(_values(record, entry, split), entry) for entry in record["epochs"]]
+    rows = [(values, entry) for values, entry in rows if None not in values.values()]
+    if not rows:
+        return []
+    up = record["directions"]
+    weights = dict.fromkeys(up, 1.0)
+    if not all(up.values()):
+        mean = _mean([values for values, _ in rows], up)
+        weights = {task: (1 if up[task] else -1) / (mean[task] or 1) for task in up}
+    return [max(rows, key=lambda row: math.fsum(weights[t] * row[0][t] for t in up))[1]]
+
+
+def delta(
+    values: Mapping[str, float], baseline: Mapping[str, float], directions: Mapping[str, bool]
+) -> float:
+    """Give Δm in percent, :func:`tssbn.cost.delta_m`; NaN where it is not defined.
+
+    That is where a value is not finite, or a baseline is not finite or not above 0.
+
+    Args:
+        values: by task.
+        baseline: of the same tasks.
+        directions: whether higher is better, by task.
+
+    Example:
+        >>> delta({"depth": 0.75}, {"depth": 0.5}, {"depth": False})
+        -50.0
+        >>> delta({"depth": 0.5}, {"depth": 0.0}, {"depth": False})
+        nan
+    """
+    if not all(math.isfinite(values[t]) and 0 < baseline[t] < math.inf for t in directions):
+        return math.nan
+    return delta_m(values, baseline, directions)
