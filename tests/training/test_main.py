@@ -179,9 +179,9 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(option, caps
 
 
 def test_what_the_balancing_refuses_is_said_before_data_are_decoded(monkeypatch, capsys):
-    from tssbn.training import loop
+    from tssbn.training import trainer
 
-    monkeypatch.setattr(loop, "preload", lambda *_: pytest.fail("data were decoded"))
+    monkeypatch.setattr(trainer, "preload_all", lambda *_: pytest.fail("data were decoded"))
     assert main([*TRAIN, "balance=cosreg", "--compile"]) == 1
     assert "error: " in capsys.readouterr().err
 
