@@ -38,12 +38,6 @@ records.skip_cells()
 # *Runs in about two minutes on one CPU core; no GPU and no download needed.*
 
 # %% tags=["hide-input"]
-import warnings
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch

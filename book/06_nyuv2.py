@@ -40,11 +40,6 @@ records.skip_cells()
 
 # %% tags=["hide-input"]
 import inspect
-import warnings
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd

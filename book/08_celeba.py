@@ -39,12 +39,7 @@ records.skip_cells()
 
 # %% tags=["hide-input"]
 import copy
-import warnings
 from dataclasses import replace
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np

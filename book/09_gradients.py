@@ -41,13 +41,8 @@ records.skip_cells()
 
 # %% tags=["hide-input"]
 import copy
-import warnings
 from dataclasses import replace
 from itertools import combinations
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -41,11 +41,6 @@ records.skip_cells()
 # %% tags=["hide-input"]
 import copy
 import math
-import warnings
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd

@@ -40,13 +40,8 @@ records.skip_cells()
 # *Runs in under a minute on one CPU core; no GPU and no download needed.*
 
 # %% tags=["hide-input"]
-import warnings
 from dataclasses import replace
 from itertools import combinations
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -42,11 +42,6 @@ records.skip_cells()
 import itertools
 import math
 import re
-import warnings
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np

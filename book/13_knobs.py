@@ -43,11 +43,6 @@ records.skip_cells()
 import copy
 import itertools
 import math
-import warnings
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np

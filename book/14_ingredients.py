@@ -42,12 +42,7 @@ records.skip_cells()
 
 # %% tags=["hide-input"]
 import unicodedata
-import warnings
 from statistics import harmonic_mean
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -39,14 +39,9 @@ records.skip_cells()
 # *Runs in well under a minute on one CPU core; no GPU and no download needed.*
 
 # %% tags=["hide-input"]
-import warnings
 from collections import Counter
 from itertools import cycle
 from statistics import median
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import matplotlib.pyplot as plt
 import pandas as pd

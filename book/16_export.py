@@ -52,10 +52,6 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -47,12 +47,7 @@ records.skip_cells()
 
 # %% tags=["hide-input"]
 import html
-import warnings
 from itertools import combinations
-
-warnings.filterwarnings(
-    "ignore", "IProgress"
-)  # what tqdm says without ipywidgets
 
 import numpy as np
 import torch

@@ -29,7 +29,7 @@ def test_tqdm_alone_says_something():
 
 
 def test_every_room_that_loads_tqdm_loads_it_quietly():
-    rooms = ("training", "metrics", "networks")
+    rooms = ("training", "metrics", "networks", "timing")
     code = f"""
 for room in {rooms}:
     for name in [name for name in sys.modules if name.startswith(("tqdm", "tssbn.bars"))]:
