@@ -594,7 +594,7 @@ print(
 #
 # ### The same study, run by us
 #
-# The notebook has figures for CIFAR-10, too, and `book/studies/prune.py`
+# The notebook has figures for CIFAR-10, too, and `book/studies/pruning.py`
 # repeats that study with the settings of the paper's code: train, cut, train
 # again without a penalty. Two things differ. The authors keep the epoch that
 # does best on the test images, and cut and report that one; we cut and report

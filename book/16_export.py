@@ -340,7 +340,7 @@ live.round(2)
 # %% [markdown]
 # Quartiles of the time relative to the folded backbone, every variant once in
 # each round. The same on networks of the usual size, from
-# `book/studies/export.py`:
+# `book/studies/bench_export.py`:
 
 # %% tags=["nbval-ignore-output"]
 bench = records.load("bench/export")

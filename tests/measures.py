@@ -1,6 +1,7 @@
 """Every metric with data for it: what the tests of their common properties take."""
 
 import torch
+from settings import DEVICE
 
 from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.base import TaskMetric
@@ -88,3 +89,8 @@ def evaluate(metric: TaskMetric, batches) -> dict:
     for prediction, target in batches:
         metric.update(prediction.to(metric.device), target.to(metric.device))
     return metric.compute()
+
+
+def score(metric: TaskMetric, *batches) -> dict:
+    """The same, on the device of the tests."""
+    return evaluate(metric.to(DEVICE), batches)

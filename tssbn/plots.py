@@ -28,7 +28,7 @@ __all__ = [
     "style",
 ]
 
-# Okabe and Ito's set: distinct to colour-blind readers and in grey.
+#: Okabe and Ito's set, distinct to colour-blind readers and in grey.
 COLORS = {
     "blue": "#0072B2",
     "orange": "#E69F00",

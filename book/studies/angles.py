@@ -1,4 +1,4 @@
-"""What narrows the angles between the tasks' gradients? The first epoch on made rooms, taken apart.
+"""What narrows the angles between the tasks' gradients? The first epoch on synthetic rooms, taken apart.
 
     python book/studies/angles.py            # about two minutes on one CPU core
 

@@ -3,7 +3,6 @@
 
     python book/studies/branches.py [rooms] [faces] [--seeds 0 1 2] [--runs FOLDER]
     python book/studies/branches.py [rooms] [faces] --longer 4 --runs FOLDER
-    python book/studies/branches.py --time [--rounds 15]
 
 For each seed a network with TSσBN is trained, or taken from FOLDER, where an earlier call left its
 checkpoint. Then trees are chosen for it (`tssbn.export.trees`) that need no more than a given share
@@ -23,18 +22,13 @@ in per cent, up is better; of faces it is that of the mean F1.
 With ``--longer`` the trees of the records by gates and by loss for half of the cost, and "apart",
 are trained for so many epochs instead, into ``branches/<benchmark>-<seed>-longer``.
 
-With ``--time`` the trees of the records are timed, without any training, and beside them three ways
-to make all passes: stacked, one after another, and unrolled ("apart"). Every network has its turn
-in every round. The record ``branches/time`` has medians and quartiles over rounds.
 """
 
 import argparse
 import copy
-import random
-import statistics
 import time
 from collections.abc import Iterable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +36,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from tssbn.methods import find_method
-from tssbn.timing.rounds import time_rounds
-from tssbn.export.trees import tree_by_similarity, distances, greedy
+from branches_trees import Tree, by_gates, pairs, relabelled, short, together
+from tssbn.export.trees import distances, greedy
 from tssbn.export.unroll import branches
 from tssbn import records
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches
 from tssbn.cost import delta_m, macs
-from tssbn.training.describe import device_name
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
 from tssbn.training.run import Run
@@ -74,8 +66,6 @@ TUNING = {"rooms": {"epochs": 2, "lr": 1e-3}, "faces": {"epochs": 2, "lr": 4e-3}
 HALF = (("gates", 0.5), ("loss", 0.5))  # points that are trained longer
 STATISTICS = {"batches": 8, "images": 64}  # training images that statistics are estimated with
 SEARCH = {"batches": 2, "images": 100}  # the same while a tree is searched; validation images
-
-Tree = Mapping[str, tuple[tuple[str, ...], ...]]
 
 
 class Study:
@@ -182,52 +172,6 @@ class Study:
         return made
 
 
-def short(tree: Tree) -> dict[str, Any]:
-    """The tree without the layers at which nobody parts."""
-    kept, last = {}, None
-    for name, partition in tree.items():
-        if set(partition) != last and len(partition) > 1:
-            kept[name] = partition
-        last = set(partition)
-    return kept
-
-
-def by_gates(study: Study, share: float) -> Tree:
-    """The tree of the smallest tolerance that is cheap enough, by bisection."""
-    values = torch.cat([apart.flatten() for apart in distances(study.net).values()])
-    values = values.unique().tolist()
-    low, high = 0, len(values) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if study.cost(tree_by_similarity(study.net, values[middle])) <= share:
-            high = middle
-        else:
-            low = middle + 1
-    return tree_by_similarity(study.net, values[low])
-
-
-def relabelled(tree: Tree, tasks: tuple[str, ...], seed: int) -> Tree | None:
-    """The tree with the tasks' names shuffled until it is another one; None if it never is."""
-    if all(len(groups) in (1, len(tasks)) for groups in tree.values()):
-        return None
-    generator = random.Random(seed)
-    while True:
-        other = dict(zip(tasks, generator.sample(tasks, len(tasks)), strict=True))
-        named = {
-            name: tuple(tuple(sorted(map(other.get, group), key=tasks.index)) for group in groups)
-            for name, groups in tree.items()
-        }
-        if any(set(named[name]) != set(groups) for name, groups in tree.items()):
-            return named
-
-
-def together(study: Study, share: float) -> Tree:
-    """All tasks together up to the first layer that is deep enough."""
-    (apart,) = study.apart.values()
-    trees = ({layer: apart} for layer in distances(study.net))
-    return next(tree for tree in trees if study.cost(tree) <= share)
-
-
 def record(run: Run, folder: Path | None) -> dict[str, Any]:
     began = time.process_time()
     study = Study(run, folder)
@@ -245,10 +189,10 @@ def record(run: Run, folder: Path | None) -> dict[str, Any]:
     for share in shares:
         by_loss = next(step.tree for step in path if step.cost <= share * study.whole)
         for chooser, tree in {
-            "gates": by_gates(study, share),
+            "gates": by_gates(study.net, study.cost, share),
             "loss": by_loss,
             "random": relabelled(by_loss, study.net.tasks, run.seed),
-            "together": together(study, share),
+            "together": together(study.net, study.cost, share),
         }.items():
             if tree is not None:
                 points.append(study.point(chooser, share, tree))
@@ -307,61 +251,6 @@ def longer(run: Run, folder: Path | None, epochs: int) -> dict[str, Any]:
     }
 
 
-def pairs(apart: Tensor) -> Tensor:
-    """The values above the diagonal."""
-    rows, columns = torch.triu_indices(*apart.shape, offset=1)
-    return apart[rows, columns]
-
-
-@torch.no_grad()
-def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
-    """Milliseconds of inference of all tasks, by network and number of images."""
-    rows = []
-    for benchmark in SHARES:
-        found = records.load(f"branches/{benchmark}-0")
-        run = Run(benchmark, "tssbn", 0, SETTINGS[benchmark])
-        torch.manual_seed(0)
-        tasks = run.benchmark.tasks(run.benchmark.data("test").targets)
-        outputs = {name: task.out_channels for name, task in tasks.items()}
-        net = find_method("tssbn").build(run.benchmark.network, outputs).eval()
-        net.tasks_per_pass = len(net.tasks)
-        turns = copy.deepcopy(net)
-        turns.tasks_per_pass = 1
-        nets = {"stacked passes": (1.0, net), "one pass a task": (1.0, turns)}
-        for point in found["points"]:
-            if point["chooser"] in ("apart", "trunk", "loss"):
-                name = f"{point['chooser']} {point['share'] or ''}".strip()
-                nets[name] = point["cost"], branches(net, point["tree"])
-        for size in sizes:
-            images = run.benchmark.data("test")[:size]["image"]
-            calls = {name: partial(model, images) for name, (_, model) in nets.items()}
-            seconds = list(time_rounds(calls, count))
-            for name, (cost, _) in nets.items():
-                of_one = [1000 * times[name] for times in seconds]
-                low, middle, high = statistics.quantiles(of_one, n=4)
-                rows.append(
-                    {
-                        "benchmark": benchmark,
-                        "images": size,
-                        "network": name,
-                        "macs": cost,
-                        "ms": middle,
-                        "quartiles": [low, high],
-                    }
-                )
-                print(
-                    f"{benchmark:6} {size:3} {name:16} {cost:6.3f} {middle:8.2f} ms "
-                    f"[{low:.2f}, {high:.2f}]"
-                )
-    return {
-        "rounds": count,
-        "threads": torch.get_num_threads(),
-        "device": device_name(torch.device("cpu")),
-        "rows": rows,
-        **records.environment(),
-    }
-
-
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -370,17 +259,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="folder of checkpoints")
     parser.add_argument("--longer", type=int, metavar="EPOCHS", help="train on for longer")
-    parser.add_argument("--time", action="store_true", help="time the trees of the records")
-    parser.add_argument("--rounds", type=int, default=15, help="of timing")
     options = parser.parse_args(arguments)
     if unknown := set(options.benchmarks) - set(SHARES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SHARES)}")
-    if options.rounds < 2:
-        parser.error(f"--rounds {options.rounds}: at least 2")
     torch.set_num_threads(1)
-    if options.time:
-        print(records.write("branches/time", timed(options.rounds)))
-        return
     for seed in options.seeds:
         for benchmark in options.benchmarks or SHARES:
             run = Run(benchmark, "tssbn", seed, SETTINGS[benchmark])

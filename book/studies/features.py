@@ -1,4 +1,4 @@
-"""Do tasks have features of their own? Five attributes of made faces, and controls.
+"""Do tasks have features of their own? Five attributes of synthetic faces, and controls.
 
     python book/studies/features.py          # about half a minute on one CPU core
 

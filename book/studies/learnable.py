@@ -1,4 +1,4 @@
-"""Can every made task be learned, and is none solved by a constant?
+"""Can every synthetic task be learned, and is none solved by a constant?
 
     python book/studies/learnable.py [rooms streets people faces] [--seeds 3] [--steps 1500]
 
@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import platform
-import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +35,8 @@ from tssbn.metrics.depth import Depth
 from tssbn.metrics.normals import Normals
 from tssbn.metrics.saliency import SaliencyF
 from tssbn.metrics.segmentation import Segmentation
+from tssbn import records
 
-RESULTS = Path(__file__).resolve().parents[2] / "data/results/learnable"
 PASCAL = ("segmentation", "parts", "saliency", "normal", "boundary")
 ROOMS, STREETS = scenes.Rooms(height=48, width=64), scenes.Streets(height=48, width=96)
 PEOPLE = replace(ROOMS, people=1.0)  # in every room, or hardly a pixel shows a part
@@ -224,7 +222,7 @@ def train(net: nn.Module, data: Stored, steps: int, seed: int, batch: int) -> fl
     return time.perf_counter() - start
 
 
-def main() -> None:
+def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -234,9 +232,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1500, help="of one network")
     parser.add_argument("--batch", type=int, default=16)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     for name in options.sets or SETS:
-        print(measure(name, options))
+        print(measure(name, options, folder))
 
 
 def digest(data: Stored) -> str:
@@ -247,7 +245,8 @@ def digest(data: Stored) -> str:
     return found.hexdigest()
 
 
-def measure(name: str, options: argparse.Namespace) -> str:
+def measure(name: str, options: argparse.Namespace, folder: Path | None = None) -> str:
+    """Train and score on a set, write the record, and give its table."""
     data, test = SETS[name]("train", options.train), SETS[name]("test", options.test)
     whole = all(target.kind == "attribute" for target in data.targets.values())
     scores: dict[str, list[dict[str, float]]] = {}
@@ -275,17 +274,10 @@ def measure(name: str, options: argparse.Namespace) -> str:
         "higher_is_better": {
             task: metric(task, target)[0].higher_is_better for task, target in data.targets.items()
         },
-        "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        **records.environment(),
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    part = RESULTS / f"{name}.part"
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    part.replace(RESULTS / f"{name}.json")
+    records.write(f"learnable/{name}", record, folder)
     lines = [f"{name:24}" + "".join(f"{label:>26}" for label in scores)]
     for task in data.targets:
         cells = []

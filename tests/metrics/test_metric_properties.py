@@ -16,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measures import CASES, POOLED, evaluate
 
+from tssbn.metrics.attributes import Attributes
+from tssbn.metrics.classification import Classification
 from tssbn.metrics.depth import Depth
+from tssbn.metrics.regression import Regression
 
 NAMES = pytest.mark.parametrize("name", CASES)
 
@@ -224,3 +227,18 @@ def test_two_processes_agree_with_one(tmp_path):
     for name in CASES:
         close(first[name], second[name])
         close(first[name], evaluate(metric(name), batches[name]))
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [
+        (Classification(2), "%"),
+        (Attributes(inputs="logits"), "%"),
+        (Regression("years"), "years"),
+        (Regression(), ""),
+        (Depth(unit="m"), "m"),
+        (Depth(ignore=-1), ""),
+    ],
+)
+def test_a_metric_knows_its_unit_and_keeps_it_in_a_copy(metric, unit):
+    assert metric.unit == metric.clone().unit == unit

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SETS", "load", "real_set"]
 
+#: The reader of each real set, by name.
 SETS = {
     "nyuv2": "nyuv2:NYUv2",
     "cityscapes": "cityscapes:Cityscapes",

@@ -103,7 +103,7 @@ class Target:
 
     @property
     def missing(self) -> float:
-        """The value of a missing label: -1 or NaN; a missing map is full of it."""
+        """The value of a missing label, -1 or NaN; a missing map is full of it."""
         return -1 if self.dtype is torch.int64 else math.nan
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from tssbn.registry import find, short_name
 
 __all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
 
-#: Where each method is, by name, in the order of the rows of tables: the paper's, then its
+#: Where each method is, by name, in the order of the rows of tables, the paper's before its
 #: ablations.
 METHODS = {
     "stl": "tssbn.methods.single:METHOD",

@@ -114,7 +114,7 @@ class _Mix(nn.Module):
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
-    """The networks of STL, with units for the trunk that they have.
+    """Build the networks of STL, with units for the trunk that they have.
 
     Raises:
         TypeError: it is not known where such a trunk is to be cut into stages, or one of them gives

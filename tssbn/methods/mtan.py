@@ -130,7 +130,7 @@ class _Carry(nn.Module):
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
-    """The trunk, the masks of each task, and the heads.
+    """Build the trunk, the masks of each task, and the heads.
 
     Trunk and heads start as those of HPS from the same seed.
 

@@ -25,7 +25,8 @@ class Normals(Pooled):
 
     Args:
         pooling: ``"pixel"``: over all pixels of the split (LibMTL, MLoRE, MTLoRA). ``"sample"``
-            (auto-lambda) and ``"batch"`` (mtan): of each batch, then averaged; see :class:`Depth`.
+            (auto-lambda) and ``"batch"`` (mtan): of each batch, then averaged; see
+            :class:`~tssbn.metrics.depth.Depth`.
             With ``"pixel"`` the median comes from a histogram of 0.001 degrees per bin, and is
             right to 0.0005 degrees.
         mask: which pixels count. ``"norm"``: those whose target is not the zero vector.

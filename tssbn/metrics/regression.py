@@ -14,7 +14,7 @@ __all__ = ["Regression"]
 class Regression(TaskMetric):
     """Mean absolute error, root mean square error and R² of a number of an image.
 
-    With predictions p and targets t of the images that have a label, over the whole split,
+    With predictions p and targets t of the images that have a label, over the whole split::
 
         absolute = mean |p - t|,    rmse = √ mean (p - t)²,
         R² = 1 - Σ (p - t)² / Σ (t - mean t)².

@@ -47,7 +47,7 @@ class CelebANet(nn.Module):
         return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
-        """The features after each stage, see :mod:`tssbn.networks.stages`.
+        """Pause after each stage, as :mod:`tssbn.networks.stages` says.
 
         The linear layers are a fifth one, which reads the average that the fourth gives.
         ``call(stage, x)`` runs a stage.

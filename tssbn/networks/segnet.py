@@ -49,9 +49,9 @@ class SegNet(nn.Module):
         return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
-        """The features after each stage, see :mod:`tssbn.networks.stages`.
+        """Pause after each stage, as :mod:`tssbn.networks.stages` says.
 
-        Those of the encoder are pooled. ``call(stage, x)`` runs a stage.
+        Features of the encoder are pooled. ``call(stage, x)`` runs a stage.
         """
         pooled = []
         for stage in self.encoder:

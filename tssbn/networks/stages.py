@@ -85,7 +85,7 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
 
 
 def read(own: Tensor, sent: Tensor | None) -> Tensor:
-    """What the next stage reads: what was sent, or else the features that the last one gave.
+    """Return what the next stage reads: what was sent, or else the stage's own features.
 
     Example:
         >>> read(torch.zeros(1), None)
@@ -95,7 +95,7 @@ def read(own: Tensor, sent: Tensor | None) -> Tensor:
 
 
 def last(run: Iterable[Tensor]) -> Tensor:
-    """The features after the last stage, where each stage reads what the one before it gave.
+    """Run all stages, each on what the one before it gave, and return the last features.
 
     Example:
         >>> last(stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]])))
@@ -119,7 +119,7 @@ class Stage(NamedTuple):
 
 
 def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
-    """What each stage of a trunk gives, and which parameters are its own.
+    """Find what each stage of a trunk gives, and which parameters are its own.
 
     Runs a copy of the trunk on the meta device, in eval mode: nothing is computed, and the trunk
     stays as it is.
@@ -153,7 +153,7 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
 
 
 def is_resnet(trunk: nn.Module) -> bool:
-    """Whether a trunk is a ResNet of timm, which need not be installed.
+    """Tell whether a trunk is a ResNet of timm, which need not be installed.
 
     Example:
         >>> is_resnet(nn.Identity())
@@ -177,7 +177,7 @@ def call(part: nn.Module, x: Tensor) -> Tensor:
 
 
 def resnet_stages(trunk: nn.Module, x: Tensor, call: Call = call) -> Stages:
-    """As :func:`stages`, of a ResNet of timm; ``call(part, x)`` runs ``layer1`` to ``layer4``."""
+    """Run a ResNet of timm as :func:`stages` does; ``call(part, x)`` runs each ``layer``."""
     x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
     for layer in (trunk.layer1, trunk.layer2, trunk.layer3):
         x = read(x, (yield x))

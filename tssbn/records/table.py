@@ -201,7 +201,8 @@ def table(
     made = []
     for (method, balance), runs in rows.items():
         values = [_values(record, known.average, best) for record in runs]
-        title = find_method(method).title if method in METHODS else method
+        known_to_us = method in METHODS  # else of a file of the user's
+        title = find_method(method).title if known_to_us else runs[0].get("title", method)
         made.append(
             Row(
                 method,

@@ -79,7 +79,8 @@ def _computing(parser: argparse.ArgumentParser) -> None:
 def _callback(options: argparse.Namespace) -> Any:
     from tssbn.training.progress import CallbackList, LineLog, ProgressBar, TensorBoard
 
-    shown = LineLog() if options.quiet else ProgressBar()
+    terminal = sys.stderr.isatty()  # where the bar is: a file would hold each of its updates
+    shown = ProgressBar() if terminal and not options.quiet else LineLog()
     return CallbackList([shown, TensorBoard(options.tensorboard)]) if options.tensorboard else shown
 
 

@@ -46,6 +46,7 @@ def description(
     return {
         "benchmark": run.benchmark.name,
         "method": run.method.name,
+        "title": run.method.title,
         "seed": run.seed,
         "settings": dict(run.settings),
         "recipe": asdict(recipe),

@@ -12,7 +12,7 @@ from tssbn.benchmarks import Benchmark, Recipe, find_benchmark
 from tssbn.methods import Method, find_method
 from tssbn.registry import short_name
 from tssbn.training.balancing import find_balancing
-from tssbn.training.settings import BALANCE, WEIGHT, check_known, checked, options_of
+from tssbn.training.settings import BALANCE, WEIGHT, changes, check_known, options_of
 
 __all__ = ["Run"]
 
@@ -90,45 +90,33 @@ class Run:
         name, make = _maker(benchmark)
         balance = given.get(BALANCE, "sum")
         of_make, of_method = options_of(make), options_of(method.build, method.groups)
-        of_balance = options_of(find_balancing(balance))
-        of_balance = {f"{BALANCE}.{key}": default for key, default in of_balance.items()}
+        of_balance = {
+            f"{BALANCE}.{key}": default
+            for key, default in options_of(find_balancing(balance)).items()
+        }
         check_known(
             given,
             {
                 "the recipe": RECIPE,
-                name: of_make,
-                method.name: of_method,
+                f"benchmark {name}": of_make,
+                f"method {method.name}": of_method,
                 f"{BALANCE}={balance}": of_balance,
             },
         )
-
-        def changes(defaults: Mapping[str, Any]) -> dict[str, Any]:
-            ours = {k: checked(k, given[k], v) for k, v in defaults.items() if k in given}
-            return {key: value for key, value in ours.items() if value != defaults[key]}
-
-        arguments, options, of_balance = map(changes, (of_make, of_method, of_balance))
+        arguments, options = changes(given, of_make), changes(given, of_method)
+        of_balance = changes(given, of_balance)
         made = make(**arguments)
         if made.name != name:
             raise ValueError(f"the benchmark of {benchmark} is named {made.name!r}, not {name!r}")
-        recipe = _by_protocol(made.recipe, method)
-        of_recipe = changes({key: getattr(recipe, key) for key in RECIPE})
-        weighted = [key.removeprefix(WEIGHT) for key in given if key.startswith(WEIGHT)]
-        weights = changes(
-            {f"{WEIGHT}{task}": float(recipe.weights.get(task, 1.0)) for task in weighted}
-        )
-        tasks = {key.removeprefix(WEIGHT): weight for key, weight in weights.items()}
-        recipe = replace(recipe, weights={**recipe.weights, **tasks}, **of_recipe)
-        if same := set(weighted) - tasks.keys():  # the trainer checks those that it gets
-            made = replace(made, tasks=partial(_tasks, made.tasks, same))
-        changed = {**arguments, **options, **of_balance, **of_recipe, **weights}
+        made, of_recipe = _with_recipe(made, method, given)
+        changed = {**arguments, **options, **of_balance, **of_recipe}
         if balance != "sum":
             changed[BALANCE] = short_name(balance)
         changed = {key: changed[key] for key in given if key in changed}
-        parts = [method.name, str(seed)]
-        parts += [f"{key}={value}" for key, value in sorted(changed.items())]
+        parts = [f"{key}={value}" for key, value in sorted(changed.items())]
         vars(self).update(
-            name=f"{name}/{'-'.join(parts)}",
-            benchmark=replace(made, recipe=recipe),
+            name=f"{name}/{'-'.join([method.name, str(seed), *parts])}",
+            benchmark=made,
             method=method,
             seed=seed,
             settings=changed,
@@ -160,13 +148,25 @@ def _maker(benchmark: str | Path | Benchmark) -> tuple[str, Callable[..., Benchm
     return short_name(benchmark), make
 
 
-def _by_protocol(recipe: Recipe, method: Method) -> Recipe:
-    """The recipe, as the method's protocol changes it."""
+def _with_recipe(
+    benchmark: Benchmark, method: Method, given: Mapping[str, Any]
+) -> tuple[Benchmark, dict[str, Any]]:
+    """The benchmark by the method's protocol and the settings; and the settings that count."""
     if unknown := method.settings.keys() - RECIPE:
         raise ValueError(
             f"{method.name} sets {', '.join(sorted(unknown))}, known are {', '.join(RECIPE)}"
         )
-    return replace(recipe, **method.settings)
+    recipe = replace(benchmark.recipe, **method.settings)
+    of_recipe = changes(given, {key: getattr(recipe, key) for key in RECIPE})
+    named = [key.removeprefix(WEIGHT) for key in given if key.startswith(WEIGHT)]
+    own = {f"{WEIGHT}{task}": float(recipe.weights.get(task, 1.0)) for task in named}
+    weights = changes(given, own)
+    merged = {**recipe.weights, **{k.removeprefix(WEIGHT): v for k, v in weights.items()}}
+    tasks = benchmark.tasks
+    if same := {key.removeprefix(WEIGHT) for key in own.keys() - weights.keys()}:
+        tasks = partial(_tasks, tasks, same)  # the trainer checks those that are in the recipe
+    recipe = replace(recipe, weights=merged, **of_recipe)
+    return replace(benchmark, recipe=recipe, tasks=tasks), {**of_recipe, **weights}
 
 
 def _tasks(make: Callable, weighted: Iterable[str], targets: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-__all__ = ["BALANCE", "WEIGHT", "check_known", "checked", "options_of"]
+__all__ = ["BALANCE", "WEIGHT", "changes", "check_known", "checked", "options_of"]
 
 WEIGHT = "weight."  # and the name of a task: a setting
 BALANCE = "balance"  # a setting, as are this, a dot and an option of the balancing
@@ -51,6 +51,17 @@ def check_known(settings: Mapping[str, Any], places: Mapping[str, Mapping[str, A
             )
 
 
+def changes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings among some defaults that differ from them, checked.
+
+    Example:
+        >>> changes({"n": 8.0, "width": 64, "lr": 0.1}, {"n": 800, "width": 64})
+        {'n': 8}
+    """
+    ours = {key: checked(key, settings[key], defaults[key]) for key in defaults if key in settings}
+    return {key: value for key, value in ours.items() if value != defaults[key]}
+
+
 def checked(key: str, value: Any, default: Any) -> Any:
     """Give the value of a setting in the form that a run is named by.
 
@@ -81,6 +92,8 @@ def checked(key: str, value: Any, default: Any) -> Any:
     if not fits:
         wanted = "int or float" if default is None else type(default).__name__
         raise ValueError(f"setting {key}={value!r} must be of type {wanted}, as {default!r} is")
+    if isinstance(value, str) and {"/", "\\"} & set(value):
+        raise ValueError(f"setting {key}={value!r} cannot be part of the name of a file")
     if not number:
         return value
     if key.startswith(WEIGHT):

@@ -1,6 +1,6 @@
 """What does a step of other multi-task methods cost, on the same trunk and batch?
 
-    python book/studies/peers.py [--libmtl CHECKOUT] [--tasks 3] [--rounds 7] [--threads 1]
+    python book/studies/bench_peers.py [--libmtl CHECKOUT] [--tasks 3] [--rounds 7] [--threads 1]
 
 The trunk is the dilated ResNet-50 without heads; the loss of a task is the mean square of its
 features. Ours are the methods of `tssbn.methods`. With a checkout of LibMTL (MIT,
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -75,7 +75,7 @@ def libmtl(checkout: Path, tasks: tuple[str, ...], device: str) -> dict[str, nn.
     }
 
 
-def main() -> None:
+def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--libmtl", type=Path, help="a checkout of LibMTL")
     parser.add_argument("--tasks", type=int, default=3)
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     setting = Setting(options.device)
 
@@ -121,7 +121,7 @@ def main() -> None:
         "networks": {"deeplab": {str(options.tasks): cell}},
     }
     print(record.table("deeplab", options.tasks, cell))
-    print(records.write("bench/peers", entry))
+    print(records.write("bench/peers", entry, folder))
 
 
 if __name__ == "__main__":

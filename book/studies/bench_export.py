@@ -1,6 +1,6 @@
 """Does a network that was taken out of a multi-task network cost more than the plain backbone?
 
-    python book/studies/export.py [resnet18 resnet50 ...] [--rounds 15] [--threads 1]
+    python book/studies/bench_export.py [resnet18 resnet50 ...] [--rounds 15] [--threads 1]
 
 For each network, in every round once in random order, the inference of
 
@@ -17,6 +17,8 @@ quartiles. It is written to data/results/bench/export.json.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -73,12 +75,12 @@ def measure(name: str, count: int) -> dict:
     }
 
 
-def main() -> None:
+def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="all by default")
     parser.add_argument("--rounds", type=int, default=15, help="of every variant once (default 15)")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default 1)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := set(options.networks) - set(NETWORKS):
         parser.error(f"unknown networks {sorted(unknown)}: known are {', '.join(NETWORKS)}")
     if options.rounds < 2:
@@ -101,7 +103,7 @@ def main() -> None:
         "rounds": options.rounds,
         "networks": result,
     }
-    print("record:", records.write("bench/export", record))
+    print("record:", records.write("bench/export", record, folder))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Receding neurons on CIFAR-10: train with a penalty, cut the network, fine-tune what is left.
 
-    python book/studies/prune.py --data data/cifar10 --method rni [--network vgg16] [--seed 0]
+    python book/studies/pruning.py --data data/cifar10 --method rni [--network vgg16] [--seed 0]
 
 The study of arXiv 2204.06404 with the settings of its official code. A run stops before an epoch
 that would end after ``--minutes``, and the same command goes on. What was stopped and resumed is
@@ -33,10 +33,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cifar
+import pruning_images
 import torch
 import torch.nn.functional as F
-from slimming import BATCH, NETWORKS, SCOPES, Setting, build, cut, optimiser, penalty, scores
+from pruning_methods import BATCH, NETWORKS, SCOPES, Setting, build, cut, optimiser, penalty, scores
 from torch import Tensor
 
 from tssbn import pruning
@@ -56,13 +56,19 @@ class Study:
     """What changes in a run, and so what a checkpoint holds, and how it goes on by an epoch."""
 
     def __init__(
-        self, setting: Setting, data: Mapping[str, cifar.Images], device: torch.device, note: str
+        self,
+        setting: Setting,
+        data: Mapping[str, pruning_images.Images],
+        device: torch.device,
+        note: str,
     ) -> None:
         self.setting, self.device = setting, device
         self.shares = {"trained": 0.0, **{str(share): share for share in setting.shares}}
         self.format = torch.channels_last if setting.channels_last else torch.contiguous_format
-        self.normalise = cifar.Normalise(device, self.format)
-        self.example = cifar.Normalise(torch.device("cpu"), self.format)(data["test"].pixels[:2])
+        self.normalise = pruning_images.Normalise(device, self.format)
+        self.example = pruning_images.Normalise(torch.device("cpu"), self.format)(
+            data["test"].pixels[:2]
+        )
         self.record: dict[str, Any] = {
             **{key: getattr(setting, key) for key in ("name", "network", "method", "seed")},
             "recipe": setting.recipe,
@@ -166,7 +172,10 @@ class Study:
         """Mean loss and mean penalty. The device is asked for them after the last step only."""
         images, generator = self.data["train"], torch.Generator(self.device).manual_seed(seed)
         order = torch.randperm(len(images), generator=generator, device=self.device)
-        pixels, labels = cifar.augmented(images.pixels[order], generator), images.labels[order]
+        pixels, labels = (
+            pruning_images.augmented(images.pixels[order], generator),
+            images.labels[order],
+        )
         whole = self.stage["share"] == 0
         sums = torch.zeros(2, device=self.device)
         self.net.train()
@@ -269,7 +278,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
         checkpoint.lock(given.runs / name),
         precision_flags(setting.precision, repeatable=not setting.fast_kernels),
     ):
-        study = Study(setting, cifar.read(root), torch.device("cuda" if gpu else "cpu"), given.note)
+        study = Study(
+            setting, pruning_images.read(root), torch.device("cuda" if gpu else "cpu"), given.note
+        )
         if study.go(given.runs / name, began + 60 * given.minutes):
             print(write(name, study.record, folder))
         else:
