@@ -15,6 +15,7 @@ pytest.importorskip("lightning_fabric")
 pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 
+import decayed
 import tiny
 
 from tssbn.training import checkpoint
@@ -46,6 +47,8 @@ RUNS = {
     "orthogonal gradients": lambda: balanced("cosreg", alpha=0.1),
     "surgery on gradients": lambda: balanced("pcgrad", "hps"),
     "surgery on gradients, a pass for each task": lambda: balanced("pcgrad"),
+    "a penalty": lambda: tiny.run(decayed.METHOD, nn.GroupNorm, lr=0.01),
+    "a short gradient": lambda: tiny.run("hps", nn.GroupNorm, clip=0.05),
     "batch statistics": lambda: tiny.run("tssbn"),
     "batch statistics, at rest": lambda: tiny.run("tssbn", lr=1e-30),
 }
@@ -100,6 +103,7 @@ def test_two_processes_are_one_with_the_joint_batch(folder, name):
     torch.testing.assert_close(state, net.state_dict(), rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(record["epochs"], alone["epochs"], strict=True):
         assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-5)
+        assert ours.get("penalty", 0) == pytest.approx(theirs.get("penalty", 0), rel=1e-5)
         for task, values in theirs["test"].items():
             assert ours["test"][task] == pytest.approx(values, rel=1e-4)
 

@@ -136,7 +136,7 @@ def test_a_terminal_has_a_bar(monkeypatch):
 
     shown = []
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(progress.Bar, "end", lambda self, record: shown.append(self.bar))
+    monkeypatch.setattr(progress.ProgressBar, "end", lambda self, record: shown.append(self.bar))
     assert main([*TRAIN, "epochs=1"]) == 0 and len(shown) == 1
     assert main([*TRAIN, "epochs=1", "lr=0.1", "--quiet"]) == 0 and len(shown) == 1
 

@@ -18,6 +18,7 @@ pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
+import decayed
 import tiny
 
 from tssbn import records, sealed
@@ -42,16 +43,24 @@ class Dropped(nn.BatchNorm2d):
         return super().forward(nn.functional.dropout(x, 0.2, self.training))
 
 
-def run(balance="sum"):
-    """Everything random: order, augmentation, dropout; and a scheduler, and Adam's moments."""
+VACCINE = Path(__file__).parents[1] / "vaccine.py"
+
+
+def run(name="sum"):
+    """Everything random: order, augmentation, dropout; and a schedule, and Adam's moments.
+
+    Args:
+        name: of a balancing; or "penalty", of a network that has one and is told the progress.
+    """
+    recipe = {"optimiser": "adam", "lr": 0.01, "schedule": "cosine", "batch": 3}
+    more = {"schedule": "one-cycle", "interval": "step", "warmup": 0.5, "clip": 0.1}
+    penalised = name == "penalty"
     return tiny.run(
+        decayed.METHOD if penalised else "tssbn",
         norm=Dropped,
         augment=augment.nyuv2,
-        settings={"balance": balance},
-        optimiser="adam",
-        lr=0.01,
-        schedule="cosine",
-        batch=3,
+        settings={} if penalised else {"balance": name},
+        **(recipe | more if penalised else recipe),
     )
 
 
@@ -68,9 +77,9 @@ def start(*arguments):
     )
 
 
-@pytest.mark.parametrize("balance", BALANCINGS)
+@pytest.mark.parametrize("balance", [*BALANCINGS, str(VACCINE), "penalty"])
 def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path):
-    if balance == "pcgrad":
+    if balance in ("pcgrad", str(VACCINE)):
         pytest.importorskip("torchjd")
     with start("train", tmp_path, balance) as process:
         for line in process.stdout:
@@ -94,6 +103,21 @@ def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path):
     for one, other in zip(resumed.record["epochs"], whole.record["epochs"], strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
     assert resumed.record["gates"] == whole.record["gates"] and resumed.record["finished"]
+    if balance == "penalty":
+        assert resumed.net.progress == whole.net.progress == 1.0
+        assert [entry["penalty"] > 0 for entry in resumed.record["epochs"]] == [True] * 3
+
+
+def test_a_checkpoint_of_the_names_of_before_is_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(run(), tmp_path, accelerator="cpu", callback=Once())
+    state = checkpoint.load(tmp_path)
+    names = {"halve_every": "half", "min_last_batch": "least", "report": "select"}
+    old = {names.get(key, key): value for key, value in state["run"].items()}
+    checkpoint.save(tmp_path, {**state, "run": old})
+    last = tmp_path / checkpoint.LAST
+    with pytest.raises(ValueError, match=rf"^{last} is of an earlier version, whose recipes have"):
+        train(run(), tmp_path, resume=True, accelerator="cpu")
 
 
 class Once(NoCallback):

@@ -17,22 +17,25 @@ pytest.importorskip("torchvision")
 pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 
+import decayed
 import tiny
 from lightning_fabric import Fabric
 
 from tssbn.benchmarks import find_benchmark, nyuv2
+from tssbn.convert import task_specific
 from tssbn.cost import macs
 from tssbn.data import augment
 from tssbn.data.stored import Stored
-from tssbn.methods import METHODS, find_method
+from tssbn.methods import METHODS, find_method, heads
 from tssbn.records import summary, to_json, unpack_gates
-from tssbn.training import batches, checkpoint
+from tssbn.training import batches, checkpoint, loop
 from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import BatchLoader, epoch_batches, preload, shard
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.loop import train
 from tssbn.training.progress import NoCallback
 from tssbn.training.run import Run
+from tssbn.training.trainer import Trainer
 
 train = partial(train, accelerator="cpu")
 SMALL = {"n": 8, "epochs": 1, "filters": 4, "height": 32, "width": 32, "batch": 4}
@@ -115,6 +118,127 @@ def test_the_seed_decides_everything():
     one, again, other = (train(tiny.run(seed=seed)) for seed in (3, 3, 4))
     assert same(one.net, again.net) and epochs(one.record) == epochs(again.record)
     assert not same(one.net, other.net)
+
+
+def test_a_recipe_reaches_the_optimiser(monkeypatch):
+    """Schedule, warm-up and clipping: SGD without momentum, replayed by hand."""
+    recipe = {"schedule": "poly", "interval": "step", "warmup": 0.5, "clip": 0.05, "epochs": 2}
+    seen = []
+
+    class Steps(NoCallback):
+        def step(self, *_):
+            (group,) = trained_by[0].optimiser.param_groups
+            seen.append((group["lr"], [p.detach().clone() for p in group["params"]]))
+
+    trained_by = []
+    monkeypatch.setattr(
+        loop, "Trainer", lambda *given: trained_by.append(Trainer(*given)) or trained_by[0]
+    )
+    run = tiny.run("hps", torch.nn.GroupNorm, **recipe)
+    train(run, callback=Steps())
+    assert [lr for lr, _ in seen] == pytest.approx(
+        [0.1 * min(1, (k + 1) / 3) * (1 - k / 6) ** 0.9 for k in range(6)]
+    )
+    (_, first), (lr, second), (next_lr, third) = seen[:3]
+    moved = [
+        torch.cat([(b - a).flatten() for a, b in zip(x, y, strict=True)])
+        for x, y in ((first, second), (second, third))
+    ]
+    # v_2 = 0.9 v_1 + g_2, where both gradients have the length of the limit
+    assert (moved[0] / lr).norm() <= (1 + 0.9) * 0.05 + 1e-6
+    gradient = moved[1] / next_lr - 0.9 * moved[0] / lr
+    assert gradient.norm().item() == pytest.approx(0.05, rel=1e-3)
+
+
+def test_the_last_batch_is_dropped_where_the_recipe_says_so():
+    steps = []
+
+    class Steps(NoCallback):
+        def begin(self, run, epochs, steps_of_epoch, first_epoch):
+            steps.append(steps_of_epoch)
+
+    for drop_last in False, True:  # 12 images
+        train(tiny.run(batch=5, drop_last=drop_last, epochs=1), callback=Steps())
+    assert steps == [3, 2]
+
+
+def test_frozen_parameters_stay_and_are_counted_apart():
+    class Frozen(torch.nn.Conv2d):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.requires_grad_(False)
+
+    def trunk():
+        return torch.nn.Sequential(Frozen(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4))
+
+    run = tiny.run("hps", weight_decay=0.1, clip=1.0)
+    run = tiny.changed(run, network=replace(run.benchmark.network, trunk=trunk))
+    torch.manual_seed(0)
+    start = find_method("hps").build(run.benchmark.network, {"parts": 3, "depth": 1})
+    net, record = train(run)
+    assert torch.equal(net.trunk[0].weight, start.trunk[0].weight)
+    assert not torch.equal(net.trunk[1].weight, start.trunk[1].weight)
+    frozen = sum(p.numel() for p in net.trunk[0].parameters())
+    assert record["all_parameters"] - record["parameters"] == frozen == 112
+
+
+def test_the_network_is_told_the_progress_before_every_step_and_after_the_last():
+    told = []
+
+    class Told(decayed.Decayed):
+        def forward(self, x, tasks=None):
+            told.append((self.training, self.progress))
+            return super().forward(x, tasks)
+
+    def build(network, outputs):
+        return Told(task_specific(network.trunk(), outputs), heads(network, outputs))
+
+    run = tiny.run(replace(decayed.METHOD, build=build), epochs=2)
+    net, _ = train(run)
+    steps = [progress for training, progress in told if training]
+    assert steps == pytest.approx([k / 6 for k in range(6)])
+    scored = [progress for training, progress in told if not training]
+    assert scored == [0, 0, 0.5, 0.5, 1, 1]  # MACs, the check, then two test batches an epoch
+    assert net.progress == 1.0
+
+
+def test_a_penalty_is_in_the_entry_of_an_epoch_and_in_no_task():
+    run, losses = tiny.run(decayed.METHOD, epochs=1, lr=1e-30), []
+
+    class Steps(NoCallback):
+        def step(self, epoch, step, read):
+            losses.append(read())
+
+    net, record = train(run, callback=Steps())
+    squares = sum(p.square().sum().item() for p in net.trunk.parameters() if p.ndim == 4)
+    (entry,) = record["epochs"]
+    values = [(1 - step / 3) * squares / 2 for step in range(3)]
+    assert entry["penalty"] == pytest.approx(sum(values) / 3, rel=1e-5)
+    assert [each["penalty"] for each in losses] == pytest.approx(values)
+    assert set(entry["losses"]) == set(entry["test"]) == {"parts", "depth"}
+
+
+def test_a_task_named_penalty_is_refused_beside_one():
+    run = tiny.run(decayed.METHOD)
+    tasks = run.benchmark.tasks(tiny.TARGETS)
+    named = tiny.changed(run, tasks=lambda targets: {**tasks, "penalty": tasks["depth"]})
+    with pytest.raises(ValueError, match="a network with a penalty cannot have a task named 'pen"):
+        train(named)
+
+
+def test_progress_is_shown_on_request(capsys):
+    train(tiny.run(epochs=1))
+    assert capsys.readouterr().out == ""
+    told = []
+
+    class Tell(NoCallback):
+        def epoch(self, entry):
+            told.append(entry["epoch"])
+
+    train(tiny.run(epochs=2), progress=True, callback=Tell())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("2 epochs of 3 steps") and lines[2].startswith("epoch 2/2 | loss")
+    assert told == [1, 2]
 
 
 def test_the_learning_rate_follows_the_schedule():

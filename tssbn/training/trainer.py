@@ -102,6 +102,7 @@ class Trainer:
         self.net: MultiTaskNetwork = run.method.build(
             run.benchmark.network, outputs, **_taken(run, run.method.build)
         )
+        self._tell_progress(0)
         self.balancing = find_balancing(run.balance)(self.net, **run.balance_options)
         self.balancing.check(setup["precision"], setup["compile"])
         self.balancing.to(self.fabric.device)
