@@ -9,21 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from .data.target import Target
-from .methods import METHODS, find_method
+from tssbn.data.target import Target
+from tssbn.gate_plots import capacity, importance, similarity
+from tssbn.methods import METHODS, find_method
 
 if TYPE_CHECKING:
-    from .records.table import Table
+    from tssbn.records.table import Table
 
 __all__ = [
     "COLORS",
+    "capacity",
     "class_colors",
     "deltas",
-    "gates",
+    "gate_histogram",
     "images",
+    "importance",
     "learning",
     "method_color",
     "samples",
+    "similarity",
     "spread",
     "style",
 ]
@@ -152,13 +156,13 @@ def _score(record: Mapping, scores: Mapping, task: str) -> float:
     return float(np.mean([scores[name][metric[name]] for name in names]))
 
 
-def gates(ax: Axes, values: Tensor, color: str, label: str | None = None) -> None:
-    """Histogram of gates, or of any values in [0, 1], in 40 equal bins, as a share of them.
+def gate_histogram(ax: Axes, values: Tensor, color: str, label: str | None = None) -> None:
+    """Draw a histogram of gates, or of any values in [0, 1], in 40 equal bins, as a share of them.
 
     Example:
         >>> import torch
         >>> _, ax = plt.subplots()
-        >>> gates(ax, torch.tensor([0.01, 0.99, 0.99, 0.99]), "blue")
+        >>> gate_histogram(ax, torch.tensor([0.01, 0.99, 0.99, 0.99]), "blue")
         >>> float(max(bar.get_height() for bar in ax.patches))
         0.75
     """
