@@ -204,6 +204,15 @@ def test_tasks_per_pass_may_differ():
     assert len(row(table("nyuv2", [record(), record(seed=1, recipe=recipe)]), "stl").seeds) == 2
 
 
+def test_a_run_from_before_a_field_of_the_recipe_stands_beside_its_default():
+    old = record()
+    new = {**old["recipe"], "clip": None, "interval": "epoch", "warmup": 0.0}
+    assert len(row(table("nyuv2", [old, record(seed=1, recipe=new)]), "stl").seeds) == 2
+    for other in {"clip": 1.0}, {"interval": "step"}:
+        with pytest.raises(ValueError, match="cannot stand beside"):
+            table("nyuv2", [old, record(seed=1, recipe=new | other)])
+
+
 def test_a_table_without_saved_runs_has_the_paper_and_empty_cells():
     for name in TABLES["1"]:
         if not find_benchmark(name)().paper:

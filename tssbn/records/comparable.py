@@ -1,9 +1,14 @@
 """Which saved runs may stand in one table: all is alike but what a table compares."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
+from tssbn.benchmarks import Recipe
+
 __all__ = ["balance_of", "check_comparable", "protocol"]
+
+DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
 
 
 def balance_of(record: Mapping[str, Any]) -> str:
@@ -101,9 +106,10 @@ def _compared(record: Mapping, field: str) -> Mapping:
             for key, entry in value.items()
             if key not in record["options"] and key.partition(".")[0] != "balance"
         }
-    if field == "recipe":  # of older runs: without what was added since
+    if field == "recipe":  # older runs do not say what was added since: it has its default
+        said = {**DEFAULTS, **value}
         return {
-            key: entry for key, entry in value.items() if key != "tasks_per_pass" and entry != {}
+            key: entry for key, entry in said.items() if key != "tasks_per_pass" and entry != {}
         }
     if field == "data":
         # Synthetic data may be other bits of the same pictures.
