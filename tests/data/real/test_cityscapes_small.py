@@ -35,8 +35,8 @@ def small(tmp_path):
 
 
 def test_the_depth_is_inverse_and_void_is_0():
-    assert CityscapesSmall.targets["depth"].kind == "disparity"
-    assert CityscapesSmall.targets["depth"].ignore == 0 and len(CATEGORIES) == 7
+    depth, segmentation = (CityscapesSmall.targets[name] for name in ("depth", "segmentation"))
+    assert (depth.kind, depth.ignore, len(segmentation.classes)) == ("disparity", 0, 7)
 
 
 def test_small_samples_hold_exact_values(small):
