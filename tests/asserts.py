@@ -8,6 +8,7 @@ import torch
 from settings import DTYPE
 
 from tssbn import MultiTaskNetwork
+from tssbn.norm.converted import STATISTICS
 from tssbn.stacking import tensors
 from tssbn.tasks import TaskSpecific
 
@@ -59,13 +60,12 @@ def assert_statistics_are_own(net, x, task):
     net.train()(x, (task,))
     row, rows = net.tasks.index(task), 0
     for path, layer in _task_specific(net):
-        for name in set(layer.per_task) & set(layer._buffers):
-            if layer._buffers[name] is None or not name.startswith("running_"):
-                continue
-            now, then = layer._buffers[name], before[f"{path}.{name}".removeprefix(".")]
-            moved = (now != then).flatten(1).any(1).tolist()
-            assert moved == [other == row for other in range(len(net.tasks))], f"{path}.{name}"
-            rows += 1
+        for name in set(layer.per_task) & set(STATISTICS):
+            if (now := layer._buffers.get(name)) is not None:
+                then = before[f"{path}.{name}".removeprefix(".")]
+                moved = (now != then).reshape(len(now), -1).any(1).tolist()
+                assert moved == [i == row for i in range(len(net.tasks))], f"{path}.{name}"
+                rows += 1
     assert rows, "the network has no statistics of its tasks"
 
 

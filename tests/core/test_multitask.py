@@ -9,7 +9,15 @@ import pytest
 import torch
 import torch._dynamo.testing
 import torch.multiprocessing as mp
-from asserts import TOLERANCE, assert_same_outputs, assert_stacked_is_separate
+from asserts import (
+    TOLERANCE,
+    assert_is_multitask,
+    assert_only_own_rows_move,
+    assert_round_trips,
+    assert_same_outputs,
+    assert_stacked_is_separate,
+    assert_statistics_are_own,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import NORMS, TASKS, Residual, conv_trunk, images, token_trunk
@@ -44,6 +52,23 @@ def test_one_call_is_a_pass_for_each_task(trunk, norm):
     net = network(trunk=trunk, norm=norm)
     x = images(3, 6)
     assert_stacked_is_separate(net, x)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_a_task_does_stays_with_it(norm, task):
+    net, x = network(norm=norm), images(3, 6)
+    if norm != "statistics":
+        assert_only_own_rows_move(net, task, x)
+    if norm != "affine":
+        assert_statistics_are_own(net, x, task)
+
+
+@pytest.mark.parametrize("norm", [*NORMS, "shared"])
+def test_networks_are_copied_pickled_and_loaded(norm):
+    net = network(norm=norm)
+    assert_round_trips(net)
+    assert_is_multitask(net, images(3, 6))
 
 
 def test_hard_sharing_is_a_trunk_that_was_not_converted():

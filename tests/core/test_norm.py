@@ -1,11 +1,8 @@
 """The σ layers of a single task."""
 
-import copy
-import pickle
-
 import pytest
 import torch
-from asserts import TOLERANCE
+from asserts import TOLERANCE, assert_round_trips
 from inputs import LAYERS
 from settings import DEVICE, DTYPE
 from torch import nn
@@ -87,19 +84,21 @@ def test_gate_stays_in_the_open_interval():
     assert ((layer.weight > 0) & (layer.weight < 1)).all()
 
 
-def test_copies_pickles_and_loads():
-    layer = tssbn.SigmoidBatchNorm1d(3)
+@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS)
+def test_copies_pickles_and_loads(sigma, host, args, shape):
+    layer = sigma(*args)
     nn.init.normal_(layer.gamma)
-    x = torch.randn(4, 3)
-    expected = layer(x)
-    for twin in (
-        copy.deepcopy(layer),
-        pickle.loads(pickle.dumps(layer)),
-        tssbn.sigmoid(nn.BatchNorm1d(3)),
-    ):
-        assert type(twin) is tssbn.SigmoidBatchNorm1d
-        twin.load_state_dict(layer.state_dict())
-        assert torch.equal(twin(x), expected) and twin.gamma is not layer.gamma
+    layer(torch.randn(shape))
+    assert_round_trips(layer)
+
+
+def test_a_converted_layer_is_the_class_and_loads_its_state():
+    layer, x = tssbn.SigmoidBatchNorm1d(3), torch.randn(4, 3)
+    nn.init.normal_(layer.gamma)
+    expected, twin = layer(x), tssbn.sigmoid(nn.BatchNorm1d(3))
+    assert type(twin) is tssbn.SigmoidBatchNorm1d
+    twin.load_state_dict(layer.state_dict())
+    assert torch.equal(twin(x), expected)
     statistics = {"running_mean", "running_var", "num_batches_tracked"}
     assert set(layer.state_dict()) == {"gamma", *statistics}
 
@@ -109,8 +108,7 @@ class Own(tssbn.SigmoidBatchNorm1d):
 
 
 def test_subclasses_copy_and_pickle():
-    layer = Own(3)
-    assert type(pickle.loads(pickle.dumps(layer))) is type(copy.deepcopy(layer)) is Own
+    assert_round_trips(Own(3))
 
 
 def test_sigmoid_converts_a_whole_model_in_place():
