@@ -619,8 +619,8 @@ gates = {
     for m in MULTIPLIERS
 }  # (seeds, 8 + 16 + 16)
 for column, m in enumerate(MULTIPLIERS):
-    plots.gates(axes[0, column], gates[m][:, :24], "blue")
-    plots.gates(axes[1, column], gates[m][:, 24:], "orange")
+    plots.gate_histogram(axes[0, column], gates[m][:, :24], "blue")
+    plots.gate_histogram(axes[1, column], gates[m][:, 24:], "orange")
     _ = axes[0, column].set_title(f"×{m}", size=10)
     _ = axes[1, column].set_xlabel("gate σ(γ)")
 _ = axes[0, 0].set_ylabel("share, layers 1 and 2")

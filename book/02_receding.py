@@ -174,7 +174,7 @@ uniform = curves(plain, scope="local")
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: histogram of the scales without a penalty, a hump around one half and a tall last bar. Right: test accuracy over the share of channels gone, three seeds; it falls from the start and reaches the level of guessing at 60 to 70 percent."}}
 percent = [100 * share for share in SHARES]
 _, (left, right) = plt.subplots(1, 2)
-plots.gates(left, scales(plain).clamp(max=1), "black")
+plots.gate_histogram(left, scales(plain).clamp(max=1), "black")
 _ = left.set(xlabel="scale |γ| (last bar: 1 and more)")
 _ = left.set_title("Scales without a penalty …")
 plots.spread(right, percent, 100 * uniform, "black", "3 seeds", marker="o")
@@ -326,7 +326,7 @@ chosen = {method: nets[method, s[1]] for method, s in STRENGTHS.items()}
 _, axes = plt.subplots(1, 2, sharey=True)
 colors = {"L1": "orange", "RNI": "blue"}
 for ax, (method, color) in zip(axes, colors.items(), strict=True):
-    plots.gates(ax, scales(chosen[method]).clamp(max=1), color)
+    plots.gate_histogram(ax, scales(chosen[method]).clamp(max=1), color)
 _ = axes[0].set(xlabel="scale |γ| (last bar: 1 and more)", yscale="log")
 _ = axes[0].set_title("L1 leaves a tail of small scales")
 _ = axes[1].set(xlabel="gate σ(γ)", ylabel="")

@@ -842,7 +842,7 @@ moves = "stay", "spread"
 for ax, (name, found), move in zip(
     axes, importances.items(), moves, strict=True
 ):
-    plots.gates(ax, torch.cat([i.values for i in found]), "blue")
+    plots.gate_histogram(ax, torch.cat([i.values for i in found]), "blue")
     ax.set(title=f"{name}: gates {move}", xlabel="gate σ(γ)")
 axes[1].set_ylabel("")
 plt.show()

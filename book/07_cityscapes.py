@@ -663,7 +663,7 @@ free, pulled = train_gates(0.0), train_gates(1e-4)
 
 # %% mystnb={"image": {"alt": "Two histograms of the gates of all tasks after a hundred steps of SGD. Without weight decay they spread around one half; with it they are drawn into a narrower hill at one half."}}
 _, ax = plt.subplots(figsize=(7, 2.8))
-plots.gates(ax, pulled, "#BBBBBB", "weight decay on gates")
+plots.gate_histogram(ax, pulled, "#BBBBBB", "weight decay on gates")
 values, edges = torch.histogram(free.float(), 40, range=(0, 1))
 ax.stairs(
     values / values.sum(),

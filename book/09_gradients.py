@@ -816,7 +816,9 @@ assert gain.drop("trained").max().max() < 0.04
 # %%
 resnet50 = dilated_resnet()
 RESNET = sum(p.numel() for p in resnet50.parameters())
-resnet = Network(dilated_resnet, lambda outputs: nn.Identity(), torch.empty(0))
+resnet = Network(
+    dilated_resnet, lambda outputs: nn.Identity(), torch.empty(2, 3, 64, 64)
+)
 TASKS = (1, 2, 3, 4, 6, 8, 10)
 
 

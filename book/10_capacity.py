@@ -44,6 +44,7 @@ import math
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 import torch
 import torch.nn.functional as F
 from matplotlib.patches import Patch
@@ -110,15 +111,20 @@ fig, axes = plt.subplots(3, 1, figsize=(7, 3.2), sharex=True)
 for ax, (name, matrix) in zip(axes, three.items(), strict=True):
     parts = matrix.by_layer()
     part = parts.get(layer, parts.get(layer.removeprefix("trunk.")))
-    picture = ax.imshow(
-        part, vmin=0.2, vmax=0.8, cmap="viridis", aspect="auto"
+    sns.heatmap(
+        part,
+        vmin=0.2,
+        vmax=0.8,
+        cmap="viridis",
+        cbar=False,
+        xticklabels=10,
+        yticklabels=tasks,
+        ax=ax,
     )
-    ax.set_yticks(range(3), tasks)
-    ax.grid(False)
     shown = shared_percent(matrix).mean()
     ax.set_title(f"{name}: {shown:.0f} % shared ({solution[name]})", size=10)
 axes[2].set_xlabel("filter of one layer")
-plt.colorbar(picture, ax=axes, label="gate σ(γ)")
+plt.colorbar(ax.collections[0], ax=axes, label="gate σ(γ)")
 plt.show()
 
 assert shared_percent(three["B"]).min() > 99.9

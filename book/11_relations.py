@@ -46,6 +46,7 @@ from itertools import combinations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from scipy.cluster.hierarchy import dendrogram
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
@@ -115,13 +116,20 @@ shown = {
 }
 _, axes = plt.subplots(1, 2, figsize=(7, 3.3), sharey=True)
 for ax, (title, matrix) in zip(axes, shown.items(), strict=True):
-    picture = ax.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
+    sns.heatmap(
+        matrix,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        square=True,
+        cbar=False,
+        xticklabels=False,
+        ax=ax,
+    )
+    ax.set_yticks(np.arange(len(TASKS)) + 0.5, NAMES, fontsize=7, rotation=0)
     low, high = matrix[UPPER].min(), matrix[UPPER].max()
     ax.set_title(f"{title}: {low:.2f} to {high:.2f}")
-    ax.set_xticks([])
-    ax.set_yticks(range(len(TASKS)), NAMES, fontsize=7)
-    ax.grid(False)
-plt.colorbar(picture, ax=axes, label="cosine")
+plt.colorbar(ax.collections[0], ax=axes, label="cosine")
 plt.show()
 assert shown["shuffled"][UPPER].min() > 0.6
 
@@ -597,21 +605,19 @@ with plt.rc_context({"lines.linewidth": 1.2}):
         no_labels=True,
     )["leaves"]
 axes["tree"].set_axis_off()
-picture = axes["map"].imshow(
-    together[order][:, order], vmin=0, vmax=1, cmap="Blues", aspect="auto"
+sns.heatmap(
+    together[order][:, order],
+    vmin=0,
+    vmax=1,
+    cmap="Blues",
+    xticklabels=False,
+    yticklabels=[f"{NAMES[t]} ({TRUTH[t]})" for t in order],
+    cbar_kws={"label": "share of runs together", "shrink": 0.8},
+    ax=axes["map"],
 )
-axes["map"].set_xticks([])
-axes["map"].set_yticks(
-    range(len(TASKS)),
-    [f"{NAMES[t]} ({TRUTH[t]})" for t in order],
-    fontsize=8,
-)
+axes["map"].tick_params("y", labelsize=8, rotation=0)
 for label, task in zip(axes["map"].get_yticklabels(), order, strict=True):
     label.set_color(PALETTE[TRUTH[task]])
-axes["map"].grid(False)
-plt.colorbar(
-    picture, ax=axes["map"], label="share of runs together", shrink=0.8
-)
 dots(axes["dots"])
 axes["tree"].set_title(
     f"Seven runs find families of the face: ARI {reached:.2f}\n"

@@ -46,6 +46,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from scipy import stats
 
@@ -491,17 +492,23 @@ live["shuffled"] = np.mean(
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Two four by four matrices of lost F1. Left, without the filters of which a task holds the largest share, the diagonal is the darkest part. Right, without filters chosen by shuffled gates, there is no diagonal."}}
 def show(ax, matrix, names, limit, numbers=True):
-    picture = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    ticks = range(len(names))
-    ax.set_xticks(ticks, names, rotation=90, fontsize=7)
-    ax.set_yticks(ticks, names, fontsize=7)
-    ax.grid(False)
-    for (row, column), value in np.ndenumerate(matrix):
-        if numbers:
-            color = "white" if abs(value) > 0.6 * limit else "black"
-            place = {"ha": "center", "va": "center", "fontsize": 8}
-            ax.text(column, row, f"{value:.0f}", color=color, **place)
-    return picture
+    sns.heatmap(
+        matrix,
+        vmin=-limit,
+        vmax=limit,
+        cmap="RdBu_r",
+        annot=numbers,
+        fmt=".0f",
+        annot_kws={"fontsize": 8},
+        square=True,
+        cbar=False,
+        xticklabels=names,
+        yticklabels=names,
+        ax=ax,
+    )
+    ax.tick_params("x", labelsize=7, rotation=90)
+    ax.tick_params("y", labelsize=7, rotation=0)
+    return ax.collections[0]
 
 
 def named(tasks):

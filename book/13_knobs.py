@@ -193,7 +193,7 @@ pooled = {
 }
 fig, axes = plt.subplots(1, len(pooled), figsize=(7.5, 2.4), sharey=True)
 for ax, (m, gates) in zip(axes, pooled.items(), strict=True):
-    plots.gates(ax, gates, "blue")
+    plots.gate_histogram(ax, gates, "blue")
     ax.set(title=f"×{m}: std {gates.std():.2f}", ylim=(0, 0.55), ylabel="")
     ax.set_xticks([0, 0.5, 1])
 axes[0].set_ylabel("share of gates")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from norms import NORMS
+from inputs import NORMS, TASKS, bottlenecks, normal, resnet, vit
 from settings import DEVICE, DTYPE
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,8 +12,6 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.networks.cifar import ResNet56
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
-
-exact = {"rtol": 0, "atol": 1e-10 if DTYPE is torch.float64 else 1e-4}
 
 
 def stir(model):
@@ -29,25 +27,8 @@ def stir(model):
     return model.to(DEVICE, DTYPE)
 
 
-def images(*shape, dtype=DTYPE):
-    return torch.randn(*shape, device=DEVICE, dtype=dtype)
-
-
 def norms(model):
     return [m for m in model.modules() if tssbn.is_norm(m)]
-
-
-TASKS = ("seg", "depth", "normal")
-
-
-def residual():
-    models = pytest.importorskip("torchvision").models
-    return models.resnet.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=8)
-
-
-def bottlenecks():
-    models = pytest.importorskip("torchvision").models
-    return models.resnet.ResNet(models.resnet.Bottleneck, [1, 2, 1, 1], num_classes=8)
 
 
 def mobile():
@@ -69,13 +50,6 @@ def dilated():
     return deeplab.dilated_resnet((1, 1, 1, 1), (2, 4, 4, 4))
 
 
-def vit():
-    timm = pytest.importorskip("timm")
-    return timm.create_model(
-        "vit_small_patch16_224", num_classes=8, img_size=32, depth=2, embed_dim=48, num_heads=3
-    )
-
-
 def swin():
     timm = pytest.importorskip("timm")
     return timm.create_model(
@@ -87,7 +61,7 @@ def swin():
 TRUNKS = {
     "segnet": (lambda: SegNet(4), lambda: SegNetHead(2, width=4), 32),
     "celeba": (lambda: CelebANet(4), lambda: nn.Linear(32, 2), 16),
-    "residual": (residual, lambda: nn.Linear(8, 2), 32),
+    "residual": (resnet, lambda: nn.Linear(8, 2), 32),
     "resnet56": (ResNet56, lambda: nn.Linear(10, 2), 16),
     "bottlenecks": (bottlenecks, lambda: nn.Linear(8, 2), 32),
     "mobile": (mobile, lambda: nn.Linear(8, 2), 32),
@@ -111,7 +85,7 @@ def network(name, norm="sigmoid", affine="auto", stirred=False):
     if norm is not None:
         trunk = tssbn.task_specific(trunk, TASKS, NORMS[norm], affine)
     net = stir(tssbn.MultiTask(trunk, {task: head() for task in TASKS}))
-    x = images(2, 3, size, size)
+    x = normal(2, 3, size, size)
     with torch.no_grad():  # statistics of this very network, so that no layer is dead
         for module in net.modules():
             if isinstance(module, _BatchNorm):

@@ -22,7 +22,7 @@ __all__ = ["difference"]
 
 @torch.no_grad()
 def difference(net: MultiTask, example: Any) -> str:
-    """What differs between a stacked pass and separate ones, in words; "" if nothing does.
+    """Say what differs between a stacked pass and separate ones; "" if nothing does.
 
     Compared are copies with random gates and statistics: what each task-specific layer reads, a
     number for each row, and what the heads read. The paper's BatchNorm once normalises by the batch

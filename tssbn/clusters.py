@@ -47,7 +47,7 @@ class DepthAndChannels(NamedTuple):
 
 
 def depth_and_channel_parts(importance: Importance) -> DepthAndChannels:
-    """Centred gates as the sum of where in depth a task opens the trunk, and of which channels.
+    """Split centred gates into where in depth a task opens the trunk, and at which channels.
 
     ``depth`` holds at each channel the mean gate of its layer less the mean of the row;
     ``channels`` the gate less the mean of its layer. The rows of one are at right angles to those
@@ -73,7 +73,7 @@ def depth_and_channel_parts(importance: Importance) -> DepthAndChannels:
 
 
 def rank_correlations(matrices: Iterable[Any]) -> Tensor:
-    """Spearman's correlation of every two matrices, over the pairs of tasks; (R(R-1)/2,).
+    """Compute Spearman's correlation of every two matrices over the pairs of tasks; (R(R-1)/2,).
 
     Of each matrix the triangle above the diagonal counts, by the ranks of its entries; those that
     differ by rounding alone share theirs. So runs are compared by which tasks they hold to be more
@@ -109,7 +109,7 @@ def rank_correlations(matrices: Iterable[Any]) -> Tensor:
 
 
 def linkage(similarity: Any) -> np.ndarray:
-    """Average linkage on 1 - similarity: which tasks join first, and how far apart they were.
+    """Join tasks by average linkage on 1 - similarity, the nearest first.
 
     Returns:
         (T - 1, 4), as scipy's ``linkage`` returns it, for its ``dendrogram``.
@@ -129,7 +129,7 @@ def linkage(similarity: Any) -> np.ndarray:
 
 
 def cluster_tasks(similarity: Any, k: int | None = None) -> Tensor:
-    """The clusters of one run: its :func:`linkage`, cut; (T,).
+    """Cluster the tasks of one run, by a cut through its :func:`linkage`; (T,).
 
     Args:
         similarity: (T, T).
@@ -167,7 +167,7 @@ def cluster_tasks(similarity: Any, k: int | None = None) -> Tensor:
 
 
 def coassociation(labels: Any) -> Tensor:
-    """The share of the runs in which two tasks are in one cluster, (T, T).
+    """Compute the share of the runs in which two tasks are in one cluster, (T, T).
 
     Args:
         labels: (R, T), the clusters of each run; the numbers of one run mean nothing to another.
@@ -190,7 +190,7 @@ def coassociation(labels: Any) -> Tensor:
 
 
 def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
-    """The clusters that several runs agree on, (T,).
+    """Cluster the tasks as several runs agree, (T,).
 
     Each run is clustered by itself, and the co-association of the tasks is clustered once more. The
     paper says that it does so, not how; here both steps are :func:`cluster_tasks`.
@@ -216,7 +216,7 @@ def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
 
 
 def _symmetric(matrix: Any, least: int) -> np.ndarray:
-    """As a symmetric, finite (T, T) array in float64.
+    """Convert to a symmetric, finite (T, T) array in float64.
 
     Entries that are the same to 12 digits of the largest share one of their values: what should be
     equal is equal, whatever the order of sums.

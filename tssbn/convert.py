@@ -198,7 +198,7 @@ def _check_option(argument: str, value: str, known: tuple[str, ...]) -> None:
 def _norm_layers(
     model: nn.Module, where: Callable[[str, nn.Module], bool] | None
 ) -> dict[str, nn.Module]:
-    """The layers to convert by name, each once."""
+    """Find the layers to convert by name, each once."""
     if isinstance(model, MultiTask):
         raise ValueError("convert the trunk first, then build the MultiTask from it and the heads")
     for name, module in model.named_modules():
@@ -247,14 +247,14 @@ def _norm_layers(
 
 
 def _kind(layer: nn.Module, norm: Norm) -> type[TaskSpecificNorm] | None:
-    """Which mixin gives this layer what `norm` asks for; None leaves it as it is."""
+    """Choose the mixin that gives a layer what `norm` asks for; None leaves it as it is."""
     if isinstance(norm, str):
         return NORMS[norm]
     return norm if isinstance(norm, type) else norm(layer)
 
 
 def _weight(layer: nn.Module, model: nn.Module) -> Tensor:
-    """The layer's weight; ones where it has none."""
+    """Read the layer's weight; ones where it has none."""
     if isinstance(weight := getattr(layer, "weight", None), Tensor):
         return weight
     like = layer._buffers.get("running_mean")

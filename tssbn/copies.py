@@ -13,7 +13,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def copied(model: Module) -> Module:
-    """A deep copy, also of a model some of whose weights are computed from others.
+    """Copy deeply, also a model some of whose weights are computed from others.
 
     Pruning and the older weight norm keep such a weight as an attribute between two passes; it has
     a graph, which ``copy.deepcopy`` refuses, and is computed anew in the next pass.

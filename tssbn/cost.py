@@ -19,7 +19,7 @@ def delta_m(
     baseline: Mapping[str, float],
     higher_is_better: Mapping[str, bool],
 ) -> float:
-    """Mean relative gain over the baseline, Δm, in percent.
+    """Compute the mean relative gain over the baseline, Δm, in percent.
 
         Δm = 100/T · Σ_t s_t (M_t - B_t) / B_t,    s_t = 1 if higher is better, else -1
 
@@ -62,7 +62,7 @@ def delta_m(
 
 
 def parameters(net: nn.Module, frozen: bool = False) -> int:
-    """Number of trainable parameters, #P; a shared one counts once, buffers do not.
+    """Count trainable parameters, #P; a shared one counts once, buffers do not.
 
     Args:
         frozen: count the parameters that require no gradient, too.
@@ -76,7 +76,7 @@ def parameters(net: nn.Module, frozen: bool = False) -> int:
 
 
 def macs(net: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulates for one image, #F: of all tasks, decoders included.
+    """Count multiply-accumulates for one image, #F, of all tasks, decoders included.
 
     Convolutions, linear layers and the products of attention count; norms, activations, scaled
     and mixed features (modules with a true attribute ``scales_features``), interpolation and

@@ -17,7 +17,7 @@ def task_gradients(
     parameters: Tensor | Iterable[Tensor],
     create_graph: bool = False,
 ) -> Tensor:
-    """Gradient of each task's loss with respect to shared parameters, one row per task.
+    """Compute each task's gradient with respect to shared parameters, one row per task.
 
     Row t is g_t = ∂L_t/∂θ (arXiv 1912.06844, section 3), flattened in the order of `parameters`.
     Parameters that a loss does not reach contribute zeros. The graph is kept, so that the losses
@@ -76,7 +76,7 @@ def task_gradients(
 def stack_rows(
     gradients: Iterable[Sequence[Tensor | None]], parameters: Sequence[Tensor]
 ) -> Tensor:
-    """The matrix of `task_gradients` from gradients by task and parameter; None stands for zeros.
+    """Stack gradients by task and parameter into one row a task; None stands for zeros.
 
     Shape:
         - Output: (T, P) for T tasks and P numbers of the parameters
@@ -103,7 +103,7 @@ def stack_rows(
 
 
 def cosines(gradients: Tensor) -> Tensor:
-    """Cosine similarity between the rows of a matrix, such as that of `task_gradients`.
+    """Compute the cosines between the rows of a matrix, such as that of `task_gradients`.
 
     cos(g_i, g_j) = g_i·g_j / (‖g_i‖ ‖g_j‖). A row of zeros has no direction: its cosines are 0,
     also the one with itself. Rows are scaled to unit maximum before they are squared, so that tiny
@@ -150,7 +150,7 @@ def _cosines(gradients: Tensor) -> Tensor:
 def orthogonality(
     losses: Mapping[str, Tensor] | Sequence[Tensor], parameters: Tensor | Iterable[Tensor]
 ) -> Tensor:
-    """CosReg: how far the gradients of T tasks are from being orthogonal, from 0 to 1.
+    """Measure how far the gradients of T tasks are from orthogonal, from 0 to 1: CosReg.
 
     With the unit gradients ĝ_t as columns of Ĝ (arXiv 1912.06844, equations 4 and 5)
 
@@ -189,7 +189,7 @@ def orthogonality(
 
 
 def mean_squared_cosine(gradients: Tensor) -> Tensor:
-    """The penalty of `orthogonality`, of gradients that are there: differentiable in them.
+    """Compute the penalty of `orthogonality` from given gradients, differentiable in them.
 
     Shape:
         - gradients: (T, P), one row a task, as `task_gradients` gives them

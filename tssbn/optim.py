@@ -100,7 +100,7 @@ def param_groups(
 
 
 def vectors_of_tasks(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Gates, and whatever else of a model is a vector for each task, by name.
+    """Find gates, and whatever else of a model is a vector for each task, by name.
 
     Example:
         >>> import torch, tssbn

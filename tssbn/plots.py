@@ -9,21 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from .data.target import Target
-from .methods import METHODS, find_method
+from tssbn.data.target import Target
+from tssbn.gate_plots import capacity, importance, similarity
+from tssbn.methods import METHODS, find_method
 
 if TYPE_CHECKING:
-    from .records.table import Table
+    from tssbn.records.table import Table
 
 __all__ = [
     "COLORS",
+    "capacity",
     "class_colors",
     "deltas",
-    "gates",
+    "gate_histogram",
     "images",
+    "importance",
     "learning",
     "method_color",
     "samples",
+    "similarity",
     "spread",
     "style",
 ]
@@ -77,7 +81,7 @@ def style() -> None:
 
 
 def spread(ax: Axes, x: Sequence, runs: Iterable, color: str, label: str, **line) -> None:
-    """A curve per method: the mean over runs as a line, lowest to highest run as a band.
+    """Draw the mean over runs as a line, and from the lowest to the highest run a band.
 
     Args:
         x: the K abscissas.
@@ -107,7 +111,7 @@ def method_color(method: str) -> str:
 
 
 def deltas(ax: Axes, table: "Table") -> None:
-    """Δm of each method as a bar, its standard deviation over seeds as a line.
+    """Draw Δm of each method as a bar, its standard deviation over seeds as a line.
 
     A diamond is what the paper prints, if it does.
 
@@ -127,7 +131,7 @@ def deltas(ax: Axes, table: "Table") -> None:
 
 
 def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[str]) -> None:
-    """The first metric of a task on the test images, epoch by epoch; bands are lowest to highest.
+    """Draw the first metric of a task on the test images by epoch; bands are lowest to highest.
 
     Args:
         records: of :func:`tssbn.training.loop.train`, any number of seeds of each method.
@@ -152,13 +156,13 @@ def _score(record: Mapping, scores: Mapping, task: str) -> float:
     return float(np.mean([scores[name][metric[name]] for name in names]))
 
 
-def gates(ax: Axes, values: Tensor, color: str, label: str | None = None) -> None:
-    """Histogram of gates, or of any values in [0, 1], in 40 equal bins, as a share of them.
+def gate_histogram(ax: Axes, values: Tensor, color: str, label: str | None = None) -> None:
+    """Draw a histogram of gates, or of any values in [0, 1], in 40 equal bins, as a share of them.
 
     Example:
         >>> import torch
         >>> _, ax = plt.subplots()
-        >>> gates(ax, torch.tensor([0.01, 0.99, 0.99, 0.99]), "blue")
+        >>> gate_histogram(ax, torch.tensor([0.01, 0.99, 0.99, 0.99]), "blue")
         >>> float(max(bar.get_height() for bar in ax.patches))
         0.75
     """
@@ -169,7 +173,7 @@ def gates(ax: Axes, values: Tensor, color: str, label: str | None = None) -> Non
 
 
 def images(pictures: Tensor, titles: Sequence[str], columns: int = 8) -> None:
-    """Grey pictures (N, 1, H, W) in rows of ``columns``, each with its title.
+    """Show grey pictures (N, 1, H, W) in rows of ``columns``, each with its title.
 
     Example:
         >>> import torch
@@ -188,7 +192,7 @@ def images(pictures: Tensor, titles: Sequence[str], columns: int = 8) -> None:
 
 
 def class_colors(target: Target) -> np.ndarray:
-    """RGB of the classes of a target, (classes + 1, 3); the last row, white, is that of void (-1).
+    """Choose RGB for the classes of a target, (classes + 1, 3); the last, white, is void (-1).
 
     The first of two classes, and one named background, is light grey.
 
@@ -204,7 +208,7 @@ def class_colors(target: Target) -> np.ndarray:
 
 
 def samples(batch: Mapping[str, Tensor], targets: Mapping[str, Target], *named: str) -> None:
-    """The images of a batch and their maps: a column for each sample, a row for each entry.
+    """Show the images of a batch and their maps: a column a sample, a row an entry.
 
     What is not to be counted is white. Depth and disparity: the nearer, the brighter, each row in
     a scale of its own. Normals: red, green and blue grow to the right, upwards and to the camera.

@@ -14,12 +14,12 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.d
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """The tensors in a tree of tuples, lists and dicts."""
+    """Collect the tensors in a tree of tuples, lists and dicts."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def count_images(tree: Any) -> int:
-    """The rows of a batch; an error unless every tensor but scalars has as many."""
+    """Count the rows of a batch; an error unless every tensor but scalars has as many."""
     for leaf in tree_leaves(tree):
         if not isinstance(leaf, (Tensor, *PLAIN)):
             raise ValueError(
@@ -38,7 +38,7 @@ def count_images(tree: Any) -> int:
 
 
 def stack(tree: Any, times: int) -> Any:
-    """(B, ...) -> (B·t, ...): every image once for each of so many tasks, in all tensors."""
+    """Repeat every image once for each task, in all tensors: (B, ...) -> (B·t, ...)."""
 
     def repeated(x: Any) -> Any:
         return x.repeat_interleave(times, 0) if isinstance(x, Tensor) and x.ndim else x
@@ -47,7 +47,7 @@ def stack(tree: Any, times: int) -> Any:
 
 
 def split(tree: Any, images: int, times: int) -> list[Any]:
-    """(B·t, ...) -> t times (B, ...): what a trunk made of the rows of each task."""
+    """Take apart what a trunk made of the rows of each task: (B·t, ...) -> t times (B, ...)."""
     if not tensors(tree):
         raise ValueError(
             f"the trunk returned a {type(tree).__name__} in which no tensor is found: return a "
@@ -72,7 +72,7 @@ def split(tree: Any, images: int, times: int) -> list[Any]:
 
 
 def count_writes(tree: Any) -> list[int]:
-    """How often each tensor was written to; nothing where PyTorch does not count.
+    """Tell how often each tensor was written to; nothing where PyTorch does not count.
 
     Example:
         >>> x = torch.zeros(2)

@@ -206,7 +206,7 @@ class TaskSpecific(nn.Module):
 
 
 def find_tasks(model: nn.Module) -> list[Tasks]:
-    """The distinct `Tasks` of the task-specific modules of `model`, in the order met."""
+    """Find the distinct `Tasks` of the task-specific modules of `model`, in the order met."""
     found = (part.tasks for part in model.modules() if isinstance(part, TaskSpecific))
     return list(dict.fromkeys(found))
 

@@ -131,7 +131,7 @@ def test_a_whole_run_with_missing_labels_is_recorded(method):
     benchmark = Benchmark(
         name="people",
         title="people",
-        data=lambda split: people(12, missing=("smile",)),
+        data=lambda split, root: people(12, missing=("smile",)),
         network=Network(trunk, partial(nn.Linear, 8), torch.rand(2, 3, 4, 4)),
         tasks=tasks_for,
         recipe=Recipe(epochs=2, batch=5, lr=0.1, optimiser="sgd"),

@@ -34,7 +34,7 @@ def test_spread_shows_mean_lowest_and_highest():
 
 def test_gates_are_shares_of_the_channels():
     _, ax = plt.subplots()
-    plots.gates(ax, torch.tensor([0.0, 0.01, 0.5, 1.0], requires_grad=True), "red")
+    plots.gate_histogram(ax, torch.tensor([0.0, 0.01, 0.5, 1.0], requires_grad=True), "red")
     heights = [bar.get_height() for bar in ax.patches]
     assert len(heights) == 40
     assert (heights[0], heights[20], heights[39], sum(heights)) == (0.5, 0.25, 0.25, 1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch._dynamo.testing
 import torch.distributed as dist
+from asserts import assert_same_outputs
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -50,11 +51,6 @@ def separate(net, x):
     return {task: net(x, (task,))[task] for task in net.tasks}
 
 
-def assert_close(one, other):
-    for task in other:
-        torch.testing.assert_close(one[task], other[task], rtol=1e-5, atol=1e-6)
-
-
 # -- attributes outside a pass --------------------------------------------------------------------
 
 
@@ -92,7 +88,7 @@ def test_statistics_can_be_assigned_as_replicas_do():
                     twin._parameters[name] = None
         for name, child in module._modules.items():
             setattr(twin, name, copies[at[child]])
-    assert_close(copies[0](x), expected)
+    assert_same_outputs(copies[0](x), expected)
 
 
 def test_distributed_checkpoints_take_the_whole_state():
@@ -109,7 +105,7 @@ def test_distributed_checkpoints_take_the_whole_state():
 def test_the_whole_network_is_traced():
     net, x = network().eval(), images()
     traced = torch.jit.trace(net, (x,), strict=False)
-    assert_close(traced(x), net(x))
+    assert_same_outputs(traced(x), net(x))
 
 
 @pytest.mark.parametrize("stem", ["", "3"])
@@ -162,7 +158,7 @@ def test_a_checkpoint_is_assigned():
     with torch.device("meta"):
         empty = network()
     empty.load_state_dict(net.state_dict(), assign=True)
-    assert_close(empty.eval()(x), net.eval()(x))
+    assert_same_outputs(empty.eval()(x), net.eval()(x))
 
 
 def test_a_foreign_scale_is_refused():
@@ -192,7 +188,7 @@ def test_a_network_saved_whole_comes_back():
     file.seek(0)
     twin = torch.load(file, weights_only=False)
     assert twin.stem == "3"
-    assert_close(twin(x), net(x))
+    assert_same_outputs(twin(x), net(x))
 
 
 # -- sharded and parametrised trunks --------------------------------------------------------------
@@ -229,8 +225,8 @@ def test_a_parametrised_trunk_finds_its_stem():
     parametrizations.weight_norm(trunk[3])
     net, x = network(trunk), images()
     assert net.share_stem(x) == "3"
-    assert_close(net(x), separate(net, x))
-    assert_close(net.eval()(x), separate(net, x))
+    assert_same_outputs(net(x), separate(net, x))
+    assert_same_outputs(net.eval()(x), separate(net, x))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
@@ -253,7 +249,7 @@ def test_computed_weights_are_exported_with_their_value(compute):
     single = tssbn.export.task(net, "a", example=x)
     torch.testing.assert_close(single(x), expected["a"], rtol=1e-4, atol=1e-5)
     assert set(dict(single.trunk[3].named_parameters())) == {"weight", "bias"}
-    assert_close(net(x), expected)  # and stays as it is
+    assert_same_outputs(net(x), expected)  # and stays as it is
 
 
 def test_norm_layers_may_stay_for_tools_that_fuse_them():
@@ -290,7 +286,7 @@ def test_heads_may_begin_in_place(count):
     trunk = tssbn.task_specific(tokens(), TASKS)
     heads = {task: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 2)) for task in TASKS}
     net, x = tssbn.MultiTask(trunk, heads), torch.rand(count, 4)
-    assert_close(net(x), separate(net, x))
+    assert_same_outputs(net(x), separate(net, x))
     sum(y.sum() for y in net(x).values()).backward()
 
 
@@ -350,8 +346,8 @@ def test_a_padding_mask_in_evaluation():
     net = network(Encoder).eval()
     expected = net(batch)
     with torch.no_grad():
-        assert_close(net(batch), expected)
-        assert_close(separate(net, batch), expected)
+        assert_same_outputs(net(batch), expected)
+        assert_same_outputs(separate(net, batch), expected)
 
 
 class GatedNorm(nn.Module):
@@ -379,7 +375,7 @@ class Gated(nn.Module):
 @pytest.mark.parametrize("stem", ["", "norm"])
 def test_norm_layers_called_with_more_than_one_tensor(stem):
     net, x = network(Gated, stem=stem).eval(), torch.rand(3, 4)
-    assert_close(net(x), separate(net, x))
+    assert_same_outputs(net(x), separate(net, x))
 
 
 class Bag:
@@ -430,7 +426,7 @@ def test_more_groups_than_the_recompile_limit():
     with torch._dynamo.config.patch({limit or "cache_size_limit": len(tasks)}):
         compiled = torch.compile(net, backend=counter)
         for names in net.passes():
-            assert_close(compiled(x, names), {task: expected[task] for task in names})
+            assert_same_outputs(compiled(x, names), {task: expected[task] for task in names})
     assert counter.frame_count == len(tasks)
     torch._dynamo.reset()
 

@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from asserts import assert_stacked_is_separate
+from inputs import BACKBONES, FULL_SIZE, TASKS, images
 from settings import DEVICE
 from torch import nn
 
@@ -13,33 +15,6 @@ from tssbn.tasks import find_tasks
 
 torchvision = pytest.importorskip("torchvision")
 timm = pytest.importorskip("timm")
-
-TASKS = ("seg", "depth", "normal")
-
-
-class SegNet(nn.Module):
-    """A small encoder-decoder that unpools where it pooled."""
-
-    def __init__(self, widths=(8, 16)):
-        super().__init__()
-        pairs = list(zip((3, *widths[:-1]), widths, strict=True))
-        self.down = nn.ModuleList(self._block(a, b) for a, b in pairs)
-        self.up = nn.ModuleList(self._block(b, max(a, 8)) for a, b in reversed(pairs))
-        self.pool = nn.MaxPool2d(2, return_indices=True)
-        self.unpool = nn.MaxUnpool2d(2)
-
-    @staticmethod
-    def _block(a, b):
-        return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
-
-    def forward(self, x):
-        places = []
-        for block in self.down:
-            x, indices = self.pool(block(x))
-            places.append(indices)
-        for block, indices in zip(self.up, reversed(places), strict=True):
-            x = block(self.unpool(x, indices))
-        return x
 
 
 def bert():
@@ -60,34 +35,12 @@ def bert():
     return Text()
 
 
-BACKBONES = {
-    "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), 32, "layer1"),
-    "resnet50": (lambda: torchvision.models.resnet50(num_classes=7), 64, "layer1"),
-    "convnext_tiny": (lambda: _still(torchvision.models.convnext_tiny(num_classes=7)), 64,
-                      "features.0.1"),
-    "swin_t": (lambda: _still(torchvision.models.swin_t(num_classes=7)), 64, "features.0.2"),
-    "vit_small": (lambda: timm.create_model("vit_small_patch16_224", num_classes=7, img_size=64),
-                  64, "blocks"),
-    "segnet": (SegNet, 32, "pool"),
-}  # fmt: skip
-
-
-def _still(model):
-    """Switch off stochastic depth, which draws other numbers in every pass."""
-    for module in model.modules():
-        if isinstance(module, torchvision.ops.StochasticDepth):
-            module.p = 0.0
-    return model
-
-
-def converted(name, dtype, norm="sigmoid"):
-    build, size, _ = BACKBONES[name]
+def converted(build, dtype, norm="sigmoid"):
     trunk = tssbn.task_specific(build().to(DEVICE, dtype), TASKS, norm, affine="auto")
     for module in trunk.modules():
         if isinstance(module, TaskSpecificNorm):
             nn.init.normal_(module.gamma)
-    net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
-    return net, torch.randn(2, 3, size, size, device=DEVICE, dtype=dtype)
+    return tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
 
 
 def difference(one, other):
@@ -96,47 +49,34 @@ def difference(one, other):
     return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_stacked_equals_separate_passes(name):
-    net, x = converted(name, torch.float64)
-    separate = copy.deepcopy(net)
-    stacked = list(net(x).values())
-    each = [separate(x, tasks=(task,))[task] for task in TASKS]
-    assert difference(stacked, each) <= 1e-12
-    for one, other in zip(net.state_dict().values(), separate.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-    sum(y.square().mean() for y in stacked).backward()
-    sum(y.square().mean() for y in each).backward()
-    mine = [p.grad for p in net.trunk.parameters() if p.grad is not None]
-    theirs = [p.grad for p in separate.trunk.parameters() if p.grad is not None]
-    scale = max(grad.abs().max() for grad in theirs)
-    assert max((a - b).abs().max() for a, b in zip(mine, theirs, strict=True)) <= 1e-10 * scale
+def test_stacked_equals_separate_passes(backbone):
+    build, size, _ = backbone
+    net = converted(build, torch.float64)
+    assert_stacked_is_separate(net, images(2, size, torch.float64), rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_stacked_equals_separate_passes_in_single_precision(name, record_property):
-    net, x = converted(name, torch.float32)
-    net.eval()
+def test_stacked_equals_separate_passes_in_single_precision(backbone, record_property):
+    build, size, _ = backbone
+    net, x = converted(build, torch.float32).eval(), images(2, size, torch.float32)
     each = [net(x, tasks=(task,))[task] for task in TASKS]
     figure = difference(net(x).values(), each)
     record_property("float32", figure)
     assert figure <= 1e-4
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_shared_stem(name):
-    net, x = converted(name, torch.float64)
+def test_shared_stem(backbone):
+    build, size, stem = backbone
+    net, x = converted(build, torch.float64), images(2, size, torch.float64)
     full = copy.deepcopy(net)
-    assert net.share_stem(x) == BACKBONES[name][2]
+    assert net.share_stem(x) == stem
     assert difference(net(x).values(), full(x).values()) <= 1e-10
     assert difference(net.eval()(x).values(), full.eval()(x).values()) <= 1e-12
 
 
-@pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("norm", ["sigmoid", "plain"])
-def test_a_trained_networks_outputs_survive_the_conversion(name, norm):
+def test_a_trained_networks_outputs_survive_the_conversion(backbone, norm):
     """Scales of both signs, biases and statistics as after a long training, drawn at random."""
-    build, size, _ = BACKBONES[name]
+    build, size, _ = backbone
     model = build().to(DEVICE)
     for module in model.modules():
         if tssbn.is_norm(module):
@@ -146,7 +86,7 @@ def test_a_trained_networks_outputs_survive_the_conversion(name, norm):
                 if getattr(module, statistic, None) is not None:
                     start(getattr(module, statistic))
     model.eval()
-    x = torch.randn(2, 3, size, size, device=DEVICE)
+    x = images(2, size, torch.float32)
     expected = model(x)
     net = tssbn.MultiTask(
         tssbn.task_specific(model, TASKS, norm), {task: nn.Identity() for task in TASKS}
@@ -219,14 +159,17 @@ def test_inventory_of_norm_layers():
 
 # -- one model of each family, shapes only --------------------------------------------------------
 
-TORCHVISION = (
-    "densenet121", "efficientnet_b0", "googlenet", "maxvit_t", "mnasnet0_5", "mobilenet_v3_small",
-    "mobilenet_v2", "shufflenet_v2_x0_5", "swin_v2_t", "vgg11_bn", "vit_b_16",
-)  # fmt: skip
+# One for each kind of norm layer and of architecture; all of them with --all-families.
+TORCHVISION = ("googlenet", "mobilenet_v3_small", "shufflenet_v2_x0_5", "swin_v2_t", "vit_b_16")
+MORE = ("densenet121", "efficientnet_b0", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "vgg11_bn")
 TIMM = (
-    "byobnet", "convnext", "csatv2", "edgenext", "efficientnet", "gemma4_vit", "levit",
-    "mobilenetv5", "regnet", "resnetv2", "swin_transformer", "tresnet", "vision_transformer",
-)  # fmt: skip
+    "byobnet",  # BatchNorm with its activation
+    "edgenext",  # LayerNorm over channels of a map
+    "gemma4_vit",  # RMSNorm
+    "levit",  # BatchNorm1d behind linear layers
+    "resnetv2",  # GroupNorm with its activation
+    "vision_transformer",
+)
 WITHOUT_NORMS = {"nfnet", "vgg"}
 LARGE = ("large", "huge", "giant", "gigantic", "xl", "base")
 
@@ -242,9 +185,14 @@ def families():
 
 
 def pytest_generate_tests(metafunc):
+    every = metafunc.config.getoption("--all-families")
     if "family" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--all-families")
         metafunc.parametrize("family", sorted(families()) if every else TIMM)
+    if "model" in metafunc.fixturenames:
+        metafunc.parametrize("model", (*TORCHVISION, *MORE) if every else TORCHVISION)
+    if "backbone" in metafunc.fixturenames:
+        chosen = BACKBONES | FULL_SIZE if every else BACKBONES
+        metafunc.parametrize("backbone", chosen.values(), ids=chosen.keys())
 
 
 def check_family(model, size):
@@ -266,12 +214,11 @@ def check_family(model, size):
     assert not any("GlobalResponseNorm" in name for name in names)
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
-def test_torchvision_family(name):
-    options = {"init_weights": False} if name == "googlenet" else {}
+def test_torchvision_family(model):
+    options = {"init_weights": False} if model == "googlenet" else {}
     with torch.device("meta"):
-        model = torchvision.models.get_model(name, **options)
-    check_family(model, (3, 224, 224))
+        built = torchvision.models.get_model(model, **options)
+    check_family(built, (3, 224, 224))
 
 
 def test_timm_family(family):

@@ -9,8 +9,8 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
 import tiny
+from asserts import assert_is_multitask
 
-from tssbn import MultiTaskNetwork
 from tssbn.methods import METHODS, Network, find_method
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet, SegNetHead
@@ -34,31 +34,10 @@ def make(method, name, outputs=OUTPUTS):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("method", METHODS)
-def test_names_passes_and_subsets(method, name):
+def test_every_method_is_a_multi_task_network(method, name):
     net, x = make(method, name)
-    assert isinstance(net, MultiTaskNetwork)
-    assert net.tasks == tuple(OUTPUTS) == tuple(net(x)) == sum(net.passes(), ())
-    assert list(net(x, ("depth",))) == ["depth"]
-    assert net.tasks_per_pass is None
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("method", METHODS)
-def test_shared_parameters_are_those_that_more_than_one_loss_reaches(method, name):
-    net, x = make(method, name)
-    parameters = list(net.parameters())
-    reached = [0] * len(parameters)
-    for y in net(x).values():
-        gradients = torch.autograd.grad(
-            y.square().sum(), parameters, retain_graph=True, allow_unused=True
-        )
-        for i, gradient in enumerate(gradients):
-            # A row of γ for each task is one tensor, of which a loss reaches its own row.
-            reached[i] += gradient is not None
-    shared = {id(p) for p in net.shared()}
-    rows = {id(p) for n, p in net.named_parameters() if n.endswith((".gamma", ".beta"))}
-    expected = {id(p) for p, n in zip(parameters, reached, strict=True) if n > 1} - rows
-    assert shared == expected
+    assert_is_multitask(net, x)
+    assert net.tasks == tuple(OUTPUTS) and net.tasks_per_pass is None
 
 
 @pytest.mark.parametrize("method", METHODS)

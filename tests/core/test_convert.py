@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from norms import NORMS
+from inputs import NORMS
 from settings import DEVICE, DTYPE
 from torch import nn
 

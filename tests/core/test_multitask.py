@@ -9,40 +9,23 @@ import pytest
 import torch
 import torch._dynamo.testing
 import torch.multiprocessing as mp
+from asserts import (
+    TOLERANCE,
+    assert_is_multitask,
+    assert_only_own_rows_move,
+    assert_round_trips,
+    assert_same_outputs,
+    assert_stacked_is_separate,
+    assert_statistics_are_own,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from norms import NORMS
+from inputs import NORMS, TASKS, Residual, conv_trunk, images, token_trunk
 from settings import DEVICE, DTYPE
 from torch import nn
 
 import tssbn
 from tssbn.tasks import find_tasks
-
-TASKS = ("seg", "depth", "normal")
-exact = DTYPE is torch.float64
-tolerance = {"rtol": 1e-10, "atol": 1e-12} if exact else {"rtol": 1e-4, "atol": 1e-5}
-
-
-class Residual(nn.Module):
-    """A pre-norm block: the stream goes around the norm."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.mix = nn.Linear(width, width)
-
-    def forward(self, x):
-        return x + self.mix(self.norm(x))
-
-
-def conv_trunk():
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
-    )
-
-
-def token_trunk():
-    return nn.Sequential(nn.Flatten(2), nn.Linear(36, 8), Residual(8), Residual(8), nn.LayerNorm(8))
 
 
 def network(tasks=TASKS, trunk=conv_trunk, norm="sigmoid", checked=False, **options):
@@ -52,21 +35,11 @@ def network(tasks=TASKS, trunk=conv_trunk, norm="sigmoid", checked=False, **opti
     heads = {task: nn.Sequential(nn.Flatten(), nn.LazyLinear(2)) for task in tasks}
     net = tssbn.MultiTask(trunk, heads, **options).to(DEVICE, DTYPE)
     if checked:
-        net.check(images())
-    net(images())  # shapes of the lazy heads
+        net.check(images(3, 6))
+    net(images(3, 6))  # shapes of the lazy heads
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.5)
     return net
-
-
-def images(count=3):
-    return torch.randn(count, 3, 6, 6, device=DEVICE, dtype=DTYPE)
-
-
-def assert_same(one, other):
-    assert list(one) == list(other)
-    for task in one:
-        torch.testing.assert_close(one[task], other[task], **tolerance)
 
 
 def separately(net, x, tasks=TASKS):
@@ -77,17 +50,34 @@ def separately(net, x, tasks=TASKS):
 @pytest.mark.parametrize("norm", ["sigmoid", "plain"])
 def test_one_call_is_a_pass_for_each_task(trunk, norm):
     net = network(trunk=trunk, norm=norm)
-    x = images()
-    assert_same(net(x), separately(net, x))
+    x = images(3, 6)
+    assert_stacked_is_separate(net, x)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_a_task_does_stays_with_it(norm, task):
+    net, x = network(norm=norm), images(3, 6)
+    if norm != "statistics":
+        assert_only_own_rows_move(net, task, x)
+    if norm != "affine":
+        assert_statistics_are_own(net, x, task)
+
+
+@pytest.mark.parametrize("norm", [*NORMS, "shared"])
+def test_networks_are_copied_pickled_and_loaded(norm):
+    net = network(norm=norm)
+    assert_round_trips(net)
+    assert_is_multitask(net, images(3, 6))
 
 
 def test_hard_sharing_is_a_trunk_that_was_not_converted():
     net = network(norm="shared")
-    x = images()
+    x = images(3, 6)
     y = net(x)
     assert list(y) == list(TASKS) == list(net.tasks)
     for task in TASKS:
-        torch.testing.assert_close(y[task], net.heads[task](net.trunk(x)), **tolerance)
+        torch.testing.assert_close(y[task], net.heads[task](net.trunk(x)), **TOLERANCE)
     assert list(net(x, tasks=("normal",))) == ["normal"]
     with pytest.raises(ValueError, match="everything is shared already"):
         net.share_stem(x)
@@ -95,12 +85,12 @@ def test_hard_sharing_is_a_trunk_that_was_not_converted():
 
 def test_a_subset_comes_in_the_networks_order():
     net = network().eval()
-    x = images()
+    x = images(3, 6)
     every = net(x)
     for tasks in ("depth",), ("normal", "seg"), ["depth", "normal"]:
         y = net(x, tasks=tasks)
         assert list(y) == [task for task in TASKS if task in tasks]
-        assert_same(y, {task: every[task] for task in y})
+        assert_same_outputs(y, {task: every[task] for task in y})
 
 
 @pytest.mark.parametrize("features", [list, tuple, dict])
@@ -122,8 +112,8 @@ def test_features_may_be_a_tree(features):
     trunk = tssbn.task_specific(Taps().to(DEVICE, DTYPE), TASKS)
     nn.init.normal_(trunk.stem.gamma)
     net = tssbn.MultiTask(trunk, {task: Sum() for task in TASKS})
-    x = images()
-    assert_same(net(x), separately(net, x))
+    x = images(3, 6)
+    assert_stacked_is_separate(net, x)
 
 
 def test_several_inputs_are_stacked_together():
@@ -139,8 +129,8 @@ def test_several_inputs_are_stacked_together():
         tssbn.task_specific(Pair().to(DEVICE, DTYPE), TASKS), {t: nn.Identity() for t in TASKS}
     )
     nn.init.normal_(net.trunk.norm.gamma)
-    x = {"left": images(), "right": images(), "weight": torch.tensor(0.5)}
-    assert_same(net.eval()(x), separately(net, x))
+    x = {"left": images(3, 6), "right": images(3, 6), "weight": torch.tensor(0.5)}
+    assert_same_outputs(net.eval()(x), separately(net, x))
 
 
 def test_a_trunk_that_loses_the_batch_is_an_error():
@@ -197,7 +187,7 @@ def test_sequence_first_modules_run_one_task_a_pass():
     with pytest.raises(ValueError, match=r"'attend.*batch_first=False.*tasks_per_pass=1"):
         net(x)
     net.tasks_per_pass = 1
-    assert_same(net(x), separately(net, x))
+    assert_stacked_is_separate(net, x)
 
 
 # -- chunks ---------------------------------------------------------------------------------------
@@ -209,16 +199,16 @@ def test_gradients_of_chunks_add_up(size, norm):
     net = network(norm=norm)
     chunked = copy.deepcopy(net)
     chunked.tasks_per_pass = size
-    x = images()
+    x = images(3, 6)
     sum(y.square().sum() for y in net(x).values()).backward()
     for tasks in chunked.passes():
         assert len(tasks) <= size
         sum(y.square().sum() for y in chunked(x, tasks).values()).backward()
     for one, other in zip(net.parameters(), chunked.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, **tolerance)
+        torch.testing.assert_close(one.grad, other.grad, **TOLERANCE)
     for one, other in zip(net.buffers(), chunked.buffers(), strict=True):
-        torch.testing.assert_close(one, other, **tolerance)
-    assert_same(net.eval()(x), chunked.eval()(x))
+        torch.testing.assert_close(one, other, **TOLERANCE)
+    assert_same_outputs(net.eval()(x), chunked.eval()(x))
 
 
 def test_groups_of_tasks_are_even_runs_of_neighbours():
@@ -243,7 +233,7 @@ def test_tasks_per_pass_is_checked_whenever_it_is_set(wrong):
     net = network()
     with pytest.raises(ValueError, match=f"tasks_per_pass={wrong!r} must be an integer from 1"):
         net.tasks_per_pass = wrong
-    assert len(net(images())) == 3
+    assert len(net(images(3, 6))) == 3
 
 
 # -- the shared stem ------------------------------------------------------------------------------
@@ -257,27 +247,27 @@ def test_shared_stem_is_exact(trunk, stem, norm):
     if norm == "statistics" and trunk is token_trunk:
         norm = "plain"
     net = network(trunk=trunk, norm=norm)
-    full, x = copy.deepcopy(net), images()
-    assert net.share_stem(images()) == stem
+    full, x = copy.deepcopy(net), images(3, 6)
+    assert net.share_stem(images(3, 6)) == stem
     rows = []
     watch = net.trunk[0].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
     modes = [module.training for module in net.modules()]
     for _ in range(2):
         one, other = net(x), full(x)
-        assert_same(one, other)
+        assert_same_outputs(one, other)
     assert rows == [3, 3]  # the stem saw every image once
     assert modes == [module.training for module in full.modules()]
     sum(y.square().sum() for y in one.values()).backward()
     sum(y.square().sum() for y in other.values()).backward()
     for a, b in zip(net.parameters(), full.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+        torch.testing.assert_close(a.grad, b.grad, **TOLERANCE)
     for a, b in zip(net.buffers(), full.buffers(), strict=True):
-        torch.testing.assert_close(a, b, **tolerance)
-    assert_same(net(x, tasks=("depth",)), full(x, tasks=("depth",)))
+        torch.testing.assert_close(a, b, **TOLERANCE)
+    assert_same_outputs(net(x, tasks=("depth",)), full(x, tasks=("depth",)))
     watch.remove()
     for twin in pickle.loads(pickle.dumps(net.eval())), copy.deepcopy(net):
         twin.trunk[0].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
-        assert_same(twin(x), net(x))
+        assert_same_outputs(twin(x), net(x))
         assert rows.pop() == 3
 
 
@@ -285,7 +275,7 @@ def deferring(*after, momentum=0.1, norm=nn.BatchNorm2d):
     """A network whose first norm layer is followed by these layers, and where its tasks part."""
     first = norm(6, momentum=momentum)
     net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), first, *after))
-    return net, net.share_stem(images())
+    return net, net.share_stem(images(3, 6))
 
 
 @pytest.mark.parametrize(
@@ -298,17 +288,17 @@ def deferring(*after, momentum=0.1, norm=nn.BatchNorm2d):
 def test_gates_of_the_first_layer_act_behind_what_they_commute_with(after):
     net, stem = deferring(*after)
     assert stem == "4"  # the second convolution
-    full, x = copy.deepcopy(net), images()
+    full, x = copy.deepcopy(net), images(3, 6)
     full.tasks_per_pass = 1
     for chosen in net.tasks, net.tasks[::2], net.tasks[1:]:
-        assert_same(net(x, chosen), full(x, chosen))
+        assert_same_outputs(net(x, chosen), full(x, chosen))
     sum(y.square().sum() for y in net(x).values()).backward()
     sum(y.square().sum() for y in full(x).values()).backward()
     for a, b in zip(net.parameters(), full.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+        torch.testing.assert_close(a.grad, b.grad, **TOLERANCE)
     for a, b in zip(net.buffers(), full.buffers(), strict=True):
-        torch.testing.assert_close(a, b, **tolerance)
-    assert_same(net.eval()(x), full.eval()(x))  # here the tasks' statistics differ by now
+        torch.testing.assert_close(a, b, **TOLERANCE)
+    assert_same_outputs(net.eval()(x), full.eval()(x))  # here the tasks' statistics differ by now
 
 
 @pytest.mark.parametrize("after", [nn.GELU(), nn.Sigmoid(), nn.BatchNorm2d(6), nn.Flatten(1)])
@@ -356,7 +346,7 @@ def test_gates_do_not_defer_past_what_only_seems_to_commute(after):
     net = tssbn.MultiTask(
         tssbn.task_specific(trunk.to(DEVICE, DTYPE), TASKS), {task: nn.Identity() for task in TASKS}
     )
-    assert net.share_stem(images()) == "2"
+    assert net.share_stem(images(3, 6)) == "2"
 
 
 def test_the_first_layer_called_by_itself_does_not_defer():
@@ -371,7 +361,7 @@ def test_gates_of_other_layers_than_the_papers_do_not_defer():
     pretrained = nn.BatchNorm2d(6)
     nn.init.constant_(pretrained.weight, -1.0)
     net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), pretrained, nn.ReLU()))
-    assert net.share_stem(images()) == "1"
+    assert net.share_stem(images(3, 6)) == "1"
 
 
 @pytest.mark.parametrize("momentum", [None, 0.1])
@@ -382,17 +372,17 @@ def test_what_is_deferred_is_tracked_as_in_separate_passes(momentum):
     full = copy.deepcopy(net)
     full.tasks_per_pass = 1
     for tasks in net.tasks, ("depth",), net.tasks[1:], net.tasks:
-        x = images()
-        assert_same(net(x, tasks), full(x, tasks))
+        x = images(3, 6)
+        assert_same_outputs(net(x, tasks), full(x, tasks))
     for one, other in zip(net.buffers(), full.buffers(), strict=True):
-        torch.testing.assert_close(one, other, **tolerance)
+        torch.testing.assert_close(one, other, **TOLERANCE)
 
 
 def test_what_is_deferred_is_normalised_once_and_counted_once():
     net, _ = deferring(nn.ReLU(), nn.Conv2d(6, 6, 1))
     rows = []
     net.trunk[2].register_forward_hook(lambda module, args, y: rows.append(y.shape[0]))
-    net(images())
+    net(images(3, 6))
     assert rows == [3]
     count = net.trunk[1]._buffers["num_batches_tracked"]
     assert count.tolist() == [2] * len(net.tasks)  # once when the network was made
@@ -406,7 +396,7 @@ def test_a_deep_fresh_network_hides_no_mistake():
         for layer in (nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
     ]
     net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 6, 3), *blocks[1:]))
-    assert net.share_stem(images()) == "3"
+    assert net.share_stem(images(3, 6)) == "3"
 
 
 class Noisy(nn.BatchNorm2d):
@@ -420,7 +410,7 @@ def test_a_layer_that_draws_while_training_is_tried_in_evaluation():
 
 def test_the_stem_can_be_shared_again_and_draws_nothing():
     net, stem = deferring(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
-    x, state = images(), torch.get_rng_state()
+    x, state = images(3, 6), torch.get_rng_state()
     assert net.share_stem(x) == stem == "3"
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -435,12 +425,12 @@ def test_shared_stem_goes_out_to_where_parallel_branches_part():
             return self.one(x) + self.two(x.relu())
 
     net = network(trunk=lambda: nn.Sequential(nn.Conv2d(3, 3, 1), Branches()))
-    assert net.share_stem(images()) == "1"
+    assert net.share_stem(images(3, 6)) == "1"
 
 
 def test_shared_stem_falls_back_to_the_whole_trunk():
     net = network(trunk=lambda: Residual(6))
-    assert net.share_stem(images()) == ""
+    assert net.share_stem(images(3, 6)) == ""
 
 
 def test_windows_before_the_first_norm_are_not_mistaken_for_a_stem():
@@ -456,9 +446,9 @@ def test_windows_before_the_first_norm_are_not_mistaken_for_a_stem():
             return windows.unflatten(0, (-1, 3)).movedim(1, 2).flatten(2, 3)
 
     net = network(trunk=Windows, checked=True)
-    assert net.share_stem(images()) == ""
-    x = images()
-    assert_same(net(x), separately(net, x))
+    assert net.share_stem(images(3, 6)) == ""
+    x = images(3, 6)
+    assert_stacked_is_separate(net, x)
 
 
 def test_a_failing_check_leaves_the_network_as_it_was():
@@ -470,9 +460,9 @@ def test_a_failing_check_leaves_the_network_as_it_was():
 
     net = network(trunk=lambda: Falls(nn.BatchNorm2d(3)))
     with pytest.raises(ArithmeticError):
-        net.check(images())
+        net.check(images(3, 6))
     assert all(module.training for module in net.modules())
-    assert len(net(images())) == 3
+    assert len(net(images(3, 6))) == 3
 
     class Shrinks(nn.Sequential):  # as many rows as there are images, whatever comes in
         def forward(self, x):
@@ -481,7 +471,7 @@ def test_a_failing_check_leaves_the_network_as_it_was():
     net.trunk = Shrinks(nn.BatchNorm2d(3)).to(DEVICE, DTYPE)
     net = tssbn.MultiTask(tssbn.task_specific(net.trunk, TASKS), dict(net.heads))
     with pytest.raises(ValueError, match="mixes rows"):
-        net.check(images())
+        net.check(images(3, 6))
 
 
 def test_share_stem_takes_any_leaf():
@@ -500,7 +490,7 @@ def test_share_stem_takes_any_leaf():
     trunk = tssbn.task_specific(Outputs().to(DEVICE, DTYPE), TASKS)
     net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
     nn.init.normal_(trunk.norm.gamma)
-    x = images()
+    x = images(3, 6)
     before = net.eval()(x)
     assert net.share_stem(x) == ""
     after = net(x)
@@ -525,19 +515,19 @@ def test_parts_of_an_image_run_stacked_only_after_the_check():
         nn.init.normal_(trunk.norm.gamma)
         return tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
 
-    x = images()
+    x = images(3, 6)
     good, bad = build(False), build(True)
     for net in good, bad:
         with pytest.raises(RuntimeError, match=r"27 rows .*, 3 for each image and task.*check"):
             net(x)
     good.check(x)
-    assert_same(good(x), separately(good, x))
+    assert_same_outputs(good(x), separately(good, x))
     with pytest.raises(ValueError, match="mixes rows of a batch"):
         bad.check(x)
     with pytest.raises(RuntimeError, match="3 for each image and task"):
         bad(x)
     bad.tasks_per_pass = 1
-    assert_same(bad(x), separately(bad, x))
+    assert_same_outputs(bad(x), separately(bad, x))
 
 
 def test_inputs_of_different_length_are_refused():
@@ -550,8 +540,8 @@ def test_inputs_of_different_length_are_refused():
         {task: nn.Identity() for task in TASKS},
     )
     with pytest.raises(ValueError, match="inputs of 3 and 6 rows cannot be stacked"):
-        net((images(3), images(6)))
-    assert len(net((images(3), images(6)), ("seg",))["seg"][1]) == 6
+        net((images(3, 6), images(6, 6)))
+    assert len(net((images(3, 6), images(6, 6)), ("seg",))["seg"][1]) == 6
 
 
 def test_a_trunk_whose_output_holds_no_tensor_is_refused():
@@ -566,14 +556,14 @@ def test_a_trunk_whose_output_holds_no_tensor_is_refused():
     trunk = tssbn.task_specific(Boxed(nn.BatchNorm2d(3)).to(DEVICE, DTYPE), TASKS)
     net = tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})
     with pytest.raises(ValueError, match="Box in which no tensor is found"):
-        net(images())
-    assert isinstance(net(images(), ("seg",))["seg"], Box)  # one task takes what there is
+        net(images(3, 6))
+    assert isinstance(net(images(3, 6), ("seg",))["seg"], Box)  # one task takes what there is
 
 
 def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
     net = network()
     with pytest.raises(ValueError, match="example has one image"):
-        net.share_stem(images(1))
+        net.share_stem(images(1, 6))
 
     class Mixes(nn.Sequential):
         def forward(self, x):
@@ -581,7 +571,7 @@ def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
 
     net = network(trunk=lambda: Mixes(nn.BatchNorm2d(3), nn.ReLU(), Mixes(nn.BatchNorm2d(3))))
     with pytest.raises(ValueError, match=r"mixes rows of a batch.*run it with tasks_per_pass=1"):
-        net.share_stem(images())
+        net.share_stem(images(3, 6))
 
 
 # -- a new task -----------------------------------------------------------------------------------
@@ -591,22 +581,22 @@ def test_share_stem_needs_two_images_and_rows_that_do_not_mix():
 @pytest.mark.parametrize("like", [None, "depth"])
 def test_add_task(norm, like):
     net = network(norm=norm)
-    net(images())
+    net(images(3, 6))
     net.eval()
-    x = images()
+    x = images(3, 6)
     before = net(x)
     net.add_task("edges", copy.deepcopy(net.heads["depth"]), like=like)
     after = net(x)
     assert list(after) == [*TASKS, "edges"] == list(net.tasks)
     assert all(torch.equal(after[task], before[task]) for task in TASKS)
     if like:
-        torch.testing.assert_close(after["edges"], before["depth"], **tolerance)
+        torch.testing.assert_close(after["edges"], before["depth"], **TOLERANCE)
     elif norm == "sigmoid":
         assert (tssbn.gates.importance(net).values[3] == 0.5).all()
     sum(y.sum() for y in net.train()(x).values()).backward()
     restored = network((*TASKS, "edges"), norm=norm)
     restored.load_state_dict(net.state_dict())
-    assert_same(restored.eval()(x), net.eval()(x))
+    assert_same_outputs(restored.eval()(x), net.eval()(x))
 
 
 def test_add_task_to_a_preserving_network_starts_from_the_mean_bias():
@@ -652,7 +642,7 @@ def test_state_dict_refuses_other_tasks():
 
 def test_autocast():
     net = network().float()
-    x = images().float()
+    x = images(3, 6).float()
     with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
         y = net(x)
         each = separately(net, x)
@@ -670,21 +660,21 @@ def test_compiles_to_one_graph_without_recompiling(trunk, stem):
     torch._dynamo.reset()
     net = network(trunk=trunk)
     if stem:
-        net.share_stem(images())
+        net.share_stem(images(3, 6))
     eager = copy.deepcopy(net)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(net, backend=counter, fullgraph=True)
     for _ in range(3):
-        x = images()
+        x = images(3, 6)
         one, other = compiled(x), eager(x)
-        assert_same(one, other)
+        assert_same_outputs(one, other)
     assert counter.frame_count == 1
     sum(y.square().sum() for y in one.values()).backward()
     sum(y.square().sum() for y in other.values()).backward()
     for a, b in zip(net.parameters(), eager.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+        torch.testing.assert_close(a.grad, b.grad, **TOLERANCE)
     for a, b in zip(net.buffers(), eager.buffers(), strict=True):
-        torch.testing.assert_close(a, b, **tolerance)
+        torch.testing.assert_close(a, b, **TOLERANCE)
     for _ in range(2):
         compiled(x, tasks=("depth",))
     assert counter.frame_count == 2  # one more graph for another set of tasks
@@ -705,7 +695,7 @@ def test_compiles_before_it_ever_ran_and_for_any_batch():
 
     def work():
         for count in (2, 2, 5, 3):
-            x = images(count)
+            x = images(count, 6)
             got[count] = x, compiled(x)
 
     for _ in range(2):
@@ -714,7 +704,7 @@ def test_compiles_before_it_ever_ran_and_for_any_batch():
         thread.start()
         thread.join()
     for x, y in got.values():
-        assert_same(y, eager(x))
+        assert_same_outputs(y, eager(x))
     torch._dynamo.reset()
 
 
@@ -732,13 +722,13 @@ def test_pytorchs_transformer_runs_in_inference_mode(whole):
     x = torch.rand(3, 5, 8, device=DEVICE, dtype=DTYPE)
     expected = net(x)
     with torch.no_grad():
-        assert_same(net(x), expected)
-        assert_same(separately(net, x), expected)
+        assert_same_outputs(net(x), expected)
+        assert_same_outputs(separately(net, x), expected)
 
 
 def test_threads_run_different_tasks_of_one_network():
     net = network().eval()
-    x = images()
+    x = images(3, 6)
     expected = separately(net, x)
     got = {}
 
@@ -763,7 +753,7 @@ def test_checkpointing_inside_the_trunk_is_refused():
 
     net = network(trunk=lambda: Checkpointed(*conv_trunk()))
     with pytest.raises(RuntimeError, match="Activation checkpointing"):
-        sum(y.sum() for y in net(images().requires_grad_()).values()).backward()
+        sum(y.sum() for y in net(images(3, 6).requires_grad_()).values()).backward()
 
 
 def _distributed(rank, port, weights, batch, path):

@@ -1,32 +1,14 @@
 """The σ layers of a single task."""
 
-import copy
-import pickle
-
 import pytest
 import torch
+from asserts import TOLERANCE, assert_round_trips
+from inputs import LAYERS
 from settings import DEVICE, DTYPE
 from torch import nn
 
 import tssbn
 from tssbn.norm import SigmoidNorm
-
-# σ layer, host layer, arguments, shape of an input
-LAYERS = [
-    (tssbn.SigmoidBatchNorm1d, nn.BatchNorm1d, (6,), (5, 6)),
-    (tssbn.SigmoidBatchNorm1d, nn.BatchNorm1d, (6,), (5, 6, 4)),
-    (tssbn.SigmoidBatchNorm2d, nn.BatchNorm2d, (6,), (5, 6, 3, 2)),
-    (tssbn.SigmoidBatchNorm3d, nn.BatchNorm3d, (6,), (2, 6, 3, 2, 2)),
-    (tssbn.SigmoidLayerNorm, nn.LayerNorm, (6,), (5, 4, 6)),
-    (tssbn.SigmoidLayerNorm, nn.LayerNorm, ((2, 6),), (5, 2, 6)),
-    (tssbn.SigmoidRMSNorm, nn.RMSNorm, (6,), (5, 4, 6)),
-    (tssbn.SigmoidGroupNorm, nn.GroupNorm, (3, 6), (5, 6, 4)),
-    (tssbn.SigmoidInstanceNorm1d, nn.InstanceNorm1d, (6,), (5, 6, 4)),
-    (tssbn.SigmoidInstanceNorm2d, nn.InstanceNorm2d, (6,), (5, 6, 3, 2)),
-    (tssbn.SigmoidInstanceNorm3d, nn.InstanceNorm3d, (6,), (2, 6, 3, 2, 2)),
-]
-IDS = [f"{sigma.__name__}-{len(shape)}d" for sigma, _, _, shape in LAYERS]
-tolerance = {"rtol": 1e-10, "atol": 1e-12} if DTYPE is torch.float64 else {}
 
 
 def test_batch_norm_is_the_equation():
@@ -37,10 +19,10 @@ def test_batch_norm_is_the_equation():
     mean = x.mean(dim=(0, 2, 3), keepdim=True)
     variance = x.var(dim=(0, 2, 3), correction=0, keepdim=True)
     gate = 1 / (1 + torch.exp(-layer.gamma)).reshape(1, 4, 1, 1)
-    torch.testing.assert_close(layer(x), gate * (x - mean) / (variance + 1e-5).sqrt(), **tolerance)
+    torch.testing.assert_close(layer(x), gate * (x - mean) / (variance + 1e-5).sqrt(), **TOLERANCE)
 
 
-@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS, ids=IDS)
+@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS)
 @pytest.mark.parametrize("training", [True, False])
 def test_equals_the_host_with_weight_sigmoid_and_no_bias(sigma, host, args, shape, training):
     layer = sigma(*args, device=DEVICE, dtype=DTYPE)
@@ -56,16 +38,16 @@ def test_equals_the_host_with_weight_sigmoid_and_no_bias(sigma, host, args, shap
     else:  # InstanceNorm has no affine part by default
         ours = layer.train(training)(x)
         theirs = plain.train(training)(x) * weight.reshape(-1, *[1] * (x.ndim - 2))
-    torch.testing.assert_close(ours, theirs, **tolerance)
+    torch.testing.assert_close(ours, theirs, **TOLERANCE)
     (ours * upstream).sum().backward()
     (theirs * upstream).sum().backward()
     gate = torch.sigmoid(layer.gamma.detach())
-    torch.testing.assert_close(layer.gamma.grad, weight.grad * gate * (1 - gate), **tolerance)
+    torch.testing.assert_close(layer.gamma.grad, weight.grad * gate * (1 - gate), **TOLERANCE)
     for name, buffer in plain.named_buffers():
-        torch.testing.assert_close(layer.get_buffer(name), buffer, **tolerance)
+        torch.testing.assert_close(layer.get_buffer(name), buffer, **TOLERANCE)
 
 
-@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS, ids=IDS)
+@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS)
 def test_starts_half_open_without_bias(sigma, host, args, shape):
     layer = sigma(*args)
     assert isinstance(layer, host)
@@ -76,7 +58,7 @@ def test_starts_half_open_without_bias(sigma, host, args, shape):
     assert (layer.gamma == 0).all()
 
 
-@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS, ids=IDS)
+@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS)
 def test_gradients_are_right(sigma, host, args, shape):
     layer = sigma(*args, device=DEVICE, dtype=torch.float64)
     x = torch.randn(shape, device=DEVICE, dtype=torch.float64, requires_grad=True)
@@ -102,19 +84,21 @@ def test_gate_stays_in_the_open_interval():
     assert ((layer.weight > 0) & (layer.weight < 1)).all()
 
 
-def test_copies_pickles_and_loads():
-    layer = tssbn.SigmoidBatchNorm1d(3)
+@pytest.mark.parametrize(("sigma", "host", "args", "shape"), LAYERS)
+def test_copies_pickles_and_loads(sigma, host, args, shape):
+    layer = sigma(*args)
     nn.init.normal_(layer.gamma)
-    x = torch.randn(4, 3)
-    expected = layer(x)
-    for twin in (
-        copy.deepcopy(layer),
-        pickle.loads(pickle.dumps(layer)),
-        tssbn.sigmoid(nn.BatchNorm1d(3)),
-    ):
-        assert type(twin) is tssbn.SigmoidBatchNorm1d
-        twin.load_state_dict(layer.state_dict())
-        assert torch.equal(twin(x), expected) and twin.gamma is not layer.gamma
+    layer(torch.randn(shape))
+    assert_round_trips(layer)
+
+
+def test_a_converted_layer_is_the_class_and_loads_its_state():
+    layer, x = tssbn.SigmoidBatchNorm1d(3), torch.randn(4, 3)
+    nn.init.normal_(layer.gamma)
+    expected, twin = layer(x), tssbn.sigmoid(nn.BatchNorm1d(3))
+    assert type(twin) is tssbn.SigmoidBatchNorm1d
+    twin.load_state_dict(layer.state_dict())
+    assert torch.equal(twin(x), expected)
     statistics = {"running_mean", "running_var", "num_batches_tracked"}
     assert set(layer.state_dict()) == {"gamma", *statistics}
 
@@ -124,8 +108,7 @@ class Own(tssbn.SigmoidBatchNorm1d):
 
 
 def test_subclasses_copy_and_pickle():
-    layer = Own(3)
-    assert type(pickle.loads(pickle.dumps(layer))) is type(copy.deepcopy(layer)) is Own
+    assert_round_trips(Own(3))
 
 
 def test_sigmoid_converts_a_whole_model_in_place():

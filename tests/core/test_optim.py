@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from norms import NORMS
+from inputs import NORMS
 from torch import nn
 
 import tssbn

@@ -4,26 +4,15 @@ import threading
 
 import pytest
 import torch
+from asserts import TOLERANCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from norms import NORMS
+from inputs import HOSTS, NORMS, normal
 from settings import DEVICE, DTYPE
 from torch import nn
 
 import tssbn
 from tssbn.tasks import find_tasks
-
-HOSTS = {
-    "batch": lambda c: nn.BatchNorm2d(c),
-    "batch-cumulative": lambda c: nn.BatchNorm2d(c, momentum=None),
-    "batch-untracked": lambda c: nn.BatchNorm2d(c, track_running_stats=False),
-    "batch-not-affine": lambda c: nn.BatchNorm2d(c, affine=False),
-    "instance": lambda c: nn.InstanceNorm2d(c, track_running_stats=True),
-    "group": lambda c: nn.GroupNorm(1, c),
-    "layer": lambda c: nn.LayerNorm((c, 3, 2)),
-}
-exact = DTYPE is torch.float64
-tolerance = {"rtol": 1e-10, "atol": 1e-12} if exact else {"rtol": 1e-4, "atol": 1e-5}
 
 
 def make(host, tasks, channels=4, norm="sigmoid", **options):
@@ -33,10 +22,6 @@ def make(host, tasks, channels=4, norm="sigmoid", **options):
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
     return layer
-
-
-def images(*shape):
-    return torch.randn(*shape, device=DEVICE, dtype=DTYPE)
 
 
 def run(layer, x, tasks):
@@ -50,7 +35,7 @@ def run(layer, x, tasks):
 def assert_stacked_is_separate(layer, x):
     y = run(layer, x, ("a", "b")).unflatten(0, (len(x), 2))
     for t, task in enumerate("ab"):
-        torch.testing.assert_close(run(layer, x, task), y[:, t], **tolerance)
+        torch.testing.assert_close(run(layer, x, task), y[:, t], **TOLERANCE)
 
 
 @settings(deadline=None, max_examples=60)
@@ -69,16 +54,16 @@ def test_stacked_equals_separate(host, count, batch, training, data):
     stacked = make(host, tasks).train(training)
     separate = make(host, tasks).train(training)
     separate.load_state_dict(stacked.state_dict())
-    x, upstream = images(batch, 4, 3, 2), images(batch, len(subset), 4, 3, 2)
+    x, upstream = normal(batch, 4, 3, 2), normal(batch, len(subset), 4, 3, 2)
     for _ in range(2):
         y = run(stacked, x, subset).unflatten(0, (batch, len(subset)))
         each = torch.stack([run(separate, x, task) for task in subset], dim=1)
-        torch.testing.assert_close(y, each, **tolerance)
+        torch.testing.assert_close(y, each, **TOLERANCE)
     (y * upstream).sum().backward()
     (each * upstream).sum().backward()
-    torch.testing.assert_close(stacked.gamma.grad, separate.gamma.grad, **tolerance)
+    torch.testing.assert_close(stacked.gamma.grad, separate.gamma.grad, **TOLERANCE)
     for name, value in stacked.state_dict().items():
-        torch.testing.assert_close(value, separate.state_dict()[name], **tolerance)
+        torch.testing.assert_close(value, separate.state_dict()[name], **TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +80,9 @@ def test_one_task_is_the_ordinary_layer(host, norm):
     has_affine = next(plain.parameters(), None) is not None
     half = 0.5 if norm == "sigmoid" and not has_affine else 1.0  # nothing there to preserve
     for mode in (True, True, False):
-        x = images(5, 4, 3, 2) * 2 + 1
+        x = normal(5, 4, 3, 2) * 2 + 1
         expected = plain.train(mode)(x)
-        torch.testing.assert_close(run(ours.train(mode), x, "only"), half * expected, **tolerance)
+        torch.testing.assert_close(run(ours.train(mode), x, "only"), half * expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -105,21 +90,21 @@ def test_permuting_the_tasks_permutes_the_outputs(host):
     ours, other = make(host, ("a", "b", "c")), make(host, ("c", "a", "b"))
     with torch.no_grad():
         other.gamma.copy_(ours.gamma[[2, 0, 1]])
-    x = images(2, 4, 3, 2)
+    x = normal(2, 4, 3, 2)
     ours = run(ours, x, ("a", "b", "c")).unflatten(0, (2, 3))
     other = run(other, x, ("c", "a", "b")).unflatten(0, (2, 3))
-    torch.testing.assert_close(other, ours[:, [2, 0, 1]], **tolerance)
+    torch.testing.assert_close(other, ours[:, [2, 0, 1]], **TOLERANCE)
 
 
 def test_rows_are_image_major():
     """Row b·T + t is image b with the gates of task t."""
     layer = make("batch", ("a", "b", "c"), affine="paper").eval()
-    x = images(2, 4, 3, 2)
+    x = normal(2, 4, 3, 2)
     y = run(layer, x, ("a", "b", "c"))
     for b in range(2):
         for t in range(3):
             gate = torch.sigmoid(layer.gamma[t]).reshape(4, 1, 1)
-            torch.testing.assert_close(y[3 * b + t], gate * x[b] / (1 + 1e-5) ** 0.5, **tolerance)
+            torch.testing.assert_close(y[3 * b + t], gate * x[b] / (1 + 1e-5) ** 0.5, **TOLERANCE)
 
 
 def test_statistics_are_each_tasks_own():
@@ -128,21 +113,21 @@ def test_statistics_are_each_tasks_own():
     net = tssbn.task_specific(net, ("a", "b"), affine="paper")
     with torch.no_grad():
         net[0].gamma.copy_(torch.tensor([[3.0] * 4, [-3.0] * 4]))
-    x = images(8, 4, 3, 2)
+    x = normal(8, 4, 3, 2)
     run(net, x, ("a", "b"))
     first, second = (net[i].state_dict()["running_var"] for i in (0, 2))
     assert torch.equal(first[0], first[1])  # the first layer sees the same input for every task
     for t in range(2):
         alone = nn.BatchNorm2d(4).to(DEVICE, DTYPE)
         alone(net[1](torch.sigmoid(net[0].gamma[t, 0]) * nn.BatchNorm2d(4).to(DEVICE, DTYPE)(x)))
-        torch.testing.assert_close(second[t], alone.running_var, **tolerance)
+        torch.testing.assert_close(second[t], alone.running_var, **TOLERANCE)
     assert not torch.allclose(second[0], second[1])
 
 
 def test_a_subset_leaves_the_other_tasks_alone():
     layer = make("batch", ("a", "b", "c"))
     before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-    run(layer, images(4, 4, 3, 2), ("a", "c"))
+    run(layer, normal(4, 4, 3, 2), ("a", "c"))
     for name in "running_mean", "running_var", "num_batches_tracked":
         buffer = layer.get_buffer(name)
         assert torch.equal(buffer[1], before[name][1])
@@ -156,7 +141,7 @@ def test_one_tasks_nan_stays_its_own_and_is_noticed():
     net = tssbn.task_specific(net, ("a", "b"))
     with torch.no_grad():
         net[0].gamma[0, 1] = torch.nan
-    y = run(net, images(3, 4, 3, 2), ("a", "b")).unflatten(0, (3, 2))
+    y = run(net, normal(3, 4, 3, 2), ("a", "b")).unflatten(0, (3, 2))
     assert y[:, 0].isnan().any() and y[:, 1].isfinite().all()
     means = net[2].state_dict()["running_mean"]
     assert means[0].isnan().any() and means[1].isfinite().all()
@@ -179,23 +164,23 @@ def test_windows_of_an_image_keep_their_task():
     for norm in nn.LayerNorm(6), nn.BatchNorm1d(2):
         net = tssbn.task_specific(Windows(norm).to(DEVICE, DTYPE), ("a", "b", "c"))
         nn.init.normal_(net.norm.gamma)
-        x = images(2, 8, 6)
-        tssbn.MultiTask(net, {task: nn.Identity() for task in "abc"}).check(images(2, 8, 6))
+        x = normal(2, 8, 6)
+        tssbn.MultiTask(net, {task: nn.Identity() for task in "abc"}).check(normal(2, 8, 6))
         stacked = run(net, x, ("a", "b", "c")).unflatten(0, (2, 3))
         for t, task in enumerate("abc"):
-            torch.testing.assert_close(run(net, x, task), stacked[:, t], **tolerance)
+            torch.testing.assert_close(run(net, x, task), stacked[:, t], **TOLERANCE)
 
 
 def test_channels_last_gives_the_same():
     net = nn.Sequential(nn.Conv2d(4, 4, 1), HOSTS["batch"](4)).to(DEVICE, DTYPE)
     net = tssbn.task_specific(net, ("a", "b"))
     nn.init.normal_(net[1].gamma)
-    x = images(3, 4, 3, 2)
+    x = normal(3, 4, 3, 2)
     expected = run(net, x, ("a", "b"))
     seen = []
     net[0].register_forward_hook(lambda module, args, y: seen.append(y.is_contiguous()))
     got = run(net.to(memory_format=torch.channels_last), x, ("a", "b"))
-    torch.testing.assert_close(got, expected, **tolerance)
+    torch.testing.assert_close(got, expected, **TOLERANCE)
     assert seen == [False]  # the layer did meet that layout
 
 
@@ -214,22 +199,22 @@ def test_stacking_makes_no_copy():
             return x
 
     net = tssbn.task_specific(nn.Sequential(Remember(), Spy(4)).to(DEVICE, DTYPE), ("a", "b"))
-    run(net, images(3, 4, 3, 2), ("a", "b"))
+    run(net, normal(3, 4, 3, 2), ("a", "b"))
     assert seen[0] == seen[1]
 
 
 def test_shared_statistics_are_those_of_all_rows():
     """norm="affine": one mean and variance over the rows of all tasks."""
     layer = make("batch", ("a", "b"), norm="affine")
-    x = images(5, 4, 3, 2) * 3 + 1
+    x = normal(5, 4, 3, 2) * 3 + 1
     y = run(layer, x, ("a", "b")).unflatten(0, (5, 2))
     plain = nn.BatchNorm2d(4).to(DEVICE, DTYPE)
     normalised = plain(x.repeat_interleave(2, 0))[::2]  # every image stands there twice
     assert layer.running_mean.shape == (4,)
-    torch.testing.assert_close(layer.running_var, plain.running_var, **tolerance)
+    torch.testing.assert_close(layer.running_var, plain.running_var, **TOLERANCE)
     for t in range(2):
         expected = normalised * layer.gamma[t, :, None, None] + layer.beta[t, :, None, None]
-        torch.testing.assert_close(y[:, t], expected, **tolerance)
+        torch.testing.assert_close(y[:, t], expected, **TOLERANCE)
 
 
 def test_statistics_only_shares_the_affine_part():
@@ -259,7 +244,7 @@ def test_gradients_are_right(norm):
 
 def test_two_forwards_before_one_backward():
     layer = make("batch", ("a", "b", "c"))
-    x = images(3, 4, 3, 2).requires_grad_()
+    x = normal(3, 4, 3, 2).requires_grad_()
     sum(run(layer, x, t).square().sum() for t in (("a", "b", "c"), ("a", "c"), "b")).backward()
     assert x.grad.isfinite().all()
 
@@ -267,13 +252,13 @@ def test_two_forwards_before_one_backward():
 def test_running_outside_a_pass_is_an_error():
     layer = make("batch", ("a", "b"))
     with pytest.raises(RuntimeError, match=r"no task is selected.*select\(trunk, 'a'\)"):
-        layer(images(2, 4, 3, 2))
+        layer(normal(2, 4, 3, 2))
 
 
 def test_calling_a_part_of_the_trunk_with_several_tasks_is_an_error():
     net = nn.Sequential(nn.Identity(), HOSTS["batch"](4)).to(DEVICE, DTYPE)
     net = tssbn.task_specific(net, ("a", "b"))
-    x = images(3, 4, 3, 2)
+    x = normal(3, 4, 3, 2)
     with tssbn.select(net, "a"):
         assert net[1](x).shape == x.shape  # one task needs no stacking
     (tasks,) = find_tasks(net)
@@ -288,22 +273,22 @@ def test_a_single_value_per_channel_is_an_error():
     """Two tasks of one 1x1 image are two rows, yet each has nothing to average over."""
     layer = make("batch", ("a", "b"))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        run(layer, images(1, 4, 1, 1), ("a", "b"))
+        run(layer, normal(1, 4, 1, 1), ("a", "b"))
 
 
 def test_unknown_and_repeated_tasks():
     layer = make("batch", ("a", "b"))
     with pytest.raises(ValueError, match=r"unknown tasks \['c'\].*\['a', 'b'\]"):
-        run(layer, images(2, 4, 3, 2), ("a", "c"))
+        run(layer, normal(2, 4, 3, 2), ("a", "c"))
     with pytest.raises(ValueError, match=r"names \['a'\] more than once"):
-        run(layer, images(2, 4, 3, 2), ("a", "a"))
+        run(layer, normal(2, 4, 3, 2), ("a", "a"))
     with pytest.raises(ValueError, match="no task-specific layer"), tssbn.select(nn.ReLU(), "a"):
         pass
 
 
 def test_contexts_nest_and_networks_do_not_meet():
     one, two = make("batch", ("a", "b")), make("batch", ("b", "a"))
-    x = images(3, 4, 3, 2)
+    x = normal(3, 4, 3, 2)
     alone = run(one.eval(), x, "b")
     with tssbn.select(one, "b"), tssbn.select(two, "a"):
         assert run(one, x, ("a", "b")).shape[0] == 6
@@ -327,7 +312,7 @@ def test_passes_that_end_out_of_order_are_noticed():
             one.close()
         two.close()
         with pytest.raises(RuntimeError, match="no task is selected"):  # nothing stays behind
-            layer(images(2, 4, 3, 2))
+            layer(normal(2, 4, 3, 2))
 
 
 def test_hosts_that_mix_channels_run_task_by_task():
@@ -337,7 +322,7 @@ def test_hosts_that_mix_channels_run_task_by_task():
 
     layer = tssbn.task_specific(Halves(4).to(DEVICE, DTYPE), ("a", "b"))
     nn.init.normal_(layer.gamma)
-    assert_stacked_is_separate(layer, images(3, 4, 3, 2))
+    assert_stacked_is_separate(layer, normal(3, 4, 3, 2))
 
 
 def test_fused_layers_of_timm():
@@ -346,12 +331,12 @@ def test_fused_layers_of_timm():
     for act in nn.SiLU, lambda inplace=False: nn.PReLU(4), lambda inplace=False: nn.GLU(1):
         layer = tssbn.task_specific(fused(4, act_layer=act).to(DEVICE, DTYPE), ("a", "b"))
         nn.init.normal_(layer.gamma)
-        assert_stacked_is_separate(layer, images(3, 4, 3, 2))
+        assert_stacked_is_separate(layer, normal(3, 4, 3, 2))
 
 
 def test_an_empty_batch_in_evaluation():
     for host in "batch", "group", "layer":
-        assert run(make(host, ("a", "b")).eval(), images(0, 4, 3, 2), ("a", "b")).shape[0] == 0
+        assert run(make(host, ("a", "b")).eval(), normal(0, 4, 3, 2), ("a", "b")).shape[0] == 0
 
 
 def test_shared_statistics_of_an_instance_norm_and_under_autocast():
@@ -359,13 +344,13 @@ def test_shared_statistics_of_an_instance_norm_and_under_autocast():
     assert layer.running_mean.shape == (4,)
     layer = make("batch", ("a", "b"), norm="affine").float()
     with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
-        assert run(layer, images(3, 4, 3, 2).bfloat16(), ("a", "b")).dtype is torch.bfloat16
+        assert run(layer, normal(3, 4, 3, 2).bfloat16(), ("a", "b")).dtype is torch.bfloat16
 
 
 def test_threads_do_not_meet():
     """Both threads are inside their pass while either runs."""
     layer = make("batch", ("a", "b")).eval()
-    x = images(3, 4, 3, 2)
+    x = normal(3, 4, 3, 2)
     expected = {task: run(layer, x, task) for task in "ab"}
     barrier, got = threading.Barrier(2, timeout=3600), {}
 
@@ -385,7 +370,7 @@ def test_threads_do_not_meet():
 
 def test_reset_starts_every_task_afresh():
     layer = make("batch", ("a", "b"))
-    run(layer, images(3, 4, 3, 2) + 1, ("a", "b"))
+    run(layer, normal(3, 4, 3, 2) + 1, ("a", "b"))
     layer.reset_running_stats()
     assert layer.state_dict()["num_batches_tracked"].tolist() == [0, 0]
     assert (layer.state_dict()["running_mean"] == 0).all() and (layer.gamma != 0).all()

@@ -6,6 +6,8 @@ import pickle
 import pytest
 import torch
 import torch._dynamo.testing
+from asserts import assert_stacked_is_separate
+from inputs import images
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
@@ -22,20 +24,6 @@ def network(trunk, affine="auto", **options):
         if name.endswith("gamma"):
             nn.init.normal_(parameter)
     return tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS}, **options)
-
-
-def images(count=4):
-    return torch.randn(count, 3, 9, 9, dtype=torch.float64)
-
-
-def assert_stacked_is_separate(net, x):
-    apart = copy.deepcopy(net)
-    apart.tasks_per_pass, apart.stem = 1, ""
-    one, other = net(x), apart(x)
-    for task in TASKS:
-        torch.testing.assert_close(one[task], other[task], rtol=1e-9, atol=1e-11)
-    for mine, theirs in zip(net.buffers(), apart.buffers(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)
 
 
 # -- norm layers of other people ------------------------------------------------------------------
@@ -98,7 +86,7 @@ def test_conversion_runs_no_layer_of_the_model():
 
 def test_norm_layers_that_hold_norm_layers():
     norms = pytest.importorskip("timm.layers")
-    assert_stacked_is_separate(network(norms.SplitBatchNorm2d(3)), images())
+    assert_stacked_is_separate(network(norms.SplitBatchNorm2d(3)), images(4, 9))
 
 
 def test_norm_layers_that_need_more_than_an_input():
@@ -155,13 +143,13 @@ def test_subclasses_of_the_papers_layer(kind):
     nn.init.normal_(layer.gamma)
     assert kind.host_type is nn.BatchNorm2d
     net = tssbn.MultiTask(nn.Sequential(layer), {task: nn.Identity() for task in TASKS})
-    assert_stacked_is_separate(net, images())
+    assert_stacked_is_separate(net, images(4, 9))
     assert type(pickle.loads(pickle.dumps(layer))) is type(copy.deepcopy(layer)) is kind
     from tssbn import export
 
     single = export.task(net, "a", fold=False)
     assert type(single.trunk[0]) is nn.BatchNorm2d
-    torch.testing.assert_close(single(images()[:2] * 0), net.eval()(images()[:2] * 0)["a"])
+    torch.testing.assert_close(single(images(4, 9)[:2] * 0), net.eval()(images(4, 9)[:2] * 0)["a"])
 
 
 def test_statistics_that_cannot_be_updated_in_place_are_an_error():
@@ -202,7 +190,7 @@ def test_a_trunk_that_writes_in_place_spoils_no_other_pass(tasks_per_pass, stem)
         def forward(self, x):
             return self.norm(x.mul_(2).sub_(0.5))
 
-    net, x = network(InPlace(), tasks_per_pass=tasks_per_pass, stem=stem), images()
+    net, x = network(InPlace(), tasks_per_pass=tasks_per_pass, stem=stem), images(4, 9)
     before = x.clone()
     y = net.eval()(x)
     assert torch.equal(x, before)
@@ -231,11 +219,11 @@ def test_a_stem_with_a_way_around_it_is_never_silent():
     net = network(Skip())
     assert tssbn.find_stem(net.trunk) == "bn"  # with the mask that is the default
     net.stem = "conv2"
-    assert_stacked_is_separate(net, images(1))  # one row would broadcast
+    assert_stacked_is_separate(net, images(1, 9))  # one row would broadcast
     with pytest.raises(RuntimeError):
-        net(images(4))
+        net(images(4, 9))
     with pytest.raises(ValueError, match="its tasks cannot part at stem='conv2'"):
-        net.check(images(4))
+        net.check(images(4, 9))
 
 
 @pytest.mark.parametrize("after", [nn.ReLU6(), nn.Hardtanh(-8, 8), nn.GELU(), nn.Sigmoid()])
@@ -243,9 +231,9 @@ def test_check_refuses_stems_behind_what_does_not_commute(after):
     trunk = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), after, nn.Conv2d(4, 4, 1))
     net = network(trunk, stem="3")
     with pytest.raises(ValueError, match="its tasks cannot part at stem='3'"):
-        net.check(images())
+        net.check(images(4, 9))
     net.stem = "1"
-    net.check(images())
+    net.check(images(4, 9))
 
 
 def test_check_sees_mixtures_in_half_precision():
@@ -270,7 +258,7 @@ def test_the_search_for_a_stem_leaves_the_trunk_alone():
             return self.last
 
     net = network(Keeps(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)))
-    assert net.share_stem(images()) == "3"
+    assert net.share_stem(images(4, 9)) == "3"
     assert not isinstance(getattr(net.trunk, "last", None), torch.fx.Proxy)
     net.trunk[2].register_forward_hook(lambda module, args, y: y + 1)
     assert tssbn.find_stem(net.trunk) == "2"  # with its hook the ReLU does not commute
@@ -279,7 +267,7 @@ def test_the_search_for_a_stem_leaves_the_trunk_alone():
 def test_a_failing_check_keeps_the_declared_stem():
     net = network(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), stem="1")
     with pytest.raises(ValueError, match="example has one image"):
-        net.share_stem(images(1))
+        net.share_stem(images(1, 9))
     assert net.stem == "1"
 
 
@@ -291,10 +279,10 @@ def test_two_networks_on_one_trunk_have_stems_of_their_own():
     rows = []
     hook = trunk[2].register_forward_hook(lambda module, args, y: rows.append(len(y)))
     for net in one, other, plain:
-        net(images(4))
+        net(images(4, 9))
     hook.remove()
     assert rows == [4, 8, 8]
-    assert_stacked_is_separate(one, images())
+    assert_stacked_is_separate(one, images(4, 9))
 
 
 def test_parts_that_are_recomputed_around_a_stem():
@@ -310,7 +298,7 @@ def test_parts_that_are_recomputed_around_a_stem():
     net = network(make(), stem="2.2")
     twin = copy.deepcopy(net)
     tssbn.recompute(twin.trunk, ["2"])
-    x = images()
+    x = images(4, 9)
     for each in net, twin:
         sum(y.square().sum() for y in each(x).values()).backward()
     for one, other in zip(net.parameters(), twin.parameters(), strict=True):
@@ -335,7 +323,7 @@ def test_batches_of_any_size_share_a_graph():
     counter = torch._dynamo.testing.CompileCounter()
     compiled = torch.compile(net, backend=counter, fullgraph=True)
     for count in range(2, 9):
-        x = images(count)
+        x = images(count, 9)
         torch.testing.assert_close(compiled(x)["b"], copy.deepcopy(net)(x)["b"])
     assert counter.frame_count <= 2  # the first size, and then any
     torch._dynamo.reset()
@@ -346,8 +334,8 @@ def test_batches_of_any_size_share_a_graph():
 def test_the_whole_network_is_exported_for_any_batch(norm):
     net = network(nn.Sequential(nn.Conv2d(3, 4, 1), norm, nn.ReLU())).eval()
     batch = torch.export.Dim("batch", min=2, max=64)
-    program = torch.export.export(net, (images(4),), dynamic_shapes=({0: batch},))
-    x = images(7)
+    program = torch.export.export(net, (images(4, 9),), dynamic_shapes=({0: batch},))
+    x = images(7, 9)
     torch.testing.assert_close(program.module()(x)["b"], net(x)["b"])
 
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from norms import NORMS
+from asserts import ABSOLUTE, assert_same_outputs
+from inputs import NORMS, TASKS, images
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -20,7 +21,6 @@ from tssbn.export.unroll import branches, refine
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.norm import TaskSpecificNorm
 
-TASKS = ("seg", "depth", "normal")
 ALONE = (("seg",), ("depth",), ("normal",))
 PAIR = (("seg", "normal"), ("depth",))
 
@@ -88,7 +88,7 @@ def network(name="chain", norm="sigmoid", different=True):
         for parameter in (layer.gamma, layer.beta) if different else ():
             if parameter is not None:
                 nn.init.uniform_(parameter, -1.0, 1.0)
-    update_bn([images(8)], net)
+    update_bn([images(8, 32)], net)
     return net
 
 
@@ -97,18 +97,8 @@ def layers(net):
     return {name: part for name, part in modules if isinstance(part, TaskSpecificNorm)}
 
 
-def images(count=2):
-    return torch.rand(count, 3, 32, 32, dtype=torch.float64)
-
-
 def alone(net):
     return dict.fromkeys(layers(net), ALONE)
-
-
-def assert_same(one, other):
-    assert list(one) == list(other)
-    for task in one:
-        torch.testing.assert_close(one[task], other[task], rtol=0, atol=1e-10)
 
 
 # -- unrolling --------------------------------------------------------------------------------
@@ -116,10 +106,10 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("name", TRUNKS)
 def test_with_every_task_alone_it_is_the_network(name):
-    net, x = network(name), images()
+    net, x = network(name), images(2, 32)
     expected = net(x)
     unrolled = branches(net, alone(net))
-    assert_same(unrolled(x), expected)
+    assert_same_outputs(unrolled(x), expected, **ABSOLUTE)
     assert not any(isinstance(part, TaskSpecificNorm) for part in unrolled.modules())
     assert not unrolled.training
     for head in list(net.heads)[1:]:
@@ -130,16 +120,16 @@ def test_with_every_task_alone_it_is_the_network(name):
 
 @pytest.mark.parametrize("norm", ["sigmoid", "plain", "statistics", "affine"])
 def test_every_form_of_layer(norm):
-    net, x = network(norm=NORMS[norm]), images()
-    assert_same(branches(net, alone(net))(x), net(x))
+    net, x = network(norm=NORMS[norm]), images(2, 32)
+    assert_same_outputs(branches(net, alone(net))(x), net(x), **ABSOLUTE)
 
 
 @pytest.mark.parametrize("name", TRUNKS)
 def test_any_tree_of_equal_layers_is_the_network(name):
-    net, x = network(name, different=False), images()
+    net, x = network(name, different=False), images(2, 32)
     first, last = (list(distances(net))[i] for i in (0, -1))
     for tree in {}, {first: PAIR}, {first: PAIR, last: ALONE}:
-        assert_same(branches(net, tree)(x), net(x))
+        assert_same_outputs(branches(net, tree)(x), net(x), **ABSOLUTE)
 
 
 class InPlace(nn.Module):
@@ -177,16 +167,16 @@ def scaled_(x, y):
 def test_a_step_in_place_changes_nothing_of_another_group(add, split):
     trunk = tssbn.task_specific(InPlace(add), TASKS)
     heads = {task: nn.Conv2d(4, 2, 1) for task in TASKS}
-    net, x = tssbn.MultiTask(trunk, heads).double().eval(), images()
-    assert_same(branches(net, {split: ALONE})(x), net(x))
+    net, x = tssbn.MultiTask(trunk, heads).double().eval(), images(2, 32)
+    assert_same_outputs(branches(net, {split: ALONE})(x), net(x), **ABSOLUTE)
 
 
 def test_a_head_in_place_changes_nothing_of_another_task():
     trunk = tssbn.task_specific(chain(), TASKS)
     heads = {task: nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1)) for task in TASKS}
     heads["normal"] = nn.Conv2d(4, 2, 1)
-    net, x = tssbn.MultiTask(trunk, heads).double().eval(), images()
-    assert_same(branches(net, {})(x), net(x))
+    net, x = tssbn.MultiTask(trunk, heads).double().eval(), images(2, 32)
+    assert_same_outputs(branches(net, {})(x), net(x), **ABSOLUTE)
 
 
 class Writing(nn.Module):
@@ -220,8 +210,8 @@ WRITES = {
 def test_the_code_of_a_head_changes_nothing_of_another_task(write):
     trunk = tssbn.task_specific(chain(), TASKS)
     heads = {"seg": Writing(write), "depth": Writing(write), "normal": nn.Conv2d(4, 2, 1)}
-    net, x = tssbn.MultiTask(trunk, heads).double().eval(), images()
-    assert_same(branches(net, {})(x), net(x))
+    net, x = tssbn.MultiTask(trunk, heads).double().eval(), images(2, 32)
+    assert_same_outputs(branches(net, {})(x), net(x), **ABSOLUTE)
 
 
 class Sized(nn.Module):
@@ -244,12 +234,12 @@ class SizedHead(nn.Module):
 def test_features_may_have_values_that_are_no_tensors():
     trunk = tssbn.task_specific(Sized(), TASKS)
     net = tssbn.MultiTask(trunk, {task: SizedHead() for task in TASKS}).double().eval()
-    x = images()
-    assert_same(branches(net, {})(x), net(x))
+    x = images(2, 32)
+    assert_same_outputs(branches(net, {})(x), net(x), **ABSOLUTE)
 
 
 def test_a_group_is_the_network_with_the_means_of_its_layers():
-    net, x = network("segnet"), images()
+    net, x = network("segnet"), images(2, 32)
     one = copy.deepcopy(net)
     rows = [TASKS.index("seg"), TASKS.index("normal")]
     for layer in layers(one).values():
@@ -259,16 +249,16 @@ def test_a_group_is_the_network_with_the_means_of_its_layers():
             for statistic in layer._buffers["running_mean"], layer._buffers["running_var"]:
                 statistic[rows] = statistic[rows].mean(0)
     tree = dict.fromkeys(layers(net), PAIR)
-    assert_same(branches(net, tree)(x), one(x))
+    assert_same_outputs(branches(net, tree)(x), one(x), **ABSOLUTE)
 
 
 def test_a_layer_that_is_not_named_splits_nothing():
-    net, x = network("segnet"), images()
+    net, x = network("segnet"), images(2, 32)
     names = list(distances(net))
     late = names[len(names) // 2]
     here = branches(net, {late: PAIR})
     everywhere = {name: PAIR for name in names[names.index(late) :]}
-    assert_same(here(x), branches(net, everywhere)(x))
+    assert_same_outputs(here(x), branches(net, everywhere)(x), **ABSOLUTE)
 
 
 def test_what_is_common_runs_once():
@@ -278,7 +268,7 @@ def test_what_is_common_runs_once():
     for name, part in unrolled.named_modules():
         if isinstance(part, nn.Conv2d):
             part.register_forward_hook(lambda *_, name=name: calls.append(name))
-    unrolled(images())
+    unrolled(images(2, 32))
     times = {name: calls.count(name) for name in calls}
     assert times == {
         "trunk.0": 1,
@@ -290,7 +280,7 @@ def test_what_is_common_runs_once():
 
 def test_a_skip_parts_where_its_source_does():
     """The skip before the split is one for all, the sum after it one for each."""
-    net, x = network("unet"), images()
+    net, x = network("unet"), images(2, 32)
     tree = {"coarse": PAIR}
     unrolled = branches(net, tree)
     names = [name for name, part in unrolled.named_modules() if isinstance(part, nn.BatchNorm2d)]
@@ -312,7 +302,7 @@ def test_the_refinement_of_two_partitions():
 
 
 def test_it_is_a_copy_with_the_dtype_mode_and_frozen_parameters_of_the_network():
-    net, x = network(), images()
+    net, x = network(), images(2, 32)
     net.trunk[0].requires_grad_(False)
     layers(net)["4"].gamma.requires_grad_(False)
     net.train()
@@ -329,7 +319,7 @@ def test_it_is_a_copy_with_the_dtype_mode_and_frozen_parameters_of_the_network()
 
 
 def test_gradients_are_those_of_the_network():
-    net, x = network("unet").train(), images()
+    net, x = network("unet").train(), images(2, 32)
     unrolled = branches(net, alone(net))
     for model in net, unrolled:
         sum(y.square().mean() for y in model(x).values()).backward()
@@ -345,7 +335,7 @@ def test_gradients_are_those_of_the_network():
 
 
 def test_statistics_can_be_estimated_anew():
-    net, x = network(), images(8)
+    net, x = network(), images(8, 32)
     unrolled = branches(net, {"4": PAIR})
     update_bn([x], unrolled)
     layer = unrolled.get_submodule("trunk.1.seg+depth+normal")
@@ -356,17 +346,17 @@ def test_statistics_can_be_estimated_anew():
 
 @pytest.mark.parametrize("name", ["unet", "vit"])
 def test_it_is_pickled_saved_copied_and_exported(name):
-    net, x = network(name), images()
+    net, x = network(name), images(2, 32)
     first, *_, last = distances(net)
     unrolled = branches(net, {first: PAIR, last: ALONE})
     expected = unrolled(x)
     file = io.BytesIO()
     torch.save(unrolled, file)
     file.seek(0)
-    assert_same(pickle.loads(pickle.dumps(unrolled))(x), expected)
-    assert_same(torch.load(file, weights_only=False)(x), expected)
-    assert_same(copy.deepcopy(unrolled)(x), expected)
-    assert_same(torch.export.export(unrolled, (x,)).module()(x), expected)
+    assert_same_outputs(pickle.loads(pickle.dumps(unrolled))(x), expected, **ABSOLUTE)
+    assert_same_outputs(torch.load(file, weights_only=False)(x), expected, **ABSOLUTE)
+    assert_same_outputs(copy.deepcopy(unrolled)(x), expected, **ABSOLUTE)
+    assert_same_outputs(torch.export.export(unrolled, (x,)).module()(x), expected, **ABSOLUTE)
 
 
 class Choosy(nn.Module):
@@ -463,7 +453,7 @@ def test_shut_gates_are_equal():
 
 
 def test_equal_layers_stay_together_at_tolerance_0():
-    net, x = network("segnet"), images()
+    net, x = network("segnet"), images(2, 32)
     with torch.no_grad():
         for layer in list(layers(net).values())[:9]:
             for key in "gamma", "running_mean", "running_var":
@@ -471,7 +461,7 @@ def test_equal_layers_stay_together_at_tolerance_0():
                 value[2] = value[0]
     tree = tree_by_similarity(net, 0)
     assert list(tree.values()) == [PAIR] * 9 + [(("seg",), ("normal",), ("depth",))] * 17
-    assert_same(branches(net, tree)(x), net(x))
+    assert_same_outputs(branches(net, tree)(x), net(x), **ABSOLUTE)
     assert macs(branches(net, tree), x) < macs(branches(net, alone(net)), x)
 
 
@@ -486,7 +476,7 @@ def test_trees_of_gates_grow_from_one_trunk_and_only_split():
         partitions = list(tree.values())
         for coarse, fine in pairwise(partitions):
             assert set(refine(coarse, fine)) == set(fine)
-        costs.append(macs(branches(net, tree), images()))
+        costs.append(macs(branches(net, tree), images(2, 32)))
     assert costs == sorted(costs, reverse=True) and len(set(costs)) > 2
 
 
@@ -528,30 +518,30 @@ def counted(net, tree):
 
 def test_the_greedy_path_merges_the_cheapest_first_and_costs_fall():
     net = network("chain")
-    path = greedy(net, lambda merged: counted(merged, None), images())
+    path = greedy(net, lambda merged: counted(merged, None), images(2, 32))
     costs = [step.cost for step in path]
     assert costs == sorted(set(costs), reverse=True)
     assert path[0].loss == 0
-    assert costs[0] == macs(branches(net, alone(net)), images())
-    assert costs[-1] == macs(branches(net, {"7": ALONE}), images())  # sharing 7 saves nothing
+    assert costs[0] == macs(branches(net, alone(net)), images(2, 32))
+    assert costs[-1] == macs(branches(net, {"7": ALONE}), images(2, 32))  # sharing 7 saves nothing
     assert set(path[1].tree["1"]) == {
         ("seg", "normal"),
         ("depth",),
     }  # seg + normal are the cheapest
     for step in path:
-        assert step.cost == macs(branches(net, step.tree), images())
+        assert step.cost == macs(branches(net, step.tree), images(2, 32))
         assert step.loss == counted(branches(net, step.tree), None)
 
 
 def test_the_lazy_search_finds_what_measuring_everything_finds():
     net = network("chain")
     rates = {}
-    path = greedy(net, lambda merged: counted(merged, None), images())
+    path = greedy(net, lambda merged: counted(merged, None), images(2, 32))
     start, best = path[0], path[1]
     for pair, single in ((0, 1), 2), ((0, 2), 1), ((1, 2), 0):
         tree = {"1": (tuple(TASKS[i] for i in pair), (TASKS[single],)), "4": ALONE, "7": ALONE}
         merged_net = branches(net, tree)
-        saved = start.cost - macs(merged_net, images())
+        saved = start.cost - macs(merged_net, images(2, 32))
         rates[pair] = counted(merged_net, None) / saved
     assert min(rates.values()) == (best.loss - start.loss) / (start.cost - best.cost)
 
@@ -568,7 +558,7 @@ class Dropping(nn.Module):
 def test_what_the_greedy_path_measures_is_in_evaluation_mode():
     trunk = tssbn.task_specific(Dropping(), TASKS)
     net = tssbn.MultiTask(trunk, {task: nn.Conv2d(4, 2, 1) for task in TASKS}).double()
-    x, seen = images(), []
+    x, seen = images(2, 32), []
 
     def loss(merged):
         seen.append([merged(x)["seg"], merged(x)["seg"], merged.training])
@@ -582,11 +572,11 @@ def test_what_the_greedy_path_measures_is_in_evaluation_mode():
 
 def test_a_budget_and_coarser_depths_make_a_shorter_path():
     net = network("chain")
-    whole = greedy(net, lambda merged: 0.0, images())
-    coarse = greedy(net, lambda merged: 0.0, images(), depths=["7"])
+    whole = greedy(net, lambda merged: 0.0, images(2, 32))
+    coarse = greedy(net, lambda merged: 0.0, images(2, 32), depths=["7"])
     assert len(coarse) == 3 < len(whole)
     assert list(coarse[-1].tree) == ["1", "7"]
-    half = greedy(net, lambda merged: 0.0, images(), budget=whole[2].cost)
+    half = greedy(net, lambda merged: 0.0, images(2, 32), budget=whole[2].cost)
     assert [step.cost for step in half][-1] == whole[2].cost
     with pytest.raises(ValueError, match=r"depths names \['x'\]"):
-        greedy(net, lambda merged: 0.0, images(), depths=["x"])
+        greedy(net, lambda merged: 0.0, images(2, 32), depths=["x"])

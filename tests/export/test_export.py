@@ -6,7 +6,9 @@ import pickle
 
 import pytest
 import torch
-from plain import TASKS, TRUNKS, exact, hooks, images, modules_of_ours, network, norms, stir
+from asserts import ABSOLUTE
+from inputs import TASKS, normal
+from plain import TRUNKS, hooks, modules_of_ours, network, norms, stir
 from torch import nn
 
 import tssbn
@@ -25,7 +27,7 @@ def check(net, x):
             assert expected[task].std() > 1e-3 and (
                 task == "seg" or not torch.equal(expected[task], expected["seg"])
             )
-            torch.testing.assert_close(single(x), expected[task], **exact)
+            torch.testing.assert_close(single(x), expected[task], **ABSOLUTE)
     return single
 
 
@@ -65,7 +67,7 @@ def test_every_affine_mode(affine):
 def test_other_forms_of_the_gate():
     from tssbn.methods import Network, find_method
 
-    x = images(2, 3, 16, 16)
+    x = normal(2, 3, 16, 16)
     given = Network(lambda: CelebANet(2).double(), lambda n: nn.Linear(16, n).double(), x)
     for name in "tanh", "softplus", "clamp", "tssbn-bias":
         net = stir(find_method(name).build(given, dict.fromkeys(TASKS, 2))).eval()
@@ -98,7 +100,7 @@ def test_torch_export_there_and_back(name):
     buffer.seek(0)
     again = torch.export.load(buffer).module()
     more = torch.cat([x, x.flip(0), x])
-    torch.testing.assert_close(again(more), net(more)["depth"], **exact)
+    torch.testing.assert_close(again(more), net(more)["depth"], **ABSOLUTE)
 
 
 def test_the_network_is_left_as_it_is():
@@ -118,14 +120,14 @@ def test_after_sharing_the_stem_and_adding_a_task():
     assert net.share_stem(x)
     net.add_task("edges", stir(SegNetHead(1, width=4)), like="depth")
     check(net, x)
-    torch.testing.assert_close(export.task(net, "edges")(x), net(x)["edges"], **exact)
+    torch.testing.assert_close(export.task(net, "edges")(x), net(x)["edges"], **ABSOLUTE)
 
 
 def test_norm_layers_of_heads_fold_as_well_also_across_the_border():
     trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 3))
     heads = {t: tssbn.sigmoid(nn.Sequential(nn.BatchNorm2d(5), nn.ReLU())) for t in TASKS}
     net = stir(tssbn.MultiTask(tssbn.task_specific(trunk, TASKS), heads)).eval()
-    assert not norms(check(net, images(2, 3, 8, 8)))
+    assert not norms(check(net, normal(2, 3, 8, 8)))
 
 
 def test_trees_of_features():
@@ -143,14 +145,14 @@ def test_trees_of_features():
 
     trunk = tssbn.task_specific(Pyramid(), TASKS)
     net = stir(tssbn.MultiTask(trunk, {task: Head() for task in TASKS})).eval()
-    assert not norms(check(net, images(2, 3, 9, 9)))
+    assert not norms(check(net, normal(2, 3, 9, 9)))
 
 
 def test_a_layer_in_two_places():
     norm = nn.BatchNorm2d(3)
     trunk = tssbn.task_specific(nn.Sequential(norm, nn.ReLU(), norm), TASKS)
     net = stir(tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS})).eval()
-    single = check(net, images(2, 3, 4, 4))
+    single = check(net, normal(2, 3, 4, 4))
     assert single.trunk[0] is single.trunk[2] and type(single.trunk[0]) is nn.BatchNorm2d
 
 
@@ -170,7 +172,7 @@ def test_the_example_tells_when_tracing_was_led_astray():
     trunk = tssbn.task_specific(Misleads(), TASKS)
     net = stir(tssbn.MultiTask(trunk, {task: nn.Identity() for task in TASKS}))
     with pytest.raises(ValueError, match=r"'seg' is off by .* torch.fx saw another path"):
-        export.task(net, "seg", example=images(2, 3, 4, 4))
+        export.task(net, "seg", example=normal(2, 3, 4, 4))
 
 
 @pytest.mark.parametrize(

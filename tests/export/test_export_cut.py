@@ -5,7 +5,9 @@ import pickle
 
 import pytest
 import torch
-from plain import TASKS, TRUNKS, exact, hooks, modules_of_ours, network
+from asserts import ABSOLUTE
+from inputs import TASKS
+from plain import TRUNKS, hooks, modules_of_ours, network
 
 from tssbn import export
 from tssbn.norm import TaskSpecificNorm
@@ -27,7 +29,7 @@ def test_closed_channels_go_and_nothing_changes(name):
     small, whole = export.task(net, "depth", threshold=1e-3, example=x), export.task(net, "depth")
     expected = net(x)["depth"]
     scale = max(1, expected.abs().max().item())
-    torch.testing.assert_close(small(x), expected, rtol=0, atol=exact["atol"] * scale)
+    torch.testing.assert_close(small(x), expected, rtol=0, atol=ABSOLUTE["atol"] * scale)
     parameters = [sum(p.numel() for p in m.trunk.parameters()) for m in (small, whole)]
     # ResNet56 pads the channels of shortcuts: only the inner layers of its blocks lose some
     assert parameters[0] < (0.6 if name == "resnet56" else 0.5) * parameters[1]
@@ -54,7 +56,7 @@ def test_the_threshold_is_that_of_the_gates():
             off[best] = False
             gamma[off] = -1000.0
     small = export.task(net, "depth", 0.3, x)
-    torch.testing.assert_close(small(x), reference(x)["depth"], **exact)
+    torch.testing.assert_close(small(x), reference(x)["depth"], **ABSOLUTE)
 
 
 @pytest.mark.parametrize(("name", "norm"), [("vit", "sigmoid"), ("celeba", "plain")])

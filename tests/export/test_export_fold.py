@@ -5,7 +5,9 @@ import pickle
 
 import pytest
 import torch
-from plain import exact, images, norms, stir
+from asserts import ABSOLUTE
+from inputs import normal
+from plain import norms, stir
 from torch import nn
 
 import tssbn
@@ -39,25 +41,25 @@ def test_batch_norm_disappears_in_a_convolution(name, affine, momentum, sigmoid)
     norm = NORMS[dimensions - 1](layer.out_channels, affine=affine, momentum=momentum)
     net = nn.Sequential(copy.deepcopy(layer), norm, nn.Tanh())
     net = stir(tssbn.sigmoid(net) if sigmoid else net)
-    x = images(3, 4, *[7] * dimensions)
+    x = normal(3, 4, *[7] * dimensions)
     folded = export.fold(net)
     assert [type(part) for part in folded] == [type(layer), nn.Identity, nn.Tanh]
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_batch_norm_disappears_in_a_linear_layer(bias):
     parts = nn.Flatten(), nn.Linear(4, 6, bias=bias), tssbn.SigmoidBatchNorm1d(6), nn.ReLU()
     net = stir(nn.Sequential(*parts))
-    x = images(3, 4)
+    x = normal(3, 4)
     folded = export.fold(net)
     assert not norms(folded) and len(list(folded.modules())) == 5
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 def test_batch_norm_over_another_dimension_is_not_mistaken_for_the_linear_layers_own():
     net = stir(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Flatten(1))).eval()
-    for x in images(3, 4, 5), images(3, 5):  # it normalises the 4 rows, not the 4 features
+    for x in normal(3, 4, 5), normal(3, 5):  # it normalises the 4 rows, not the 4 features
         torch.testing.assert_close(export.fold(net)(x), net(x), rtol=0, atol=1e-12)
 
 
@@ -66,27 +68,27 @@ def test_affine_modes_fold_scale_and_bias(affine):
     net = stir(nn.Sequential(nn.Conv2d(2, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.BatchNorm2d(5)))
     net = tssbn.sigmoid(net, affine)
     nn.init.normal_(net[1].gamma)
-    x = images(2, 2, 6, 6)
+    x = normal(2, 2, 6, 6)
     folded = export.fold(net)
     assert [type(m) for m in folded[1:]] == [nn.Identity, nn.ReLU, nn.BatchNorm2d]
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 def test_the_activation_of_a_fused_layer_remains():
     norm_act = pytest.importorskip("timm.layers.norm_act")
     net = nn.Sequential(nn.Conv2d(2, 5, 3), norm_act.BatchNormAct2d(5, act_layer=nn.SiLU))
     net = stir(tssbn.sigmoid(net))
-    x = images(2, 2, 6, 6)
+    x = normal(2, 2, 6, 6)
     folded = export.fold(net)
     assert type(folded[1]) is nn.SiLU
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision_is_kept_and_folded_in_high_precision(dtype):
     net = stir(nn.Sequential(nn.Conv2d(3, 6, 3), tssbn.SigmoidBatchNorm2d(6))).eval().to(dtype)
     net[1].running_var.fill_(3e-5)  # of which ε = 1e-5 is a good part
-    x = images(2, 3, 5, 5, dtype=dtype)
+    x = normal(2, 3, 5, 5, dtype=dtype)
     folded = export.fold(net)
     assert folded[0].weight.dtype == folded[0].bias.dtype == dtype
     expected = copy.deepcopy(net).double()(x.double())
@@ -142,19 +144,19 @@ STAYS = {
 @pytest.mark.parametrize("name", STAYS)
 def test_a_norm_layer_that_does_not_own_its_convolution_becomes_ordinary_and_stays(name):
     net = stir(Net(STAYS[name]))
-    x = images(2, 3, 6, 6)
+    x = normal(2, 3, 6, 6)
     folded = export.fold(net)
     assert type(folded.norm) is nn.BatchNorm2d
     assert torch.equal(folded.norm.weight, net.norm.gamma.sigmoid()) and folded.norm.bias is None
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 def test_asking_for_the_shape_does_no_harm():
     net = stir(Net(lambda self, x: self.norm(y := self.conv(x)) * y.shape[1] + y.size(0)))
-    x = images(2, 3, 6, 6)
+    x = normal(2, 3, 6, 6)
     folded = export.fold(net)
     assert type(folded.norm) is nn.Identity
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 def _share(net):
@@ -186,10 +188,10 @@ def test_layers_that_are_more_than_they_seem_stay(name):
     net = Net(lambda self, x: self.norm(self.conv(x)))
     KEPT[name](net)
     stir(net)
-    x = images(2, 3, 6, 6)
+    x = normal(2, 3, 6, 6)
     folded = export.fold(net)
     assert type(folded.norm) is nn.BatchNorm2d
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +210,12 @@ def test_other_layers_become_ordinary_with_the_gate_as_weight(layer, shape, affi
     host = stir(copy.deepcopy(layer))
     net = tssbn.sigmoid(nn.Sequential(host), affine)
     nn.init.normal_(net[0].gamma)
-    expected = net.eval()(images(*shape))
+    expected = net.eval()(normal(*shape))
     torch.manual_seed(1)
-    x = images(*shape)
+    x = normal(*shape)
     folded = export.fold(net)
     assert type(folded[0]) is type(layer) and "gamma" not in folded.state_dict()
-    torch.testing.assert_close(folded(x), net(x), **exact)
+    torch.testing.assert_close(folded(x), net(x), **ABSOLUTE)
     assert expected.shape == folded(x).shape
     assert torch.equal(folded[0].weight, net[0].weight)
 
@@ -243,8 +245,8 @@ def test_linear_layers_take_scale_and_bias(layer, affine):
     assert type(folded.norm) is layer and not list(folded.norm.parameters())
     shifted = layer is nn.LayerNorm and affine != "paper"
     assert (folded.b.bias is not None) == shifted
-    x = images(2, 3, 6)
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    x = normal(2, 3, 6)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
     repr(folded), pickle.dumps(folded.norm)
 
 
@@ -253,8 +255,8 @@ def test_a_norm_layer_that_others_read_keeps_its_gate():
     net = stir(net)
     folded = export.fold(net)
     assert torch.equal(folded.norm.weight, net.norm.gamma.sigmoid())
-    x = images(2, 6)
-    torch.testing.assert_close(folded(x), net(x), **exact)
+    x = normal(2, 6)
+    torch.testing.assert_close(folded(x), net(x), **ABSOLUTE)
 
 
 # --- fold: code that torch.fx cannot follow -------------------------------------------------------
@@ -281,8 +283,8 @@ def test_the_rest_is_folded_where_a_part_cannot_be_followed():
     assert len(seen) == 1
     kinds = [type(m) for m in (folded[1], folded[2].layers[1], folded[4])]
     assert kinds == [nn.Identity, nn.BatchNorm2d, nn.Identity]
-    x = images(2, 3, 9, 9)
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    x = normal(2, 3, 9, 9)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
 
 
 def test_nothing_is_said_of_parts_without_norm_layers():
@@ -294,8 +296,8 @@ def test_a_model_that_cannot_be_followed_at_all_is_right_and_not_folded():
     net = stir(Looks(nn.Conv2d(3, 3, 3), tssbn.SigmoidBatchNorm2d(3)))
     with pytest.warns(UserWarning, match="torch.fx cannot follow the model, a Looks"):
         folded = export.fold(net)
-    x = images(2, 3, 6, 6)
-    torch.testing.assert_close(folded(x), net.eval()(x), **exact)
+    x = normal(2, 3, 6, 6)
+    torch.testing.assert_close(folded(x), net.eval()(x), **ABSOLUTE)
     assert type(folded.layers[1]) is nn.BatchNorm2d
 
 

@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
+from asserts import assert_same_outputs
 from torch import nn
 
 pytest.importorskip("torchmetrics")
@@ -44,7 +45,8 @@ def head(channels):
     return nn.Conv2d(5, channels, 1).double()
 
 
-NETWORK = Network(trunk, head, torch.rand(2, 3, 8, 8, dtype=torch.float64))
+X = torch.rand(6, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+NETWORK = Network(trunk, head, X[:2])
 
 
 def made(builder, **options):
@@ -54,14 +56,6 @@ def made(builder, **options):
 
 def layers(net):
     return [layer for layer in net.modules() if isinstance(layer, TaskSpecificNorm)]
-
-
-def images(n=6):
-    return torch.rand(n, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-def same(one, other):
-    return all(torch.allclose(one[task], other[task], rtol=0, atol=1e-12) for task in OUTPUTS)
 
 
 def stir(net):
@@ -87,7 +81,7 @@ def test_scales_start_alike(gate, bias):
 
 @pytest.mark.parametrize("gate", [gate for gate in GATES if gate != "none"])
 def test_at_the_start_every_form_is_the_network_of_tssbn(gate):
-    assert same(made(build, gate=gate)(images()), made(task_norm.build)(images()))
+    assert_same_outputs(made(build, gate=gate)(X), made(task_norm.build)(X))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -95,9 +89,9 @@ def test_at_the_start_every_form_is_the_network_of_tssbn(gate):
 @pytest.mark.parametrize("gate", GATES)
 def test_each_task_has_the_scale_of_the_formula(gate, bias, training):
     net = stir(made(build, gate=gate, bias=bias)).train(training)
-    outputs = net(images())
+    outputs = net(X)
     for t, task in enumerate(OUTPUTS):
-        x = images()
+        x = X
         for layer in net.trunk:
             if isinstance(layer, TaskSpecificNorm):
                 zeros = torch.zeros(x.shape[1]).double()
@@ -121,23 +115,23 @@ def test_with_all_or_none_of_it_they_are_tssbn_and_tsbn(options, norm):
     }
     stir(one)
     other.load_state_dict(one.state_dict())
-    assert same(one(images()), other(images()))
-    assert same(one.eval()(images()), other.eval()(images()))
+    assert_same_outputs(one(X), other(X))
+    assert_same_outputs(one.eval()(X), other.eval()(X))
 
 
 @pytest.mark.parametrize("gate", GATES)
 def test_a_copy_is_the_same_network(gate):
     net = stir(made(build, gate=gate, bias=gate == "sigmoid"))
-    net(images())  # statistics
-    expected = net.eval()(images())
-    assert same(copy.deepcopy(net)(images()), expected)
-    assert same(pickle.loads(pickle.dumps(net))(images()), expected)
+    net(X)  # statistics
+    expected = net.eval()(X)
+    assert_same_outputs(copy.deepcopy(net)(X), expected)
+    assert_same_outputs(pickle.loads(pickle.dumps(net))(X), expected)
     file = io.BytesIO()
     torch.save(net.state_dict(), file)
     file.seek(0)
     fresh = made(build, gate=gate, bias=gate == "sigmoid")
     fresh.load_state_dict(torch.load(file))
-    assert same(fresh.eval()(images()), expected)
+    assert_same_outputs(fresh.eval()(X), expected)
 
 
 def test_slopes_at_and_beyond_the_bounds():

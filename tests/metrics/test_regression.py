@@ -37,7 +37,7 @@ def test_the_same_r2_as_scikit_learn_far_from_zero_too(n, shift, seed):
     assert values["absolute"] == pytest.approx(sklearn.mean_absolute_error(*wide), rel=1e-12)
 
 
-@pytest.mark.parametrize(("value", "n"), [(0.0, 2), (1e6, 7), (0.3, 19), (33.3, 11)])
+@pytest.mark.parametrize(("value", "n"), [(0.0, 2), (1e6, 7), (0.3, 3), (33.3, 13)])
 def test_equal_targets_have_no_r2(value, n):
     """By rounding, the sums of the last two have a spread above 0."""
     target = torch.full((n,), value, dtype=torch.float64)

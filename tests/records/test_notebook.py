@@ -10,7 +10,10 @@ from IPython.utils.capture import capture_output
 from tssbn.records import notebook
 
 SENTENCE = "Skipped: 'faces/stl-0' is not among the saved runs of "
-FOLLOWS = "Skipped: this cell needs what a skipped one would have given."
+FOLLOWS = (
+    "Skipped: this cell builds on saved runs, which are not on this machine; "
+    "tssbn.records.fetch() downloads the published ones."
+)
 
 
 @pytest.fixture

@@ -70,22 +70,15 @@ def test_what_trains_nothing_imports_nothing_heavy(command):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_any_encoding_will_do(encoding, monkeypatch):
-    out, error = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+    out, error = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", error)
     assert main(["methods"]) == main(["table", "nyuv2"]) == 0
-    text, said = (
-        stream.buffer.getvalue().decode(encoding) for stream in map(flushed, (out, error))
-    )
+    text, said = (stream.buffer.getvalue().decode(encoding) for stream in (out, error))
     sigma = "σ" if encoding == "utf-8" else "?"
     times = "?" if encoding == "ascii" else "×"
     assert f"tssbn (TS{sigma}BN)" in text and f"\nTSBN {times}100" in text
-    assert said == f"there is no record of nyuv2 in {Path('data/results').resolve()}\n"
-
-
-def flushed(stream):
-    stream.flush()
-    return stream
+    assert said == f"there is no saved run of nyuv2 in {Path('data/results').resolve()}\n"
 
 
 def test_methods_are_in_the_order_of_tables(capsys):

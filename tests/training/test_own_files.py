@@ -71,7 +71,7 @@ def test_a_queue_whose_paths_are_relative_to_it(capsys):
         '[[runs]]\nbenchmark = "my_benchmark.py"\nmethod = "hps"\nminutes = 1\n'
     )
     assert main(["queue", "own/queue.toml", "--minutes", "5"]) == 0
-    assert [record["method"] for record in store.found("my_benchmark")] == ["hps", "my_method"]
+    assert [record["method"] for record in store.load_all("my_benchmark")] == ["hps", "my_method"]
     assert main(["queue", "own/queue.toml", "--minutes", "5", "--dry"]) == 0
     out = capsys.readouterr().out
     assert "done       my_benchmark/my_method-0-balance=my_balancing-epochs=1" in out
@@ -91,7 +91,7 @@ def test_the_folder_of_the_data_reaches_it(capsys):
     assert main(command) == 0
     (job,) = load_queue(Path("queue.toml"), {"own/my_benchmark.py": "photos"})
     assert job.root == "photos" and job.data
-    assert len(store.found("my_benchmark")) == 2
+    assert len(store.load_all("my_benchmark")) == 2
 
 
 def test_a_file_may_import_its_neighbour():

@@ -119,8 +119,11 @@ def test_the_recipe_of_a_method_comes_before_that_of_the_benchmark_and_after_set
         Run("rooms", replace(careful, settings={"bach": 4}))
 
 
-def test_a_method_found_by_name_keeps_it():
+def test_a_method_has_its_own_name_or_that_of_its_title():
     assert Run("rooms", find_method("tsbn-x100")).name == "rooms/tsbn-x100-0"
+    assert Run("rooms", replace(hard_sharing.METHOD, name="mine")).name == "rooms/mine-0"
+    with pytest.raises(ValueError, match="no name can be made of title='σ'"):
+        Run("rooms", replace(hard_sharing.METHOD, title="σ"))
 
 
 def test_it_cannot_be_changed_afterwards():

@@ -73,8 +73,9 @@ def test_every_method_trains_and_is_recorded(method):
     assert record["parameters"] == sum(p.numel() for p in net.parameters())
     assert record["macs"] == macs(net, torch.rand(1, 3, 32, 32)) > 0
     assert record["seconds_per_step"] > 0 and record["peak_memory_mib"] > 0
-    data = record["data"]
-    assert data["kind"] == "synthetic" and data["splits"]["train"]["samples"] == 8
+    assert record["data"]["kind"] == "synthetic"
+    assert record["data"]["splits"]["train"]["samples"] == 8
+    assert record["units"] == {"segmentation": "%", "depth": "m", "normal": "°"}
     assert record["metric"] == {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
     assert record["directions"] == {"segmentation": True, "depth": False, "normal": False}
     assert all(math.isfinite(value) for value in summary(record)["test"].values())

@@ -26,7 +26,7 @@ LAYER_NORMS = ("torch.nn.modules.normalization.", "timm.layers.norm.LayerNorm.")
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """A copy for inference without σ layers, and with as few norm layers as possible.
+    """Copy a model for inference, without σ layers and with as few norm layers as possible.
 
     With its running mean m and variance v a BatchNorm is a scale and a shift for each channel, its
     gate a factor of the scale. So it disappears in the weight W and bias b of the layer before it:
@@ -97,7 +97,7 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def make_plain(layer: SigmoidNorm) -> None:
-    """In place, a σ layer becomes a layer of its host's class with the gate as weight."""
+    """Turn a σ layer, in place, into a layer of its host's class with the gate as weight."""
     weight, bias, trained = layer.weight, layer.bias, layer.gamma.requires_grad
     layer.__class__ = layer.host_type
     for name in "gamma", "beta", "scale":

@@ -27,7 +27,7 @@ __getattr__ = former_names(
 
 
 def task_affine(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
-    """What the host layer works with when the task runs: scale, bias, statistics as it has them.
+    """Find what the host layer works with for a task: scale, bias, statistics as it has them.
 
     Example:
         >>> import tssbn
@@ -48,7 +48,7 @@ def task_affine(layer: TaskSpecificNorm, task: str) -> dict[str, Tensor]:
 
 
 def mean_norm(layer: TaskSpecificNorm, tasks: Iterable[str]) -> nn.Module:
-    """An ordinary layer of the host's class whose parameters and statistics are the tasks' means.
+    """Make an ordinary layer of the host's class from the means of parameters and statistics.
 
     Of a single task it is exactly that task's layer.
 

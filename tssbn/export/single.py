@@ -35,7 +35,7 @@ def task(
     example: Tensor | None = None,
     fold: bool = True,
 ) -> nn.Sequential:
-    """The network of one task: plain PyTorch, at the price of the backbone without norm layers.
+    """Take out one task: plain PyTorch, at the price of the backbone without norm layers.
 
     For a single task the gates and statistics of a converted trunk are constants. They are folded
     into the convolutions and linear layers, see :func:`tssbn.export.fold`; what is left is the
@@ -111,7 +111,7 @@ def task(
 
 
 def plain_norms(net: MultiTask, name: str) -> nn.Sequential:
-    """Trunk and head of a task, in eval mode, with ordinary norm layers that are all there."""
+    """Copy trunk and head of a task, in eval mode, with ordinary norm layers, all in place."""
     single = copied(nn.Sequential(_parts(net, name))).eval()
     strip_hooks(single)
     bake(single)
@@ -130,7 +130,7 @@ def plain_norms(net: MultiTask, name: str) -> nn.Sequential:
 
 
 def channel_gates(net: MultiTask, name: str) -> dict[str, Tensor]:
-    """The gates of a task's BatchNorm layers, by their names in the task's network; each (C,)."""
+    """Read the gates of a task's BatchNorm layers, by name in the task's network; each (C,)."""
     found = {}
     for path, layer in nn.Sequential(_parts(net, name)).named_modules():
         if isinstance(layer, _BatchNorm) and isinstance(layer, SigmoidNorm):
@@ -161,7 +161,7 @@ def _cut(
 
 @torch.no_grad()
 def _reference(net: MultiTask, name: str, example: Tensor) -> list[Tensor]:
-    """The network's output on the example."""
+    """Compute the network's output on the example."""
     twin = copied(net).eval()
     try:
         return tensors(twin(example, (name,))[name])

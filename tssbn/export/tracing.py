@@ -61,7 +61,7 @@ def traced(
 
 
 def layer_name(node: fx.Node) -> str:
-    """The name within the trunk of the module that is called; "" is the trunk."""
+    """Tell the name within the trunk of the module that is called; "" is the trunk."""
     return node.target.removeprefix("trunk").removeprefix(".")
 
 

@@ -44,7 +44,7 @@ class TreeStep(NamedTuple):
 
 
 def distances(net: MultiTask, example: Any = None) -> dict[str, Tensor]:
-    """How far apart two tasks' norm layers are, as maps from one input, by layer.
+    """Measure how far apart two tasks' norm layers are, as maps from one input, by layer.
 
     In evaluation a norm layer is an affine map of each channel: y = a_t x + c_t with
     a_t = w_t / s_t and c_t = b_t - a_t m_t, of scale w, bias b, running mean m and deviation s.
@@ -77,7 +77,7 @@ def distances(net: MultiTask, example: Any = None) -> dict[str, Tensor]:
 def tree_by_similarity(
     net: MultiTask, tolerance: float, example: Any = None
 ) -> dict[str, Partition]:
-    """Tasks stay together for as long as their gates and statistics agree.
+    """Keep tasks together for as long as their gates and statistics agree.
 
     Layer by layer from the input, the tasks of each group of the layer before are clustered by
     :func:`distances` with complete linkage: no two tasks of a group are further apart than the
@@ -126,7 +126,7 @@ def greedy(
     budget: float = 0,
     on_example: bool = False,
 ) -> list[TreeStep]:
-    """From T passes to ever fewer: merge what costs the least loss for each MAC that it saves.
+    """Merge T passes into ever fewer, by the least loss for each MAC that is saved.
 
     A move lets two groups, which are one up to some depth, stay together up to the next depth. The
     best one is made, again and again. To find it not all are measured each time: those that looked

@@ -124,7 +124,7 @@ def branches(net: MultiTask, tree: Tree, example: Any = None) -> fx.GraphModule:
 
 
 def refine(one: Partition, other: Partition) -> Partition:
-    """The common refinement of two partitions: two tasks stay together if they are so in both.
+    """Refine two partitions into one: two tasks stay together if they are so in both.
 
     Example:
         >>> refine((("a", "b", "c"), ("d",)), (("a",), ("b", "c", "d")))
@@ -193,7 +193,7 @@ def _writes(head: nn.Module) -> bool:
 
 
 def _serving(group: tuple[str, ...], values: Mapping) -> Callable[[fx.Node], fx.Node]:
-    """Gives what became of a node for a group: the copy for the larger group it lies in."""
+    """Find what became of a node for a group: the copy for the larger group it lies in."""
 
     def pick(node: fx.Node) -> fx.Node:
         return next(new for tasks, new in values[node].items() if group[0] in tasks)

@@ -60,9 +60,9 @@ def ablated(model: nn.Module, filters: Any) -> Iterator[None]:
 
 
 def permuted(importance: Importance, generator: torch.Generator) -> Importance:
-    """The null for every analysis of gates: which channel a gate belongs to, forgotten.
+    """Permute gates within layers: the null for every analysis of which channel a gate is of.
 
-    Within each layer each task's gates change places, every task's on its own. So every task keeps
+    Each task's gates change places within each layer, on their own. So every task keeps
     its gates in every layer, and with them its capacity, while what two tasks have in common or
     apart at a channel is left to chance. A measure that gives the same on shuffled gates says
     nothing about channels.

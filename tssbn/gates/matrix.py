@@ -71,7 +71,7 @@ class Importance:
 
 
 def importance(model: nn.Module) -> Importance:
-    """The importance matrix of a network: of its TSσBN layers, or a single row of its σBN layers.
+    """Read the importance matrix off a network's TSσBN layers, or a single row off σBN layers.
 
     Raises:
         ValueError: If there are no σ layers, or a gate is not a number (a diverged run).
@@ -96,7 +96,7 @@ def importance(model: nn.Module) -> Importance:
 
 
 def sigma_layers(model: nn.Module) -> tuple[tuple[str, ...], dict[str, nn.Module]]:
-    """The tasks of a network, and the σ layers whose gates are its importance matrix."""
+    """Find the tasks of a network, and the σ layers whose gates are its importance matrix."""
     found = find_tasks(model)
     if len(found) > 1:
         raise ValueError(f"{type(model).__name__} holds {len(found)} converted trunks: pass one")
@@ -108,7 +108,7 @@ def sigma_layers(model: nn.Module) -> tuple[tuple[str, ...], dict[str, nn.Module
 
 
 def as_matrix(matrix: Any) -> Tensor:
-    """As a finite (T, F) tensor in float64."""
+    """Convert to a finite (T, F) tensor in float64."""
     if isinstance(matrix, nn.Module):
         raise ValueError(f"pass importance(net), not the {type(matrix).__name__} itself")
     values = matrix.values if isinstance(matrix, Importance) else matrix

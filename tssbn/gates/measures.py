@@ -31,7 +31,7 @@ class CapacitySplit(NamedTuple):
 
 
 def capacity(matrix: Any) -> Tensor:
-    """C_t: the mean importance of each task over all filters, (T,)."""
+    """Compute C_t, the mean importance of each task over all filters; (T,)."""
     return as_matrix(matrix).mean(dim=1)
 
 
@@ -72,7 +72,7 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
 
 
 def similarity(matrix: Any, centred: bool = False) -> Tensor:
-    """Cosine between the importances of every two tasks, (T, T).
+    """Compute the cosine between the importances of every two tasks, (T, T).
 
     Args:
         matrix: The importance matrix, (T, F).
@@ -96,7 +96,7 @@ def similarity(matrix: Any, centred: bool = False) -> Tensor:
 
 
 def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
-    """Whose each filter is: the index of its task, or -1 where no task owns it; (F,).
+    """Find the owner of each filter: the index of its task, or -1 without one; (F,).
 
     Filter i belongs to task t if ``I[t, i] / Σ_t' I[t', i] > τ`` (arXiv 2512.20420, section 5).
 
@@ -122,7 +122,7 @@ def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
 
 
 def most_specialised(matrix: Any, count: int) -> Tensor:
-    """For each task the filters of which it holds the largest shares; boolean (T, F).
+    """Mark for each task the filters of which it holds the largest shares; boolean (T, F).
 
     These are the first to be its own when τ of `specialised` is lowered. Two tasks may name the
     same filter.
@@ -162,7 +162,7 @@ def deviations(rows: Tensor, level: Tensor) -> Tensor:
 
 
 def _basis(rows: Tensor) -> Tensor:
-    """Orthonormal rows that span the same; rows that are combinations up to rounding add none.
+    """Find orthonormal rows of the same span; combinations of others up to rounding add none.
 
     By Gram and Schmidt, of each row's difference from the nearest row before it, or from zero.
     Of two rows that hardly differ a projection leaves rounding errors; their difference is exact.
@@ -181,7 +181,7 @@ def _basis(rows: Tensor) -> Tensor:
 
 
 def _shares(matrix: Any) -> Tensor:
-    """What each task holds of each filter's importance, (T, F); 0 of one that is shut for all."""
+    """Divide each filter's importance among the tasks, (T, F); 0 of one that is shut for all."""
     rows = as_matrix(matrix)
     total = rows.sum(dim=0)
     if (rows < 0).any() or not total.isfinite().all():

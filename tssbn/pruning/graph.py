@@ -19,7 +19,7 @@ __all__ = ["norms", "surgery"]
 
 
 def surgery(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> tuple:
-    """A copy to be cut, whose BatchNorm layers hold their masks as `stays`, and its graph."""
+    """Copy a model to be cut, with the masks in its BatchNorm layers as `stays`; and its graph."""
     try:
         with warnings.catch_warnings():  # its progress bars ask notebooks for ipywidgets
             warnings.simplefilter("ignore")
@@ -64,7 +64,7 @@ def surgery(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> t
 
 
 def norms(items: Any) -> dict[nn.Module, list[int]]:
-    """The norm layers of a pruning group, and which of their channels belong to it."""
+    """Find the norm layers of a pruning group, and which of their channels belong to it."""
     targets = ((item.dep.target.module, item.idxs) for item in items)
     return {module: idxs for module, idxs in targets if isinstance(module, _BatchNorm)}
 

@@ -72,7 +72,7 @@ def channel_masks(
 
 
 def mask_channels(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of the model whose unmarked channels are switched off: their norm layer puts out 0.
+    """Copy the model with its unmarked channels switched off: their norm layer puts out 0.
 
     The same function as `prune_channels` yields, in the old size; quick enough for pruning curves.
 

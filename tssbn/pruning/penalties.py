@@ -17,7 +17,7 @@ CLOSED = -1000.0  # σ(CLOSED) is 0 in every dtype; weight decay keeps it a numb
 
 
 def rni_penalty(model: nn.Module, shift: float = 0.0) -> Tensor:
-    """Receding neuron importances: the sum over all gates of p·(1 - ln p), with p = σ(γ + shift).
+    """Sum p·(1 - ln p) over all gates, with p = σ(γ + shift): receding neuron importances (RNI).
 
     Added to the loss with a small weight. Its slope along γ is -p(1 - p)·ln p: open gates feel
     nothing, half-closed ones are pushed shut, 0.2603 at most, where γ = -1.177 - shift. A positive
@@ -50,7 +50,7 @@ def rni_penalty(model: nn.Module, shift: float = 0.0) -> Tensor:
 
 
 def slimming_penalty(model: nn.Module) -> Tensor:
-    """Network Slimming: the sum of ``|γ|`` over the channels of all ordinary BatchNorm layers.
+    """Sum ``|γ|`` over the channels of all ordinary BatchNorm layers: Network Slimming.
 
     Args:
         model: a network with affine BatchNorm layers; sigmoid gates are left out.

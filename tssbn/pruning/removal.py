@@ -16,7 +16,7 @@ __all__ = ["prune_channels"]
 
 
 def prune_channels(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn.Module:
-    """A smaller copy of the model, without the unmarked channels; needs torch-pruning.
+    """Copy the model without its unmarked channels, which makes it smaller; needs torch-pruning.
 
     Norm layers, the convolutions before them and whatever reads them next lose those channels.
     The result computes what `mask_channels` computes, which is checked on the example. Its
@@ -76,5 +76,5 @@ def prune_channels(model: nn.Module, masks: Mapping[str, Tensor], example: Tenso
 
 @torch.no_grad()
 def _outputs(model: nn.Module, example: Tensor) -> Tensor:
-    """The model's output in eval mode, on a copy so that no state changes."""
+    """Compute the model's output in eval mode, on a copy so that no state changes."""
     return copy.deepcopy(model).eval()(example)

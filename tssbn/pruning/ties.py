@@ -17,7 +17,7 @@ __all__ = ["tie_masks"]
 
 
 def tie_masks(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> dict[str, Tensor]:
-    """Masks in which the channels of one sum, or of one filter for each channel, go together.
+    """Make the channels of one sum, or of one filter for each channel, go together in all masks.
 
     In a residual network a channel is a sum of what several norm layers put out. It is nothing only
     if all of them have switched it off; so it is unmarked in all if it was unmarked in all, and in

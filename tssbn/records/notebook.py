@@ -65,6 +65,7 @@ class _Guard(ast.NodeTransformer):
             self.names.pop(name, None)
         if "matplotlib.pyplot" in sys.modules:  # a figure may be half drawn
             sys.modules["matplotlib.pyplot"].close("all")
-        reason = "this cell needs what a skipped one would have given" if missing else str(error)
-        print(f"Skipped: {reason}.")
+        if missing:
+            error = NoSavedRuns("this cell builds on saved runs, which are not on this machine")
+        print(f"Skipped: {error}.")
         return True

@@ -104,7 +104,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _device(name: str) -> str:
-    """The device of this name, or the best there is."""
+    """Find the device of this name, or the best there is."""
     import torch
 
     if name == "auto":
@@ -120,7 +120,7 @@ def _device(name: str) -> str:
 
 
 def _name(setting: "Setting") -> str:
-    """Such as ``cpu-2`` with two threads, or ``cuda-bf16-inference``."""
+    """Name a setting, such as ``cpu-2`` with two threads, or ``cuda-bf16-inference``."""
     import torch
 
     parts = [setting.device]

@@ -18,7 +18,7 @@ __all__ = ["measure_strategies"]
 def measure_strategies(
     cases: Mapping[str, Case], count: int, memory: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """The entry of the record, see :mod:`tssbn.timing.record`, anew after every round.
+    """Measure strategies; gives the entry of the record anew after every round.
 
     Args:
         cases: by strategy, ``"plain"`` among them; the same network and tasks in all.

@@ -22,7 +22,7 @@ MMAP_THRESHOLD = -3  # of malloc.h
 
 
 def peak_memory(case: Case) -> float | None:
-    """MiB that two steps need at most, gradients included, above network and images.
+    """Measure the MiB that two steps need at most, with gradients, above network and images.
 
     On a GPU of what PyTorch allocates; on a CPU of what the process holds in memory.
 
@@ -77,7 +77,7 @@ def _on_cpu(case: Case, threads: int) -> float | None:
 
 
 def _held() -> int | None:
-    """Bytes that this process held in memory at most, so far."""
+    """Read how many bytes this process held in memory at most, so far."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would tell the peak of the process that started this one
         line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))

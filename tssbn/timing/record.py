@@ -60,7 +60,7 @@ class Spread(NamedTuple):
 
 
 def time_ratio(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
-    """Time of a strategy as a ratio to T steps of the plain backbone: the ratios of all rounds.
+    """Divide the time of a strategy by that of T steps of the plain backbone, round by round.
 
     Args:
         cell: the entry of a network and a number of tasks.
@@ -75,7 +75,7 @@ def time_ratio(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
 
 
 def fraction_of_peak(cell: Mapping[str, Any], strategy: str) -> Spread:
-    """Rate of multiply-accumulates as a share of that of a product of large matrices.
+    """Divide the rate of multiply-accumulates by that of a product of large matrices.
 
     One divided by it is the time in units of the arithmetic floor, which is that of the strategy's
     own MACs at the rate of the product.
@@ -90,7 +90,7 @@ def fraction_of_peak(cell: Mapping[str, Any], strategy: str) -> Spread:
 
 
 def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """The record of this name in the folder, or one without networks.
+    """Load the record of this name in the folder, or begin one without networks.
 
     Raises:
         ValueError: the record is of another machine or setting, or the file is not JSON.
@@ -112,7 +112,7 @@ def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> d
 
 
 def add_entry(record: dict[str, Any], network: str, tasks: int, cell: Mapping[str, Any]) -> None:
-    """Put an entry into the record, in the order of the numbers of tasks.
+    """Add an entry to the record, in the order of the numbers of tasks.
 
     Example:
         >>> record = {"networks": {"celeba": {"3": {}, "40": {}}}}
@@ -125,7 +125,7 @@ def add_entry(record: dict[str, Any], network: str, tasks: int, cell: Mapping[st
 
 
 def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
-    """A network with so many tasks, as a table: a line for each strategy.
+    """Write what a network with so many tasks costs as a table, a line for each strategy.
 
     The peak memory of a step stands beside that of one task, alone and with that of the network.
 

@@ -15,7 +15,7 @@ LARGE = 8192
 def time_rounds(
     steps: Mapping[str, Callable[[], object]], count: int, device: str = "cpu", seed: int = 0
 ) -> Iterator[dict[str, float]]:
-    """Seconds of each step, round after round; each round has its own order, from the seed.
+    """Time each step, round after round, in seconds; each round has its own order, from the seed.
 
     A round before the first warms up and is not given.
 
@@ -38,7 +38,7 @@ def time_rounds(
 
 
 def matmul(device: str = "cpu", precision: str = "32") -> tuple[Callable[[], torch.Tensor], int]:
-    """A product of two large square matrices, and its multiply-accumulates.
+    """Make a product of two large square matrices, and count its multiply-accumulates.
 
     Example:
         >>> product, macs = matmul()

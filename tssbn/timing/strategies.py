@@ -51,7 +51,7 @@ class Setting:
 
 
 def check_strategy(strategy: str) -> str:
-    """The name of a strategy, or an error that says which there are.
+    """Return the name of a strategy, or say which there are.
 
     Raises:
         ValueError: there is none of this name.
@@ -80,7 +80,7 @@ def applies(strategy: str, tasks: int) -> bool:
 
 
 def make_network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> MultiTask:
-    """The trunk, which is changed, as a network of a strategy; the heads do nothing.
+    """Make the network of a strategy from a trunk, which is changed; the heads do nothing.
 
     Args:
         stem: the module in front of which the tasks part, in strategies that look for it.
@@ -106,7 +106,7 @@ def make_network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") ->
 
 
 class TimedStep:
-    """A training step without the optimiser's: the gradients of a trivial loss; or inference.
+    """Compute the gradients of a trivial loss, without an optimiser; or predictions alone.
 
     The loss of a task is the mean square of the features. The weights' gradients are set to None
     at the end.

@@ -184,7 +184,7 @@ def check_tasks(net: nn.Module, tasks: Mapping[str, Task], batch: Mapping[str, T
         >>> check_tasks(net, tasks_for({"depth": Target("depth", ignore=0)}), batch)
         Traceback (most recent call last):
         ValueError: the loss of task 'depth' fails on a prediction torch.float32 (2, 1, 8, 8) and a
-        target torch.float32 (2, 1, 9, 9): The size of tensor a (8) must match ...
+        target torch.float32 (2, 1, 9, 9): prediction has shape ... they must agree
     """
     net.eval()
     predictions = net(batch["image"])

@@ -132,6 +132,8 @@ class Run:
 def _named(method: Method) -> Method:
     """The method, with a name that a file can have."""
     name = method.name or re.sub("[^a-z0-9]+", "-", method.title.lower()).strip("-")
+    if not name:
+        raise ValueError(f"no name can be made of title={method.title!r}: give the method a name")
     return replace(method, name=name)
 
 

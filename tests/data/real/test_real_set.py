@@ -23,6 +23,8 @@ TARGETS = {
     "inverse": Target("disparity", ignore=0),
     "normal": Target("normal", ignore=0),
     "smile": Target("attribute"),
+    "breed": Target("class", ("a", "b", "c")),
+    "age": Target("number", unit="years"),
 }
 
 
@@ -38,6 +40,8 @@ def sample():
         "inverse": torch.tensor([[[0, 0.1], [0.5, 3]]]),
         "normal": normal,
         "smile": torch.tensor(1),
+        "breed": torch.tensor(2),
+        "age": torch.tensor(-3.5),
     }
 
 
@@ -76,8 +80,11 @@ def test_a_right_sample_passes():
         ("normal", (2, 0, 0), -0.95, "1 vectors of lengths 0.95..0.95, expected unit normals"),
         ("normal", (2, 0, 0), -1.05, "1 vectors of lengths 1.05..1.05, expected unit normals"),
         ("normal", (2, 0, 0), math.nan, "1 vectors of lengths nan..nan, expected unit normals"),
-        ("smile", (), 2, "smile has 2, expected an integer 0 or 1"),
-        ("smile", (), -1, "smile has -1, expected an integer 0 or 1"),
+        ("smile", (), 2, "smile has values 2..2, expected 0..1"),
+        ("smile", (), -1, "smile has values -1..-1, expected 0..1"),
+        ("breed", (), 3, "breed has values 3..3, expected 0..2"),
+        ("age", (), math.inf, "age has values inf..inf, expected a finite number"),
+        ("age", (), math.nan, "age has values nan..nan, expected a finite number"),
     ],
 )
 def test_a_value_that_cannot_be(name, index, value, says):

@@ -1,5 +1,6 @@
 """What the real data sets have in common: a folder in a public layout, read file by file."""
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -102,6 +103,8 @@ def verify(
 ) -> None:
     """Check that a sample is what its targets say.
 
+    A published set lacks no label: what would be a missing one elsewhere is an error here.
+
     Args:
         files: gives the files of the entries, of which an error names one.
 
@@ -125,23 +128,21 @@ def verify(
 
 def _fault(value: Tensor, size: tuple[int, ...], target: Target | None) -> str | None:
     """What is wrong with an entry (``target`` is ``None`` for the image), or ``None``."""
-    kind = "image" if target is None else target.kind
-    if kind == "attribute":
-        fine = value.ndim == 0 and value.dtype == torch.int64 and value.item() in (0, 1)
-        return None if fine else f"{value}, expected an integer 0 or 1"
-    channels = () if kind == "classes" else (3,) if kind in ("image", "normal") else (1,)
-    dtype = torch.int64 if kind == "classes" else torch.float32
-    if value.shape != channels + size:
-        return f"shape {tuple(value.shape)}, expected {channels + size} to go with the image"
+    shape = (3, *size) if target is None else target.shape(*size)
+    dtype = torch.float32 if target is None else target.dtype
+    if value.shape != shape:
+        return f"shape {tuple(value.shape)}, expected {shape} to go with the image"
     if value.dtype != dtype:
         return f"type {value.dtype}, expected {dtype}"
-    if kind == "normal":
-        return _fault_of_normals(value)
     low, high = (bound.item() for bound in value.aminmax())  # both NaN where one value is
-    if kind == "image":
+    if target is None:
         fine, expected = low >= 0 and high <= 1, "0..1"
-    elif kind == "classes":
-        top = len(target.classes) - 1
+    elif target.kind == "normal":
+        return _fault_of_normals(value)
+    elif target.kind == "number":
+        fine, expected = math.isfinite(low), "a finite number"
+    elif target.dtype == torch.int64:
+        top = len(target.classes or ("absent", "present")) - 1
         fine, expected = low >= (0 if target.ignore is None else -1) and high <= top, f"0..{top}"
     else:
         fine, expected = low >= 0 and high < torch.inf, "0 or more"

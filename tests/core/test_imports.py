@@ -1,0 +1,35 @@
+"""What the core draws in when it is imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+CORE = (
+    "tssbn",
+    "tssbn.export",
+    "tssbn.gates",
+    "tssbn.clusters",
+    "tssbn.pruning",
+    "tssbn.cost",
+    "tssbn.gate_plots",
+)
+
+
+def imported(modules):
+    """The names of all modules that a fresh Python has after these imports."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_core_and_export_need_neither_trainer_nor_benchmarks():
+    outer = ("training", "benchmarks", "methods", "metrics", "records", "data", "timing")
+    found = imported(CORE)
+    assert set(CORE) <= found
+    assert not {name for name in found if name.startswith(tuple(f"tssbn.{o}" for o in outer))}
+
+
+@pytest.mark.parametrize("extra", ["matplotlib", "seaborn", "pandas", "sklearn", "torch_pruning"])
+def test_extras_are_imported_where_they_are_used(extra):
+    assert extra not in imported(CORE)
