@@ -10,7 +10,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
-from tssbn.methods import Network, methods
+from tssbn.methods import METHODS, Network, find_method
 from tssbn.norm import TaskSpecificNorm
 
 IMAGES = torch.tensor([1.0, 5.0], dtype=torch.float64).view(2, 1, 1, 1).expand(2, 3, 1, 1) / 3
@@ -51,12 +51,12 @@ def head(channels):
 
 
 def test_every_method_has_a_value():
-    assert set(LINE) | STAGED == set(methods())
+    assert set(LINE) | STAGED == set(METHODS)
 
 
 @pytest.mark.parametrize("method", LINE)
 def test_a_line_through_two_images(method):
-    net = methods()[method].build(Network(trunk, head, IMAGES), {"a": 1, "b": 1})
+    net = find_method(method).build(Network(trunk, head, IMAGES), {"a": 1, "b": 1})
     lines = LINE[method]
     for layer in net.modules():
         if isinstance(layer, TaskSpecificNorm) and method != "statistics":
