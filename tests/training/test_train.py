@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -29,7 +28,6 @@ from tssbn.data.stored import Stored
 from tssbn.methods import METHODS, find_method, heads
 from tssbn.records import summary, to_json, unpack_gates
 from tssbn.training import batches, checkpoint, loop
-from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import BatchLoader, epoch_batches, preload, shard
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.loop import train
@@ -664,33 +662,6 @@ def test_a_finished_run_is_given_back(tmp_path):
     again = train(tiny.run(), tmp_path, resume=True)
     assert same(done.net, again.net) and done.record == again.record
     assert not done.net.training and not again.net.training
-
-
-# -- the training page ----------------------------------------------------------------------------
-
-
-def test_the_examples_of_the_training_page_run():
-    page = Path(__file__).resolve().parents[2] / "book/training.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    own, ablation = {}, {}
-    exec(next(block for block in blocks if "Benchmark(" in block), own)
-    assert own["record"]["finished"] and own["net"].tasks == ("red", "green")
-    exec(next(block for block in blocks if "METHOD =" in block), ablation)
-    assert train(Run(own["mine"], ablation["METHOD"])).record["finished"]
-
-
-def test_the_balancing_of_the_training_page_runs(tmp_path, monkeypatch):
-    page = Path(__file__).resolve().parents[2] / "book/training.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    (file,) = (block for block in blocks if "def balancing(" in block)
-    (use,) = (block for block in blocks if "BALANCINGS[" in block)
-    (tmp_path / "geometric.py").write_text(file)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(BALANCINGS, "geometric", "")  # and takes the name away again
-    seen = []
-    monkeypatch.setattr("tssbn.training.loop.train", lambda run: seen.append(train(run)))
-    exec(use, {})
-    assert seen[0].record["balance_options"] == {"least": 1e-6} and seen[0].record["finished"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
