@@ -29,7 +29,6 @@ from tssbn.data.stored import Stored
 from tssbn.methods import METHODS, find_method, heads
 from tssbn.records import summary, to_json, unpack_gates
 from tssbn.training import batches, checkpoint, loop
-from tssbn.training.balancing import BALANCINGS
 from tssbn.training.batches import BatchLoader, epoch_batches, preload, shard
 from tssbn.training.epoch import evaluate, train_epoch
 from tssbn.training.loop import train
@@ -669,28 +668,16 @@ def test_a_finished_run_is_given_back(tmp_path):
 # -- the training page ----------------------------------------------------------------------------
 
 
-def test_the_examples_of_the_training_page_run():
+def test_the_balancing_of_the_training_page_runs(tmp_path):
     page = Path(__file__).resolve().parents[2] / "book/training.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    own, ablation = {}, {}
-    exec(next(block for block in blocks if "Benchmark(" in block), own)
-    assert own["record"]["finished"] and own["net"].tasks == ("red", "green")
-    exec(next(block for block in blocks if "METHOD =" in block), ablation)
-    assert train(Run(own["mine"], ablation["METHOD"])).record["finished"]
-
-
-def test_the_balancing_of_the_training_page_runs(tmp_path, monkeypatch):
-    page = Path(__file__).resolve().parents[2] / "book/training.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    (file,) = (block for block in blocks if "def balancing(" in block)
-    (use,) = (block for block in blocks if "BALANCINGS[" in block)
-    (tmp_path / "geometric.py").write_text(file)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(BALANCINGS, "geometric", "")  # and takes the name away again
-    seen = []
-    monkeypatch.setattr("tssbn.training.loop.train", lambda run: seen.append(train(run)))
-    exec(use, {})
-    assert seen[0].record["balance_options"] == {"least": 1e-6} and seen[0].record["finished"]
+    (block,) = (block for block in blocks if "def balancing(" in block)
+    file = tmp_path / "geometric.py"
+    file.write_text(block)
+    settings = {**SMALL, "balance": str(file), "balance.least": 1e-6}
+    record = train(Run("rooms", "hps", settings=settings)).record
+    assert record["finished"] and record["balance"] == "geometric"
+    assert record["balance_options"] == {"least": 1e-6}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
