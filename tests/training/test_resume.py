@@ -21,8 +21,9 @@ pytest.importorskip("torchvision")
 import decayed
 import tiny
 
-from tssbn import records, sealed
+from tssbn import sealed
 from tssbn.data import augment
+from tssbn.records import software
 from tssbn.training import checkpoint, trainer
 from tssbn.training.balancing import BALANCINGS
 from tssbn.training.loop import train
@@ -130,7 +131,7 @@ class Once(NoCallback):
 def test_a_record_is_of_the_last_start_and_counts_them(tmp_path, monkeypatch):
     def start(device, commit, note, callback=None):
         monkeypatch.setattr(trainer, "device_name", lambda _: device)
-        monkeypatch.setattr(records, "_git", lambda: commit)
+        monkeypatch.setattr(software, "_git", lambda: commit)
         return train(run(), tmp_path, accelerator="cpu", note=note, resume=True, callback=callback)
 
     with pytest.raises(KeyboardInterrupt):

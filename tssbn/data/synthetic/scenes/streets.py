@@ -56,6 +56,7 @@ TARGETS = {
     "segmentation": Target("classes", CLASSES, ignore=-1),
     "parts": Target("classes", CITYSCAPES_PARTS, ignore=-1),
     "disparity": Target("disparity", ignore=-1),
+    "depth": Target("depth", ignore=0),
 }
 
 
@@ -81,6 +82,7 @@ def streets(
     disparity    ``FOCAL`` * width * ``BASELINE`` / depth: pixels of this picture, as Cityscapes'
                  are those of its resized one. -1 (invalid) for the sky, our bonnet, and what the
                  right camera does not see: the left border, and strips left of near things.
+    depth        metres along the optical axis; 0 where the disparity is invalid.
     ============ ==================================================================================
 
     Args:
@@ -139,4 +141,5 @@ def encode(view: View, recipe: Streets) -> dict[str, Tensor]:
         "segmentation": segmentation,
         "parts": to_cityscapes(view.part),
         "disparity": disparity.masked_fill(invalid, -1)[:, None],
+        "depth": view.depth.masked_fill(invalid, 0)[:, None],
     }
