@@ -180,7 +180,7 @@ def test_a_perfect_match_of_all_tasks_is_one_distance_of_zero():
 # several runs
 
 
-def test_cooccurrence_counts_runs_and_not_numbers_of_clusters():
+def test_coassociation_counts_runs_and_not_numbers_of_clusters():
     counted = coassociation([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [3, 3, 3, 3]])
     expected = torch.tensor([[4, 3, 1, 1], [3, 4, 2, 2], [1, 2, 4, 4], [1, 2, 4, 4]]) / 4
     assert torch.equal(counted, expected.double())
