@@ -10,7 +10,7 @@ import pages
 import pytest
 
 torch = pytest.importorskip("torch")
-for package in ("torchvision", "lightning_fabric", "torchmetrics", "PIL", "matplotlib"):
+for package in ("torchvision", "lightning_fabric", "torchmetrics", "PIL", "matplotlib", "seaborn"):
     pytest.importorskip(package)
 
 PAGE = "book/your_own_data.md"
