@@ -52,8 +52,8 @@ class Recipe:
         lr: The base learning rate.
         optimiser: ``"adam"``, ``"adamw"``, or ``"sgd"`` with momentum 0.9.
         weight_decay: Of everything but gates.
-        schedule: How the rate changes, a name in :data:`~tssbn.benchmarks.recipe.SCHEDULES`, with t from 0 to 1 over the
-            whole training: ``"constant"``; ``"step"``, half every `halve_every` epochs;
+        schedule: How the rate changes, a name in :data:`~tssbn.benchmarks.recipe.SCHEDULES`, with t
+            from 0 to 1 over the whole training: ``"constant"``; ``"step"``, half every `halve_every` epochs;
             ``"cosine"``, (1 + cos πt)/2; ``"poly"``, (1 - t)^0.9; ``"one-cycle"``, see
             :func:`~tssbn.benchmarks.recipe.one_cycle`.
         halve_every: See there.
