@@ -705,7 +705,7 @@ def gains(values):
             for name, up in UP.items()
         }
         for method, row in values.items()
-        if method != "stl"
+        if row and method != "stl"
     }
 
 

@@ -59,6 +59,18 @@ def test_every_address_is_the_one_in_pyproject():
     run(sys.executable, "tools/address.py", "--check")
 
 
+def test_the_package_is_installed_from_its_repository_as_long_as_no_index_has_it():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("book/*.md"), *ROOT.glob("book/*.py")]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in pages}
+    found = [
+        (name, command)
+        for name, text in texts.items()
+        for command in re.findall(r"pip install(?: -q)? [\"']?tssbn[^`\n]*", text)
+    ]
+    assert len(found) > 20
+    assert not [where for where in found if " @ git+" not in where[1]]
+
+
 def test_moving_the_address_reaches_everything_and_can_be_undone(tmp_path):
     """On a copy: move to another address and back, and nothing but addresses changes."""
     for pattern in ("*.toml", "*.yml", "*.md", "*.cff", "tools/*.py", "book/*.*", "tssbn/**/*.py"):
