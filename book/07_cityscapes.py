@@ -441,10 +441,14 @@ counts.round(4)
 
 # %%
 made = streets(
-    "test", 4, recipe=Streets(height=48, width=96), tasks=["disparity"]
+    "test",
+    4,
+    recipe=Streets(height=48, width=96),
+    tasks=("disparity", "depth"),
 )[:]
-nearest = FOCAL * 96 * BASELINE / made["disparity"].max()
-assert 3 <= nearest < 6  # metres; what is nearer than 3 has no disparity
+known = (made["disparity"] > 0) & (made["depth"] > 0)
+product = (made["disparity"] * made["depth"])[known]
+assert torch.allclose(product, torch.tensor(FOCAL * 96 * BASELINE), rtol=1e-2)
 
 fb = FOCAL * 512 * BASELINE
 error = PAPER["stl"]["disparity"]
