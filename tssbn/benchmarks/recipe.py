@@ -53,15 +53,9 @@ class Recipe:
         optimiser: ``"adam"``, ``"adamw"``, or ``"sgd"`` with momentum 0.9.
         weight_decay: Of everything but gates.
         schedule: How the rate changes, a name in :data:`~tssbn.benchmarks.recipe.SCHEDULES`, with t
-<<<<<<< .merge_file_N3uEqZ
             from 0 to 1 over the whole training: ``"constant"``; ``"step"``, half every
             `halve_every` epochs; ``"cosine"``, (1 + cos πt)/2; ``"poly"``, (1 - t)^0.9;
             ``"one-cycle"``, see :func:`~tssbn.benchmarks.recipe.one_cycle`.
-=======
-            from 0 to 1 over the whole training: ``"constant"``; ``"step"``, half every `halve_every` epochs;
-            ``"cosine"``, (1 + cos πt)/2; ``"poly"``, (1 - t)^0.9; ``"one-cycle"``, see
-            :func:`~tssbn.benchmarks.recipe.one_cycle`.
->>>>>>> .merge_file_jvLA9i
         halve_every: See there.
         warmup: For so many epochs the rate is multiplied by a ramp, (k + 1)/(w + 1) in step k of w;
             the schedule runs meanwhile.
