@@ -55,7 +55,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -69,6 +68,7 @@ from tssbn.networks.segnet import SegNet
 from tssbn.cost import macs, parameters
 from tssbn.training.loop import train
 from tssbn.training.run import Run
+import timm  # after tssbn, which keeps it quiet
 
 torch.set_num_threads(1)
 plots.style()
