@@ -38,8 +38,8 @@ def test_runs_of_one_s_own_stand_beside_published_ones(places):
     put(places[2], "set/a", '{"published": 1}')
     put(places[2], "set/b", '{"published": 2}')
     assert load("set/a") == {"published": 1} and load("set/b") == {"mine": 1}
-    assert load_all("set") == [{"published": 1}, {"mine": 1}]
-    assert load_all("set", places[0]) == [{"mine": 1}]
+    assert load_all("set") == [{"mine": 1}]
+    assert load_all("set", places[2]) == [{"published": 1}, {"published": 2}]
 
 
 def test_runs_are_never_written_into_the_package(places):

@@ -68,7 +68,8 @@ def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]
 
     Args:
         benchmark: its name.
-        folder: of all saved runs; without it, those of all :func:`folders`.
+        folder: of all saved runs; without it, the first of :func:`folders`: one's own runs, or else
+            those that come with the package.
 
     Raises:
         ValueError: a file is not JSON.
@@ -77,11 +78,8 @@ def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]
         >>> load_all("a benchmark that nobody ran")
         []
     """
-    files: dict[str, Path] = {}
-    for place in folders() if folder is None else [folder]:
-        for path in (place / benchmark).glob("[!.]*.json"):
-            files.setdefault(path.name, path)
-    return [_read(files[name]) for name in sorted(files)]
+    place = folder or next(iter(folders()), PLACES[0])
+    return [_read(path) for path in sorted((place / benchmark).glob("[!.]*.json"))]
 
 
 def write(name: str, record: Mapping[str, Any], folder: Path | None = None) -> Path:
