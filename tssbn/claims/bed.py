@@ -86,9 +86,8 @@ class Bed:
         if self.baseline is None:
             if tasks > 1:
                 raise ValueError(f"{tasks} tasks have no common unit without a baseline")
-        elif len(base := scores[self.baseline]):
-            if not np.all(base.mean() > 0 if self.average else base.mean(0) > 0):
-                raise ValueError(f"baseline: {self.baseline} has a mean score of 0 or less")
+        elif len(rows := scores[self.baseline]) and not (self._base(rows) > 0).all():
+            raise ValueError(f"baseline: {self.baseline} has a mean score of 0 or less")
 
     @classmethod
     def of(cls, runs: Mapping[str, SavedRuns], baseline: str = "stl") -> Bed:
@@ -194,8 +193,8 @@ class Bed:
         apart = self.scores[arm].mean(0) - self.scores[other].mean(0)
         gradients = {arm: weights, other: -weights}
         if self.baseline:
-            base = self.scores[self.baseline].mean(0)
-            off = -weights * (apart.mean() / base.mean() if self.average else apart / base)
+            change = np.full_like(apart, apart.mean()) if self.average else apart
+            off = -weights * change / self._base(self.scores[self.baseline])
             gradients[self.baseline] = gradients.get(self.baseline, 0) + off
         error, df, critical = self._error(gradients, critical, family)
         n = len(self.scores[arm]), len(self.scores[other])
@@ -218,8 +217,11 @@ class Bed:
         signs = np.where(self.up, 1.0, -1.0)
         if self.baseline is None:
             return signs
-        base = self.scores[self.baseline].mean(0)
-        return 100 * signs / len(signs) / (base.mean() if self.average else base)
+        return 100 * signs / len(signs) / self._base(self.scores[self.baseline])
+
+    def _base(self, rows: np.ndarray) -> np.ndarray:
+        """What the gain in each task is relative to, (T,)."""
+        return np.full(len(self.up), rows.mean()) if self.average else rows.mean(0)
 
     def _variance(self, arm: str, gradient: np.ndarray) -> float:
         """The variance of one run's scores, each times its part of the gradient, summed."""
