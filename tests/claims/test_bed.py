@@ -126,6 +126,17 @@ def test_tasks_of_separate_networks_err_independently():
     assert joint.sd < 0.3 * apart.sd
 
 
+def test_separate_tasks_tell_more_of_their_spread_the_more_alike_they_are():
+    """Four tasks of three runs: from 2 degrees of freedom, one task only, to 8, all alike."""
+    runs = np.array([-1.0, 0.0, 1.0])[:, None]
+    quiet = {"hps": 50 + 0.01 * runs * np.ones(4), "tsbn": 50 + 0.01 * runs * np.ones(4)}
+    for noise, df in (((4.0, 0, 0, 0), 2), ((4.0, 4, 0, 0), 4), ((4.0, 4, 4, 4), 8)):
+        arms = {"stl": 50 + runs * np.array(noise), **quiet}
+        bed = Bed(arms, (True,) * 4, "stl", separate=("stl",))
+        own = 2 * np.sqrt((np.array(noise) ** 2).sum() / 16 / 3)
+        assert bed.band() == pytest.approx(stats.t.ppf(0.975, df) * own, rel=1e-3)
+
+
 def test_the_band_is_the_interval_of_the_baselines_own_mean():
     rng = np.random.default_rng(5)
     arms = drawn(rng)

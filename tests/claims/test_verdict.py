@@ -63,7 +63,7 @@ def test_a_verdict_says_all_in_a_line():
         "supported: +1.6 [+0.4, +2.8] of Δm (n = 5, 5; claimed +4.5; visible from 1.7)"
     )
     assert repr(judge(effect(0.4, 2.8, n=(7, 3)), claimed=5.9)).startswith(
-        "supported, but smaller than claimed: +1.6 [+0.4, +2.8] (n = 7, 3; claimed +5.9; "
+        "supported, smaller than claimed: +1.6 [+0.4, +2.8] (n = 7, 3; claimed +5.9; "
     )
     assert repr(judge(effect(-1.0, 2.0))).startswith("undecided: +0.5 [-1.0, +2.0] (n = 5, 5; vis")
     assert repr(judge(effect(-3, -1), 5.9)).startswith("contradicted: -2.0 [-3.0, -1.0] (n = 5, 5")

@@ -3,13 +3,12 @@
 A claim says that an arm (a method with its settings) is better than another, and mostly by how
 much. The 95 % interval of the difference and the claimed effect decide:
 
-====================== ============================================ ==============================
-the 95 % interval      begins above zero                            does not
-====================== ============================================ ==============================
-reaches half of what   **supported**                                **undecided**
-is claimed
-ends below that half   **supported**, but smaller than claimed      **contradicted**
-====================== ============================================ ==============================
+=============================== ====================================== ================
+the 95 % interval               begins above zero                      does not
+=============================== ====================================== ================
+reaches half the claimed effect **supported**                          **undecided**
+ends below half of it           **supported**, smaller than claimed    **contradicted**
+=============================== ====================================== ================
 
 A claim is a sentence with a direction, and a sure effect in that direction supports it; that it is
 less than half as large is said beside the word. Where nothing is claimed of the size, half of it

@@ -207,9 +207,9 @@ class Bed:
         """Standard error, degrees of freedom and critical value of a sum over arms."""
         n = {arm: len(self.scores[arm]) for arm in gradients}
         own = [self._variance(arm, gradients[arm]) / n[arm] for arm in gradients]
+        free = [self._free(arm, gradients[arm]) for arm in gradients]
         shared = [pool(self._variances(gradients[arm]), self._n()) / n[arm] for arm in gradients]
-        free = np.array([n[arm] - 1 for arm in gradients])
-        found = choose(np.array(own), free, np.sum(shared), self._df(), critical, family)
+        found = choose(np.array(own), np.array(free), np.sum(shared), self._df(), critical, family)
         return tuple(float(value) for value in found)
 
     def _weights(self) -> np.ndarray:
@@ -229,6 +229,14 @@ class Bed:
         if arm in self.separate:
             return float((gradient**2 * rows.var(0, ddof=1)).sum())
         return float((rows @ gradient).var(ddof=1))
+
+    def _free(self, arm: str, gradient: np.ndarray) -> float:
+        """The degrees of freedom of that variance; of separate tasks, Satterthwaite's."""
+        free = len(self.scores[arm]) - 1
+        if arm in self.separate and (total := self._variance(arm, gradient)) > 0:
+            parts = gradient**2 * self.scores[arm].var(0, ddof=1)
+            return float(free * total**2 / (parts**2).sum())
+        return free
 
     def _variances(self, gradient: np.ndarray) -> np.ndarray:
         return np.array([self._variance(arm, gradient) for arm in self.arms])

@@ -40,7 +40,7 @@ def standard_errors(one: float, other: float, sd: float, n: int = 3) -> float:
         n: the runs behind each mean.
 
     Example:
-        Table 2 of arXiv 2512.20420: TSσBN and TSBN on NYUv2, then on Cityscapes.
+        Table 2 of arXiv 2512.20420: TSσBN and TSBN on NYUv2; on Cityscapes with the same noise.
 
         >>> round(standard_errors(2.48, 1.04, sd=0.64), 1)
         2.8

@@ -126,7 +126,7 @@ class Verdict:
         smaller = self.smaller and self.word == "supported"
         notes = f"n = {effect.n[0]}, {effect.n[1]}", claimed, f"visible from {effect.visible:.1f}"
         return (
-            f"{self.word}{', but smaller than claimed' if smaller else ''}: {effect} "
+            f"{self.word}{', smaller than claimed' if smaller else ''}: {effect} "
             f"({'; '.join(filter(None, notes))})"
         )
 
@@ -148,7 +148,7 @@ def judge(
         >>> judge(effect, claimed=3)
         supported: +1.6 [+0.4, +2.8] of Δm (n = 5, 5; claimed +3.0; visible from 1.6)
         >>> judge(effect, claimed=5.9)
-        supported, but smaller than claimed: +1.6 [+0.4, +2.8] of Δm (n = 5, 5; claimed +5.9; ...)
+        supported, smaller than claimed: +1.6 [+0.4, +2.8] of Δm (n = 5, 5; claimed +5.9; ...)
         >>> judge(None, claimed=5.9)
         not run (claimed +5.9)
     """
