@@ -138,6 +138,7 @@ def test_by_its_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("people", "said"),
     [
+        ([], "has no line"),
         ([FIRST, "38, Private\n"], "line 2: 2 fields, expected 42"),
         ([FIRST, line(race="Green")], r"line 2: race is 'Green', expected one of \['Amer"),
         ([FIRST, line(age="x")], "line 2: age is 'x', expected a whole number"),

@@ -77,9 +77,10 @@ class Census(RealSet):
     are one-hot. Numbers have the mean 0 and the standard deviation 1 over the training people,
     after log(1 + x) for sums of money.
 
-    Columns that stay among the inputs, as in that paper, tell much of a label: the two of the
-    household say of every child whether it ever married, and who is a ``Spouse of householder`` or
-    files taxes jointly did; nobody under 15 is asked for either marriage or school.
+    Other columns tell much of a label, and stay among the inputs, as in that paper. The two of the
+    household name 34,577 of the 43,143 never married so; nobody is who is a ``Spouse of
+    householder`` or files taxes jointly. Of the 2,832 enrolled in a college 85 % have ``college``.
+    Everyone under 15, 23,442 people, has the same three labels, but for three who have married.
 
     The file of training people, where it is there, is the training set, and a half of the other one
     each validates and tests. Else the 99,762 are cut into 60, 20 and 20 %. Their order is that of
@@ -97,7 +98,7 @@ class Census(RealSet):
     Example:
         >>> data = Census(split="test")
         >>> len(data), data[0]["image"].shape, list(data.targets)
-        (19953, torch.Size([481]), ['income', 'never_married', 'college'])
+        (19953, torch.Size([486]), ['income', 'never_married', 'college'])
     """
 
     official: ClassVar = {"train": 199523, "val": 49881, "test": 49881}
@@ -170,7 +171,7 @@ def subset(split: str, n: int | None = None) -> Stored:
 
     Example:
         >>> subset("val", n=100)
-        Stored(100 samples: image 481, 3 attributes)
+        Stored(100 samples: image 486, 3 attributes)
     """
     held = Census(SHIPPED, split).decoded()
     return Stored({name: value[:n] for name, value in held.tensors.items()}, held.targets)
@@ -191,6 +192,8 @@ def _published(path: Path) -> dict[str, np.ndarray]:
                 rows.append([fields[i] for i in kept])
     except (EOFError, OSError) as error:
         raise ValueError(f"{path} is not a whole .gz file: {error}") from error
+    if not rows:
+        raise ValueError(f"{path} has no line")
     found = {}
     for i, values in zip(kept, zip(*rows, strict=True), strict=True):
         name, known = list(COLUMNS.items())[i]
