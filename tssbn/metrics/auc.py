@@ -68,7 +68,7 @@ class AUC(TaskMetric):
 
     def compute(self) -> dict[str, float]:
         values = dict.fromkeys(self.directions, math.nan)
-        if not self.logits:
+        if not len(self.logits):  # a list, or a tensor of all processes
             return values
         logits, labels = dim_zero_cat(self.logits), dim_zero_cat(self.labels)
         if not len(labels):

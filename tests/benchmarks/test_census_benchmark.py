@@ -15,7 +15,7 @@ from asserts import assert_is_multitask
 from tssbn.benchmarks import find_benchmark
 from tssbn.data.real.census import INPUTS, SHIPPED, Census
 from tssbn.methods import METHODS, find_method
-from tssbn.records import table
+from tssbn.records.table import table
 from tssbn.training.batches import preload
 from tssbn.training.loop import train
 from tssbn.training.run import Run
@@ -62,7 +62,9 @@ def test_a_run_from_data_to_table(few):
     assert all(0 < value["auc"] < 1 for value in last.values())
     assert record["macs"] == 8 * len(INPUTS) + 3 * (8 * 4 + 4 * 2 + 2)  # the first layer once
     caption = table("census", [record]).caption
-    assert "real subset data (300 train of 199,523, 100 test of 49,881" in caption
+    assert (
+        "real subset data (300 train of 199,523, 100 test of 49,881, 100 val of 49,881" in caption
+    )
     again = train(run, root=few).record
     assert again["epochs"][-1]["test"] == last
 
