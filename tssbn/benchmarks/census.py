@@ -39,11 +39,10 @@ def benchmark(width: int = 256, dropout: float = 0.3) -> Benchmark:
     Without a folder: 59,857 people for training, 19,952 to validate, 19,953 to test. With the one
     of the whole set (``--data``), 199,523 and two halves of 99,762.
 
-    No recipe is published; the tasks are those of MMoE (Ma et al., KDD 2018), the rest was set with
-    HPS on the validation people. Adam at 1e-3 with a cosine to 0, 10 epochs, batches of 512: without
-    dropout the scores fall from the fourth epoch on, with 0.3 they stand still over the last three.
-    The epoch with the best mean AUC on the validation people counts. An answer that ignores the
-    input has AUC 50.
+    The tasks are those of MMoE (Ma et al., KDD 2018); the rest was set with HPS, on the validation
+    people. Adam at 1e-3 with a cosine to 0, 10 epochs, batches of 512. Without dropout the scores
+    fall from the fourth epoch on; with 0.3 they stand still over the last three. The epoch with the
+    best mean AUC on the validation people counts. An answer that ignores the input has AUC 50.
 
     Args:
         width: of the first layer, at least 4; the second has half of it, the third a quarter.
