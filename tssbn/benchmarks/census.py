@@ -33,7 +33,7 @@ def tasks(targets: Mapping[str, Target]) -> dict[str, Task]:
     return {name: replace(task, metric=AUC) for name, task in tasks_for(targets).items()}
 
 
-def benchmark(width: int = 256, dropout: float = 0.3) -> Benchmark:
+def benchmark(width: int = 256, dropout: float = 0.3, people: int | None = None) -> Benchmark:
     """Income, marriage and college of the people that the package brings along, or of all.
 
     Without a folder: 59,857 people for training, 19,952 to validate, 19,953 to test. With the one
@@ -47,11 +47,12 @@ def benchmark(width: int = 256, dropout: float = 0.3) -> Benchmark:
     Args:
         width: of the first layer, at least 4; the second has half of it, the third a quarter.
         dropout: share of the features that are dropped after each of the three.
+        people: to train with, the first of them; all by default. With few, sharing is worth more.
     """
     return Benchmark(
         name="census",
         title="Census-Income",
-        data=lambda split, root: Census(SHIPPED if root is None else root, split),
+        data=lambda split, root: Census(SHIPPED if root is None else root, split, people=people),
         network=Network(
             partial(trunk, width, dropout),
             partial(nn.Linear, width // 4),

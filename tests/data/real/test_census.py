@@ -120,6 +120,19 @@ def test_everyone_is_in_one_split(tmp_path, whole):
     )
 
 
+def test_fewer_people_to_train_with(tmp_path):
+    root = prepared(tmp_path, test=TEN)
+    few, more = Census(root, "train", people=4), Census(root, "train")
+    assert len(few) == 4 and len(Census(root, "test", people=4)) == 2
+    ages = INPUTS.index("age")
+    first = more.decoded().tensors["image"][:4, ages]
+    scaled = (first - first.mean()) / first.std(correction=0)  # by those who train
+    torch.testing.assert_close(few.decoded().tensors["image"][:, ages], scaled, atol=2e-3, rtol=0)
+    for wrong in (0, 7):
+        with pytest.raises(ValueError, match=f"people={wrong} must be from 1 to 6"):
+            Census(root, "train", people=wrong)
+
+
 def test_a_transform_is_applied_and_then_the_set_does_not_give_itself_whole():
     data = Census(split="val", transform=lambda sample: {**sample, "image": -sample["image"]})
     assert torch.equal(data[3]["image"], -Census(split="val")[3]["image"])

@@ -90,10 +90,12 @@ class Census(RealSet):
         root: the folder that ``prepare`` wrote; that of the package by default.
         split: ``"train"``, ``"val"`` or ``"test"``.
         transform: gets the sample and returns it changed.
+        people: how many to train with, the first ones of the training set; all by default.
 
     Raises:
         FileNotFoundError: there is no ``census-income.test.npz``.
-        ValueError: unknown split; a file that is damaged or lacks a column.
+        ValueError: unknown split; fewer people to train with than ``people``; a file that is
+            damaged or lacks a column.
 
     Example:
         >>> data = Census(split="test")
@@ -107,7 +109,11 @@ class Census(RealSet):
     targets: ClassVar = dict.fromkeys(LABELS, Target("attribute"))
 
     def __init__(
-        self, root: str | Path = SHIPPED, split: str = "train", transform: Transform | None = None
+        self,
+        root: str | Path = SHIPPED,
+        split: str = "train",
+        transform: Transform | None = None,
+        people: int | None = None,
     ) -> None:
         super().__init__(root, split, transform)
         more, file = (self.root / f"{name}.npz" for name in (TRAIN, TEST))
@@ -116,13 +122,18 @@ class Census(RealSet):
                 f"{file} is missing; of the published files it is made by: "
                 f"python -m tssbn data prepare census SRC {self.root}"
             )
-        people = _load(file)
-        n = len(people["age"])
+        asked = _load(file)
+        n = len(asked["age"])
         order = np.random.RandomState(0).permutation(n)
         cuts = [0, n // 2] if more.is_file() else [n * 6 // 10, n * 8 // 10]
         parts = dict(zip(self.official, np.split(order, cuts), strict=True))
-        train = _load(more) if more.is_file() else _rows(people, parts["train"])
-        rows = train if split == "train" else _rows(people, parts[split])
+        train = _load(more) if more.is_file() else _rows(asked, parts["train"])
+        if people is not None and not 1 <= people <= len(train["age"]):
+            raise ValueError(
+                f"people={people} must be from 1 to {len(train['age'])}, all there are"
+            )
+        train = _rows(train, slice(people))
+        rows = train if split == "train" else _rows(asked, parts[split])
         self._file = more if split == "train" and more.is_file() else file
         self._stored = Stored(
             {"image": _inputs(rows, train), **{task: _labels(rows, task) for task in LABELS}},
@@ -227,7 +238,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def _rows(people: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
+def _rows(people: dict[str, np.ndarray], order: np.ndarray | slice) -> dict[str, np.ndarray]:
     return {name: values[order] for name, values in people.items()}
 
 
