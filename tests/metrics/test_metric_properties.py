@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from measures import CASES, POOLED, evaluate
 
 from tssbn.metrics.attributes import Attributes
+from tssbn.metrics.auc import AUC
 from tssbn.metrics.classification import Classification
 from tssbn.metrics.depth import Depth
 from tssbn.metrics.regression import Regression
@@ -48,6 +49,12 @@ def ignored(name, target):
     """(B, ...) over the pixels of the target: where nothing counts; channels last."""
     nothing = (target == void(name, target)) | target.isnan()
     return nothing.all(1) if target.dim() == 4 else nothing
+
+
+def states(m):
+    """What a metric has counted so far, as tensors."""
+    found = m.metric_state.values()
+    return [part for state in found for part in (state if isinstance(state, list) else [state])]
 
 
 def all_nan(values):
@@ -134,7 +141,7 @@ def test_predictions_that_are_not_finite_are_refused(name, wrong):
     m = metric(name)
     with pytest.raises(ValueError, match=f"^{type(m).__name__}: prediction is NaN or infinite"):
         evaluate(m, [(prediction, target)])
-    assert all(not state.any() for state in m.metric_state.values())
+    assert all(not state.any() for state in states(m))
 
 
 @NAMES
@@ -152,7 +159,7 @@ def test_wrong_shapes_and_types_are_refused(name):
     ):
         with pytest.raises(ValueError, match=f"^{type(m).__name__}: (target|prediction).* must be"):
             evaluate(m, [bad])
-    assert all(not state.any() for state in m.metric_state.values())
+    assert all(not state.any() for state in states(m))
     letters = r"\(B, 1, H, W\)|\(B, 3, H, W\)|\(B, H, W\)|\(B, 3\)|\(B\)"
     with pytest.raises(ValueError, match=f"target must be .* of shape ({letters}), got "):
         evaluate(m, [(prediction, target[None])])
@@ -171,7 +178,7 @@ def test_sums_are_in_64_bits_for_every_input(name, dtype):
     by_threshold = "saliency" in name or name == "boundary"
     if not by_threshold or dtype is torch.float32:  # else thresholds have fewer digits, too
         close(counted, evaluate(metric(name), [(prediction.double(), wide)]))
-    assert {state.dtype for state in m.metric_state.values()} <= {torch.int64, torch.float64}
+    assert {state.dtype for state in states(m)} <= {torch.int64, torch.float64}
 
 
 def test_a_batch_without_anything_to_count_loses_nothing():
@@ -234,6 +241,7 @@ def test_two_processes_agree_with_one(tmp_path):
     [
         (Classification(2), "%"),
         (Attributes(inputs="logits"), "%"),
+        (AUC(), "%"),
         (Regression("years"), "years"),
         (Regression(), ""),
         (Depth(unit="m"), "m"),

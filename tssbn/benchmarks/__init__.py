@@ -37,6 +37,7 @@ BENCHMARKS = {
         "rooms",
         "streets",
         "faces",
+        "census",
     )
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from tssbn.data.real.dataset import Transform
+from tssbn.data.real.dataset import RealSet, Transform
 from tssbn.data.stored import Stored
 
 __all__ = [
@@ -159,6 +159,8 @@ def preload(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
         Stored(3 samples: image 1x4x4)
     """
     device = torch.device(device)
+    if isinstance(data, RealSet):
+        data = data.decoded() or data
     if not isinstance(data, Stored):
         if size(Stored.read(Subset(data, [0]))) * len(data) > HELD:
             return data
