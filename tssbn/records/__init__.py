@@ -10,7 +10,7 @@ from tssbn.records.notebook import skip_cells
 from tssbn.records.packing import pack_gates, unpack_gates
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
-from tssbn.records.scores import delta, reported, summary
+from tssbn.records.scores import constant, delta, reported, summary
 from tssbn.records.software import environment
 from tssbn.records.store import (
     NoSavedRuns,
@@ -27,6 +27,7 @@ __all__ = [
     "NoSavedRuns",
     "SavedRun",
     "SavedRuns",
+    "constant",
     "delta",
     "display_unit",
     "environment",

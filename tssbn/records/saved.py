@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tssbn.gates import Importance
 from tssbn.records.packing import unpack_gates
-from tssbn.records.scores import delta, reported
+from tssbn.records.scores import constant, delta, reported
 from tssbn.records.store import NoSavedRuns
 
 if TYPE_CHECKING:
@@ -85,6 +85,20 @@ class SavedRun(Mapping[str, Any]):
         """
         scores = reported(self, split)
         return {task: math.nan if value is None else value for task, value in scores.items()}
+
+    def constant(self) -> dict[str, float]:
+        """Give the scores of the best answer that ignores the image, on the test images.
+
+        Returns:
+            The first metric of each task, in its own unit, see :mod:`tssbn.benchmarks.constant`.
+
+        Raises:
+            ValueError: the run was saved without them, as older ones are.
+        """
+        scores = constant(self)
+        if not scores:
+            raise ValueError(f"{self.name} was saved without scores of a constant answer")
+        return scores
 
     def gates(self, epoch: int = -1) -> Importance:
         """Give the gates after an epoch, to 1/255.

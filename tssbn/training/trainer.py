@@ -13,7 +13,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tssbn.benchmarks.constant import constant_scores
 from tssbn.contract import MultiTaskNetwork
+from tssbn.data.stored import Stored
 from tssbn.training import checkpoint
 from tssbn.training.balancing import Angles, Penalised, find_balancing
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches, preload_all, shard
@@ -138,6 +140,13 @@ class Trainer:
         # An augmentation draws random numbers here, but each epoch starts from its own seed.
         for batch in self.batches["train"](self.indices(1)[:1]):
             check_tasks(self.model, self.tasks, batch)
+
+    def score_constant(self) -> None:
+        """Write down how well an answer scores that ignores the image, of data that are held."""
+        train, test = (self.batches[split].data for split in ("train", "test"))
+        held = isinstance(train, Stored) and isinstance(test, Stored)
+        if held and "constant" not in self.record:
+            self.record["constant"] = constant_scores(self.tasks, train, test, self.recipe.batch)
 
     def train_epoch(self, callback: Callback) -> None:
         """Train for the next epoch, score what came out, and write it down.
