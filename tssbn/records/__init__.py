@@ -7,7 +7,7 @@ asks the network.
 
 from tssbn.records.download import fetch
 from tssbn.records.notebook import skip_cells
-from tssbn.records.packing import pack_gates, unpack_gates
+from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
 from tssbn.records.scores import constant, delta, reported, summary
@@ -21,6 +21,7 @@ from tssbn.records.store import (
     to_json,
     write,
 )
+from tssbn.records.thresholds import f1_at_validation_thresholds
 from tssbn.records.units import display_unit
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "delta",
     "display_unit",
     "environment",
+    "f1_at_validation_thresholds",
     "fetch",
     "folders",
     "load",
@@ -38,11 +40,13 @@ __all__ = [
     "load_default",
     "of",
     "pack_gates",
+    "pack_logits",
     "reported",
     "results_dir",
     "skip_cells",
     "summary",
     "to_json",
     "unpack_gates",
+    "unpack_logits",
     "write",
 ]
