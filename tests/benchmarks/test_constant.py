@@ -97,9 +97,9 @@ def scores(target, train_values, test_values=None):
 def test_an_attribute_is_scored_by_the_better_answer_on_the_training_targets():
     found = scores(Target("attribute"), [1, 0, 0, 0, 0, -1], [1, 1, 0, 0])
     assert found["f1"] == pytest.approx(2 * 0.5 / 1.5)  # always yes: 2p / (1 + p)
-    assert found["ap"] == pytest.approx(0.5) and found["auc"] == pytest.approx(0.5)
+    assert found["average_precision"] == pytest.approx(0.5) and found["auc"] == pytest.approx(0.5)
     # The frequency of the training set, 1/5, on a test set of one half.
-    assert found["bce"] == pytest.approx(-(math.log(0.2) + math.log(0.8)) / 2, rel=1e-6)
+    assert found["cross_entropy"] == pytest.approx(-(math.log(0.2) + math.log(0.8)) / 2, rel=1e-6)
 
 
 def test_no_other_depth_is_better_on_the_training_set():

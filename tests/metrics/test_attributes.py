@@ -96,7 +96,7 @@ def test_f1_of_the_labels_that_are_there():
         assert alone["f1"] == values["f1_per_attribute"][i]
 
 
-NAMES = ("ap", "auc", "bce")
+NAMES = ("average_precision", "auc", "cross_entropy")
 
 
 def test_scores_without_a_threshold_counted_by_hand():
@@ -104,10 +104,10 @@ def test_scores_without_a_threshold_counted_by_hand():
     target = torch.tensor([1, 0, 1, 0])
     prediction = torch.tensor([3.0, 1.0, -1.0, -3.0])
     values = score(Attributes(inputs="logits"), (prediction, target))
-    assert values["ap"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-7)
+    assert values["average_precision"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-7)
     assert values["auc"] == pytest.approx(3 / 4, abs=1e-7)
     losses = [math.log1p(math.exp(x)) for x in (-3, 1, 1, -3)]
-    assert values["bce"] == pytest.approx(sum(losses) / 4, rel=1e-7)
+    assert values["cross_entropy"] == pytest.approx(sum(losses) / 4, rel=1e-7)
     again = score(Attributes(inputs="probabilities"), (prediction.sigmoid(), target))
     assert [again[name] for name in NAMES] == pytest.approx([values[name] for name in NAMES])
 
@@ -130,30 +130,34 @@ def test_auc_by_pairs_and_average_precision_by_thresholds(n, levels, seed):
         reached = hits / len(present)
         ap += (reached - recall) * hits / given_yes.sum().item()
         recall = reached
-    assert values["ap"] == pytest.approx(ap, abs=1e-6)
+    assert values["average_precision"] == pytest.approx(ap, abs=1e-6)
 
 
 def test_large_logits_keep_their_order():
     """A sigmoid of float32, or of float64, makes them one."""
     prediction, target = torch.tensor([50.0, 60.0, 70.0, 80.0]), torch.tensor([0, 0, 1, 1])
     values = score(Attributes(inputs="logits"), (prediction, target))
-    assert values["auc"] == values["ap"] == 1
+    assert values["auc"] == values["average_precision"] == 1
     values = score(Attributes(inputs="logits"), (-prediction, target))
-    assert values["auc"] == 0 and values["ap"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert values["auc"] == 0 and values["average_precision"] == pytest.approx((1 / 3 + 2 / 4) / 2)
 
 
 def test_a_constant_has_the_share_and_one_half():
     target = torch.tensor([1, 0, 0, 0, 0])
     values = score(Attributes(inputs="logits"), (torch.full((5,), math.log(0.25)), target))
-    assert values["ap"] == pytest.approx(0.2) and values["auc"] == pytest.approx(0.5)
+    assert values["average_precision"] == pytest.approx(0.2) and values["auc"] == pytest.approx(0.5)
     entropy = -(0.2 * math.log(0.2) + 0.8 * math.log(0.8))
-    assert values["bce"] == pytest.approx(entropy, rel=1e-6)
+    assert values["cross_entropy"] == pytest.approx(entropy, rel=1e-6)
 
 
 def test_scores_that_are_not_defined_are_left_out_of_the_mean():
     prediction = torch.tensor([[1.0, 1.0, 1.0], [-1.0, 2.0, 2.0]])
     target = torch.tensor([[1, 1, 0], [0, 1, 0]])  # both; only present; only absent
     values = score(Attributes(3, inputs="logits"), (prediction, target))
-    assert values["auc"] == 1 and values["ap"] == 1
+    assert values["auc"] == 1 and values["average_precision"] == 1
     alone = score(Attributes(inputs="logits"), (prediction[:, 2], target[:, 2]))
-    assert math.isnan(alone["auc"]) and math.isnan(alone["ap"]) and alone["bce"] > 1
+    assert (
+        math.isnan(alone["auc"])
+        and math.isnan(alone["average_precision"])
+        and alone["cross_entropy"] > 1
+    )

@@ -50,6 +50,12 @@ def ignored(name, target):
     return nothing.all(1) if target.dim() == 4 else nothing
 
 
+def states(m):
+    """What a metric has counted so far, as tensors."""
+    found = m.metric_state.values()
+    return [part for state in found for part in (state if isinstance(state, list) else [state])]
+
+
 def all_nan(values):
     """Of a metric: floats, and lists of them."""
     numbers = [x for v in values.values() for x in (v if isinstance(v, list) else [v])]
@@ -61,12 +67,6 @@ def close(a, b):
     assert a.keys() == b.keys()
     for key in a:
         assert a[key] == pytest.approx(b[key], rel=1e-12, abs=1e-12, nan_ok=True), key
-
-
-def is_empty(metric):
-    """Whether all sums are 0, and all lists of what was seen have nothing."""
-    states = metric.metric_state.values()
-    return all(not state if isinstance(state, list) else not state.any() for state in states)
 
 
 @NAMES
@@ -140,7 +140,7 @@ def test_predictions_that_are_not_finite_are_refused(name, wrong):
     m = metric(name)
     with pytest.raises(ValueError, match=f"^{type(m).__name__}: prediction is NaN or infinite"):
         evaluate(m, [(prediction, target)])
-    assert is_empty(m)
+    assert all(not state.any() for state in states(m))
 
 
 @NAMES
@@ -158,7 +158,7 @@ def test_wrong_shapes_and_types_are_refused(name):
     ):
         with pytest.raises(ValueError, match=f"^{type(m).__name__}: (target|prediction).* must be"):
             evaluate(m, [bad])
-    assert is_empty(m)
+    assert all(not state.any() for state in states(m))
     letters = r"\(B, 1, H, W\)|\(B, 3, H, W\)|\(B, H, W\)|\(B, 3\)|\(B\)"
     with pytest.raises(ValueError, match=f"target must be .* of shape ({letters}), got "):
         evaluate(m, [(prediction, target[None])])
@@ -177,8 +177,7 @@ def test_sums_are_in_64_bits_for_every_input(name, dtype):
     by_threshold = "saliency" in name or name == "boundary"
     if not by_threshold or dtype is torch.float32:  # else thresholds have fewer digits, too
         close(counted, evaluate(metric(name), [(prediction.double(), wide)]))
-    sums = [state for state in m.metric_state.values() if isinstance(state, torch.Tensor)]
-    assert {state.dtype for state in sums} <= {torch.int64, torch.float64}
+    assert {state.dtype for state in states(m)} <= {torch.int64, torch.float64}
 
 
 def test_a_batch_without_anything_to_count_loses_nothing():

@@ -79,7 +79,7 @@ def constant_scores(
         >>> data = Stored({"image": torch.zeros(4, 3, 1, 1), "smile": smile}, targets)
         >>> scores = constant_scores(tasks_for(targets), data, data, 2)["smile"]
         >>> {name: round(value, 3) for name, value in scores.items()}
-        {'f1': 0.4, 'ap': 0.25, 'auc': 0.5, 'bce': 0.562}
+        {'f1': 0.4, 'average_precision': 0.25, 'auc': 0.5, 'cross_entropy': 0.562}
     """
     scores = {}
     for name, answers in constant_answers(train).items():

@@ -50,8 +50,8 @@ class Attributes(TaskMetric):
         - target: (B, attributes) int64, 0 or 1, -1 where there is no label
         - for one attribute also (B,), either of them
 
-    Returns of ``compute()``: ``"f1"``, ``"ap"``, ``"auc"``, ``"bce"``, means, and
-    ``"f1_per_attribute"``, a list.
+    Returns of ``compute()``: means ``"f1"``, ``"average_precision"``, ``"auc"`` and
+    ``"cross_entropy"``, and ``"f1_per_attribute"``, a list.
 
     Raises:
         ValueError: shapes or types other than these; targets out of range; where there is a label,
@@ -60,15 +60,15 @@ class Attributes(TaskMetric):
     Example:
         >>> metric = Attributes(2, inputs="probabilities")
         >>> metric.update(torch.tensor([[0.9, 0.2], [0.7, 0.6]]), torch.tensor([[1, 1], [0, 1]]))
-        >>> metric.compute()["f1_per_attribute"], metric.compute()["ap"]
+        >>> metric.compute()["f1_per_attribute"], metric.compute()["auc"]
         ([0.66..., 0.66...], 1.0)
     """
 
     directions: ClassVar = {
         "f1": True,
-        "ap": True,
+        "average_precision": True,
         "auc": True,
-        "bce": False,
+        "cross_entropy": False,
         "f1_per_attribute": True,
     }
     unit = "%"
@@ -78,6 +78,7 @@ class Attributes(TaskMetric):
 
     def __init__(self, attributes: int = 1, *, inputs: Inputs) -> None:
         super().__init__()
+        self.set_dtype(torch.float64)  # in which a process without a batch joins the others
         if attributes < 1:
             raise self._error(f"attributes must be at least 1, got {attributes}")
         self.attributes = attributes
@@ -100,9 +101,9 @@ class Attributes(TaskMetric):
         self.confusion += multilabel_confusion_matrix(
             positive.long(), target, self.attributes, ignore_index=VOID, validate_args=False
         )
-        # Flat and float32, as torchmetrics gathers them from a process that has seen no batch.
-        self.predictions.append(prediction.detach().float().flatten())
-        self.targets.append(target.float().flatten())
+        # Flat, as torchmetrics gathers them from a process that has seen no batch.
+        self.predictions.append(prediction.detach().double().flatten())
+        self.targets.append(target.double().flatten())
 
     def compute(self) -> dict[str, float | list[float]]:
         (tn, fp), (fn, tp) = self.confusion.double().permute(1, 2, 0)
@@ -110,12 +111,12 @@ class Attributes(TaskMetric):
         f1 = 2 * precision * recall / (precision + recall + 1e-8)
         f1 = f1.where(tn + fp + fn + tp > 0, math.nan)
         others = torch.tensor([self._free(i) for i in range(self.attributes)], dtype=torch.float64)
-        ap, auc, bce = others.nanmean(0).tolist()
+        average, auc, loss = others.nanmean(0).tolist()
         return {
             "f1": f1.nanmean().item(),
-            "ap": ap,
+            "average_precision": average,
             "auc": auc,
-            "bce": bce,
+            "cross_entropy": loss,
             "f1_per_attribute": f1.tolist(),
         }
 
@@ -124,7 +125,7 @@ class Attributes(TaskMetric):
         if not len(self.predictions):  # a list, or what several processes gathered
             return (math.nan,) * 3
         target = dim_zero_cat(self.targets)[attribute :: self.attributes].long()
-        prediction = dim_zero_cat(self.predictions)[attribute :: self.attributes].double()
+        prediction = dim_zero_cat(self.predictions)[attribute :: self.attributes]
         target, prediction = target[target != VOID], prediction[target != VOID]
         if not len(target):
             return (math.nan,) * 3
