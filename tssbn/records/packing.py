@@ -65,8 +65,8 @@ def pack_logits(logits: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Example:
         >>> from torch import tensor
-        >>> unpack_logits(pack_logits({"smile": tensor([-4.0, 0.01, 1.1])}))
-        {'smile': tensor([-4.0000,  0.0200,  1.1000], dtype=torch.float64)}
+        >>> unpack_logits(pack_logits({"smile": tensor([-1.0, 0.013, 4.1])}))
+        {'smile': tensor([-1.0000,  0.0200,  4.1000], dtype=torch.float64)}
     """
     values = torch.stack([*logits.values()]).double().cpu()
     low, high = values.amin(1), values.amax(1)
