@@ -50,6 +50,26 @@ def test_images_keep_their_range_and_titles():
     assert axes[0].images[0].get_clim() == (0, 1)  # grey, not stretched to white
 
 
+def test_learning_has_a_line_for_the_answer_that_ignores_the_image():
+    def run(seed, **more):
+        epochs = [
+            {"epoch": e, "test": {"a": {"f1": 0.2 * e + seed}, "b": {"f1": 0.5}}} for e in (1, 2)
+        ]
+        return {"method": "hps", "metric": {"a": "f1", "b": "f1"}, "epochs": epochs, **more}
+
+    blind = {"constant": {"a": {"f1": 0.1}, "b": {"f1": 0.3}}}
+    for task, height in {"a": 0.1, "mean": 0.2}.items():
+        _, ax = plt.subplots()
+        plots.learning(ax, [run(0), run(1, **blind), run(2, **blind)], task, ["hps"])
+        line, constant = ax.lines
+        assert line.get_label() == "hps"
+        assert constant.get_ydata() == pytest.approx([height] * 2)
+        assert constant.get_label() == "ignores the image"
+    _, ax = plt.subplots()
+    plots.learning(ax, [run(0)], "a", ["hps"])  # an older run
+    assert len(ax.lines) == 1
+
+
 def pictures():
     """The pixels of each row of plots.samples, by its label."""
     axes = [ax for ax in plt.gcf().axes if ax.images]

@@ -51,6 +51,17 @@ def test_a_run_is_a_mapping_of_its_file():
     assert dict(run) == run.record and len(run) == len(run.record)
 
 
+def test_the_answer_that_ignores_the_image():
+    run = saved(4, 0.5, 2.0)
+    with pytest.raises(ValueError, match="mine/hps-4 was saved without scores of a constant"):
+        run.constant()
+    run.record["constant"] = {"a": {"score": 0.3, "other": 9.0}, "b": {"error": None}}
+    assert run.constant()["a"] == 0.3 and math.isnan(run.constant()["b"])
+    del run.record["constant"]["b"]  # a task without one: there is no baseline of the whole
+    with pytest.raises(ValueError, match="without"):
+        run.constant()
+
+
 def test_scores_are_a_row_for_each_seed():
     scores = SINGLE.scores()
     assert scores.index.tolist() == [0, 1] and scores.index.name == "seed"

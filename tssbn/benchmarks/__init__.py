@@ -35,6 +35,7 @@ BENCHMARKS = {
         "celeba",
         "celeba_small",
         "rooms",
+        "rooms_unet",
         "streets",
         "faces",
         "census",

@@ -4,10 +4,10 @@
 folder or its parent, or from those that come with the package.
 """
 
-from tssbn.records.packing import pack_gates, unpack_gates
+from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
-from tssbn.records.scores import delta, reported, summary
+from tssbn.records.scores import constant, delta, reported, summary
 from tssbn.records.software import environment
 from tssbn.records.store import (
     folders,
@@ -17,24 +17,29 @@ from tssbn.records.store import (
     to_json,
     write,
 )
+from tssbn.records.thresholds import f1_at_validation_thresholds
 from tssbn.records.units import display_unit
 
 __all__ = [
     "SavedRun",
     "SavedRuns",
+    "constant",
     "delta",
     "display_unit",
     "environment",
+    "f1_at_validation_thresholds",
     "folders",
     "load",
     "load_all",
     "load_default",
     "of",
     "pack_gates",
+    "pack_logits",
     "reported",
     "results_dir",
     "summary",
     "to_json",
     "unpack_gates",
+    "unpack_logits",
     "write",
 ]

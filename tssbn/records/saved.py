@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
+from torch import Tensor
+
 from tssbn.gates import Importance
-from tssbn.records.packing import unpack_gates
-from tssbn.records.scores import delta, reported
+from tssbn.records.packing import unpack_gates, unpack_logits
+from tssbn.records.scores import constant, delta, reported
 
 if TYPE_CHECKING:
     import pandas
@@ -85,6 +87,20 @@ class SavedRun(Mapping[str, Any]):
         scores = reported(self, split)
         return {task: math.nan if value is None else value for task, value in scores.items()}
 
+    def constant(self) -> dict[str, float]:
+        """Give the scores of the best answer that ignores the image, on the test images.
+
+        Returns:
+            The first metric of each task, in its own unit, see :mod:`tssbn.benchmarks.constant`.
+
+        Raises:
+            ValueError: the run was saved without them, as older ones are.
+        """
+        scores = constant(self)
+        if not scores:
+            raise ValueError(f"{self.name} was saved without scores of a constant answer")
+        return scores
+
     def gates(self, epoch: int = -1) -> Importance:
         """Give the gates after an epoch, to 1/255.
 
@@ -103,6 +119,41 @@ class SavedRun(Mapping[str, Any]):
             raise ValueError(f"epoch={epoch}: {self.name} has the gates of the epochs {known}")
         packed = self["gates"]
         return unpack_gates({**packed, "epochs": {epoch: packed["epochs"][str(epoch)]}})[epoch]
+
+    def logits(self, split: str = "test") -> dict[str, Tensor]:
+        """Give the logits (N,) of each attribute after the last epoch, in the order of the images.
+
+        They are rounded to 256 levels, :func:`tssbn.records.pack_logits`. With the labels of the
+        data set, which no run holds, :func:`tssbn.records.f1_at_validation_thresholds` and the
+        metrics score them anew.
+
+        Args:
+            split: ``"test"``, or ``"val"`` where the run was scored on validation images.
+
+        Raises:
+            ValueError: no logits of the split were saved.
+        """
+        if split not in self.get("logits", {}):
+            known = ", ".join(key for key in self.get("logits", {}) if key != "epoch") or "no split"
+            raise ValueError(f"split={split!r}: {self.name} has the logits of {known}")
+        return unpack_logits(self["logits"][split])
+
+    def f1_at_validation_thresholds(self) -> dict[str, float]:
+        """Give F1 on the test images after the last epoch, with thresholds chosen on validation.
+
+        As :func:`tssbn.records.f1_at_validation_thresholds` gives them; the run holds what its
+        logits gave before they were rounded.
+
+        Raises:
+            ValueError: the run has no attributes, was saved without them as older ones are, or was
+                not scored on validation images.
+        """
+        if "thresholds" not in self:
+            raise ValueError(
+                f"{self.name} was saved without thresholds chosen on validation images"
+            )
+        values = {task: entry["f1"] for task, entry in self["thresholds"].items()}
+        return {task: math.nan if value is None else value for task, value in values.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tssbn.benchmarks.constant import constant_scores
 from tssbn.contract import MultiTaskNetwork
+from tssbn.data.stored import Stored
 from tssbn.training import checkpoint
 from tssbn.training.balancing import Angles, Penalised, find_balancing
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches, preload_all, shard
-from tssbn.training.describe import add_epoch, description, device_name
-from tssbn.training.epoch import EpochLosses, check_tasks, evaluate, train_epoch
+from tssbn.training.describe import add_epoch, add_logits, description, device_name
+from tssbn.training.epoch import EpochLosses, check_tasks, evaluate, predict, train_epoch
 from tssbn.training.memory import peak_memory
 from tssbn.training.processes import all_reduce_mean
 from tssbn.training.progress import Callback
@@ -62,6 +64,11 @@ class Trainer:
         sources = {split: run.benchmark.data(split, root) for split in ("train", *self.scored)}
         targets = sources["train"].targets
         self.tasks = run.benchmark.tasks(targets)
+        self.attributes = [
+            name
+            for name, task in self.tasks.items()
+            if name in targets and targets[name].kind == "attribute" and task.out_channels == 1
+        ]
         if unknown := self.recipe.weights.keys() - self.tasks:
             raise ValueError(
                 f"weights are given of {sorted(unknown)}, the tasks are {list(self.tasks)}"
@@ -139,6 +146,13 @@ class Trainer:
         for batch in self.batches["train"](self.indices(1)[:1]):
             check_tasks(self.model, self.tasks, batch)
 
+    def score_constant(self) -> None:
+        """Write down how well an answer scores that ignores the image, of data that are held."""
+        train, test = (self.batches[split].data for split in ("train", "test"))
+        held = isinstance(train, Stored) and isinstance(test, Stored)
+        if held and "constant" not in self.record:
+            self.record["constant"] = constant_scores(self.tasks, train, test, self.recipe.batch)
+
     def train_epoch(self, callback: Callback) -> None:
         """Train for the next epoch, score what came out, and write it down.
 
@@ -179,6 +193,8 @@ class Trainer:
         if self.penalised is not None:
             entry[PENALTY] = means[PENALTY]
         add_epoch(self.record, entry, scores, self.net)
+        if self.record["finished"] and self.attributes:
+            add_logits(self.record, {split: self._predictions(split) for split in self.scored})
         if self.angles is not None and self.angles.measured:
             self.record["angles"] = self.angles.measured
         self.record["seconds_per_step"] = statistics.median(self.step_seconds)
@@ -200,6 +216,12 @@ class Trainer:
         batches, rank = self.batches[split], self.fabric.global_rank
         indices = shard(len(batches.data), self.recipe.batch, rank, self.fabric.world_size)
         return evaluate(self.model, self.tasks, batches(indices))
+
+    def _predictions(self, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Logits and labels of all attributes on all images, in every process."""
+        batches = self.batches[split]
+        indices = shard(len(batches.data), self.recipe.batch)
+        return predict(self.model, self.attributes, batches(indices))
 
     def _check_parameters(self) -> None:
         for name, value in [*self.net.named_parameters(), *self.balancing.named_parameters()]:
