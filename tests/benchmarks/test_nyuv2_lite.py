@@ -13,12 +13,12 @@ pytest.importorskip("lightning_fabric")
 
 import timm
 
-import tssbn
 from tssbn.benchmarks import find_benchmark
 from tssbn.benchmarks.nyuv2_lite import held_out
 from tssbn.cost import parameters
 from tssbn.methods import find_method
 from tssbn.networks.efficientnet import FILE, LiteDecoder, in_norm, lite0
+from tssbn.norm import TaskSpecificNorm
 from tssbn.records.comparable import check_comparable
 from tssbn.training.loop import train
 from tssbn.training.run import Run
@@ -89,7 +89,10 @@ def test_files_of_the_size_are_as_they_are(files):
 
 def test_the_parts(files):
     data = made().data
-    assert {split: len(data(split, files)) for split in ("train", "test")} == {"train": 6, "test": 3}
+    assert {split: len(data(split, files)) for split in ("train", "test")} == {
+        "train": 6,
+        "test": 3,
+    }
     with pytest.raises(ValueError, match="NYUv2 has no validation images, so report=val"):
         data("val", files)
 
@@ -109,7 +112,9 @@ def test_held_out_frames_are_of_the_training_part_and_not_trained_on(files, tmp_
             assert torch.equal(part[i]["depth"], whole[number]["depth"])
 
 
-@pytest.mark.parametrize(("n", "count"), [(795, 159), (795, 1), (795, 794), (7, 3), (20, 0), (1, 0)])
+@pytest.mark.parametrize(
+    ("n", "count"), [(795, 159), (795, 1), (795, 794), (7, 3), (20, 0), (1, 0)]
+)
 def test_what_is_held_out_is_spread_over_all(n, count):
     held = held_out(n, count)
     assert held == sorted(set(held)) and len(held) == count
@@ -122,9 +127,7 @@ def test_size_of_the_networks():
     benchmark = made(height=144, width=192, pretrained="none")
     with torch.device("meta"):
         trunk, heads = lite0(), [LiteDecoder(n) for n in OUTPUTS.values()]
-        nets = {
-            method: find_method(method).build(benchmark.network, OUTPUTS) for method in METHODS
-        }
+        nets = {method: find_method(method).build(benchmark.network, OUTPUTS) for method in METHODS}
         shapes = {task: y.shape for task, y in nets["tssbn"](torch.empty(2, 3, 144, 192)).items()}
     assert shapes == {task: (2, n, 144, 192) for task, n in OUTPUTS.items()}
     of_heads = sum(map(parameters, heads))
@@ -154,8 +157,9 @@ def test_a_whole_run(method, files):
     assert list(record["epochs"][0]["test"]) == list(OUTPUTS)
     assert record["metric"] == {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
     assert record["data"]["kind"] == "real subset"
-    heads = net.networks if method == "stl" else net.heads
-    assert not any(tssbn.is_converted(m) for m in heads.modules()) or method == "stl"
+    own = [name for name, m in net.named_modules() if isinstance(m, TaskSpecificNorm)]
+    assert len(own) == (0 if method in ("stl", "hps") else 48)
+    assert all(name.startswith("trunk.") for name in own)  # decoders are the task's own anyway
 
 
 def test_a_run_on_held_out_frames_has_it_in_its_name(files):
@@ -178,7 +182,9 @@ def test_filters_stay_where_they_are_frozen(method, files, tmp_path, monkeypatch
     assert len(filters) == 48
     assert all(torch.equal(p, whole[name]) for name, p in filters.items())
     assert learned and all(in_norm(name) for name in learned)
-    moved = [n for n in learned if n in whole and not torch.equal(net.trunk.get_parameter(n), whole[n])]
+    moved = [
+        n for n in learned if n in whole and not torch.equal(net.trunk.get_parameter(n), whole[n])
+    ]
     assert len(moved) == (96 if method == "hps" else 0)  # the tasks' own rows move instead
     assert record["parameters"] == sum(p.numel() for p in net.parameters() if p.requires_grad)
     assert len(record["pretrained"]) == 64

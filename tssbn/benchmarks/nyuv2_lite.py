@@ -130,9 +130,7 @@ def held_out(n: int, count: int) -> list[int]:
     ends = [n * k // SECTIONS for k in range(SECTIONS + 1)]
     shares = [count * end // n for end in ends]
     return [
-        ends[k] - i
-        for k in range(1, SECTIONS + 1)
-        for i in range(shares[k] - shares[k - 1], 0, -1)
+        ends[k] - i for k in range(1, SECTIONS + 1) for i in range(shares[k] - shares[k - 1], 0, -1)
     ]
 
 

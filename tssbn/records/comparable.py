@@ -36,9 +36,9 @@ def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> No
 
     They must agree in everything but method, balancing, seed and machine: settings, recipe
     (``tasks_per_pass`` may differ, it changes no result, and what a method's protocol changes),
-    metrics, the weights that a pretrained trunk starts from, and the content of the data. Of synthetic data, sizes and labels must agree; the rest
-    may differ in bits. Options of a method, such as ``multiplier``, and those of a balancing must
-    agree in its own row.
+    metrics, the weights that a trunk starts from, and the content of the data. Of synthetic data,
+    sizes and labels must agree; the rest may differ in bits. Options of a method, such as
+    ``multiplier``, and those of a balancing must agree in its own row.
 
     Args:
         benchmark: the name that all must have.
