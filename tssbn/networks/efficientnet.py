@@ -57,8 +57,8 @@ def scaled(images: Tensor) -> Tensor:
     """Images [0, 1] as the ImageNet weights know them: of 255 levels, 127 is 0 and 255 is 1.
 
     Example:
-        >>> scaled(torch.tensor([127 / 255, 1.0]))
-        tensor([0., 1.])
+        >>> scaled(torch.tensor([0.0, 1.0]))
+        tensor([-0.9922,  1.0000])
     """
     return (images - 127 / 255) / (128 / 255)
 
