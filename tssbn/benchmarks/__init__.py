@@ -31,6 +31,7 @@ BENCHMARKS = {
     for name in (
         "nyuv2",
         "nyuv2_short",
+        "nyuv2_lite",
         "cityscapes",
         "celeba",
         "celeba_small",

@@ -53,6 +53,8 @@ class Network:
             :class:`tssbn.MultiTask`; "" for none.
         trains: whether a method that freezes the trunk goes on training the parameter of this name;
             by default it trains none. See :func:`tssbn.methods.freeze.freeze`.
+        pretrained: gives the tensors, by name, that a fresh trunk starts from; None where it starts
+            at random. A saved run has their hash.
     """
 
     trunk: Callable[[], nn.Module]
@@ -60,6 +62,7 @@ class Network:
     example: Tensor = field(repr=False)
     stem: str = ""
     trains: Callable[[str], bool] = nothing
+    pretrained: Callable[[], Mapping[str, Tensor]] | None = None
 
 
 def one_group(net: nn.Module, lr: float) -> list[dict]:

@@ -25,7 +25,7 @@ from tssbn.records import (
     unpack_gates,
 )
 from tssbn.registry import short_name
-from tssbn.training.batches import fingerprint, labels
+from tssbn.training.batches import fingerprint, labels, sha256
 from tssbn.training.run import Run
 from tssbn.training.settings import BALANCE
 
@@ -46,6 +46,7 @@ def description(
         held: the same as they are trained on.
         net: on the CPU.
     """
+    pretrained = run.benchmark.network.pretrained
     recipe, metrics = run.benchmark.recipe, {name: task.metric() for name, task in tasks.items()}
     with torch.device("meta"):
         image = torch.empty(1, *held["train"][0]["image"].shape)
@@ -63,6 +64,7 @@ def description(
         "data": _data(sources, held, run.benchmark.synthetic),
         **environment(),
         "threads": torch.get_num_threads(),
+        "pretrained": "none" if pretrained is None else sha256(pretrained()),
         "stem": getattr(net, "stem", ""),
         "parameters": parameters(net),
         "all_parameters": parameters(net, frozen=True),
