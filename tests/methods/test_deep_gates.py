@@ -99,10 +99,10 @@ def test_shared_statistics_move_as_those_of_hps(kind):
     every = NETWORKS[kind][1]
     (net, x), (plain, _) = built("deep-gates", kind, first=every - 1), built("hps", kind)
     net.train()(x), plain.train()(x)
-    moved = plain.state_dict()
-    same = [n for n, value in net.named_buffers() if value.shape == moved[n].shape]
+    ours, theirs = (dict(one.named_buffers()) for one in (net, plain))
+    same = [name for name, value in theirs.items() if value.shape == ours[name].shape]
     for name in same:
-        torch.testing.assert_close(net.state_dict()[name], moved[name])
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-10, atol=1e-12)
     assert same
 
 
@@ -112,7 +112,9 @@ def test_the_cost_falls_from_tssbn_to_hps_as_stages_are_shared(kind):
     costs = [macs(built("deep-gates", kind, first=k)[0], x) for k in range(every + 1)]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] == macs(built("tssbn", kind)[0], x)
-    assert costs[-1] == macs(built("hps", kind)[0], x) < costs[1] < costs[0]
+    assert costs[-1] == macs(built("hps", kind)[0], x) < costs[0]
+    if kind not in ("sequential", "own"):  # whose only norm layer is in the first stage
+        assert len(set(costs)) == every + 1
 
 
 @every_stage

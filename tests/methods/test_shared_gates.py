@@ -48,7 +48,7 @@ def test_a_wider_network_has_the_trunk_of_that_width(name, trunk):
     assert_same_network(net.trunk, trunk(6))
     assert {task: y.shape[1] for task, y in net(network.example).items()} == OUTPUTS
     torch.manual_seed(0)
-    same = find_method("hps-wide").build(network, OUTPUTS, width=1.0)
+    same = find_method("hps-wide").build(network, OUTPUTS, times=1.0)
     torch.manual_seed(0)
     assert_same_network(same, find_method("hps").build(network, OUTPUTS))
 
@@ -58,15 +58,15 @@ def test_the_cost_grows_with_the_square_of_the_width(name):
     plain, wide = at_full_size("hps", name, 3), at_full_size("hps-wide", name, 3)
     for one, other in zip(plain, wide, strict=True):
         assert other / one == pytest.approx(1.5**2, rel=0.01)
-    root = at_full_size("hps-wide", name, 3, width=3**0.5)
+    root = at_full_size("hps-wide", name, 3, times=3**0.5)
     assert root[0] == pytest.approx(at_full_size("stl", name, 3)[0], rel=0.02)
 
 
 def test_a_network_that_has_no_wider_form():
     with pytest.raises(ValueError, match="this benchmark has no wider network: give its Network"):
         built("hps-wide", "segnet")
-    with pytest.raises(ValueError, match="width=0 must be positive"):
-        built("hps-wide", "segnet", width=0)
+    with pytest.raises(ValueError, match="times=0 must be positive"):
+        built("hps-wide", "segnet", times=0)
 
 
 # -- one row of gates for all ---------------------------------------------------------------------

@@ -13,23 +13,23 @@ from tssbn.multitask import MultiTask
 __all__ = ["build"]
 
 
-def build(network: Network, outputs: Mapping[str, int], width: float = 1.5) -> MultiTask:
-    """The network of HPS with ``width`` times the channels, in trunk and heads.
+def build(network: Network, outputs: Mapping[str, int], times: float = 1.5) -> MultiTask:
+    """The network of HPS with ``times`` as many channels, in trunk and heads.
 
     Args:
-        width: how many times as wide; channels are rounded.
+        times: as many; channels are rounded.
 
     Raises:
-        ValueError: the benchmark has no wider network, or the width is not positive.
+        ValueError: the benchmark has no wider network, or ``times`` is not positive.
     """
-    if not width > 0:
-        raise ValueError(f"width={width} must be positive")
+    if not times > 0:
+        raise ValueError(f"times={times} must be positive")
     if network.wider is None:
         raise ValueError(
             "this benchmark has no wider network: give its Network a function wider(times), which "
             "makes it with so many times the channels"
         )
-    return hard_sharing.build(network.wider(width), outputs)
+    return hard_sharing.build(network.wider(times), outputs)
 
 
 METHOD = Method("HPS, wider", build, color="orange")
