@@ -9,6 +9,7 @@ from asserts import assert_is_multitask, assert_same_network, assert_same_output
 from torch import nn
 from trunks import NETWORKS
 
+from tssbn.benchmarks import find_benchmark
 from tssbn.cost import macs
 from tssbn.methods import find_method
 from tssbn.methods.deep_gates import modules_by_stage
@@ -99,7 +100,7 @@ def test_shared_statistics_move_as_those_of_hps(kind):
     every = NETWORKS[kind][1]
     (net, x), (plain, _) = built("deep-gates", kind, first=every - 1), built("hps", kind)
     net.train()(x), plain.train()(x)
-    ours, theirs = (dict(one.named_buffers()) for one in (net, plain))
+    ours, theirs = (dict(one.trunk.named_buffers()) for one in (net, plain))
     same = [name for name, value in theirs.items() if value.shape == ours[name].shape]
     for name in same:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-10, atol=1e-12)
@@ -115,6 +116,18 @@ def test_the_cost_falls_from_tssbn_to_hps_as_stages_are_shared(kind):
     assert costs[-1] == macs(built("hps", kind)[0], x) < costs[0]
     if kind not in ("sequential", "own"):  # whose only norm layer is in the first stage
         assert len(set(costs)) == every + 1
+
+
+@pytest.mark.parametrize(("name", "every"), [("rooms", 10), ("faces", 5), ("streets", 5)])
+def test_it_costs_no_more_than_tssbn_with_the_stem_of_a_benchmark(name, every):
+    network = find_benchmark(name)().network
+    with torch.device("meta"):
+        x = network.example.to("meta")
+        make = find_method("deep-gates").build
+        costs = [macs(make(network, OUTPUTS, first=k), x) for k in range(every + 1)]
+        assert costs[0] == macs(find_method("tssbn").build(network, OUTPUTS), x)
+        assert costs[-1] == macs(find_method("hps").build(network, OUTPUTS), x)
+    assert costs == sorted(costs, reverse=True)
 
 
 @every_stage
