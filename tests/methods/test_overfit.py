@@ -82,7 +82,7 @@ def test_eight_samples_are_learned_by_heart(name, method):
     fabric = Fabric(accelerator="cpu", devices=1)
     net, optimiser = fabric.setup(net, torch.optim.Adam(groups))
 
-    steps = train_epoch(fabric, net, optimiser, chosen, repeat(batch, 300))
+    steps = train_epoch(fabric, net, optimiser, chosen, repeat(batch, 400))
     start = next(steps)
     for losses in steps:
         if all(losses[task] < 0.05 * start[task] for task in chosen):
