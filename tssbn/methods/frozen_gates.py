@@ -23,7 +23,7 @@ from tssbn.gates import Importance, importance, permuted
 from tssbn.gates.matrix import sigma_layers
 from tssbn.methods import Method, Network, task_norm
 from tssbn.multitask import MultiTask
-from tssbn.records import NoSavedRuns, SavedRun, load
+from tssbn.records import SavedRun, load
 
 __all__ = ["build", "drawn", "random", "set_gates", "shuffled"]
 
@@ -52,7 +52,7 @@ def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -
         For the record: the name of the saved run, and the SHA-256 of its gates.
 
     Raises:
-        NoSavedRuns: There is no such run on this machine.
+        FileNotFoundError: There is no such run.
         ValueError: It is not finished, or of another network; or `std` is not positive.
     """
     if std is None:
@@ -117,8 +117,8 @@ def trained(run: Any, like: str) -> tuple[Importance, dict[str, Any]]:
     name = f"{run.benchmark.name}/{'-'.join(parts)}"
     try:
         saved = SavedRun(name, load(name))
-    except NoSavedRuns:
-        raise NoSavedRuns(
+    except FileNotFoundError:
+        raise FileNotFoundError(
             f"{run.method.title} are those of {name}, which is not saved: train it first, or name "
             "the settings of one that is by like="
         ) from None
