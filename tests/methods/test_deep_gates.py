@@ -1,11 +1,15 @@
 """Between TSσBN and HPS: gates from a stage on."""
 
-import copy
 from dataclasses import replace
 
 import pytest
 import torch
-from asserts import assert_is_multitask, assert_same_network, assert_same_outputs
+from asserts import (
+    assert_is_multitask,
+    assert_same_network,
+    assert_same_outputs,
+    assert_stacked_is_separate,
+)
 from torch import nn
 from trunks import NETWORKS
 
@@ -87,9 +91,7 @@ def test_separate_passes_and_subsets_give_the_same(kind, first):
     net(x)  # statistics
     net.eval()
     expected = net(x)
-    apart = copy.deepcopy(net)
-    apart.tasks_per_pass = 1
-    assert_same_outputs(apart(x), expected)
+    assert_stacked_is_separate(net, x)
     assert_same_outputs(net(x, ["c"]), {"c": expected["c"]})
     assert_same_outputs(net(x[:1]), {task: y[:1] for task, y in expected.items()})
 
