@@ -79,6 +79,7 @@ class Trainer:
         loaded = preload_all(sources, data, fabric.device)  # what is refused at once comes before
         self.record = {
             **description(run, self.tasks, sources, loaded, self.net),
+            **self.started,
             **setup,
             "device": device_name(fabric.device),
             "note": note,
@@ -109,6 +110,7 @@ class Trainer:
         self.net: MultiTaskNetwork = run.method.build(
             run.benchmark.network, outputs, **_taken(run, run.method.build)
         )
+        self.started = run.method.start(self.net, run, **_taken(run, run.method.start))
         self._tell_progress(0)
         self.balancing = find_balancing(run.balance)(self.net, **run.balance_options)
         self.balancing.check(setup["precision"], setup["compile"])
