@@ -15,11 +15,14 @@ from trunks import NETWORKS
 
 from tssbn.benchmarks import find_benchmark
 from tssbn.cost import macs
-from tssbn.methods import find_method
+from tssbn.methods import Network, find_method
 from tssbn.methods.deep_gates import modules_by_stage
+from tssbn.networks.efficientnet import LiteDecoder, lite0
+from tssbn.networks.stages import last, stages
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm
 
 OUTPUTS = {"a": 2, "b": 1, "c": 3}
+KINDS = (SigmoidNorm, TaskSigmoidNorm)
 every_trunk = pytest.mark.parametrize("kind", NETWORKS)
 every_stage = pytest.mark.parametrize(
     ("kind", "first"),
@@ -38,7 +41,7 @@ def stir(net):
     """Gates that are no longer alike."""
     random = torch.Generator().manual_seed(1)
     for layer in net.modules():
-        if isinstance(layer, (SigmoidNorm, TaskSigmoidNorm)):
+        if isinstance(layer, KINDS):
             layer.gamma.data.normal_(generator=random)
     return net
 
@@ -121,7 +124,7 @@ def test_the_cost_falls_from_tssbn_to_hps_as_stages_are_shared(kind):
         assert len(set(costs)) == every + 1
 
 
-@pytest.mark.parametrize(("name", "every"), [("rooms", 10), ("faces", 5), ("streets", 5)])
+@pytest.mark.parametrize(("name", "every"), [("rooms_unet", 7), ("faces", 5), ("census", 3)])
 def test_it_costs_no_more_than_tssbn_with_the_stem_of_a_benchmark(name, every):
     network = find_benchmark(name)().network
     with torch.device("meta"):
@@ -142,10 +145,34 @@ def test_it_keeps_the_contract(kind, first):
 def test_gates_of_all_kinds_learn_at_their_rate():
     net, _ = built("deep-gates", "celeba", first=2, shared="sigmoid")
     shared, gates = find_method("deep-gates").groups(net, 0.5, multiplier=10.0)
-    kinds = [m for m in net.modules() if isinstance(m, (SigmoidNorm, TaskSigmoidNorm))]
+    kinds = [m for m in net.modules() if isinstance(m, KINDS)]
     assert {id(layer.gamma) for layer in kinds} == set(map(id, gates["params"]))
     assert [len(layer.gamma.shape) for layer in kinds] == [1] * 3 + [2] * 6
     assert gates["lr"] == 5 and shared["lr"] == 0.5
+
+
+def test_an_efficientnet_that_gives_several_maps():
+    torch.manual_seed(0)
+    trunk, x = lite0().double(), torch.rand(2, 3, 32, 32).double()
+    for got, expected in zip(last(stages(trunk, x)), trunk(x), strict=True):
+        torch.testing.assert_close(got, expected)
+    assert len(modules_by_stage(trunk, x)) == 8
+    network, outputs = Network(lite0, LiteDecoder, x.float()), {"a": 2, "b": 1}
+
+    def make(method, **options):
+        torch.manual_seed(0)
+        return find_method(method).build(network, outputs, **options).double()
+
+    assert_same_network(make("deep-gates", first=8), make("hps"))
+    net = stir(make("deep-gates", first=5, shared="sigmoid"))
+    net(x)
+    assert_stacked_is_separate(net.eval(), x)
+    kinds = [type(layer) for layer in net.trunk.modules() if isinstance(layer, KINDS)]
+    assert len(kinds) == 48 and [issubclass(kind, SigmoidNorm) for kind in kinds] == sorted(
+        (issubclass(kind, SigmoidNorm) for kind in kinds), reverse=True
+    )
+    costs = [macs(make("deep-gates", first=k), x) for k in (0, 4, 8)]
+    assert costs == sorted(set(costs), reverse=True) and costs[2] == macs(make("hps"), x)
 
 
 class Twice(nn.Module):

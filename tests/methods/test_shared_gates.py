@@ -7,11 +7,12 @@ from torch import nn
 from trunks import NETWORKS
 
 from tssbn import open_zero_initialised
-from tssbn.benchmarks import find_benchmark
+from tssbn.benchmarks import BENCHMARKS, find_benchmark
 from tssbn.cost import macs, parameters
 from tssbn.methods import Network, find_method
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet
+from tssbn.networks.unet import UNet
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm
 from tssbn.recognise import is_norm
 
@@ -39,7 +40,9 @@ def at_full_size(method, benchmark, tasks, **options):
         return parameters(net), macs(net, network.example.to("meta"))
 
 
-@pytest.mark.parametrize(("name", "trunk"), [("rooms", SegNet), ("faces", CelebANet)])
+@pytest.mark.parametrize(
+    ("name", "trunk"), [("rooms", SegNet), ("rooms_unet", UNet), ("faces", CelebANet)]
+)
 def test_a_wider_network_has_the_trunk_of_that_width(name, trunk):
     network = find_benchmark(name)(filters=4).network
     torch.manual_seed(0)
@@ -53,7 +56,14 @@ def test_a_wider_network_has_the_trunk_of_that_width(name, trunk):
     assert_same_network(same, find_method("hps").build(network, OUTPUTS))
 
 
-@pytest.mark.parametrize("name", ["rooms", "faces"])
+def test_a_wider_network_of_layers():
+    """Of the first layer the inputs stay, of all others they grow, too."""
+    net = find_method("hps-wide").build(find_benchmark("census")(width=8).network, OUTPUTS)
+    shapes = [tuple(p.shape) for p in net.parameters() if p.ndim == 2]
+    assert shapes[1:] == [(6, 12), (3, 6), (2, 3), (1, 3), (3, 3)] and shapes[0][0] == 12
+
+
+@pytest.mark.parametrize("name", ["rooms", "rooms_unet", "faces"])
 def test_the_cost_grows_with_the_square_of_the_width(name):
     plain, wide = at_full_size("hps", name, 3), at_full_size("hps-wide", name, 3)
     for one, other in zip(plain, wide, strict=True):
@@ -112,10 +122,11 @@ def test_shared_gates_learn_at_the_rate_of_gates():
 # -- norm layers that start with zeros ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["rooms", "streets", "faces", "nyuv2", "cityscapes", "celeba"])
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_no_benchmark_starts_a_norm_layer_with_zeros(name):
     """Or methods would start apart: a gate opens what such a layer closes."""
-    trunk = find_benchmark(name)().network.trunk()
+    options = {"pretrained": "none"} if name == "nyuv2_lite" else {}
+    trunk = find_benchmark(name)(**options).network.trunk()
     assert all(norm.weight.all() for norm in trunk.modules() if is_norm(norm))
 
 

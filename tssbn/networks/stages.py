@@ -10,6 +10,8 @@ SegNet          five down, each with its pooling; five up, each with its unpooli
 CelebANet       four of convolutions, with the poolings and the average; the linear layers
 timm's ResNet   convolution and pooling at the input; ``layer1`` to ``layer4``, the last one with
                 what follows it
+timm's          of ``features_only``: convolution at the input; each stage of blocks, the last of
+EfficientNet    which gives all maps
 nn.Sequential   each child
 ==============  =================================================================================
 
@@ -75,6 +77,8 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
         return trunk.forward_stages(x)
     if is_resnet(trunk):
         return resnet_stages(trunk, x)
+    if _is_efficientnet(trunk):
+        return _efficientnet_stages(trunk, x)
     if isinstance(trunk, nn.Sequential) and type(trunk).forward is nn.Sequential.forward:
         return _children(trunk, x)
     raise TypeError(
@@ -184,6 +188,24 @@ def resnet_stages(trunk: nn.Module, x: Tensor, call: Call = call) -> Stages:
         x = call(layer, x)
     x = read(x, (yield x))
     yield trunk.forward_head(call(trunk.layer4, x))
+
+
+def _is_efficientnet(trunk: nn.Module) -> bool:
+    timm = sys.modules.get("timm.models.efficientnet")
+    if timm is None or not isinstance(trunk, timm.EfficientNetFeatures):
+        return False
+    return trunk.feature_hooks is None
+
+
+def _efficientnet_stages(trunk: nn.Module, x: Tensor) -> Generator:
+    chosen, maps = trunk._stage_out_idx, []
+    for place, part in enumerate((trunk.conv_stem, *trunk.blocks)):
+        x = part(x) if place else trunk.bn1(part(x))
+        if place < len(trunk.blocks):
+            x = read(x, (yield x))
+        if place in chosen:
+            maps.append(x)
+    yield maps
 
 
 def _children(trunk: nn.Sequential, x: Tensor) -> Stages:
