@@ -17,6 +17,7 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.networks.stages import last, read
+from tssbn.networks.unet import UNet
 
 
 class Skip(nn.Module):
@@ -75,6 +76,7 @@ NETWORKS = {
         ),
         5,
     ),
+    "unet": (Network(partial(UNet, 4), partial(nn.Conv2d, 4, kernel_size=1), images(16, 24)), 7),
     "sequential": (Network(sequential, partial(nn.Conv2d, 6, kernel_size=1), images(12, 12)), 3),
     "own": (Network(Skip, partial(nn.Conv2d, 6, kernel_size=1), images(12, 12)), 3),
 }

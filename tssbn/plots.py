@@ -12,6 +12,7 @@ from torch import Tensor
 from tssbn.data.target import Target
 from tssbn.gate_plots import capacity, importance, similarity
 from tssbn.methods import METHODS, find_method
+from tssbn.records.scores import constant
 
 if TYPE_CHECKING:
     from tssbn.records.table import Table
@@ -44,6 +45,7 @@ COLORS = {
 }
 
 KEY = 10  # classes in a line of a key
+OTHERS = ("stl", "constant")  # rows of a table that are no bars: what all is compared with
 
 
 def style() -> None:
@@ -110,15 +112,19 @@ def method_color(method: str) -> str:
     return COLORS[(find_method(method).color if method in METHODS else "") or "black"]
 
 
-def deltas(ax: Axes, table: "Table") -> None:
+def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     """Draw Δm of each method as a bar, its standard deviation over seeds as a line.
 
     A diamond is what the paper prints, if it does.
 
     Args:
         table: of :func:`tssbn.records.table.table`.
+        band: the baseline's own error, which all bars share; from -band to band the figure is
+            grey. :meth:`tssbn.claims.Bed.band` gives it.
     """
-    rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
+    if band is not None:
+        ax.axvspan(-band, band, color="#E4E4E4", zorder=0)
+    rows = [row for row in table.rows if row.delta is not None and row.method not in OTHERS][::-1]
     for height, row in enumerate(rows):
         color = method_color(row.method)
         ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.std, color=color, ecolor="#555555")
@@ -132,6 +138,8 @@ def deltas(ax: Axes, table: "Table") -> None:
 
 def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[str]) -> None:
     """Draw the first metric of a task on the test images by epoch; bands are lowest to highest.
+
+    A dotted line is the answer that ignores the image, where a run has its scores.
 
     Args:
         records: of :func:`tssbn.training.loop.train`, any number of seeds of each method.
@@ -147,6 +155,10 @@ def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[
         if runs:
             epochs = range(1, len(runs[0]) + 1)
             spread(ax, epochs, runs, method_color(method), method)
+    for scores in filter(None, map(constant, records)):
+        blind = scores[task] if task != "mean" else np.mean([*scores.values()])
+        ax.axhline(blind, color="#555555", linestyle=":", label="ignores the image")
+        break
     ax.set_xlabel("epoch")
 
 

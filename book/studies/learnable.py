@@ -35,6 +35,7 @@ from tssbn.metrics.depth import Depth
 from tssbn.metrics.normals import Normals
 from tssbn.metrics.saliency import SaliencyF
 from tssbn.metrics.segmentation import Segmentation
+from tssbn.networks.unet import UNet, block
 from tssbn import records
 
 PASCAL = ("segmentation", "parts", "saliency", "normal", "boundary")
@@ -79,11 +80,6 @@ def loss(output: Tensor, target: Tensor, kind: Target, weight: Tensor | None) ->
     return F.l1_loss(output[valid], target[valid])
 
 
-def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 class Tiny(nn.Module):
     """Local colour and texture: one bank of 7x7 filters, rectified."""
 
@@ -99,33 +95,6 @@ class Tiny(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.filters(image)
-
-
-class UNet(nn.Module):
-    """Four scales, each half the size of the one before, and back."""
-
-    widths = (16, 32, 64, 96)
-    width = widths[0]
-
-    def __init__(self) -> None:
-        super().__init__()
-        inputs, strides = (3, *self.widths[:-1]), (1, 2, 2, 2)
-        self.down = nn.ModuleList(
-            nn.Sequential(block(a, b, stride), block(b, b))
-            for a, b, stride in zip(inputs, self.widths, strides, strict=True)
-        )
-        self.up = nn.ModuleList(
-            block(a + b, a) for a, b in zip(self.widths[-2::-1], self.widths[:0:-1], strict=True)
-        )
-
-    def forward(self, image: Tensor) -> Tensor:
-        scales = []
-        for stage in self.down:
-            image = stage(image)
-            scales.append(image)
-        for stage, finer in zip(self.up, scales[-2::-1], strict=True):
-            image = stage(torch.cat([finer, F.interpolate(image, finer.shape[-2:])], 1))
-        return image
 
 
 class Whole(nn.Module):

@@ -20,6 +20,7 @@ NEEDS = {
     "tssbn.data.synthetic.digits": ("sklearn",),
     "tssbn.data.real.files": ("PIL",),
     "tssbn.networks.deeplab": ("timm", "torchvision"),
+    "tssbn.networks.efficientnet": ("timm",),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),
@@ -36,7 +37,8 @@ def load(name):
     trainer = name.startswith(
         ("tssbn.methods", "tssbn.metrics", "tssbn.timing.", "tssbn.benchmarks", "tssbn.training.")
     )
-    for needed in NEEDS.get(name, WHOLE if trainer else ()):
+    claims = ("scipy",) if name.startswith("tssbn.claims") else ()
+    for needed in NEEDS.get(name, WHOLE if trainer else claims):
         pytest.importorskip(needed)
     return importlib.import_module(name)
 

@@ -1,5 +1,7 @@
 """The shared marks show what they are given."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -46,6 +48,26 @@ def test_images_keep_their_range_and_titles():
     assert [ax.get_title() for ax in axes] == ["x", "y", "z", ""]
     assert [len(ax.images) for ax in axes] == [1, 1, 1, 0]
     assert axes[0].images[0].get_clim() == (0, 1)  # grey, not stretched to white
+
+
+def test_learning_has_a_line_for_the_answer_that_ignores_the_image():
+    def run(seed, **more):
+        epochs = [
+            {"epoch": e, "test": {"a": {"f1": 0.2 * e + seed}, "b": {"f1": 0.5}}} for e in (1, 2)
+        ]
+        return {"method": "hps", "metric": {"a": "f1", "b": "f1"}, "epochs": epochs, **more}
+
+    blind = {"constant": {"a": {"f1": 0.1}, "b": {"f1": 0.3}}}
+    for task, height in {"a": 0.1, "mean": 0.2}.items():
+        _, ax = plt.subplots()
+        plots.learning(ax, [run(0), run(1, **blind), run(2, **blind)], task, ["hps"])
+        line, constant = ax.lines
+        assert line.get_label() == "hps"
+        assert constant.get_ydata() == pytest.approx([height] * 2)
+        assert constant.get_label() == "ignores the image"
+    _, ax = plt.subplots()
+    plots.learning(ax, [run(0)], "a", ["hps"])  # an older run
+    assert len(ax.lines) == 1
 
 
 def pictures():
@@ -118,3 +140,14 @@ def test_missing_labels_are_white_and_whole_images_labels_are_passed_over():
     pictures = [ax.get_images()[0].get_array() for ax in plt.gcf().axes]
     assert len(pictures) == 5
     assert all((picture == 1).all() for picture in pictures[1:])
+
+
+def test_the_baselines_own_error_is_a_band_behind_the_bars():
+    delta = SimpleNamespace(mean=6.0, std=1.0)
+    row = SimpleNamespace(delta=delta, method="tssbn", title="TSσBN", paper={})
+    plain, banded = plt.subplots(1, 2)[1]
+    plots.deltas(plain, SimpleNamespace(rows=[row]))
+    plots.deltas(banded, SimpleNamespace(rows=[row]), band=2.5)
+    (bar,) = plain.patches  # without a band nothing but the bar
+    (behind,) = (patch for patch in banded.patches if patch.get_zorder() < bar.get_zorder())
+    assert (behind.get_x(), behind.get_width(), bar.get_width()) == (-2.5, 5, 6)

@@ -94,3 +94,70 @@ def test_f1_of_the_labels_that_are_there():
         known = target[:, i] >= 0
         alone = score(Attributes(inputs="logits"), (prediction[known, i], target[known, i]))
         assert alone["f1"] == values["f1_per_attribute"][i]
+
+
+NAMES = ("average_precision", "auc", "cross_entropy")
+
+
+def test_scores_without_a_threshold_counted_by_hand():
+    # In order: present, absent, present, absent. Precisions at the present ones: 1 and 2/3.
+    target = torch.tensor([1, 0, 1, 0])
+    prediction = torch.tensor([3.0, 1.0, -1.0, -3.0])
+    values = score(Attributes(inputs="logits"), (prediction, target))
+    assert values["average_precision"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-7)
+    assert values["auc"] == pytest.approx(3 / 4, abs=1e-7)
+    losses = [math.log1p(math.exp(x)) for x in (-3, 1, 1, -3)]
+    assert values["cross_entropy"] == pytest.approx(sum(losses) / 4, rel=1e-7)
+    again = score(Attributes(inputs="probabilities"), (prediction.sigmoid(), target))
+    assert [again[name] for name in NAMES] == pytest.approx([values[name] for name in NAMES])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 9), st.integers(0, 2**31))
+def test_auc_by_pairs_and_average_precision_by_thresholds(n, levels, seed):
+    generator = torch.Generator().manual_seed(seed)
+    prediction = torch.randint(levels, (n,), generator=generator).float()  # with many equal ones
+    target = torch.randint(2, (n,), generator=generator)
+    target[0], target[1] = 0, 1
+    values = score(Attributes(inputs="logits"), (prediction, target))
+    present, absent = prediction[target == 1], prediction[target == 0]
+    above = (present[:, None] > absent).double() + 0.5 * (present[:, None] == absent).double()
+    assert values["auc"] == pytest.approx(above.mean().item(), abs=1e-6)
+    ap, recall = 0.0, 0.0
+    for threshold in prediction.unique().flip(0):
+        given_yes = prediction >= threshold
+        hits = (given_yes & (target == 1)).sum().item()
+        reached = hits / len(present)
+        ap += (reached - recall) * hits / given_yes.sum().item()
+        recall = reached
+    assert values["average_precision"] == pytest.approx(ap, abs=1e-6)
+
+
+def test_large_logits_keep_their_order():
+    """A sigmoid of float32, or of float64, makes them one."""
+    prediction, target = torch.tensor([50.0, 60.0, 70.0, 80.0]), torch.tensor([0, 0, 1, 1])
+    values = score(Attributes(inputs="logits"), (prediction, target))
+    assert values["auc"] == values["average_precision"] == 1
+    values = score(Attributes(inputs="logits"), (-prediction, target))
+    assert values["auc"] == 0 and values["average_precision"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def test_a_constant_has_the_share_and_one_half():
+    target = torch.tensor([1, 0, 0, 0, 0])
+    values = score(Attributes(inputs="logits"), (torch.full((5,), math.log(0.25)), target))
+    assert values["average_precision"] == pytest.approx(0.2) and values["auc"] == pytest.approx(0.5)
+    entropy = -(0.2 * math.log(0.2) + 0.8 * math.log(0.8))
+    assert values["cross_entropy"] == pytest.approx(entropy, rel=1e-6)
+
+
+def test_scores_that_are_not_defined_are_left_out_of_the_mean():
+    prediction = torch.tensor([[1.0, 1.0, 1.0], [-1.0, 2.0, 2.0]])
+    target = torch.tensor([[1, 1, 0], [0, 1, 0]])  # both; only present; only absent
+    values = score(Attributes(3, inputs="logits"), (prediction, target))
+    assert values["auc"] == 1 and values["average_precision"] == 1
+    alone = score(Attributes(inputs="logits"), (prediction[:, 2], target[:, 2]))
+    assert (
+        math.isnan(alone["auc"])
+        and math.isnan(alone["average_precision"])
+        and alone["cross_entropy"] > 1
+    )

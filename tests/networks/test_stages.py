@@ -54,7 +54,7 @@ def test_what_is_sent_is_what_the_next_stage_reads(kind):
         next(run)
         sent = next(other)
     swapped = run.send(sent)
-    if kind in ("segnet", "own"):  # where values go, and what goes past, is this run's own
+    if kind in ("segnet", "unet", "own"):  # where values go, and what goes past, is this run's own
         assert not torch.equal(swapped, net(x.flip(0)))
     else:
         assert torch.equal(swapped, net(x.flip(0)))

@@ -1,4 +1,4 @@
-"""Gates in a saved run: a byte for each."""
+"""Gates and logits in a saved run: a byte for each."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tssbn.gates import Importance
-from tssbn.records import pack_gates, unpack_gates
+from tssbn.records import pack_gates, pack_logits, unpack_gates, unpack_logits
 
 
 def test_gates_come_back_to_half_a_level():
@@ -32,3 +32,24 @@ def test_gates_that_do_not_fit():
         unpack_gates(packed | {"epochs": {"1": "%%"}})
     with pytest.raises(ValueError, match="epoch 1 do not unpack"):
         unpack_gates(packed | {"epochs": {"1": "AAAA"}})
+
+
+def test_logits_come_back_to_half_a_level_and_keep_their_order():
+    logits = {"a": 5 * torch.randn(300), "b": torch.randn(300) - 8, "c": torch.full((300,), 2.5)}
+    packed = pack_logits(logits)
+    back = unpack_logits(json.loads(json.dumps(packed)))
+    assert list(back) == ["a", "b", "c"]
+    for task, values in logits.items():
+        assert (back[task] - values).abs().max() <= (values.max() - values.min()) / 510 + 1e-6
+        assert (back[task][values.argsort()].diff() >= 0).all()
+    assert (back["c"] == 2.5).all()
+    again = pack_logits(back)
+    assert again["levels"] == packed["levels"]
+
+
+def test_logits_that_do_not_fit():
+    packed = pack_logits({"a": torch.randn(4)})
+    with pytest.raises(ValueError, match="logits are 4 values, expected 1 tasks times 5 images"):
+        unpack_logits(packed | {"images": 5})
+    with pytest.raises(ValueError, match="logits do not unpack"):
+        unpack_logits(packed | {"levels": "AAAA"})

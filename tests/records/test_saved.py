@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("pandas")
 
 from tssbn.gates import Importance
-from tssbn.records import NoSavedRuns, SavedRun, SavedRuns, pack_gates
+from tssbn.records import SavedRun, SavedRuns, pack_gates
 
 UP = {"a": True, "b": False}
 
@@ -49,6 +49,17 @@ def test_a_run_is_a_mapping_of_its_file():
     assert (run.name, run.method, run.seed, run.tasks) == ("mine/hps-4", "hps", 4, ("a", "b"))
     assert run["recipe"] == {"report": "last"} and "gates" not in run
     assert dict(run) == run.record and len(run) == len(run.record)
+
+
+def test_the_answer_that_ignores_the_image():
+    run = saved(4, 0.5, 2.0)
+    with pytest.raises(ValueError, match="mine/hps-4 was saved without scores of a constant"):
+        run.constant()
+    run.record["constant"] = {"a": {"score": 0.3, "other": 9.0}, "b": {"error": None}}
+    assert run.constant()["a"] == 0.3 and math.isnan(run.constant()["b"])
+    del run.record["constant"]["b"]  # a task without one: there is no baseline of the whole
+    with pytest.raises(ValueError, match="without"):
+        run.constant()
 
 
 def test_scores_are_a_row_for_each_seed():
@@ -114,7 +125,7 @@ def test_no_run_is_an_empty_sequence_that_has_no_scores():
         lambda: SINGLE.delta(none),
         lambda: SINGLE.gains(none),
     ):
-        with pytest.raises(NoSavedRuns, match="none of mine/hps-0, mine/hps-1 is saved"):
+        with pytest.raises(match="none of mine/hps-0, mine/hps-1 is saved"):
             ask()
 
 

@@ -86,6 +86,23 @@ def test_delta_is_each_seed_against_the_mean_of_the_single_task_networks():
     assert row(made, "tssbn").macs == pytest.approx(3 / 4)
 
 
+def test_the_answer_that_ignores_the_image_is_the_first_row():
+    blind = {
+        "segmentation": {"miou": 0.3, "accuracy": 0.5},
+        "depth": {"absolute": 0.9},
+        "normal": {"mean": 30.0},
+    }
+    runs = [record("stl"), record("hps", constant=blind)]  # of an older run it is not known
+    first = table("nyuv2", runs).rows[0]
+    assert (first.method, first.title, first.seeds) == ("constant", "ignores the image", ())
+    assert first.values == {"segmentation": (30, None), "depth": (0.9, None), "normal": (30, None)}
+    # Each is a quarter, a half and a quarter worse than (0.4, 0.6, 24).
+    assert first.delta.mean == pytest.approx(-100 / 3)
+    assert "\nignores the image         30.00 " in str(table("nyuv2", runs))
+    assert table("nyuv2", runs[1:]).rows[0].delta is None
+    assert "constant" not in [each.method for each in table("nyuv2", runs[:1]).rows]
+
+
 def test_without_single_task_networks_there_is_no_delta():
     hps = row(table("nyuv2", [record("hps")]), "hps")
     assert hps.delta is None and hps.values["segmentation"] == (40.0, None)
@@ -102,6 +119,10 @@ def test_of_many_attributes_the_mean_counts():
     assert row(made, "hps").values["mean"].mean == pytest.approx(45)
     assert row(made, "hps").delta.mean == pytest.approx(-10)  # the mean of the gains is +12.5
     assert row(made, "hps").paper["mean"] == 67.06
+    blind = {"a": {"f1": 0.3}, "b": {"f1": 0.1}}
+    made = table("celeba", [*runs, record("stl", 1, values=(0.2, 0.8), constant=blind, **more)])
+    assert made.rows[0].values == {"mean": (20, None)}
+    assert made.rows[0].delta.mean == pytest.approx(-60)
 
 
 def test_the_best_epoch_instead():

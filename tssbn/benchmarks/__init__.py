@@ -31,10 +31,12 @@ BENCHMARKS = {
     for name in (
         "nyuv2",
         "nyuv2_short",
+        "nyuv2_lite",
         "cityscapes",
         "celeba",
         "celeba_small",
         "rooms",
+        "rooms_unet",
         "streets",
         "faces",
         "census",

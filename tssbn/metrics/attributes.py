@@ -1,11 +1,17 @@
-"""F1 of binary attributes."""
+"""F1 of binary attributes, and scores that need no threshold."""
 
 import math
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import multilabel_confusion_matrix
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    multilabel_confusion_matrix,
+)
+from torchmetrics.utilities import dim_zero_cat
 
 from tssbn.metrics.base import VOID, TaskMetric
 from tssbn.metrics.binary import Inputs
@@ -14,7 +20,9 @@ __all__ = ["Attributes"]
 
 
 class Attributes(TaskMetric):
-    """F1 of binary attributes, each over the whole split, and the mean over the attributes.
+    """F1, average precision, AUC and cross-entropy of binary attributes, and their means.
+
+    Each is that of an attribute over the whole split, and then the mean over the attributes.
 
     From the true positives TP, false positives FP and false negatives FN of an attribute,
 
@@ -23,6 +31,15 @@ class Attributes(TaskMetric):
     with ε = 1e-8, as FAMO and FairGrad do on CelebA. So an attribute that is never predicted
     rightly has F1 = 0, also where it is present in no target; one without any label has NaN, and is
     left out of the mean. Predicted is what has a probability above 0.5, a logit above 0.
+
+    F1 at this threshold is 0 for an attribute that is ranked well but never given half. The others
+    do not depend on a threshold:
+
+    - average precision, the mean of the precision at each present one, in the order of the
+      predictions; NaN where none is present. Without an order it is the share that is present.
+    - AUC, the probability that a present one is before an absent one, half where they are equal;
+      NaN unless there are both.
+    - cross-entropy in nats, of probabilities clamped as torch does.
 
     Args:
         attributes: how many there are.
@@ -33,7 +50,8 @@ class Attributes(TaskMetric):
         - target: (B, attributes) int64, 0 or 1, -1 where there is no label
         - for one attribute also (B,), either of them
 
-    Returns of ``compute()``: ``"f1"``, the mean, and ``"f1_per_attribute"``, a list.
+    Returns of ``compute()``: means ``"f1"``, ``"average_precision"``, ``"auc"`` and
+    ``"cross_entropy"``, and ``"f1_per_attribute"``, a list.
 
     Raises:
         ValueError: shapes or types other than these; targets out of range; where there is a label,
@@ -42,21 +60,32 @@ class Attributes(TaskMetric):
     Example:
         >>> metric = Attributes(2, inputs="probabilities")
         >>> metric.update(torch.tensor([[0.9, 0.2], [0.7, 0.6]]), torch.tensor([[1, 1], [0, 1]]))
-        >>> metric.compute()
-        {'f1': 0.66..., 'f1_per_attribute': [0.66..., 0.66...]}
+        >>> metric.compute()["f1_per_attribute"], metric.compute()["auc"]
+        ([0.66..., 0.66...], 1.0)
     """
 
-    directions: ClassVar = {"f1": True, "f1_per_attribute": True}
+    directions: ClassVar = {
+        "f1": True,
+        "average_precision": True,
+        "auc": True,
+        "cross_entropy": False,
+        "f1_per_attribute": True,
+    }
     unit = "%"
     confusion: Tensor
+    predictions: list[Tensor]
+    targets: list[Tensor]
 
     def __init__(self, attributes: int = 1, *, inputs: Inputs) -> None:
         super().__init__()
+        self.set_dtype(torch.float64)  # in which a process without a batch joins the others
         if attributes < 1:
             raise self._error(f"attributes must be at least 1, got {attributes}")
         self.attributes = attributes
         self.inputs = self._choice("inputs", inputs, ("logits", "probabilities"))
         self.add_state("confusion", torch.zeros(attributes, 2, 2, dtype=torch.int64), "sum")
+        self.add_state("predictions", [], "cat")
+        self.add_state("targets", [], "cat")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         if self.attributes == 1:
@@ -72,10 +101,38 @@ class Attributes(TaskMetric):
         self.confusion += multilabel_confusion_matrix(
             positive.long(), target, self.attributes, ignore_index=VOID, validate_args=False
         )
+        # Flat, as torchmetrics gathers them from a process that has seen no batch.
+        self.predictions.append(prediction.detach().double().flatten())
+        self.targets.append(target.double().flatten())
 
     def compute(self) -> dict[str, float | list[float]]:
         (tn, fp), (fn, tp) = self.confusion.double().permute(1, 2, 0)
         precision, recall = tp / (tp + fp + 1e-8), tp / (tp + fn + 1e-8)
         f1 = 2 * precision * recall / (precision + recall + 1e-8)
         f1 = f1.where(tn + fp + fn + tp > 0, math.nan)
-        return {"f1": f1.nanmean().item(), "f1_per_attribute": f1.tolist()}
+        others = torch.tensor([self._free(i) for i in range(self.attributes)], dtype=torch.float64)
+        average, auc, loss = others.nanmean(0).tolist()
+        return {
+            "f1": f1.nanmean().item(),
+            "average_precision": average,
+            "auc": auc,
+            "cross_entropy": loss,
+            "f1_per_attribute": f1.tolist(),
+        }
+
+    def _free(self, attribute: int) -> tuple[float, float, float]:
+        """What depends on no threshold: average precision, AUC and cross-entropy."""
+        if not len(self.predictions):  # a list, or what several processes gathered
+            return (math.nan,) * 3
+        target = dim_zero_cat(self.targets)[attribute :: self.attributes].long()
+        prediction = dim_zero_cat(self.predictions)[attribute :: self.attributes]
+        target, prediction = target[target != VOID], prediction[target != VOID]
+        if not len(target):
+            return (math.nan,) * 3
+        logits = self.inputs == "logits"
+        loss = F.binary_cross_entropy_with_logits if logits else F.binary_cross_entropy
+        # Ranks: torchmetrics takes a sigmoid of logits, which makes large ones equal.
+        rank = prediction.unique(return_inverse=True)[1].double() / len(prediction)
+        ap = binary_average_precision(rank, target).item() if target.any() else math.nan
+        auc = binary_auroc(rank, target).item() if 0 < target.sum() < len(target) else math.nan
+        return ap, auc, loss(prediction, target.double()).item()

@@ -32,10 +32,10 @@ def _table(options: argparse.Namespace) -> int:
     settings, seen, tables = dict(options.set), [], []
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
-    folder = options.results or store.results_dir()
+    folder = options.results or next(iter(store.folders()), store.results_dir())
     for name in TABLES.get(options.name, (options.name,)):
         benchmark = find_benchmark(name)()
-        found = store.load_all(benchmark.name, options.results)
+        found = store.load_all(benchmark.name, folder)
         if options.name in TABLES and benchmark.source != name and not found:
             continue  # a shorter or smaller form that nobody ran
         known = _options(found)
@@ -63,7 +63,7 @@ def _options(found: Iterable[Mapping]) -> dict[str, set[str]]:
     from tssbn.training.settings import options_of
 
     known = {name: find_method(name) for name in METHODS}
-    options = {name: set(options_of(each.build, each.groups)) for name, each in known.items()}
+    options = {name: set(options_of(*each.functions)) for name, each in known.items()}
     for record in found:
         options.setdefault(record["method"], set()).update(record["options"])
     return options

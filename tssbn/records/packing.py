@@ -1,4 +1,4 @@
-"""Gates in a saved run: a byte for each, compressed."""
+"""Gates and logits in a saved run: a byte for each, compressed."""
 
 import base64
 import zlib
@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tssbn.gates import Importance
 
-__all__ = ["pack_gates", "unpack_gates"]
+__all__ = ["pack_gates", "pack_logits", "unpack_gates", "unpack_logits"]
+
+LEVELS = 255  # the largest of a byte
 
 
 def pack_gates(gates: Mapping[int, Importance]) -> dict[str, Any]:
@@ -31,10 +34,7 @@ def pack_gates(gates: Mapping[int, Importance]) -> dict[str, Any]:
     for epoch, importance in gates.items():
         if (importance.tasks, importance.layers) != (first.tasks, first.layers):
             raise ValueError(f"the gates of epoch {epoch} are those of another network")
-        levels = (importance.values * 255).round().to(torch.uint8)
-        packed[str(epoch)] = base64.b64encode(zlib.compress(levels.numpy().tobytes(), 9)).decode(
-            "ascii"
-        )
+        packed[str(epoch)] = _packed(importance.values * LEVELS)
     return {"epochs": packed, "layers": dict(first.layers), "tasks": list(first.tasks)}
 
 
@@ -47,15 +47,65 @@ def unpack_gates(packed: Mapping[str, Any]) -> dict[int, Importance]:
     tasks, layers = tuple(packed["tasks"]), dict(packed["layers"])
     gates = {}
     for epoch, text in packed["epochs"].items():
-        try:
-            levels = bytearray(zlib.decompress(base64.b64decode(text, validate=True)))
-        except (ValueError, zlib.error) as error:
-            raise ValueError(f"the gates of epoch {epoch} do not unpack: {error}") from error
-        if len(levels) != len(tasks) * sum(layers.values()):
-            raise ValueError(
-                f"the gates of epoch {epoch} are {len(levels)} values, expected "
-                f"{len(tasks)} tasks times {sum(layers.values())} channels"
-            )
-        values = torch.frombuffer(levels, dtype=torch.uint8).double() / 255
-        gates[int(epoch)] = Importance(values.reshape(len(tasks), -1), tasks, layers)
+        what = f"gates of epoch {epoch}"
+        expected = f"{len(tasks)} tasks times {sum(layers.values())} channels"
+        levels = _unpacked(text, what, len(tasks) * sum(layers.values()), expected)
+        gates[int(epoch)] = Importance((levels / LEVELS).reshape(len(tasks), -1), tasks, layers)
     return gates
+
+
+def pack_logits(logits: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Pack the logits of some tasks on the images of a split: a byte for each, compressed.
+
+    Those of a task are rounded to 256 levels from its lowest to its highest. Packing what
+    :func:`unpack_logits` gave changes nothing but the last digits.
+
+    Args:
+        logits: by task, (N,) each.
+
+    Example:
+        >>> from torch import tensor
+        >>> unpack_logits(pack_logits({"smile": tensor([-1.0, 0.013, 4.1])}))
+        {'smile': tensor([-1.0000,  0.0200,  4.1000], dtype=torch.float64)}
+    """
+    values = torch.stack([*logits.values()]).double().cpu()
+    low, high = values.amin(1), values.amax(1)
+    step = ((high - low) / LEVELS).clamp(min=1e-30)
+    return {
+        "images": values.shape[1],
+        "low": dict(zip(logits, low.tolist(), strict=True)),
+        "high": dict(zip(logits, high.tolist(), strict=True)),
+        "levels": _packed((values - low[:, None]) / step[:, None]),
+    }
+
+
+def unpack_logits(packed: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Give the logits (N,) by task, as :func:`pack_logits` packed them.
+
+    Raises:
+        ValueError: not as :func:`pack_logits` writes it.
+    """
+    tasks, images = list(packed["low"]), packed["images"]
+    expected = f"{len(tasks)} tasks times {images} images"
+    levels = _unpacked(packed["levels"], "logits", len(tasks) * images, expected)
+    rows = (levels / LEVELS).reshape(len(tasks), images)
+    return {
+        task: packed["low"][task] + row * (packed["high"][task] - packed["low"][task])
+        for task, row in zip(tasks, rows, strict=True)
+    }
+
+
+def _packed(levels: Tensor) -> str:
+    """From 0 to 255, rounded."""
+    data = zlib.compress(levels.round().to(torch.uint8).numpy().tobytes(), 9)
+    return base64.b64encode(data).decode("ascii")
+
+
+def _unpacked(text: str, what: str, count: int, expected: str) -> Tensor:
+    try:
+        levels = bytearray(zlib.decompress(base64.b64decode(text, validate=True)))
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"the {what} do not unpack: {error}") from error
+    if len(levels) != count:
+        raise ValueError(f"the {what} are {len(levels)} values, expected {expected}")
+    return torch.frombuffer(levels, dtype=torch.uint8).double()

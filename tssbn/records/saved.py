@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
+from torch import Tensor
+
 from tssbn.gates import Importance
-from tssbn.records.packing import unpack_gates
-from tssbn.records.scores import delta, reported
-from tssbn.records.store import NoSavedRuns
+from tssbn.records.packing import unpack_gates, unpack_logits
+from tssbn.records.scores import constant, delta, reported
 
 if TYPE_CHECKING:
     import pandas
@@ -86,6 +87,20 @@ class SavedRun(Mapping[str, Any]):
         scores = reported(self, split)
         return {task: math.nan if value is None else value for task, value in scores.items()}
 
+    def constant(self) -> dict[str, float]:
+        """Give the scores of the best answer that ignores the image, on the test images.
+
+        Returns:
+            The first metric of each task, in its own unit, see :mod:`tssbn.benchmarks.constant`.
+
+        Raises:
+            ValueError: the run was saved without them, as older ones are.
+        """
+        scores = constant(self)
+        if not scores:
+            raise ValueError(f"{self.name} was saved without scores of a constant answer")
+        return scores
+
     def gates(self, epoch: int = -1) -> Importance:
         """Give the gates after an epoch, to 1/255.
 
@@ -105,13 +120,48 @@ class SavedRun(Mapping[str, Any]):
         packed = self["gates"]
         return unpack_gates({**packed, "epochs": {epoch: packed["epochs"][str(epoch)]}})[epoch]
 
+    def logits(self, split: str = "test") -> dict[str, Tensor]:
+        """Give the logits (N,) of each attribute after the last epoch, in the order of the images.
+
+        They are rounded to 256 levels, :func:`tssbn.records.pack_logits`. With the labels of the
+        data set, which no run holds, :func:`tssbn.records.f1_at_validation_thresholds` and the
+        metrics score them anew.
+
+        Args:
+            split: ``"test"``, or ``"val"`` where the run was scored on validation images.
+
+        Raises:
+            ValueError: no logits of the split were saved.
+        """
+        if split not in self.get("logits", {}):
+            known = ", ".join(key for key in self.get("logits", {}) if key != "epoch") or "no split"
+            raise ValueError(f"split={split!r}: {self.name} has the logits of {known}")
+        return unpack_logits(self["logits"][split])
+
+    def f1_at_validation_thresholds(self) -> dict[str, float]:
+        """Give F1 on the test images after the last epoch, with thresholds chosen on validation.
+
+        As :func:`tssbn.records.f1_at_validation_thresholds` gives them; the run holds what its
+        logits gave before they were rounded.
+
+        Raises:
+            ValueError: the run has no attributes, was saved without them as older ones are, or was
+                not scored on validation images.
+        """
+        if "thresholds" not in self:
+            raise ValueError(
+                f"{self.name} was saved without thresholds chosen on validation images"
+            )
+        values = {task: entry["f1"] for task, entry in self["thresholds"].items()}
+        return {task: math.nan if value is None else value for task, value in values.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class SavedRuns(Sequence[SavedRun]):
     """Saved runs of one method on one benchmark that differ in their seeds alone.
 
     A sequence in the order of the seeds that were asked for; those without a saved run are left
-    out. What is computed of no run at all raises :class:`NoSavedRuns`.
+    out. What is computed of no run at all raises ``FileNotFoundError``.
 
     Args:
         runs: those that there are.
@@ -155,7 +205,7 @@ class SavedRuns(Sequence[SavedRun]):
             split: ``"test"``, or ``"val"`` where the runs were scored on validation images.
 
         Raises:
-            NoSavedRuns: there is no run.
+            FileNotFoundError: there is no run.
             ValueError: a run was not scored on the split.
         """
         return _frame(self._some(), [run.scores(split) for run in self.runs])
@@ -164,7 +214,7 @@ class SavedRuns(Sequence[SavedRun]):
         """Give the gates of each run after an epoch, :meth:`SavedRun.gates`.
 
         Raises:
-            NoSavedRuns: there is no run.
+            FileNotFoundError: there is no run.
             ValueError: a run has no gates of that epoch.
         """
         return [run.gates(epoch) for run in self._some()]
@@ -180,7 +230,7 @@ class SavedRuns(Sequence[SavedRun]):
             A row for each seed, a column for each task; NaN where :meth:`delta` would be.
 
         Raises:
-            NoSavedRuns: there is no run on either side.
+            FileNotFoundError: there is no run on either side.
             ValueError: the tasks of the two differ.
         """
         base, rows = self._baseline(against), []
@@ -206,7 +256,7 @@ class SavedRuns(Sequence[SavedRun]):
             A value for each seed; NaN where a score is not a number or the baseline not above 0.
 
         Raises:
-            NoSavedRuns: there is no run on either side.
+            FileNotFoundError: there is no run on either side.
             ValueError: the tasks of the two differ.
 
         Example:
@@ -226,7 +276,7 @@ class SavedRuns(Sequence[SavedRun]):
 
     def _some(self) -> tuple[SavedRun, ...]:
         if not self.runs:
-            raise NoSavedRuns(f"none of {', '.join(self.missing) or 'these runs'} is saved")
+            raise FileNotFoundError(f"none of {', '.join(self.missing) or 'these runs'} is saved")
         return self.runs
 
     def _baseline(self, against: SavedRuns) -> dict[str, float]:

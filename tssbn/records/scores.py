@@ -6,7 +6,7 @@ from typing import Any
 
 from tssbn.cost import delta_m
 
-__all__ = ["delta", "reported", "summary"]
+__all__ = ["constant", "delta", "reported", "summary"]
 
 
 def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float | None]:
@@ -76,6 +76,28 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
         "best": _mean([_values(record, entry, "test") for entry in best], record["metric"]),
         "best_epoch": best[0]["epoch"] if best else None,
     }
+
+
+def constant(record: Mapping[str, Any]) -> dict[str, float]:
+    """Give the scores of the answer that ignores the image, by task; NaN for null.
+
+    Args:
+        record: a saved run.
+
+    Returns:
+        The first metric of each task; nothing for a run that was saved without them, or without
+        those of a task.
+
+    Example:
+        >>> record = {"metric": {"smile": "f1"}, "constant": {"smile": {"f1": 0.4, "auc": 0.5}}}
+        >>> constant(record), constant({"metric": {"smile": "f1"}})
+        ({'smile': 0.4}, {})
+    """
+    scores, metric = record.get("constant", {}), record["metric"]
+    if scores.keys() < metric.keys():
+        return {}
+    values = {task: scores[task][name] for task, name in metric.items()}
+    return {task: math.nan if value is None else value for task, value in values.items()}
 
 
 def _counted(record: Mapping) -> Sequence[Mapping]:

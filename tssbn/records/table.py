@@ -13,7 +13,7 @@ from tssbn.benchmarks import Benchmark, find_benchmark
 from tssbn.methods import METHODS, find_method
 from tssbn.records.caption import caption
 from tssbn.records.comparable import balance_of, check_comparable
-from tssbn.records.scores import delta, summary
+from tssbn.records.scores import constant, delta, summary
 from tssbn.records.units import display_unit
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
-TABLES = {"1": ("nyuv2", "nyuv2_short", "cityscapes", "celeba", "celeba_small")}
+TABLES = {"1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", "celeba", "celeba_small")}
 BASELINE = "stl"
+CONSTANT, BLIND = "constant", "ignores the image"  # no method: see tssbn.benchmarks.constant
 WIDTH = 100
 
 
@@ -168,7 +169,8 @@ def table(
     percent. Δm is that of each seed against the mean of our own single-task networks over their
     seeds; for benchmarks with ``average``, such as CelebA, it is the gain of the mean of all
     tasks. A method has a row for each balancing of its losses; all are compared with single-task
-    networks that learned from the plain sum.
+    networks that learned from the plain sum. The first row, where the runs have it, is the answer
+    that ignores the image, :mod:`tssbn.benchmarks.constant`.
 
     Args:
         benchmark: its name, or itself where it is none of
@@ -216,7 +218,19 @@ def table(
                 known.paper.get(method, {}) if balance == "sum" else {},
             )
         )
-    return Table(known.title, caption(records, best), tasks, _in_order(made))
+    made = _in_order(made)
+    scored = next((values for record in records if (values := _constant(record, known))), None)
+    if scored:
+        values = {task: MeanStd.of([value]) for task, value in scored.items()}
+        gain = MeanStd.of([delta(scored, base, up)]) if single else None
+        made.insert(0, Row(CONSTANT, BLIND, "sum", (), values, gain, None, None, {}))
+    return Table(known.title, caption(records, best), tasks, made)
+
+
+def _constant(record: Mapping, benchmark: Benchmark) -> dict[str, float]:
+    """What ignores the image, by task, in the units of the table; nothing in older runs."""
+    scores = {task: v * _unit(record, task)[0] for task, v in constant(record).items()}
+    return {"mean": _mean(list(scores.values()))} if scores and benchmark.average else scores
 
 
 def _in_order(rows: Iterable[Row]) -> list[Row]:

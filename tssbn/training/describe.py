@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tssbn.benchmarks.tasks import Task
@@ -17,13 +17,19 @@ from tssbn.cost import macs, parameters
 from tssbn.data.real.dataset import RealSet
 from tssbn.gates import Importance, importance
 from tssbn.norm import TaskSigmoidNorm
-from tssbn.records import environment, pack_gates, unpack_gates
+from tssbn.records import (
+    environment,
+    f1_at_validation_thresholds,
+    pack_gates,
+    pack_logits,
+    unpack_gates,
+)
 from tssbn.registry import short_name
-from tssbn.training.batches import fingerprint, labels
+from tssbn.training.batches import fingerprint, labels, sha256
 from tssbn.training.run import Run
 from tssbn.training.settings import BALANCE
 
-__all__ = ["add_epoch", "add_gates", "description", "device_name", "identity"]
+__all__ = ["add_epoch", "add_gates", "add_logits", "description", "device_name", "identity"]
 
 
 def description(
@@ -40,6 +46,7 @@ def description(
         held: the same as they are trained on.
         net: on the CPU.
     """
+    pretrained = run.benchmark.network.pretrained
     recipe, metrics = run.benchmark.recipe, {name: task.metric() for name, task in tasks.items()}
     with torch.device("meta"):
         image = torch.empty(1, *held["train"][0]["image"].shape)
@@ -57,6 +64,7 @@ def description(
         "data": _data(sources, held, run.benchmark.synthetic),
         **environment(),
         "threads": torch.get_num_threads(),
+        "pretrained": "none" if pretrained is None else sha256(pretrained()),
         "stem": getattr(net, "stem", ""),
         "parameters": parameters(net),
         "all_parameters": parameters(net, frozen=True),
@@ -138,6 +146,23 @@ def add_gates(
     if epoch in {1, round(0.1 * epochs), round(0.3 * epochs), epochs}:
         earlier = unpack_gates(record["gates"]) if "gates" in record else {}
         record["gates"] = pack_gates({**earlier, epoch: look()})
+
+
+def add_logits(
+    record: dict[str, Any], splits: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+) -> None:
+    """Write down the logits of the attributes, and F1 at thresholds chosen on validation images.
+
+    Args:
+        splits: ``"test"``, and ``"val"`` where there are such images; logits and labels, by task.
+    """
+    record["logits"] = {
+        "epoch": record["epochs"][-1]["epoch"],
+        **{split: pack_logits(logits) for split, (logits, _) in splits.items()},
+    }
+    if "val" in splits:
+        logits, labels = ({split: pair[i] for split, pair in splits.items()} for i in (0, 1))
+        record["thresholds"] = f1_at_validation_thresholds(logits, labels)
 
 
 def _lists(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,7 +16,7 @@ from tssbn.training.balancing import Balancing
 from tssbn.training.memory import is_out_of_memory
 from tssbn.training.processes import all_reduce_mean
 
-__all__ = ["EpochLosses", "check_tasks", "evaluate", "train_epoch"]
+__all__ = ["EpochLosses", "check_tasks", "evaluate", "predict", "train_epoch"]
 
 EVERY = 50  # steps between two looks at the losses: a look makes a GPU wait for its last step
 
@@ -153,6 +153,30 @@ def evaluate(
                 )
             _update(metric, predictions[task], batch[task])
     return {task: metric.compute() for task, metric in metrics.items()}
+
+
+@torch.no_grad()
+def predict(
+    net: nn.Module, tasks: Sequence[str], batches: Iterable[dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Predictions and targets of tasks that have a number for each image.
+
+    Args:
+        net, batches: as those of :func:`evaluate`.
+
+    Returns:
+        Both by task, (N,), on the CPU.
+    """
+    net.eval()
+    predictions, targets = ({task: [] for task in tasks} for _ in range(2))
+    for batch in batches:
+        outputs = net(batch["image"])
+        for task in tasks:
+            predictions[task].append(outputs[task].flatten().float().cpu())
+            targets[task].append(batch[task].cpu())
+    return tuple(
+        {task: torch.cat(parts) for task, parts in each.items()} for each in (predictions, targets)
+    )
 
 
 def _update(metric: TaskMetric, prediction: Tensor, target: Tensor) -> None:

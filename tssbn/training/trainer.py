@@ -13,12 +13,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tssbn.benchmarks.constant import constant_scores
 from tssbn.contract import MultiTaskNetwork
+from tssbn.data.stored import Stored
 from tssbn.training import checkpoint
 from tssbn.training.balancing import Angles, Penalised, find_balancing
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches, preload_all, shard
-from tssbn.training.describe import add_epoch, description, device_name
-from tssbn.training.epoch import EpochLosses, check_tasks, evaluate, train_epoch
+from tssbn.training.describe import add_epoch, add_logits, description, device_name
+from tssbn.training.epoch import EpochLosses, check_tasks, evaluate, predict, train_epoch
 from tssbn.training.memory import peak_memory
 from tssbn.training.processes import all_reduce_mean
 from tssbn.training.progress import Callback
@@ -62,6 +64,11 @@ class Trainer:
         sources = {split: run.benchmark.data(split, root) for split in ("train", *self.scored)}
         targets = sources["train"].targets
         self.tasks = run.benchmark.tasks(targets)
+        self.attributes = [
+            name
+            for name, task in self.tasks.items()
+            if name in targets and targets[name].kind == "attribute" and task.out_channels == 1
+        ]
         if unknown := self.recipe.weights.keys() - self.tasks:
             raise ValueError(
                 f"weights are given of {sorted(unknown)}, the tasks are {list(self.tasks)}"
@@ -72,6 +79,7 @@ class Trainer:
         loaded = preload_all(sources, data, fabric.device)  # what is refused at once comes before
         self.record = {
             **description(run, self.tasks, sources, loaded, self.net),
+            **self.started,
             **setup,
             "device": device_name(fabric.device),
             "note": note,
@@ -102,6 +110,7 @@ class Trainer:
         self.net: MultiTaskNetwork = run.method.build(
             run.benchmark.network, outputs, **_taken(run, run.method.build)
         )
+        self.started = run.method.start(self.net, run, **_taken(run, run.method.start))
         self._tell_progress(0)
         self.balancing = find_balancing(run.balance)(self.net, **run.balance_options)
         self.balancing.check(setup["precision"], setup["compile"])
@@ -138,6 +147,13 @@ class Trainer:
         # An augmentation draws random numbers here, but each epoch starts from its own seed.
         for batch in self.batches["train"](self.indices(1)[:1]):
             check_tasks(self.model, self.tasks, batch)
+
+    def score_constant(self) -> None:
+        """Write down how well an answer scores that ignores the image, of data that are held."""
+        train, test = (self.batches[split].data for split in ("train", "test"))
+        held = isinstance(train, Stored) and isinstance(test, Stored)
+        if held and "constant" not in self.record:
+            self.record["constant"] = constant_scores(self.tasks, train, test, self.recipe.batch)
 
     def train_epoch(self, callback: Callback) -> None:
         """Train for the next epoch, score what came out, and write it down.
@@ -179,6 +195,8 @@ class Trainer:
         if self.penalised is not None:
             entry[PENALTY] = means[PENALTY]
         add_epoch(self.record, entry, scores, self.net)
+        if self.record["finished"] and self.attributes:
+            add_logits(self.record, {split: self._predictions(split) for split in self.scored})
         if self.angles is not None and self.angles.measured:
             self.record["angles"] = self.angles.measured
         self.record["seconds_per_step"] = statistics.median(self.step_seconds)
@@ -200,6 +218,12 @@ class Trainer:
         batches, rank = self.batches[split], self.fabric.global_rank
         indices = shard(len(batches.data), self.recipe.batch, rank, self.fabric.world_size)
         return evaluate(self.model, self.tasks, batches(indices))
+
+    def _predictions(self, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Logits and labels of all attributes on all images, in every process."""
+        batches = self.batches[split]
+        indices = shard(len(batches.data), self.recipe.batch)
+        return predict(self.model, self.attributes, batches(indices))
 
     def _check_parameters(self) -> None:
         for name, value in [*self.net.named_parameters(), *self.balancing.named_parameters()]:
