@@ -47,7 +47,7 @@ def benchmark(width: int = 256, dropout: float = 0.3, people: int | None = None)
     Args:
         width: of the first layer, at least 4; the second has half of it, the third a quarter.
         dropout: share of the features that are dropped after each of the three.
-        people: to train with, the first of them; all by default. With few, sharing is worth more.
+        people: to train with, the first of them; all by default.
     """
     return Benchmark(
         name="census",

@@ -78,7 +78,7 @@ class AUC(TaskMetric):
         # Ranks in [0, 1], which torchmetrics takes as they are: a sigmoid would make large logits
         # equal.
         levels, ranks = logits.unique(return_inverse=True)
-        ranks = ranks / len(levels)
+        ranks = ranks.double() / len(levels)
         if 0 < positives < len(labels):
             values["auc"] = binary_auroc(ranks, labels).item()
         if positives:
