@@ -19,12 +19,6 @@ if "google.colab" in sys.modules:
     # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
     pass
 
-from tssbn import records
-
-if "google.colab" in sys.modules:
-    records.fetch()
-records.skip_cells()
-
 # %% [markdown]
 # # What does it cost?
 #

@@ -20,12 +20,6 @@ if "google.colab" in sys.modules:
     # %pip install -q onnx onnxscript onnxruntime
     pass
 
-from tssbn import records
-
-if "google.colab" in sys.modules:
-    records.fetch()
-records.skip_cells()
-
 # %% [markdown]
 # # One task, one plain network
 #

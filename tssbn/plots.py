@@ -112,14 +112,18 @@ def method_color(method: str) -> str:
     return COLORS[(find_method(method).color if method in METHODS else "") or "black"]
 
 
-def deltas(ax: Axes, table: "Table") -> None:
+def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     """Draw Δm of each method as a bar, its standard deviation over seeds as a line.
 
     A diamond is what the paper prints, if it does.
 
     Args:
         table: of :func:`tssbn.records.table.table`.
+        band: the baseline's own error, which all bars share; from -band to band the figure is
+            grey. :meth:`tssbn.claims.Bed.band` gives it.
     """
+    if band is not None:
+        ax.axvspan(-band, band, color="#E4E4E4", zorder=0)
     rows = [row for row in table.rows if row.delta is not None and row.method not in OTHERS][::-1]
     for height, row in enumerate(rows):
         color = method_color(row.method)

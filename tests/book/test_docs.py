@@ -36,7 +36,8 @@ def load(name):
     trainer = name.startswith(
         ("tssbn.methods", "tssbn.metrics", "tssbn.timing.", "tssbn.benchmarks", "tssbn.training.")
     )
-    for needed in NEEDS.get(name, WHOLE if trainer else ()):
+    claims = ("scipy",) if name.startswith("tssbn.claims") else ()
+    for needed in NEEDS.get(name, WHOLE if trainer else claims):
         pytest.importorskip(needed)
     return importlib.import_module(name)
 

@@ -471,7 +471,7 @@ def test_the_cost_of_attention_is_that_of_its_plain_form():
 
 def test_missing_torch_pruning_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
-    with pytest.raises(ImportError, match=r'torch-pruning: pip install "tssbn\[train\]"'):
+    with pytest.raises(ImportError, match=r'torch-pruning: pip install "tssbn\[train\] @ git'):
         pruning.prune_channels(nn.BatchNorm1d(2), {}, torch.rand(2, 2))
 
 

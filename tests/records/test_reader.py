@@ -10,13 +10,12 @@ pytest.importorskip("timm")
 
 from tssbn import records
 from tssbn.benchmarks import find_benchmark
-from tssbn.records import NoSavedRuns
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TSSBN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
     return tmp_path / "data/results"
 
 
@@ -60,10 +59,9 @@ def test_whether_the_mean_of_the_tasks_counts_is_said_by_the_benchmark(folder):
     assert records.of("faces", "hps").average and not records.of("rooms", "hps").average
 
 
-def test_where_nothing_was_saved_or_fetched_it_is_said_at_once(folder):
-    for ask in (lambda: records.of("rooms", "hps"), lambda: records.load_default("rooms")):
-        with pytest.raises(NoSavedRuns, match=r"no saved runs on this machine; .*fetch\(\)"):
-            ask()
+def test_without_any_saved_run_there_are_none(folder):
+    assert records.load_default("rooms") == []
+    assert records.of("rooms", "hps").missing == ("rooms/hps-0", "rooms/hps-1", "rooms/hps-2")
 
 
 def test_unknown_names_and_settings_are_refused(folder):

@@ -5,17 +5,18 @@ import threading
 
 import pytest
 
-from tssbn.records import NoSavedRuns, folders, load, load_all, results_dir, store, write
+from tssbn.records import folders, load, load_all, results_dir, store, write
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """The three places of saved runs, none of which is there: here, above, and the cache."""
+    """The three places of saved runs, none of which is there: here, above, and the package's."""
     here = tmp_path / "above/here"
     here.mkdir(parents=True)
     monkeypatch.chdir(here)
-    monkeypatch.setenv("TSSBN_CACHE", str(tmp_path / "cache"))
-    return [here / "data/results", here.parent / "data/results", tmp_path / "cache/results"]
+    package = tmp_path / "tssbn/results"
+    monkeypatch.setattr(store, "PUBLISHED", (package,))
+    return [here / "data/results", here.parent / "data/results", package]
 
 
 def put(place, name, content):
@@ -24,7 +25,7 @@ def put(place, name, content):
     path.write_text(content, encoding="utf-8")
 
 
-def test_the_checkout_comes_first_then_what_was_fetched(places):
+def test_the_working_folder_comes_first_then_the_package(places):
     for number, place in reversed([*enumerate(places)]):
         put(place, "set/a", f'{{"from": {number}}}')
         assert load("set/a") == {"from": number}
@@ -32,16 +33,16 @@ def test_the_checkout_comes_first_then_what_was_fetched(places):
         assert len(folders()) == 3 - number
 
 
-def test_runs_of_one_s_own_stand_beside_fetched_ones(places):
+def test_runs_of_one_s_own_stand_beside_published_ones(places):
     put(places[0], "set/b", '{"mine": 1}')
-    put(places[2], "set/a", '{"fetched": 1}')
-    put(places[2], "set/b", '{"fetched": 2}')
-    assert load("set/a") == {"fetched": 1} and load("set/b") == {"mine": 1}
-    assert load_all("set") == [{"fetched": 1}, {"mine": 1}]
-    assert load_all("set", places[0]) == [{"mine": 1}]
+    put(places[2], "set/a", '{"published": 1}')
+    put(places[2], "set/b", '{"published": 2}')
+    assert load("set/a") == {"published": 1} and load("set/b") == {"mine": 1}
+    assert load_all("set") == [{"mine": 1}]
+    assert load_all("set", places[2]) == [{"published": 1}, {"published": 2}]
 
 
-def test_runs_are_never_written_to_the_cache(places):
+def test_runs_are_never_written_into_the_package(places):
     places[2].mkdir(parents=True)
     assert results_dir().absolute() == places[0]
     places[1].mkdir(parents=True)
@@ -51,7 +52,7 @@ def test_runs_are_never_written_to_the_cache(places):
 
 
 def test_what_is_missing_or_broken_is_named(places):
-    with pytest.raises(NoSavedRuns, match=r"'set/b' is not among .*data/results.*fetch\(\)"):
+    with pytest.raises(FileNotFoundError, match=r"'set/b' is not among .*data/results"):
         load("set/b")
     assert load_all("set") == []
     put(places[1], "set/c", "{")
@@ -61,7 +62,7 @@ def test_what_is_missing_or_broken_is_named(places):
 
 def test_the_network_is_not_asked(places, monkeypatch):
     monkeypatch.setattr("socket.socket", lambda *_: pytest.fail("a connection was made"))
-    with pytest.raises(NoSavedRuns):
+    with pytest.raises(FileNotFoundError):
         load("faces/stl-0")
 
 

@@ -119,7 +119,7 @@ def wheel(tmp_path_factory):
     return built
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+def test_the_wheel_holds_the_package_and_the_saved_runs(wheel):
     assert wheel.name == f"tssbn-{PROJECT['version']}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     info = f"tssbn-{PROJECT['version']}.dist-info"
@@ -128,7 +128,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         for path in (ROOT / "tssbn").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {name for name in names if not name.startswith(info)} == source
+    runs = {name for name in names if name.startswith("tssbn/results/")}
+    assert len(runs) == sum(path.is_file() for path in (ROOT / "data/results").rglob("*"))
+    assert {name for name in names if not name.startswith(info)} - runs == source
     assert {"tssbn/__init__.py", "tssbn/py.typed"} <= source
     assert f"{info}/licenses/LICENSE" in names
 

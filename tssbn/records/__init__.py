@@ -1,19 +1,15 @@
-"""Saved runs: how they are written, read, fetched, summed up and put into tables.
+"""Saved runs: how they are written, read, summed up and put into tables.
 
-:func:`of` gives the saved runs of a method on a benchmark. They are read from ``data/results`` of
-the working folder or its parent, or from where :func:`fetch` put the published ones; reading never
-asks the network.
+:func:`of` gives the saved runs of a method on a benchmark, from ``data/results`` of the working
+folder or its parent, or from those that come with the package.
 """
 
-from tssbn.records.download import fetch
-from tssbn.records.notebook import skip_cells
 from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
 from tssbn.records.scores import constant, delta, reported, summary
 from tssbn.records.software import environment
 from tssbn.records.store import (
-    NoSavedRuns,
     folders,
     load,
     load_all,
@@ -25,7 +21,6 @@ from tssbn.records.thresholds import f1_at_validation_thresholds
 from tssbn.records.units import display_unit
 
 __all__ = [
-    "NoSavedRuns",
     "SavedRun",
     "SavedRuns",
     "constant",
@@ -33,7 +28,6 @@ __all__ = [
     "display_unit",
     "environment",
     "f1_at_validation_thresholds",
-    "fetch",
     "folders",
     "load",
     "load_all",
@@ -43,7 +37,6 @@ __all__ = [
     "pack_logits",
     "reported",
     "results_dir",
-    "skip_cells",
     "summary",
     "to_json",
     "unpack_gates",

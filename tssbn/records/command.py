@@ -32,10 +32,10 @@ def _table(options: argparse.Namespace) -> int:
     settings, seen, tables = dict(options.set), [], []
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
-    folder = options.results or store.results_dir()
+    folder = options.results or next(iter(store.folders()), store.results_dir())
     for name in TABLES.get(options.name, (options.name,)):
         benchmark = find_benchmark(name)()
-        found = store.load_all(benchmark.name, options.results)
+        found = store.load_all(benchmark.name, folder)
         if options.name in TABLES and benchmark.source != name and not found:
             continue  # a shorter or smaller form that nobody ran
         known = _options(found)

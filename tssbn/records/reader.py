@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tssbn.records.saved import SavedRun, SavedRuns
-from tssbn.records.store import NoSavedRuns, folders, load
+from tssbn.records.store import load
 
 if TYPE_CHECKING:
     from tssbn.benchmarks import Benchmark
@@ -23,7 +23,7 @@ def of(
     settings: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> SavedRuns:
-    """Load the saved runs of a method on a benchmark; those that are on this machine.
+    """Load the saved runs of a method on a benchmark; those that there are.
 
     Args:
         benchmark: as :class:`tssbn.training.run.Run` takes it: a name, the path of a file of one's
@@ -38,7 +38,6 @@ def of(
         The runs in the order of the seeds; ``missing`` names those that are not saved.
 
     Raises:
-        NoSavedRuns: there is no folder of saved runs at all.
         ValueError: an unknown name or setting, or one setting given twice.
 
     Example:
@@ -52,14 +51,12 @@ def of(
     settings = dict(settings or {})
     if twice := settings.keys() & more.keys():
         raise ValueError(f"settings are given twice: {', '.join(sorted(twice))}")
-    if not folders():
-        raise NoSavedRuns("there are no saved runs on this machine")
     wanted = [Run(benchmark, method, seed, settings | more) for seed in seeds]
     runs, missing = [], []
     for run in wanted:
         try:
             runs.append(SavedRun(run.name, load(run.name)))
-        except NoSavedRuns:
+        except FileNotFoundError:
             missing.append(run.name)
     average = any(run.benchmark.average for run in wanted)
     return SavedRuns(tuple(runs), tuple(missing), average)
@@ -72,7 +69,6 @@ def load_default(benchmark: str, seeds: Iterable[int] = range(3)) -> list[SavedR
     :func:`tssbn.records.table.table` takes them.
 
     Raises:
-        NoSavedRuns: there is no folder of saved runs at all.
         ValueError: an unknown benchmark.
 
     Example:

@@ -12,7 +12,6 @@ from torch import Tensor
 from tssbn.gates import Importance
 from tssbn.records.packing import unpack_gates, unpack_logits
 from tssbn.records.scores import constant, delta, reported
-from tssbn.records.store import NoSavedRuns
 
 if TYPE_CHECKING:
     import pandas
@@ -162,7 +161,7 @@ class SavedRuns(Sequence[SavedRun]):
     """Saved runs of one method on one benchmark that differ in their seeds alone.
 
     A sequence in the order of the seeds that were asked for; those without a saved run are left
-    out. What is computed of no run at all raises :class:`NoSavedRuns`.
+    out. What is computed of no run at all raises ``FileNotFoundError``.
 
     Args:
         runs: those that there are.
@@ -206,7 +205,7 @@ class SavedRuns(Sequence[SavedRun]):
             split: ``"test"``, or ``"val"`` where the runs were scored on validation images.
 
         Raises:
-            NoSavedRuns: there is no run.
+            FileNotFoundError: there is no run.
             ValueError: a run was not scored on the split.
         """
         return _frame(self._some(), [run.scores(split) for run in self.runs])
@@ -215,7 +214,7 @@ class SavedRuns(Sequence[SavedRun]):
         """Give the gates of each run after an epoch, :meth:`SavedRun.gates`.
 
         Raises:
-            NoSavedRuns: there is no run.
+            FileNotFoundError: there is no run.
             ValueError: a run has no gates of that epoch.
         """
         return [run.gates(epoch) for run in self._some()]
@@ -231,7 +230,7 @@ class SavedRuns(Sequence[SavedRun]):
             A row for each seed, a column for each task; NaN where :meth:`delta` would be.
 
         Raises:
-            NoSavedRuns: there is no run on either side.
+            FileNotFoundError: there is no run on either side.
             ValueError: the tasks of the two differ.
         """
         base, rows = self._baseline(against), []
@@ -257,7 +256,7 @@ class SavedRuns(Sequence[SavedRun]):
             A value for each seed; NaN where a score is not a number or the baseline not above 0.
 
         Raises:
-            NoSavedRuns: there is no run on either side.
+            FileNotFoundError: there is no run on either side.
             ValueError: the tasks of the two differ.
 
         Example:
@@ -277,7 +276,7 @@ class SavedRuns(Sequence[SavedRun]):
 
     def _some(self) -> tuple[SavedRun, ...]:
         if not self.runs:
-            raise NoSavedRuns(f"none of {', '.join(self.missing) or 'these runs'} is saved")
+            raise FileNotFoundError(f"none of {', '.join(self.missing) or 'these runs'} is saved")
         return self.runs
 
     def _baseline(self, against: SavedRuns) -> dict[str, float]:

@@ -8,26 +8,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tssbn.data.synthetic import cache
-
-__all__ = ["NoSavedRuns", "folders", "load", "load_all", "results_dir", "to_json", "write"]
+__all__ = ["folders", "load", "load_all", "results_dir", "to_json", "write"]
 
 PLACES = (Path("data/results"), Path("../data/results"))  # the chapters run in book/
-
-
-class NoSavedRuns(FileNotFoundError):
-    """A saved run that is wanted is not on this machine; the message says how to get it.
-
-    Args:
-        wanted: what was looked for.
-
-    Example:
-        >>> print(NoSavedRuns("no saved run of faces"))
-        no saved run of faces; tssbn.records.fetch() downloads the published ones
-    """
-
-    def __init__(self, wanted: str):
-        super().__init__(f"{wanted}; tssbn.records.fetch() downloads the published ones")
+PACKAGE = Path(__file__).resolve().parents[1]
+#: The runs that come with the package: in its wheel, or in the checkout that it lies in.
+PUBLISHED = (PACKAGE / "results", PACKAGE.parent / "data/results")
 
 
 def results_dir() -> Path:
@@ -43,38 +29,28 @@ def results_dir() -> Path:
     return next((place for place in PLACES if place.is_dir()), PLACES[0])
 
 
-def fetched_dir() -> Path:
-    """Give the folder of the published runs, once :func:`tssbn.records.fetch` made it.
-
-    Example:
-        >>> fetched_dir().name
-        'results'
-    """
-    return cache.folder() / "results"
-
-
 def folders() -> list[Path]:
-    """List the folders of saved runs that there are, those of this checkout first.
+    """List the folders of saved runs that there are, those of the working folder first.
 
-    ``data/results`` of the working folder, of its parent, and what
-    :func:`tssbn.records.fetch` downloaded. Of two files of one name the first counts.
+    ``data/results`` of the working folder, of its parent, and the runs that come with the package.
+    Of two files of one name the first counts.
 
     Example:
         >>> all(folder.is_dir() for folder in folders())
         True
     """
-    return [place for place in (*PLACES, fetched_dir()) if place.is_dir()]
+    return [place for place in (*PLACES, *PUBLISHED) if place.is_dir()]
 
 
 def load(name: str) -> dict[str, Any]:
-    """Load a saved run from this machine; the network is not asked.
+    """Load a saved run.
 
     Args:
         name: of the run, ``<benchmark>/<method>-<seed>``, as :func:`write` takes it; or of another
             file below ``data/results``.
 
     Raises:
-        NoSavedRuns: none of :func:`folders` has it.
+        FileNotFoundError: none of :func:`folders` has it.
         ValueError: the file is not JSON.
 
     Example:
@@ -83,7 +59,8 @@ def load(name: str) -> dict[str, Any]:
     for folder in folders():
         if (path := folder / f"{name}.json").is_file():
             return _read(path)
-    raise NoSavedRuns(f"{name!r} is not among the saved runs of {_looked_in()}")
+    places = ", ".join(map(str, folders())) or str(PLACES[0])
+    raise FileNotFoundError(f"{name!r} is not among the saved runs of {places}")
 
 
 def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]:
@@ -91,7 +68,8 @@ def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]
 
     Args:
         benchmark: its name.
-        folder: of all saved runs; without it, those of all :func:`folders`.
+        folder: of all saved runs; without it, the first of :func:`folders`: one's own runs, or else
+            those that come with the package.
 
     Raises:
         ValueError: a file is not JSON.
@@ -100,11 +78,8 @@ def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]
         >>> load_all("a benchmark that nobody ran")
         []
     """
-    files: dict[str, Path] = {}
-    for place in folders() if folder is None else [folder]:
-        for path in (place / benchmark).glob("[!.]*.json"):
-            files.setdefault(path.name, path)
-    return [_read(files[name]) for name in sorted(files)]
+    place = folder or next(iter(folders()), PLACES[0])
+    return [_read(path) for path in sorted((place / benchmark).glob("[!.]*.json"))]
 
 
 def write(name: str, record: Mapping[str, Any], folder: Path | None = None) -> Path:
@@ -154,10 +129,6 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
-
-
-def _looked_in() -> str:
-    return ", ".join(str(place) for place in (*PLACES, fetched_dir()))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def _scores(record: Mapping[str, Any]) -> str:
     which = f"epochs {chosen['epochs'][0]}-{last}" if len(chosen["epochs"]) > 1 else f"epoch {last}"
     lines = [("", "", which, f"best, epoch {chosen['best_epoch']}")]
     for task, metric, sign, *values in rows:
-        lines.append((task, metric, *(f"{value:.4g}{sign}" for value in values)))
+        space = " " * (sign not in ("", "%", "°"))
+        lines.append((task, metric, *(f"{value:.4g}{space}{sign}" for value in values)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

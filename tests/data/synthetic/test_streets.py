@@ -62,7 +62,7 @@ def test_samples_have_the_declared_shapes_and_types(data):
     assert data["image"].dtype is torch.float32
     assert 0 <= data["image"].min() < data["image"].max() <= 1
     for task, target in TARGETS.items():
-        channels = {"classes": (), "disparity": (1,)}[target.kind]
+        channels = () if target.kind == "classes" else (1,)
         assert data[task].shape == (48, *channels, 48, 96)
         whole = target.kind == "classes"
         assert data[task].dtype is (torch.int64 if whole else torch.float32)
@@ -92,8 +92,10 @@ def test_every_part_occurs(data, name):
 def test_disparity_is_focal_times_baseline_over_depth():
     streets = [layout(Dice(torch.Generator().manual_seed(seed)), SMALL) for seed in range(6)]
     view = look(streets, 48, 96, torch.full((6, 7, 48, 96), 0.5))
-    disparity = encode(view, SMALL)["disparity"].squeeze(1)
+    entries = encode(view, SMALL)
+    disparity, depth = entries["disparity"].squeeze(1), entries["depth"].squeeze(1)
     valid = disparity != -1
+    assert torch.equal(depth, view.depth.where(valid, 0))
     focal = torch.tensor(FOCAL) * 96
     assert torch.equal(disparity[valid], (focal * BASELINE) / view.depth[valid])
     assert 0.7 < valid.float().mean() < 0.95
