@@ -4,6 +4,7 @@ import torch
 from settings import DEVICE
 
 from tssbn.metrics.attributes import Attributes
+from tssbn.metrics.auc import AUC
 from tssbn.metrics.base import TaskMetric
 from tssbn.metrics.boundary import Boundary
 from tssbn.metrics.classification import Classification
@@ -55,6 +56,13 @@ def classification(n):
     return torch.randn(n, 3, dtype=torch.float64), target
 
 
+def answers(n):
+    """Of the first four, one is yes, one no, and two have no label."""
+    target = torch.randint(2, (n,))
+    target[:4] = torch.tensor([1, 0, -1, -1])[:n]
+    return torch.randn(n, dtype=torch.float64), target
+
+
 def regression(n):
     target = 30 + 10 * torch.randn(n, dtype=torch.float64)
     target[2:4] = torch.nan
@@ -74,6 +82,7 @@ CASES = {
     "normals": (Normals, normals),
     "normals by batch": (lambda: Normals("batch", mask="sum"), normals),
     "attributes": (lambda: Attributes(3, inputs="probabilities"), attributes),
+    "auc": (AUC, answers),
     "classification": (lambda: Classification(3), classification),
     "regression": (lambda: Regression("years"), regression),
     "saliency F": (lambda: SaliencyF("probabilities"), foreground),

@@ -20,6 +20,7 @@ NEEDS = {
     "tssbn.data.synthetic.digits": ("sklearn",),
     "tssbn.data.real.files": ("PIL",),
     "tssbn.networks.deeplab": ("timm", "torchvision"),
+    "tssbn.networks.efficientnet": ("timm",),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),

@@ -16,11 +16,15 @@ from tssbn.norm import TaskSpecificNorm
 IMAGES = torch.tensor([1.0, 5.0], dtype=torch.float64).view(2, 1, 1, 1).expand(2, 3, 1, 1) / 3
 GATE = {  # γ of a gate of this value
     "tssbn": lambda value: math.log(value / (1 - value)),
+    "random-gates": lambda value: math.log(value / (1 - value)),
+    "shuffled-gates": lambda value: math.log(value / (1 - value)),
+    "deep-gates": lambda value: math.log(value / (1 - value)),
     "tssbn-bias": lambda value: math.log(value / (1 - value)),
     "tanh": math.atanh,
     "softplus": lambda value: math.log(math.expm1(value)),
     "clamp": lambda value: value,
 }
+SIGMA = 1 / (1 + math.exp(-2))
 LINE = {  # y = w x̂ + b, at x̂ of -1 and 1
     "hps": {"a": (2, 1), "b": (2, 1)},
     "stl": {"a": (2, 1), "b": (2, 1)},
@@ -30,6 +34,11 @@ LINE = {  # y = w x̂ + b, at x̂ of -1 and 1
     "affine": {"a": (2, 10), "b": (3, 20)},
     "tsbn-no-bias": {"a": (2, 0), "b": (3, 0)},
     "tssbn": {"a": (0.25, 0), "b": (0.75, 0)},
+    "hps-wide": {"a": (2, 1), "b": (2, 1)},
+    "shared-gates": {"a": (SIGMA, 0), "b": (SIGMA, 0)},
+    "random-gates": {"a": (0.25, 0), "b": (0.75, 0)},
+    "shuffled-gates": {"a": (0.25, 0), "b": (0.75, 0)},
+    "deep-gates": {"a": (0.25, 0), "b": (0.75, 0)},
     "tssbn-bias": {"a": (0.25, 10), "b": (0.75, 20)},
     "tanh": {"a": (0.25, 0), "b": (0.75, 0)},
     "softplus": {"a": (0.25, 0), "b": (0.75, 0)},
@@ -56,7 +65,8 @@ def test_every_method_has_a_value():
 
 @pytest.mark.parametrize("method", LINE)
 def test_a_line_through_two_images(method):
-    net = find_method(method).build(Network(trunk, head, IMAGES), {"a": 1, "b": 1})
+    network = Network(trunk, head, IMAGES, wider=lambda times: Network(trunk, head, IMAGES))
+    net = find_method(method).build(network, {"a": 1, "b": 1})
     lines = LINE[method]
     for layer in net.modules():
         if isinstance(layer, TaskSpecificNorm) and method != "statistics":

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from measures import CASES, POOLED, evaluate
 
 from tssbn.metrics.attributes import Attributes
+from tssbn.metrics.auc import AUC
 from tssbn.metrics.classification import Classification
 from tssbn.metrics.depth import Depth
 from tssbn.metrics.regression import Regression
@@ -240,6 +241,7 @@ def test_two_processes_agree_with_one(tmp_path):
     [
         (Classification(2), "%"),
         (Attributes(inputs="logits"), "%"),
+        (AUC(), "%"),
         (Regression("years"), "years"),
         (Regression(), ""),
         (Depth(unit="m"), "m"),

@@ -135,6 +135,17 @@ def test_the_wheel_holds_the_package_and_the_saved_runs(wheel):
     assert f"{info}/licenses/LICENSE" in names
 
 
+def test_the_wheel_holds_the_people_of_the_census_with_their_licence(wheel):
+    packed = zipfile.ZipFile(wheel)
+    for name in ("census-income.test.npz", "columns.json", "README.md", "LICENSE"):
+        path = f"tssbn/data/census/{name}"
+        assert packed.read(path) == (ROOT / path).read_bytes()
+    info = f"tssbn-{PROJECT['version']}.dist-info"
+    licence = packed.read(f"{info}/licenses/tssbn/data/census/LICENSE").decode()
+    assert licence.startswith("Attribution 4.0 International\n")
+    assert "License-Expression: MIT AND CC-BY-4.0\n" in packed.read(f"{info}/METADATA").decode()
+
+
 def test_the_wheel_imports_nothing_but_torch(wheel, tmp_path):
     """What `import tssbn` loads beyond `import torch` is itself and the standard library."""
     zipfile.ZipFile(wheel).extractall(tmp_path)

@@ -13,9 +13,11 @@ pytest.importorskip("lightning_fabric")
 
 import tiny
 
-from tssbn.methods import Method, find_method, hard_sharing
+from tssbn.benchmarks import BENCHMARKS, find_benchmark
+from tssbn.methods import METHODS, Method, find_method, hard_sharing
 from tssbn.training.loop import train
-from tssbn.training.run import Run
+from tssbn.training.run import RECIPE, Run
+from tssbn.training.settings import options_of
 
 SAVED = Path(__file__).resolve().parents[2] / "data/results"
 
@@ -104,6 +106,14 @@ def test_a_setting_of_two_meanings_is_refused_where_it_is_given():
     assert Run("rooms", clash).name == "rooms/clash-0"
     with pytest.raises(ValueError, match="'filters' means two things: rename that of benchmark ro"):
         Run("rooms", clash, settings={"filters": 4})
+
+
+def test_no_setting_of_a_method_means_two_things_on_a_benchmark():
+    for name in METHODS:
+        options = set(options_of(*find_method(name).functions))
+        assert not options & set(RECIPE)
+        for benchmark in BENCHMARKS:
+            assert not options & set(options_of(find_benchmark(benchmark))), (name, benchmark)
 
 
 def test_the_recipe_of_a_method_comes_before_that_of_the_benchmark_and_after_settings():

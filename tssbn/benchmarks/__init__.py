@@ -31,6 +31,7 @@ BENCHMARKS = {
     for name in (
         "nyuv2",
         "nyuv2_short",
+        "nyuv2_lite",
         "cityscapes",
         "celeba",
         "celeba_small",
@@ -38,6 +39,7 @@ BENCHMARKS = {
         "rooms_unet",
         "streets",
         "faces",
+        "census",
     )
 }
 

@@ -36,15 +36,21 @@ def benchmark(side: int = 64, filters: int = 64) -> Benchmark:
         name="celeba",
         title="CelebA",
         data=lambda split, root: CelebA(root, split, size=(side, side)),
-        network=Network(
-            partial(CelebANet, filters),
-            partial(nn.Linear, 8 * filters),
-            dummy_images(side, side),
-            stem="stages.1",
-        ),
+        network=network(side, filters),
         tasks=tasks_for,
         recipe=Recipe(epochs=15, batch=256, lr=3e-4, report="val", tasks_per_pass=5),
         source="celeba",
         average=True,
         paper=PAPER,
+    )
+
+
+def network(side: int, filters: int) -> Network:
+    """A CelebANet and its heads, whose first stage has so many filters."""
+    return Network(
+        partial(CelebANet, filters),
+        partial(nn.Linear, 8 * filters),
+        dummy_images(side, side),
+        stem="stages.1",
+        wider=lambda times: network(side, round(times * filters)),
     )

@@ -1,15 +1,10 @@
 """Drawn faces: the tasks and the network of CelebA, small enough for a laptop."""
 
-from functools import partial
-
-from torch import nn
-
-from tssbn.benchmarks import Benchmark, Recipe, dummy_images
+from tssbn.benchmarks import Benchmark, Recipe
+from tssbn.benchmarks.celeba import network
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
-from tssbn.methods import Network
-from tssbn.networks.celeba import CelebANet
 
 
 def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int = 12) -> Benchmark:
@@ -34,12 +29,7 @@ def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int =
         name="faces",
         title="faces",
         data=data,
-        network=Network(
-            partial(CelebANet, filters),
-            partial(nn.Linear, 8 * filters),
-            dummy_images(side, side),
-            stem="stages.1",
-        ),
+        network=network(side, filters),
         tasks=tasks_for,
         recipe=Recipe(epochs=10, batch=64, lr=4e-3, report="val"),
         synthetic=True,

@@ -30,13 +30,19 @@ def benchmark(
         name="rooms",
         title="rooms",
         data=data,
-        network=Network(
-            partial(SegNet, filters),
-            partial(SegNetHead, width=filters),
-            dummy_images(height, width),
-            stem="encoder.0.1",
-        ),
+        network=network(filters, height, width),
         tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
         synthetic=True,
+    )
+
+
+def network(filters: int, height: int, width: int) -> Network:
+    """A SegNet and its heads, whose first stage has so many filters."""
+    return Network(
+        partial(SegNet, filters),
+        partial(SegNetHead, width=filters),
+        dummy_images(height, width),
+        stem="encoder.0.1",
+        wider=lambda times: network(round(times * filters), height, width),
     )

@@ -28,6 +28,7 @@ SETS = {
     "cityscapes-small": "cityscapes_small:CityscapesSmall",
     "celeba": "celeba:CelebA",
     "pascal": "pascal:PascalContext",
+    "census": "census:Census",
 }
 
 
@@ -65,11 +66,13 @@ def load(
     cityscapes-small Cityscapes, 128 x 256        streets of 7 classes, the disparity as ``depth``
     celeba           CelebA                       faces, with 36 of the 40 attributes
     pascal           PASCAL-Context               rooms with the five tasks
+    census           Census-Income                none: its people that the package brings along
     ================ ============================ ================================================
 
-    Only CelebA is published in three parts. Of the other real sets, ``"test"`` and ``"val"`` are
-    the same images, those that the published numbers are measured on; so choose nothing by
-    ``"val"`` that you report on ``"test"``. Of synthetic sets the three splits are three sets.
+    CelebA is published in three parts, and Census-Income is cut into three. Of the other real sets,
+    ``"test"`` and ``"val"`` are the same images, those that the published numbers are measured on;
+    so choose nothing by ``"val"`` that you report on ``"test"``. Of synthetic sets the three splits
+    are three sets.
 
     Samples come untransformed. A real set has a ``transform`` to set.
 
@@ -105,6 +108,10 @@ def load(
 
 def _twin(name: str) -> "Callable[..., Stored]":
     """The function that draws the twin of a set, with the tasks of the set."""
+    if name == "census":
+        from tssbn.data.real.census import subset
+
+        return subset
     if name == "celeba":
         from tssbn.data.synthetic.faces import faces
 

@@ -1,7 +1,8 @@
 """What the entries of a sample hold, said once for every data set, real or synthetic.
 
 A sample is a dict: ``"image"`` (3, H, W) float32 in [0, 1], and one entry for each task. A data set
-has ``targets``, a dict from the task's name to its :class:`Target`.
+has ``targets``, a dict from the task's name to its :class:`Target`. Where the input is no picture,
+``"image"`` is a vector (inputs,) float32 of any finite numbers.
 """
 
 import math

@@ -16,8 +16,8 @@ from tssbn.registry import find, short_name
 
 __all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
 
-#: Where each method is, by name, in the order of the rows of tables, the paper's before its
-#: ablations.
+#: Where each method is, by name, in the order of the rows of tables: the paper's, the controls of
+#: TSσBN, its ablations.
 METHODS = {
     "stl": "tssbn.methods.single:METHOD",
     "hps": "tssbn.methods.hard_sharing:METHOD",
@@ -26,6 +26,11 @@ METHODS = {
     "tsbn": "tssbn.methods.task_norm:TSBN",
     "tsbn-x100": "tssbn.methods.task_norm:TSBN_X100",
     "tssbn": "tssbn.methods.task_norm:TSSBN",
+    "hps-wide": "tssbn.methods.wide_sharing:METHOD",
+    "shared-gates": "tssbn.methods.shared_gates:METHOD",
+    "random-gates": "tssbn.methods.frozen_gates:RANDOM",
+    "shuffled-gates": "tssbn.methods.frozen_gates:SHUFFLED",
+    "deep-gates": "tssbn.methods.deep_gates:METHOD",
     "statistics": "tssbn.methods.ablations:STATISTICS",
     "affine": "tssbn.methods.ablations:AFFINE",
     "tsbn-no-bias": "tssbn.methods.ablations:TSBN_NO_BIAS",
@@ -47,12 +52,18 @@ class Network:
 
     Attributes:
         trunk: makes a fresh trunk; from images (B, 3, H, W) to the features that the heads read.
+            None of its norm layers should start with zeros: a gate cannot, so that methods would
+            differ in what they start from. :func:`tssbn.open_zero_initialised` opens those.
         head: makes a head that gives so many channels.
         example: two images, of any size that the network takes.
         stem: the module of the trunk before which everything runs once for all tasks, as in
             :class:`tssbn.MultiTask`; "" for none.
         trains: whether a method that freezes the trunk goes on training the parameter of this name;
             by default it trains none. See :func:`tssbn.methods.freeze.freeze`.
+        pretrained: gives the tensors, by name, that a fresh trunk starts from; None where it starts
+            at random. A saved run has their hash.
+        wider: gives the same network with so many times the channels, in trunk and heads; None
+            where there is no such network.
     """
 
     trunk: Callable[[], nn.Module]
@@ -60,6 +71,8 @@ class Network:
     example: Tensor = field(repr=False)
     stem: str = ""
     trains: Callable[[str], bool] = nothing
+    pretrained: Callable[[], Mapping[str, Tensor]] | None = None
+    wider: Callable[[float], "Network"] | None = field(default=None, repr=False)
 
 
 def one_group(net: nn.Module, lr: float) -> list[dict]:
@@ -77,6 +90,11 @@ def one_group(net: nn.Module, lr: float) -> list[dict]:
     return [{"params": [p for p in net.parameters() if p.requires_grad], "lr": lr}]
 
 
+def as_built(net: nn.Module, run: Any) -> dict[str, Any]:
+    """The start of a method whose networks are ready when they are built."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Method:
     """A multi-task method: what it makes of a network, and at what rates that learns.
@@ -90,6 +108,9 @@ class Method:
         color: In figures, a name of :data:`tssbn.plots.COLORS`; black without one.
         settings: Fields of the recipe that the method's own protocol changes on every benchmark,
             such as ``{"batch": 4}``. What a run sets itself comes before them.
+        start: ``start(net, run, **options)``, what is done to the network of a
+            :class:`~tssbn.training.run.Run` before it is trained, where that takes more than the
+            network, such as a saved run. Gives entries for the run's record.
         name: As in :data:`METHODS`, or that of the file; :func:`find_method` puts it in.
     """
 
@@ -99,7 +120,13 @@ class Method:
     about: str = ""
     color: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    start: Callable[..., Mapping[str, Any]] = as_built
     name: str = ""
+
+    @property
+    def functions(self) -> tuple[Callable, ...]:
+        """Those whose parameters with a default are the method's options."""
+        return self.build, self.groups, self.start
 
 
 def find_method(name: str | Path) -> Method:

@@ -10,6 +10,7 @@ metric                                                 first value              
 :class:`~tssbn.metrics.classification.Classification`  accuracy                     one class of
                                                                                     an image
 :class:`~tssbn.metrics.attributes.Attributes`          mean F1                      attributes
+:class:`~tssbn.metrics.auc.AUC`                        AUC                          one attribute
 :class:`~tssbn.metrics.regression.Regression`          absolute error               numbers
 :class:`~tssbn.metrics.saliency.SaliencyF`             maxF                         saliency
 :class:`~tssbn.metrics.saliency.SaliencyIoU`           mean IoU at the best         saliency

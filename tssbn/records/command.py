@@ -63,7 +63,7 @@ def _options(found: Iterable[Mapping]) -> dict[str, set[str]]:
     from tssbn.training.settings import options_of
 
     known = {name: find_method(name) for name in METHODS}
-    options = {name: set(options_of(each.build, each.groups)) for name, each in known.items()}
+    options = {name: set(options_of(*each.functions)) for name, each in known.items()}
     for record in found:
         options.setdefault(record["method"], set()).update(record["options"])
     return options

@@ -36,9 +36,9 @@ def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> No
 
     They must agree in everything but method, balancing, seed and machine: settings, recipe
     (``tasks_per_pass`` may differ, it changes no result, and what a method's protocol changes),
-    metrics, and the content of the data. Of synthetic data, sizes and labels must agree; the rest
-    may differ in bits. Options of a method, such as ``multiplier``, and those of a balancing must
-    agree in its own row.
+    metrics, the weights that a trunk starts from, and the content of the data. Of synthetic data,
+    sizes and labels must agree; the rest may differ in bits. Options of a method, such as
+    ``multiplier``, and those of a balancing must agree in its own row.
 
     Args:
         benchmark: the name that all must have.
@@ -68,7 +68,7 @@ def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> No
                 f"{name} cannot stand in a row with others of {record['method']}: its options are "
                 f"{own}, theirs {dict(options[row])}"
             )
-    for field in ("settings", "recipe", "data", "metric", "directions", "labels"):
+    for field in ("settings", "recipe", "data", "metric", "directions", "labels", "pretrained"):
         _check_same(field, records)
 
 
@@ -99,6 +99,8 @@ def _compared(record: Mapping, field: str) -> Mapping:
     if field == "labels":
         splits = record["data"]["splits"]
         return {split: part["labels"] for split, part in splits.items() if "labels" in part}
+    if field == "pretrained":  # older runs do not say: there were none
+        return {"sha256": record.get("pretrained", "none")}
     value = record[field]
     if field == "settings":  # those of the benchmark; methods and balancings have options too
         return {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
-TABLES = {"1": ("nyuv2", "nyuv2_short", "cityscapes", "celeba", "celeba_small")}
+TABLES = {"1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", "celeba", "celeba_small")}
 BASELINE = "stl"
 WIDTH = 100
 

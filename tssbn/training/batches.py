@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from tssbn.data.real.dataset import Transform
+from tssbn.data.real.dataset import RealSet, Transform
 from tssbn.data.stored import Stored
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "labels",
     "preload",
     "preload_all",
+    "sha256",
     "shard",
 ]
 
@@ -159,6 +160,8 @@ def preload(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
         Stored(3 samples: image 1x4x4)
     """
     device = torch.device(device)
+    if isinstance(data, RealSet):
+        data = data.decoded() or data
     if not isinstance(data, Stored):
         if size(Stored.read(Subset(data, [0]))) * len(data) > HELD:
             return data
@@ -204,7 +207,7 @@ def size(data: Stored) -> int:
 def fingerprint(data: Dataset) -> str:
     """SHA-256 of what a data set holds; of a set that stays files, of their names and sizes."""
     if isinstance(data, Stored):
-        return _sha256(data.tensors)
+        return sha256(data.tensors)
     digest = hashlib.sha256()
     files = sorted({file for i in range(len(data)) for file in data.files(i).values()})
     for file in files:
@@ -227,10 +230,11 @@ def labels(data: Dataset) -> str:
     if not isinstance(data, Stored):
         return fingerprint(data)
     whole = [name for name, t in data.targets.items() if t.dtype is torch.int64]
-    return _sha256({name: data.tensors[name] for name in whole} or data.tensors)
+    return sha256({name: data.tensors[name] for name in whole} or data.tensors)
 
 
-def _sha256(tensors: Mapping[str, Tensor]) -> str:
+def sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors and their names, in alphabetical order."""
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

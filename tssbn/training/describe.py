@@ -25,11 +25,13 @@ from tssbn.records import (
     unpack_gates,
 )
 from tssbn.registry import short_name
-from tssbn.training.batches import fingerprint, labels
+from tssbn.training.batches import fingerprint, labels, sha256
 from tssbn.training.run import Run
 from tssbn.training.settings import BALANCE
 
 __all__ = ["add_epoch", "add_gates", "add_logits", "description", "device_name", "identity"]
+
+LOGITS = 2**18  # that a saved run holds, a byte each
 
 
 def description(
@@ -46,6 +48,7 @@ def description(
         held: the same as they are trained on.
         net: on the CPU.
     """
+    pretrained = run.benchmark.network.pretrained
     recipe, metrics = run.benchmark.recipe, {name: task.metric() for name, task in tasks.items()}
     with torch.device("meta"):
         image = torch.empty(1, *held["train"][0]["image"].shape)
@@ -63,6 +66,7 @@ def description(
         "data": _data(sources, held, run.benchmark.synthetic),
         **environment(),
         "threads": torch.get_num_threads(),
+        "pretrained": "none" if pretrained is None else sha256(pretrained()),
         "stem": getattr(net, "stem", ""),
         "parameters": parameters(net),
         "all_parameters": parameters(net, frozen=True),
@@ -151,13 +155,16 @@ def add_logits(
 ) -> None:
     """Write down the logits of the attributes, and F1 at thresholds chosen on validation images.
 
+    Of large sets, such as all of CelebA, the logits are left out: they would be megabytes a run.
+
     Args:
         splits: ``"test"``, and ``"val"`` where there are such images; logits and labels, by task.
     """
-    record["logits"] = {
-        "epoch": record["epochs"][-1]["epoch"],
-        **{split: pack_logits(logits) for split, (logits, _) in splits.items()},
-    }
+    if sum(len(x) for logits, _ in splits.values() for x in logits.values()) <= LOGITS:
+        record["logits"] = {
+            "epoch": record["epochs"][-1]["epoch"],
+            **{split: pack_logits(logits) for split, (logits, _) in splits.items()},
+        }
     if "val" in splits:
         logits, labels = ({split: pair[i] for split, pair in splits.items()} for i in (0, 1))
         record["thresholds"] = f1_at_validation_thresholds(logits, labels)

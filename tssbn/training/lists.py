@@ -30,7 +30,7 @@ def _methods(options: argparse.Namespace) -> int:
     def show(name: str) -> None:
         method = find_method(name)
         build = method.build.func if isinstance(method.build, partial) else method.build
-        settings = options_of(method.build, method.groups)
+        settings = options_of(*method.functions)
         _print(
             f"{name} ({method.title})",
             method.about or _first_paragraph(build.__module__),

@@ -89,7 +89,7 @@ class Run:
         method = _named(method) if isinstance(method, Method) else find_method(method)
         name, make = _maker(benchmark)
         balance = given.get(BALANCE, "sum")
-        of_make, of_method = options_of(make), options_of(method.build, method.groups)
+        of_make, of_method = options_of(make), options_of(*method.functions)
         of_balance = {
             f"{BALANCE}.{key}": default
             for key, default in options_of(find_balancing(balance)).items()

@@ -101,7 +101,7 @@ class Report:
         origin: the text of ``ORIGIN.txt`` in the folder, which prepared sets have.
         elsewhere: where no split is there, the parent or the subfolder that is a ``root``.
         parts: by split.
-        sizes: of the images, (height, width).
+        sizes: of the images, (height, width); of vectors, (inputs,).
         values: by entry of the samples.
         files: how many belong to the set.
         size: their bytes.
@@ -114,7 +114,7 @@ class Report:
     origin: str = ""
     elsewhere: Path | None = None
     parts: dict[str, Part] = field(default_factory=dict)
-    sizes: set[tuple[int, int]] = field(default_factory=set)
+    sizes: set[tuple[int, ...]] = field(default_factory=set)
     values: dict[str, Values] = field(default_factory=dict)
     files: int = 0
     size: int = 0
@@ -134,9 +134,10 @@ class Report:
             subset = " (a subset)" if part.samples and part.samples < part.official else ""
             lines.append(f"  {name}: {count}, official {part.official:,}{subset}")
         if self.sizes:
-            small, large = (f"{h} x {w}" for h, w in (min(self.sizes), max(self.sizes)))
+            small, large = (" x ".join(map(str, f(self.sizes))) for f in (min, max))
             more = f" to {large} ({len(self.sizes)} sizes)" if len(self.sizes) > 1 else ""
-            lines.append(f"  images: {small}{more}{of}")
+            what = "inputs" if len(min(self.sizes)) == 1 else "images"
+            lines.append(f"  {what}: {small}{more}{of}")
         present = {k: v.counted / v.total for k, v in self.values.items() if v.kind == "attribute"}
         lines += [f"  {name}: {v}{of}" for name, v in self.values.items() if name not in present]
         if present:
@@ -232,7 +233,7 @@ def _elsewhere(dataset: type[RealSet], root: Path) -> Path | None:
 
 def _look(
     samples: RealSet, quick: bool, hashes: dict[Path, str], index: int
-) -> tuple[tuple[int, int] | None, dict[str, Values], str | None]:
+) -> tuple[tuple[int, ...] | None, dict[str, Values], str | None]:
     """Hash the files of a sample that are not in ``hashes`` yet; then, unless this is quick, open
     it. Returns the image's size and the entries' values, or what is wrong."""
     try:
@@ -247,4 +248,4 @@ def _look(
         names = ", ".join(sorted({str(path) for path in samples.files(index).values()}))
         return None, {}, f"one of {names} is damaged: {type(error).__name__}: {error}"
     values = {name: Values.of(x, samples.targets.get(name)) for name, x in sample.items()}
-    return tuple(sample["image"].shape[1:]), values, None
+    return tuple(sample["image"].shape[-2:]), values, None

