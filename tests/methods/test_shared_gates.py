@@ -12,6 +12,7 @@ from tssbn.cost import macs, parameters
 from tssbn.methods import Network, find_method
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet
+from tssbn.networks.unet import UNet
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm
 from tssbn.recognise import is_norm
 
@@ -39,7 +40,9 @@ def at_full_size(method, benchmark, tasks, **options):
         return parameters(net), macs(net, network.example.to("meta"))
 
 
-@pytest.mark.parametrize(("name", "trunk"), [("rooms", SegNet), ("faces", CelebANet)])
+@pytest.mark.parametrize(
+    ("name", "trunk"), [("rooms", SegNet), ("rooms_unet", UNet), ("faces", CelebANet)]
+)
 def test_a_wider_network_has_the_trunk_of_that_width(name, trunk):
     network = find_benchmark(name)(filters=4).network
     torch.manual_seed(0)

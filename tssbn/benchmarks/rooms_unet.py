@@ -35,13 +35,19 @@ def benchmark(
         name="rooms_unet",
         title="rooms, U-Net",
         data=data,
-        network=Network(
-            partial(UNet, filters),
-            partial(nn.Conv2d, filters, kernel_size=1),
-            dummy_images(height, width),
-            stem="down.0.1",
-        ),
+        network=network(filters, height, width),
         tasks=tasks_for,
         recipe=Recipe(epochs=30, batch=16, lr=1e-3, schedule="cosine", interval="step"),
         synthetic=True,
+    )
+
+
+def network(filters: int, height: int, width: int) -> Network:
+    """A U-Net and its heads, whose finest scale has so many filters."""
+    return Network(
+        partial(UNet, filters),
+        partial(nn.Conv2d, filters, kernel_size=1),
+        dummy_images(height, width),
+        stem="down.0.1",
+        wider=lambda times: network(round(times * filters), height, width),
     )
