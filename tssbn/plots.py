@@ -45,7 +45,6 @@ COLORS = {
 }
 
 KEY = 10  # classes in a line of a key
-OTHERS = ("stl", "constant")  # rows of a table that are no bars: what all is compared with
 
 
 def style() -> None:
@@ -124,7 +123,7 @@ def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     """
     if band is not None:
         ax.axvspan(-band, band, color="#E4E4E4", zorder=0)
-    rows = [row for row in table.rows if row.delta is not None and row.method not in OTHERS][::-1]
+    rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
     for height, row in enumerate(rows):
         color = method_color(row.method)
         ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.std, color=color, ecolor="#555555")

@@ -93,14 +93,19 @@ def test_the_answer_that_ignores_the_image_is_the_first_row():
         "normal": {"mean": 30.0},
     }
     runs = [record("stl"), record("hps", constant=blind)]  # of an older run it is not known
-    first = table("nyuv2", runs).rows[0]
+    first = table("nyuv2", runs).constant
     assert (first.method, first.title, first.seeds) == ("constant", "ignores the image", ())
     assert first.values == {"segmentation": (30, None), "depth": (0.9, None), "normal": (30, None)}
     # Each is a quarter, a half and a quarter worse than (0.4, 0.6, 24).
     assert first.delta.mean == pytest.approx(-100 / 3)
     assert "\nignores the image         30.00 " in str(table("nyuv2", runs))
-    assert table("nyuv2", runs[1:]).rows[0].delta is None
-    assert "constant" not in [each.method for each in table("nyuv2", runs[:1]).rows]
+    assert table("nyuv2", runs).rows == table("nyuv2", [record("stl"), record("hps")]).rows
+    assert table("nyuv2", runs[1:]).constant.delta is None
+    older = table("nyuv2", runs[:1])
+    assert older.constant is None and "ignores" not in str(older)
+    pytest.importorskip("pandas")
+    assert list(table("nyuv2", runs).frame().index[:2]) == ["ignores the image", "STL"]
+    assert list(older.frame().index[:1]) == ["STL"]
 
 
 def test_without_single_task_networks_there_is_no_delta():
@@ -121,8 +126,8 @@ def test_of_many_attributes_the_mean_counts():
     assert row(made, "hps").paper["mean"] == 67.06
     blind = {"a": {"f1": 0.3}, "b": {"f1": 0.1}}
     made = table("celeba", [*runs, record("stl", 1, values=(0.2, 0.8), constant=blind, **more)])
-    assert made.rows[0].values == {"mean": (20, None)}
-    assert made.rows[0].delta.mean == pytest.approx(-60)
+    assert made.constant.values == {"mean": (20, None)}
+    assert made.constant.delta.mean == pytest.approx(-60)
 
 
 def test_the_best_epoch_instead():

@@ -92,6 +92,14 @@ def test_without_validation_images_there_are_logits_but_no_thresholds():
         run.f1_at_validation_thresholds()
 
 
+def test_the_logits_of_large_sets_are_left_out_but_not_what_they_gave(monkeypatch):
+    expected = trained("val").record
+    monkeypatch.setattr("tssbn.training.describe.LOGITS", 2 * (30 + 23) - 1)
+    record = trained("val").record
+    assert "logits" in expected and "logits" not in record
+    assert record["thresholds"] == expected["thresholds"]
+
+
 def test_other_tasks_have_no_logits_in_the_run():
     record = train(tiny.run("tssbn", epochs=1)).record
     assert "logits" not in record

@@ -123,6 +123,8 @@ class SavedRun(Mapping[str, Any]):
     def logits(self, split: str = "test") -> dict[str, Tensor]:
         """Give the logits (N,) of each attribute after the last epoch, in the order of the images.
 
+        Of tasks that are judged by F1, of data sets that are not too large for a file.
+
         They are rounded to 256 levels, :func:`tssbn.records.pack_logits`. With the labels of the
         data set, which no run holds, :func:`tssbn.records.f1_at_validation_thresholds` and the
         metrics score them anew.

@@ -23,7 +23,6 @@ __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
 TABLES = {"1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", "celeba", "celeba_small")}
 BASELINE = "stl"
-CONSTANT, BLIND = "constant", "ignores the image"  # no method: see tssbn.benchmarks.constant
 WIDTH = 100
 
 
@@ -89,19 +88,22 @@ class Table:
         caption: what the numbers are, and of which data.
         tasks: what stands in the column of each.
         rows: the methods.
+        constant: the answer that ignores the image, the first row where it is known, see
+            :mod:`tssbn.benchmarks.constant`; None where the runs were saved without it.
     """
 
     title: str
     caption: str
     tasks: Mapping[str, Column]
     rows: Sequence[Row]
+    constant: Row | None = None
 
     def frame(self) -> pandas.DataFrame:
         """As a pandas frame: a row for each method; ``±`` is the standard deviation over seeds."""
         import pandas
 
         lines = []
-        for row in self.rows:
+        for row in self._all():
             line: dict[str, Any] = {"method": row.title, "seeds": len(row.seeds)}
             for column, figure in (*row.values.items(), ("Δm", row.delta)):
                 line[column] = figure and figure.mean
@@ -120,7 +122,7 @@ class Table:
                 " ".join(filter(None, [metric, unit, "↑" if up else "↓"])) if metric else ""
             )
         lines = [head, [*below, "% ↑", "", ""]]
-        for row in self.rows:
+        for row in self._all():
             lines.append(
                 [
                     row.title,
@@ -143,6 +145,9 @@ class Table:
         ]
         texts.insert(2, "-" * max(map(len, texts)))
         return "\n".join([self.title, *textwrap.wrap(self.caption, WIDTH), "", *texts])
+
+    def _all(self) -> list[Row]:
+        return [*filter(None, [self.constant]), *self.rows]
 
     def _number(self, task: str, value: float | None) -> str:
         if value is None:
@@ -218,13 +223,13 @@ def table(
                 known.paper.get(method, {}) if balance == "sum" else {},
             )
         )
-    made = _in_order(made)
     scored = next((values for record in records if (values := _constant(record, known))), None)
+    blind = None
     if scored:
         values = {task: MeanStd.of([value]) for task, value in scored.items()}
         gain = MeanStd.of([delta(scored, base, up)]) if single else None
-        made.insert(0, Row(CONSTANT, BLIND, "sum", (), values, gain, None, None, {}))
-    return Table(known.title, caption(records, best), tasks, made)
+        blind = Row("constant", "ignores the image", "sum", (), values, gain, None, None, {})
+    return Table(known.title, caption(records, best), tasks, _in_order(made), blind)
 
 
 def _constant(record: Mapping, benchmark: Benchmark) -> dict[str, float]:

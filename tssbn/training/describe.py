@@ -31,6 +31,8 @@ from tssbn.training.settings import BALANCE
 
 __all__ = ["add_epoch", "add_gates", "add_logits", "description", "device_name", "identity"]
 
+LOGITS = 2**18  # that a saved run holds, a byte each
+
 
 def description(
     run: Run,
@@ -153,13 +155,16 @@ def add_logits(
 ) -> None:
     """Write down the logits of the attributes, and F1 at thresholds chosen on validation images.
 
+    Of large sets, such as all of CelebA, the logits are left out: they would be megabytes a run.
+
     Args:
         splits: ``"test"``, and ``"val"`` where there are such images; logits and labels, by task.
     """
-    record["logits"] = {
-        "epoch": record["epochs"][-1]["epoch"],
-        **{split: pack_logits(logits) for split, (logits, _) in splits.items()},
-    }
+    if sum(len(x) for logits, _ in splits.values() for x in logits.values()) <= LOGITS:
+        record["logits"] = {
+            "epoch": record["epochs"][-1]["epoch"],
+            **{split: pack_logits(logits) for split, (logits, _) in splits.items()},
+        }
     if "val" in splits:
         logits, labels = ({split: pair[i] for split, pair in splits.items()} for i in (0, 1))
         record["thresholds"] = f1_at_validation_thresholds(logits, labels)

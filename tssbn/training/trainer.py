@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from tssbn.benchmarks.constant import constant_scores
 from tssbn.contract import MultiTaskNetwork
 from tssbn.data.stored import Stored
+from tssbn.metrics.attributes import Attributes
 from tssbn.training import checkpoint
 from tssbn.training.balancing import Angles, Penalised, find_balancing
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches, preload_all, shard
@@ -64,10 +65,11 @@ class Trainer:
         sources = {split: run.benchmark.data(split, root) for split in ("train", *self.scored)}
         targets = sources["train"].targets
         self.tasks = run.benchmark.tasks(targets)
+        # Judged by F1 at a threshold: their logits are kept, to choose another one.
         self.attributes = [
             name
             for name, task in self.tasks.items()
-            if name in targets and targets[name].kind == "attribute" and task.out_channels == 1
+            if isinstance(task.metric(), Attributes) and task.out_channels == 1
         ]
         if unknown := self.recipe.weights.keys() - self.tasks:
             raise ValueError(
@@ -220,7 +222,7 @@ class Trainer:
         return evaluate(self.model, self.tasks, batches(indices))
 
     def _predictions(self, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Logits and labels of all attributes on all images, in every process."""
+        """Logits and labels of the attributes on all images, in every process."""
         batches = self.batches[split]
         indices = shard(len(batches.data), self.recipe.batch)
         return predict(self.model, self.attributes, batches(indices))
