@@ -60,7 +60,7 @@ def answers(n):
     """Of the first four, one is yes, one no, and two have no label."""
     target = torch.randint(2, (n,))
     target[:4] = torch.tensor([1, 0, -1, -1])[:n]
-    return torch.randn(n, dtype=torch.float64), target
+    return torch.randn(n, 1, dtype=torch.float64), target[:, None]
 
 
 def regression(n):

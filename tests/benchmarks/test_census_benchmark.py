@@ -58,6 +58,7 @@ def test_a_run_from_data_to_table(few):
     assert record["data"]["splits"]["train"]["official"] == 199523
     assert record["stem"] == "1" and record["units"] == dict.fromkeys(OUTPUTS, "%")
     assert record["metric"] == dict.fromkeys(OUTPUTS, "auc")
+    assert all(value["auc"] == 0.5 for value in record["constant"].values())
     last = record["epochs"][-1]["test"]
     assert all(0 < value["auc"] < 1 for value in last.values())
     assert record["macs"] == 8 * len(INPUTS) + 3 * (8 * 4 + 4 * 2 + 2)  # the first layer once

@@ -28,6 +28,17 @@ def trunk(width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(*(block(*pair, dropout) for pair in pairwise(widths)))
 
 
+def network(width: int, dropout: float) -> Network:
+    """Trunk and heads; the heads are linear."""
+    return Network(
+        partial(trunk, width, dropout),
+        partial(nn.Linear, width // 4),
+        torch.rand(2, len(INPUTS), generator=torch.Generator().manual_seed(0)),
+        stem="1",
+        wider=lambda times: network(round(times * width), dropout),
+    )
+
+
 def tasks(targets: Mapping[str, Target]) -> dict[str, Task]:
     """Binary cross-entropy, judged by the AUC."""
     return {name: replace(task, metric=AUC) for name, task in tasks_for(targets).items()}
