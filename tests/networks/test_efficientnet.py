@@ -145,4 +145,4 @@ def test_every_map_reaches_the_prediction():
     assert y.shape == (2, 5, 36, 48)
     y.square().sum().backward()
     assert all(x.grad.abs().sum() > 0 for x in maps)
-    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in decoder.modules()) == 3
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in decoder.modules()) == 4 + 3

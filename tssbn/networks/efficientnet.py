@@ -162,8 +162,9 @@ def _in_folder() -> Path:
 class LiteDecoder(nn.Module):
     """One task's decoder: three blocks, each of which enlarges the map and adds the next finer one.
 
-    A 1x1 convolution brings every map to one width; a block is a bilinear enlargement, the sum,
-    a 3x3 convolution, BatchNorm and ReLU. The prediction is enlarged to the size of the image.
+    A 1x1 convolution and BatchNorm bring every map to one width and scale (the fine maps of the
+    trunk are larger by far); a block is a bilinear enlargement, the sum, a 3x3 convolution,
+    BatchNorm and ReLU. The prediction is enlarged to the size of the image.
 
     Args:
         outputs: channels of the prediction.
@@ -179,8 +180,10 @@ class LiteDecoder(nn.Module):
 
     def __init__(self, outputs: int, width: int = 32, widths: Sequence[int] = WIDTHS):
         super().__init__()
-        self.joins = nn.ModuleList(nn.Conv2d(n, width, 1) for n in widths)
-        self.blocks = nn.ModuleList(_block(width) for _ in widths[1:])
+        self.joins = nn.ModuleList(nn.Sequential(*_normed(n, width, 1)) for n in widths)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*_normed(width, width, 3), nn.ReLU()) for _ in widths[1:]
+        )
         self.last = nn.Conv2d(width, outputs, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -190,6 +193,6 @@ class LiteDecoder(nn.Module):
         return F.interpolate(self.last(x), scale_factor=FINEST, mode="bilinear")
 
 
-def _block(width: int) -> nn.Sequential:
-    conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
+def _normed(before: int, width: int, side: int) -> tuple[nn.Module, nn.Module]:
+    conv = nn.Conv2d(before, width, side, padding=side // 2, bias=False)
+    return conv, nn.BatchNorm2d(width)
