@@ -70,14 +70,3 @@ def benchmark(width: int = 256, dropout: float = 0.3, people: int | None = None)
             epochs=10, batch=512, lr=1e-3, schedule="cosine", interval="step", report="val"
         ),
     )
-
-
-def network(width: int, dropout: float) -> Network:
-    """The trunk of that width, and linear heads."""
-    return Network(
-        partial(trunk, width, dropout),
-        partial(nn.Linear, width // 4),
-        torch.rand(2, len(INPUTS), generator=torch.Generator().manual_seed(0)),
-        stem="1",
-        wider=lambda times: network(round(times * width), dropout),
-    )
