@@ -68,6 +68,8 @@ def test_the_commands_train_and_print_a_table(folder, capsys):
         assert main([*arguments, *short[arguments[0]]]) == 0, line
     table = capsys.readouterr().out
     assert "photos" in table and "years" in table
+    rows = table[table.rindex("photos\n") :]
+    assert all(f"\n{title} " in rows for title in ("STL", "HPS", "TSσBN"))
     assert len(list((folder / "data/results/my_benchmark").glob("*.json"))) == 3
 
 

@@ -29,7 +29,7 @@ def _table(options: argparse.Namespace) -> int:
     from tssbn.records.table import TABLES, table
     from tssbn.registry import short_name
 
-    settings, seen, tables = dict(options.set), [], []
+    settings, seen, left, tables = dict(options.set), [], [], []
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
     folder = options.results or next(iter(store.folders()), store.results_dir())
@@ -42,19 +42,26 @@ def _table(options: argparse.Namespace) -> int:
         chosen = [r for r in found if r["settings"] in _meant_for(r["method"], settings, known)]
         tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
+        left += [record["settings"] for record in found if record not in chosen]
     if settings and not seen:
         raise ValueError(f"there is no saved run of {options.name} in {folder.resolve()}")
     if settings and settings not in seen:
-        wanted = " ".join(f"{key}={value}" for key, value in settings.items())
         keys = sorted({key for of_record in seen for key in of_record})
         raise ValueError(
-            f"there is no saved run with the settings {wanted}; those that there are differ from "
-            f"the recipes in {', '.join(keys) or 'nothing'}"
+            f"there is no saved run with the settings {_words(settings)}; those that there are "
+            f"differ from the recipes in {', '.join(keys) or 'nothing'}"
         )
     print(*tables, sep="\n\n")
     if not seen:
         print(f"there is no saved run of {options.name} in {folder.resolve()}", file=sys.stderr)
+    if others := sorted({f"--set {_words(one)}" if one else "no --set" for one in left}):
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        print(f"runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
     return 0
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
 
 
 def _options(found: Iterable[Mapping]) -> dict[str, set[str]]:
