@@ -46,7 +46,8 @@ def constant_answers(data: Stored) -> dict[str, list[Tensor]]:
         data: the training set.
 
     Returns:
-        By task one answer, or two to an attribute: (1, C, H, W) or (1, C), as a head predicts.
+        By task one answer, or two to an attribute, of shape (1, C, H, W) or (1, C), as a head
+        predicts.
 
     Example:
         >>> depth = torch.tensor([[1.0, 0.0], [2.0, 0.0], [5.0, 3.0]]).view(3, 1, 1, 2)

@@ -126,7 +126,7 @@ class Bed:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that can be judged: those with two runs or more."""
+        """The arms that can be judged, those with two runs or more."""
         return tuple(arm for arm, rows in self.scores.items() if len(rows) > 1)
 
     @property

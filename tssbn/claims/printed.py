@@ -29,7 +29,7 @@ def delta_noise(noise: Sequence[float], baseline: Sequence[float]) -> float:
 def standard_errors(one: float, other: float, sd: float, n: int = 3) -> float:
     """Say in standard errors how far two printed means of n runs each are apart.
 
-        |one - other| / (sd · sqrt(2 / n))
+    The difference is divided by sd · sqrt(2 / n).
 
     Two values of Δm in one table share their baseline, and its error with it.
 

@@ -16,8 +16,8 @@ from tssbn.registry import find, short_name
 
 __all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
 
-#: Where each method is, by name, in the order of the rows of tables: the paper's, the controls of
-#: TSσBN, its ablations.
+#: Where each method is, by name, in the order of the rows of tables. The paper's come first, then
+#: the controls of TSσBN, then its ablations.
 METHODS = {
     "stl": "tssbn.methods.single:METHOD",
     "hps": "tssbn.methods.hard_sharing:METHOD",

@@ -49,7 +49,7 @@ def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -
         std: Draw γ from N(0, std²) instead, without a saved run.
 
     Returns:
-        For the record: the name of the saved run, and the SHA-256 of its gates.
+        The name of the saved run and the SHA-256 of its gates, for the record.
 
     Raises:
         FileNotFoundError: There is no such run.

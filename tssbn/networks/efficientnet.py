@@ -88,7 +88,7 @@ def imagenet(source: str = "package") -> dict[str, Tensor]:
     """The ImageNet weights of the trunk, by name.
 
     Args:
-        source: One of :data:`SOURCES`, but not ``"none"``. A file may be that of the package, or
+        source: One of ``SOURCES``, but not ``"none"``. A file may be that of the package, or
             have timm's names; the order of the layers is the same.
 
     Raises:

@@ -37,7 +37,7 @@ def best_threshold(logits: Tensor, labels: Tensor) -> float:
     below the lowest.
 
     Args:
-        logits, labels: as those of :func:`f1_at`.
+        logits, labels: as those of ``f1_at``.
 
     Example:
         >>> best_threshold(torch.tensor([-1.0, -3.0, -4.0, -9.0]), torch.tensor([1, 1, 0, 0]))
@@ -61,7 +61,7 @@ def f1_at_validation_thresholds(logits: By, labels: By) -> dict[str, dict[str, f
 
     Args:
         logits: of ``"val"`` and ``"test"``, by task, (N,).
-        labels: the same, as those of :func:`f1_at`.
+        labels: the same, as those of ``f1_at``.
 
     Returns:
         By task ``"threshold"`` and ``"f1"``.
