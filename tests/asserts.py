@@ -154,3 +154,17 @@ def _gradients(net, outputs):
         torch.zeros_like(p) if gradient is None else gradient
         for p, gradient in zip(parameters, found, strict=True)
     ]
+
+
+def assert_shared_is_what_several_losses_reach(net, x):
+    """The shared parameters are those that more than one task's loss reaches; each is reached."""
+    parameters = list(net.parameters())
+    reached = [0] * len(parameters)
+    for y in net(x).values():
+        slopes = torch.autograd.grad(
+            y.square().sum(), parameters, retain_graph=True, allow_unused=True
+        )
+        reached = [n + (slope is not None) for n, slope in zip(reached, slopes, strict=True)]
+    expected = {id(p) for p, n in zip(parameters, reached, strict=True) if n > 1}
+    assert {id(p) for p in net.shared()} == expected
+    assert min(reached) > 0

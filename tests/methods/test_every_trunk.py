@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from asserts import assert_shared_is_what_several_losses_reach
 from trunks import NETWORKS
 
 from tssbn import MultiTaskNetwork
@@ -26,16 +27,7 @@ def built(method, kind, outputs=OUTPUTS):
 @every_case
 def test_shared_parameters_are_those_that_more_than_one_loss_reaches(method, kind):
     net, x = built(method, kind)
-    parameters = list(net.parameters())
-    reached = [0] * len(parameters)
-    for y in net(x).values():
-        slopes = torch.autograd.grad(
-            y.square().sum(), parameters, retain_graph=True, allow_unused=True
-        )
-        reached = [n + (slope is not None) for n, slope in zip(reached, slopes, strict=True)]
-    expected = {id(p) for p, n in zip(parameters, reached, strict=True) if n > 1}
-    assert {id(p) for p in net.shared()} == expected
-    assert min(reached) > 0  # every parameter learns
+    assert_shared_is_what_several_losses_reach(net, x)
     alone, x = built(method, kind, {"a": 2})
     assert alone.shared() == [] and list(alone(x)) == ["a"]
 

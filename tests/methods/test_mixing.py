@@ -6,6 +6,7 @@ each task choose after which trunk its next stage comes.
 
 import pytest
 import torch
+from asserts import assert_shared_is_what_several_losses_reach
 from torch import nn
 from torch.nn import functional as F
 from trunks import NETWORKS
@@ -152,16 +153,7 @@ def test_ltb_of_which_each_chooses_its_own_or_all_the_same(kind):
 def test_shared_parameters_are_those_that_more_than_one_loss_reaches(method, kind):
     net, x = built(method, kind), images(kind)
     assert isinstance(net, MultiTaskNetwork)
-    parameters = list(net.parameters())
-    reached = [0] * len(parameters)
-    for y in net(x).values():
-        slopes = torch.autograd.grad(
-            y.square().sum(), parameters, retain_graph=True, allow_unused=True
-        )
-        reached = [n + (slope is not None) for n, slope in zip(reached, slopes, strict=True)]
-    expected = {id(p) for p, n in zip(parameters, reached, strict=True) if n > 1}
-    assert {id(p) for p in net.shared()} == expected
-    assert min(reached) > 0
+    assert_shared_is_what_several_losses_reach(net, x)
 
 
 @every_trunk
