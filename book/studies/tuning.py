@@ -1,0 +1,124 @@
+"""Which learning rates suit a method? Six trials for each, scored on validation images.
+
+    python book/studies/tuning.py BENCHMARK METHOD [METHOD ...] [--set KEY=VALUE ...]
+
+A method whose gates, or scales and biases, learn at a rate of their own is tried at four of these
+gate rates, at the base rate of the recipe; the best of them is then tried at half and at twice that
+base rate. Any other method is tried at six base rates. So each has as many trials as the others.
+No test image counts, and the seed is none of the reported ones.
+
+The best trial is the one with the highest Δm on the validation images over the first. The file of a
+method holds its trials and the settings of the best. Trials that are there are not run again.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tssbn.arguments import setting
+from tssbn.records import SavedRun, delta, environment, load, write
+from tssbn.training.loop import train
+from tssbn.training.run import Run
+from tssbn.training.settings import options_of
+
+GATE_RATES = (0.01, 0.03, 0.1, 0.001)  # of one step of Adam
+BASE_RATES = (1, 0.5, 2, 0.25, 4, 8)  # times the recipe's
+
+Trial = Mapping[str, Any]
+
+
+def next_rates(gated: bool, lr: float, trials: list[Trial]) -> dict[str, float] | None:
+    """The rates that come after those of some trials; None after the last.
+
+    Args:
+        gated: whether the method has a gate rate.
+        lr: the base rate of the recipe.
+        trials: so far, in their order.
+
+    Example:
+        >>> next_rates(True, 0.001, []), next_rates(False, 0.001, [{}] * 6)
+        ({'lr': 0.001, 'multiplier': 10.0}, None)
+    """
+    done = len(trials)
+    if not gated:
+        return {"lr": BASE_RATES[done] * lr} if done < len(BASE_RATES) else None
+    if done < len(GATE_RATES):
+        return {"lr": lr, "multiplier": round(GATE_RATES[done] / lr, 6)}
+    if done < len(GATE_RATES) + 2:
+        rates = best(trials[: len(GATE_RATES)])["rates"]
+        factor = BASE_RATES[1 + done - len(GATE_RATES)]
+        return {"lr": factor * lr, "multiplier": round(rates["multiplier"] / factor, 6)}
+    return None
+
+
+def best(trials: list[Trial]) -> Trial:
+    """The trial with the highest Δm over the first, by the validation images."""
+    first = trials[0]
+    return max(trials, key=lambda trial: delta(trial["val"], first["val"], trial["directions"]))
+
+
+def tried(run: Run, rates: Mapping[str, float], runs: Path, root: Path | None) -> Trial:
+    """Train one trial."""
+    began = time.perf_counter()
+    record = train(run, runs / run.name, root, resume=True).record
+    saved = SavedRun(run.name, record)
+    return {
+        "rates": rates,
+        "val": saved.scores("val"),
+        "losses": record["epochs"][-1]["losses"],
+        "directions": record["directions"],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def search(
+    benchmark: str, method: str, seed: int, settings: Mapping[str, Any], **where: Any
+) -> Iterator[dict]:
+    """Run the trials of a method; gives the record after each."""
+    name = f"tuning/{benchmark}-{method}"
+    common = {"report": "val", **settings}
+    plain = Run(benchmark, method, seed, common)
+    gated = "multiplier" in options_of(*plain.method.functions)
+    try:
+        trials = list(load(name)["trials"])
+    except FileNotFoundError:
+        trials = []
+    while rates := next_rates(gated, plain.benchmark.recipe.lr, trials):
+        run = Run(benchmark, method, seed, {**common, **rates})
+        trials.append(tried(run, rates, **where))
+        record = {
+            "benchmark": benchmark,
+            "method": method,
+            "seed": seed,
+            "settings": settings,
+            "trials": trials,
+            "best": best(trials)["rates"],
+            **environment(),
+        }
+        write(name, record)
+        yield record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("benchmark", metavar="BENCHMARK")
+    parser.add_argument("methods", metavar="METHOD", nargs="+")
+    parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--set", dest="settings", metavar="KEY=VALUE", nargs="+", default=[])
+    parser.add_argument("--data", type=Path, metavar="ROOT")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    given = parser.parse_args()
+    settings = dict(map(setting, given.settings))
+    for method in given.methods:
+        for record in search(
+            given.benchmark, method, given.seed, settings, runs=given.runs, root=given.data
+        ):
+            trial = record["trials"][-1]
+            print(method, trial["rates"], trial["val"], f"{trial['seconds']:.0f} s", flush=True)
+        print(f"{method}: best {record['best']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
