@@ -124,7 +124,7 @@ def test_the_cost_falls_from_tssbn_to_hps_as_stages_are_shared(kind):
         assert len(set(costs)) == every + 1
 
 
-@pytest.mark.parametrize(("name", "every"), [("rooms_unet", 7), ("faces", 5), ("census", 3)])
+@pytest.mark.parametrize(("name", "every"), [("rooms", 7), ("faces", 5), ("census", 3)])
 def test_it_costs_no_more_than_tssbn_with_the_stem_of_a_benchmark(name, every):
     network = find_benchmark(name)().network
     with torch.device("meta"):

@@ -41,7 +41,7 @@ def at_full_size(method, benchmark, tasks, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "trunk"), [("rooms", SegNet), ("rooms_unet", UNet), ("faces", CelebANet)]
+    ("name", "trunk"), [("rooms_segnet", SegNet), ("rooms", UNet), ("faces", CelebANet)]
 )
 def test_a_wider_network_has_the_trunk_of_that_width(name, trunk):
     network = find_benchmark(name)(filters=4).network
@@ -63,7 +63,7 @@ def test_a_wider_network_of_layers():
     assert shapes[1:] == [(6, 12), (3, 6), (2, 3), (1, 3), (3, 3)] and shapes[0][0] == 12
 
 
-@pytest.mark.parametrize("name", ["rooms", "rooms_unet", "faces"])
+@pytest.mark.parametrize("name", ["rooms_segnet", "rooms", "faces"])
 def test_the_cost_grows_with_the_square_of_the_width(name):
     plain, wide = at_full_size("hps", name, 3), at_full_size("hps-wide", name, 3)
     for one, other in zip(plain, wide, strict=True):

@@ -33,7 +33,7 @@ def test_features_are_as_large_as_the_image(height, width):
 
 
 def test_the_benchmark_has_its_sizes():
-    made = find_benchmark("rooms_unet")()
+    made = find_benchmark("rooms")()
     with torch.device("meta"):
         net = find_method("hps").build(made.network, {"segmentation": 4, "depth": 1, "normal": 3})
         single = find_method("stl").build(made.network, {"segmentation": 4, "depth": 1})
@@ -44,14 +44,14 @@ def test_the_benchmark_has_its_sizes():
 
 
 def test_the_stem_is_the_one_that_is_proposed():
-    made = find_benchmark("rooms_unet")(filters=2)
+    made = find_benchmark("rooms")(filters=2)
     net = find_method("tssbn").build(made.network, {"a": 1, "b": 1})
     assert net.stem == made.network.stem
     assert tssbn.find_stem(tssbn.task_specific(UNet(2), ("a", "b"))) == made.network.stem
 
 
 def test_splits_are_different_rooms():
-    made = find_benchmark("rooms_unet")(n=8, height=16, width=16)
+    made = find_benchmark("rooms")(n=8, height=16, width=16)
     train, val, test = (made.data(split, None) for split in ("train", "val", "test"))
     assert [len(train), len(val), len(test)] == [8, 2, 2]
     images = [data[:2]["image"] for data in (train, val, test)]

@@ -36,7 +36,7 @@ BENCHMARKS = {
         "celeba",
         "celeba_small",
         "rooms",
-        "rooms_unet",
+        "rooms_segnet",
         "streets",
         "faces",
         "census",

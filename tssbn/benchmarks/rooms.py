@@ -1,24 +1,29 @@
-"""Synthetic rooms: the tasks and the network of NYUv2, small enough for a laptop."""
+"""Synthetic rooms on a U-Net that sees them: the tasks of NYUv2 in minutes on a laptop."""
 
 from functools import partial
+
+from torch import nn
 
 from tssbn.benchmarks import Benchmark, Recipe, dummy_images
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.stored import Stored
 from tssbn.data.synthetic.scenes import Rooms, rooms
 from tssbn.methods import Network
-from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.networks.unet import UNet
 
 
 def benchmark(
-    n: int = 800, height: int = 48, width: int = 64, filters: int = 8, classes: int = 4
+    n: int = 1600, height: int = 48, width: int = 64, filters: int = 16, classes: int = 4
 ) -> Benchmark:
-    """A SegNet of an eighth of the width on synthetic rooms.
+    """A U-Net of 0.34 million parameters with linear heads on synthetic rooms.
+
+    Adam at 1e-3, annealed to 0 by a cosine, step by step, over 30 epochs of 100 steps; the last
+    epoch counts.
 
     Args:
-        n: training images; a quarter as many to test.
+        n: training images; a quarter as many to validate, and to test.
         height, width: of the images.
-        filters: of the first stage; NYUv2's network has 64.
+        filters: of the finest scale.
         classes: 13, those of NYUv2, or 4: floor, structure, furniture and props.
     """
     recipe = Rooms(height=height, width=width, classes=classes)
@@ -32,17 +37,17 @@ def benchmark(
         data=data,
         network=network(filters, height, width),
         tasks=tasks_for,
-        recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
+        recipe=Recipe(epochs=30, batch=16, lr=1e-3, schedule="cosine", interval="step"),
         synthetic=True,
     )
 
 
 def network(filters: int, height: int, width: int) -> Network:
-    """A SegNet and its heads, whose first stage has so many filters."""
+    """A U-Net and linear heads, whose finest scale has so many filters."""
     return Network(
-        partial(SegNet, filters),
-        partial(SegNetHead, width=filters),
+        partial(UNet, filters),
+        partial(nn.Conv2d, filters, kernel_size=1),
         dummy_images(height, width),
-        stem="encoder.0.1",
+        stem="down.0.1",
         wider=lambda times: network(round(times * filters), height, width),
     )

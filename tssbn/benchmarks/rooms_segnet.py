@@ -1,0 +1,48 @@
+"""Synthetic rooms on a small SegNet: the tasks and the network of NYUv2 in two minutes."""
+
+from functools import partial
+
+from tssbn.benchmarks import Benchmark, Recipe, dummy_images
+from tssbn.benchmarks.tasks import tasks_for
+from tssbn.data.stored import Stored
+from tssbn.data.synthetic.scenes import Rooms, rooms
+from tssbn.methods import Network
+from tssbn.networks.segnet import SegNet, SegNetHead
+
+
+def benchmark(
+    n: int = 800, height: int = 48, width: int = 64, filters: int = 8, classes: int = 4
+) -> Benchmark:
+    """A SegNet of an eighth of the width on synthetic rooms.
+
+    Args:
+        n: training images; a quarter as many to test.
+        height, width: of the images.
+        filters: of the first stage; NYUv2's network has 64.
+        classes: 13, those of NYUv2, or 4: floor, structure, furniture and props.
+    """
+    recipe = Rooms(height=height, width=width, classes=classes)
+
+    def data(split: str, root: None = None) -> Stored:
+        return rooms(split, n if split == "train" else n // 4, recipe=recipe)
+
+    return Benchmark(
+        name="rooms_segnet",
+        title="rooms, SegNet",
+        data=data,
+        network=network(filters, height, width),
+        tasks=tasks_for,
+        recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),
+        synthetic=True,
+    )
+
+
+def network(filters: int, height: int, width: int) -> Network:
+    """A SegNet and its heads, whose first stage has so many filters."""
+    return Network(
+        partial(SegNet, filters),
+        partial(SegNetHead, width=filters),
+        dummy_images(height, width),
+        stem="encoder.0.1",
+        wider=lambda times: network(round(times * filters), height, width),
+    )
