@@ -252,7 +252,9 @@ def test_the_learning_rate_follows_the_schedule():
 def test_a_benchmark_has_the_name_that_it_is_found_by(monkeypatch):
     rooms = find_benchmark("rooms_segnet")
     monkeypatch.setattr("tssbn.benchmarks.streets.benchmark", rooms)
-    with pytest.raises(ValueError, match="benchmark of streets is named 'rooms', not 'streets'"):
+    with pytest.raises(
+        ValueError, match="benchmark of streets is named 'rooms_segnet', not 'streets'"
+    ):
         Run("streets", "hps")
 
 
@@ -403,7 +405,7 @@ def test_a_compiled_network_learns_the_same(method, monkeypatch, tmp_path):
 
 @pytest.fixture
 def weighted(monkeypatch):
-    """The benchmark rooms, if it had a weight of its own."""
+    """The benchmark rooms_segnet, if it had a weight of its own."""
     plain = find_benchmark("rooms_segnet")
 
     @wraps(plain)
@@ -411,7 +413,7 @@ def weighted(monkeypatch):
         made = plain(**arguments)
         return replace(made, recipe=replace(made.recipe, weights={"depth": 5.0}))
 
-    monkeypatch.setattr("tssbn.benchmarks.rooms.benchmark", benchmark)
+    monkeypatch.setattr("tssbn.benchmarks.rooms_segnet.benchmark", benchmark)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
         read. Where nothing is sent, that is what the stage before it gave.
 
     Raises:
-        TypeError: It is not known where such a trunk can be cut.
+        UnsuitableTrunk: It is not known where such a trunk can be cut.
 
     Example:
         >>> run = stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]]))
@@ -147,7 +147,7 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
         example: a batch that it takes.
 
     Raises:
-        TypeError: As :func:`stages`; or a stage gives something else than one tensor.
+        UnsuitableTrunk: As :func:`stages`; or a stage gives something else than one tensor.
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
