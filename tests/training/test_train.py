@@ -252,9 +252,7 @@ def test_the_learning_rate_follows_the_schedule():
 def test_a_benchmark_has_the_name_that_it_is_found_by(monkeypatch):
     rooms = find_benchmark("rooms_segnet")
     monkeypatch.setattr("tssbn.benchmarks.streets.benchmark", rooms)
-    with pytest.raises(
-        ValueError, match="streets is named 'rooms_segnet', not 'streets'"
-    ):
+    with pytest.raises(ValueError, match="streets is named 'rooms_segnet', not 'streets'"):
         Run("streets", "hps")
 
 
