@@ -44,7 +44,7 @@ class Claim:
         >>> runs = Measured("toys", {"ours": [3.1, 2.2, 2.9], "null": [3.0, 2.5, 2.4]})
         >>> claim = Claim("Ours is above 1", runs, "ours", 1.0, claimed=2, null="null")
         >>> claim.verdict()
-        supported: +1.7 [+0.6, +2.9] (n = 3; claimed +2.0; visible from 1.1)
+        supported: +1.7 [+0.6, +2.9] (n = 3; claimed +2.0; visible from 1.5)
         >>> claim.verdict().control.word, Claim("Nobody ran this").verdict()
         ('undecided', not run)
     """

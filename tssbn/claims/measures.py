@@ -1,12 +1,13 @@
-"""Numbers of one network's gates that the paper's claims are about (arXiv 2512.20420, section 5).
+"""Numbers of one run that the paper's claims are about (arXiv 2512.20420, section 5).
 
-Each function takes an :class:`tssbn.gates.Importance` and gives one number for the run, in percent
-unless it says otherwise. The null of most is the same number of :func:`tssbn.gates.permuted`.
+Most take the gates, an :class:`tssbn.gates.Importance`. They are in percent or in hundredths. The
+null of most is the same number of shuffled gates: :mod:`tssbn.claims.nulls`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ __all__ = [
     "binary",
     "cohesion",
     "depth_slope",
+    "early_cosine",
+    "hurt_most",
     "largest_capacity",
     "shared_capacity",
-    "shuffled",
     "spread",
 ]
 
@@ -121,16 +123,42 @@ def _gap(matrix: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return within - across
 
 
-def shuffled(
-    measure: Callable[[Importance], float], importance: Importance, draws: int = 20, seed: int = 0
-) -> float:
-    """Give the mean of a measure over gates that changed places within layers.
+def early_cosine(run: Mapping[str, Any]) -> float | None:
+    """Give the root mean square of the cosines between gradients in the first epoch, in hundredths.
+
+    Over pairs of tasks and steps. None for a run that was trained without ``angles``.
 
     Args:
-        measure: one of this module that takes gates.
-        importance: the gates.
-        draws: how often they are shuffled.
-        seed: of the shuffles.
+        run: a saved run.
+
+    Example:
+        >>> run = {
+        ...     "angles": {"steps": [1, 5, 9], "all": [[0.1, -0.1], [0.1, 0.1], [0.9, 0.9]]},
+        ...     "data": {"splits": {"train": {"samples": 80}}},
+        ...     "recipe": {"batch": 16},
+        ... }
+        >>> round(early_cosine(run), 3)
+        10.0
     """
-    dice = torch.Generator().manual_seed(seed)
-    return float(np.mean([measure(gates.permuted(importance, dice)) for _ in range(draws)]))
+    if "angles" not in run:
+        return None
+    steps = run["data"]["splits"]["train"]["samples"] / run["recipe"]["batch"]
+    early = np.array(run["angles"]["steps"]) <= np.ceil(steps)
+    cosines = np.array(run["angles"]["all"])[early]
+    return float(100 * np.sqrt(np.square(cosines).mean()))
+
+
+def hurt_most(record: Mapping[str, Any], kind: str = "own") -> float:
+    """Give the share of tasks that lose more by their filters' removal than any other task does.
+
+    Losses are in the tasks' own metrics, so these must have one unit, as the F1 of attributes.
+
+    Args:
+        record: of ``book/studies/removal.py``.
+        kind: which filters were removed: the task's ``"own"``, or a control.
+    """
+    up = np.where([*record["directions"].values()], 1, -1)
+    lost = up * (np.array(record["base"]) - np.mean(record["without"][kind], axis=0))
+    own = lost.diagonal().copy()
+    np.fill_diagonal(lost, -np.inf)
+    return float(100 * (own > lost.max(1)).mean())
