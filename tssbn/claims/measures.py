@@ -1,7 +1,7 @@
 """Numbers of one run that the paper's claims are about (arXiv 2512.20420, section 5).
 
-Most take the gates, an :class:`tssbn.gates.Importance`. They are in percent or in hundredths. The
-null of most is the same number of shuffled gates: :mod:`tssbn.claims.nulls`.
+Most take the gates, an :class:`tssbn.gates.Importance`. Shares are in percent. The null of most is
+the same number of shuffled gates: :mod:`tssbn.claims.nulls`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ __all__ = [
     "cohesion",
     "depth_slope",
     "early_cosine",
-    "hurt_most",
     "largest_capacity",
     "shared_capacity",
     "spread",
@@ -58,8 +57,8 @@ def depth_slope(importance: Importance) -> float:
 
 
 def spread(importance: Importance) -> float:
-    """Give the standard deviation of the gates, in hundredths."""
-    return 100 * importance.values.std().item()
+    """Give the standard deviation of the gates."""
+    return importance.values.std().item()
 
 
 def binary(importance: Importance) -> float:
@@ -69,14 +68,14 @@ def binary(importance: Importance) -> float:
 
 
 def agreement(matrices: Sequence[torch.Tensor]) -> float:
-    """Give Spearman's correlation of similarities, in hundredths; the mean over pairs of runs.
+    """Give Spearman's correlation of similarities, the mean over pairs of runs.
 
     Of several runs, so it goes into :func:`tssbn.claims.pseudo_values`.
 
     Args:
         matrices: the similarity of each run, (T, T).
     """
-    return 100 * rank_correlations(matrices).mean().item()
+    return rank_correlations(matrices).mean().item()
 
 
 def cohesion(
@@ -124,7 +123,7 @@ def _gap(matrix: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def early_cosine(run: Mapping[str, Any]) -> float | None:
-    """Give the root mean square of the cosines between gradients in the first epoch, in hundredths.
+    """Give the root mean square of the cosines between gradients in the first epoch.
 
     Over pairs of tasks and steps. None for a run that was trained without ``angles``.
 
@@ -138,27 +137,11 @@ def early_cosine(run: Mapping[str, Any]) -> float | None:
         ...     "recipe": {"batch": 16},
         ... }
         >>> round(early_cosine(run), 3)
-        10.0
+        0.1
     """
     if "angles" not in run:
         return None
     steps = run["data"]["splits"]["train"]["samples"] / run["recipe"]["batch"]
     early = np.array(run["angles"]["steps"]) <= np.ceil(steps)
     cosines = np.array(run["angles"]["all"])[early]
-    return float(100 * np.sqrt(np.square(cosines).mean()))
-
-
-def hurt_most(record: Mapping[str, Any], kind: str = "own") -> float:
-    """Give the share of tasks that lose more by their filters' removal than any other task does.
-
-    Losses are in the tasks' own metrics, so these must have one unit, as the F1 of attributes.
-
-    Args:
-        record: of ``book/studies/removal.py``.
-        kind: which filters were removed: the task's ``"own"``, or a control.
-    """
-    up = np.where([*record["directions"].values()], 1, -1)
-    lost = up * (np.array(record["base"]) - np.mean(record["without"][kind], axis=0))
-    own = lost.diagonal().copy()
-    np.fill_diagonal(lost, -np.inf)
-    return float(100 * (own > lost.max(1)).mean())
+    return float(np.sqrt(np.square(cosines).mean()))

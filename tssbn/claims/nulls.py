@@ -42,8 +42,8 @@ def beside_shuffled(
         >>> values = torch.tensor([[0.5, 0.5, 0.9, 0.1], [0.5, 0.5, 0.1, 0.9]]).double()
         >>> net = Importance(values, ("seg", "depth"), {"1": 2, "4": 2})
         >>> found = beside_shuffled("toys", [net, net], measures.spread)
-        >>> found.values["gates"] == found.values["shuffled"]  # the same gates, elsewhere
-        True
+        >>> found.against("gates", "shuffled")  # the same gates, elsewhere
+        {'shuffled': +0.0 [+0.0, +0.0] of points}
     """
     dice = torch.Generator().manual_seed(0)
     mean = [
@@ -69,7 +69,7 @@ def agreement(title: str, nets: Sequence[Importance]) -> Measured:
         arm: pseudo_values([gates.similarity(net) for net in of], measures.agreement)
         for arm, of in arms.items()
     }
-    return Measured(title, values, "hundredths", paired=True)
+    return Measured(title, values, paired=True)
 
 
 def cohesion(
@@ -95,4 +95,4 @@ def cohesion(
         alike = gates.similarity(net, centred=True)
         values["gates"].append(measures.cohesion(alike, rows))
         values["labels alone"].append(measures.cohesion(labels(net.tasks), rows))
-    return Measured(title, values, "% of random groups", paired=True)
+    return Measured(title, values, "points", paired=True)

@@ -109,7 +109,7 @@ def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
     if claim.margin:
         claimed = f"above {-claim.margin:+.1f}"
     control = verdict.control
-    against = f"{claim.null}: {_short(control)}" if control else ""
+    against = f"{claim.null}: {_short(control)}" if control and effect else ""
     return [
         (claim.text, f"{claim.chapter}.html") if claim.chapter else claim.text,
         claim.where,

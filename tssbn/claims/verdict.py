@@ -66,7 +66,9 @@ class Effect:
     @property
     def interval(self) -> str:
         """The value and the ends of the interval, in words."""
-        value, low, high = (f"{x:+.{self.digits}f}" for x in (self.value, self.low, self.high))
+        digits = self.digits
+        numbers = (round(x, digits) + 0.0 for x in (self.value, self.low, self.high))  # no -0.0
+        value, low, high = (f"{x:+.{digits}f}" for x in numbers)
         return f"{value} [{low}, {high}]"
 
     def __neg__(self) -> Effect:
