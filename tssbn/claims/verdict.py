@@ -61,14 +61,12 @@ class Effect:
     def digits(self) -> int:
         """After the point: one, or more where the interval is so narrow that it needs them."""
         half = self.critical * self.error
-        return 1 if half == 0 else min(max(1, 1 - floor(log10(2 * half))), 4)
+        return 1 if half == 0 else min(max(1, 1 - floor(log10(4 * half))), 4)
 
     @property
     def interval(self) -> str:
         """The value and the ends of the interval, in words."""
-        digits = self.digits
-        numbers = (round(x, digits) + 0.0 for x in (self.value, self.low, self.high))  # no -0.0
-        value, low, high = (f"{x:+.{digits}f}" for x in numbers)
+        value, low, high = (f"{x:+.{self.digits}f}" for x in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 
     def __neg__(self) -> Effect:
