@@ -120,7 +120,10 @@ class BatchLoader:
         )
         for batch in loader:
             batch = {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
-            batch["image"] = self.scale(batch["image"]).contiguous(memory_format=self.memory_format)
+            image = self.scale(batch["image"])
+            if image.ndim == 4:  # vectors have one format only
+                image = image.contiguous(memory_format=self.memory_format)
+            batch["image"] = image
             yield batch
 
 
@@ -144,7 +147,9 @@ def _identity(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def workers() -> int:
-    """Processes that read files."""
+    """Processes that read files: as many as the processors that this one may use, at most 8."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return min(8, len(os.sched_getaffinity(0)))
     return min(8, os.cpu_count() or 1)
 
 
