@@ -11,7 +11,15 @@ pytest.importorskip("torchvision")
 pytest.importorskip("timm")
 
 from tssbn.claims import BedOfRuns, matrix, table
-from tssbn.claims.arms import ARMS, all_arms, at_gate_rates, from_stage, gated_from, later_half
+from tssbn.claims.arms import (
+    ARMS,
+    all_arms,
+    at_multipliers,
+    from_stage,
+    gate_rate,
+    gated_from,
+    later_half,
+)
 from tssbn.claims.tables import (
     CELEBA,
     CITYSCAPES,
@@ -129,7 +137,7 @@ def test_arms_without_tuned_rates_are_told_theirs():
         Run("faces", method, 0, settings)  # all are known
 
 
-def test_at_most_half_of_the_stages_have_gates():
+def test_at_most_half_of_the_stages_have_gates(folder):
     for stages in range(2, 9):
         bed = all_arms("", "rooms", stages=stages)
         assert gated_from(bed) == list(range(1, stages))
@@ -137,15 +145,20 @@ def test_at_most_half_of_the_stages_have_gates():
         assert gated <= stages / 2 < gated + 1
 
 
-def test_gate_rates_are_multiplied_from_the_base_rate():
-    bed = at_gate_rates("rooms", "rooms", [0.01, 0.1], ["TSBN", "TSσBN"])
-    for arm in ("TSBN", "TSσBN"):
-        for rate in (0.01, 0.1):
-            method, settings = bed.arms[f"{arm} at {rate}"]
-            base = Run("rooms", method).benchmark.recipe.lr
-            assert settings["multiplier"] * base == pytest.approx(rate)
+def test_a_later_stage_that_was_run_comes_before_one_that_was_not(folder):
+    for k, expected in ((3, 4), (6, 6), (5, 5), (4, 4)):  # of seven stages, 4 and on are the half
+        bed = all_arms("", "rooms", stages=7)
+        write(folder, bed, from_stage(k), 0, (0.5, 0.4))
+        assert later_half(bed) == expected
+
+
+def test_the_gate_rate_is_a_multiple_of_the_base_rate():
+    bed = at_multipliers("rooms", "rooms", [1, 10], ["TSBN", "TSσBN"])
+    assert set(bed.arms) == {"STL", "TSBN ×1", "TSBN ×10", "TSσBN ×1", "TSσBN ×10"}
+    base = Run("rooms", "tssbn").benchmark.recipe.lr
+    assert gate_rate(bed, "TSσBN ×10") == pytest.approx(10 * base)
     with pytest.raises(ValueError, match="HPS has no gate rate"):
-        at_gate_rates("rooms", "rooms", [0.01], ["HPS"])
+        at_multipliers("rooms", "rooms", [1], ["HPS"])
 
 
 def test_claimed_effects_are_differences_that_are_printed():

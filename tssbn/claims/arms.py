@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from tssbn.claims.evidence import BedOfRuns
 
-__all__ = ["ARMS", "all_arms", "at_gate_rates", "from_stage", "gated_from", "later_half"]
+__all__ = [
+    "ARMS",
+    "all_arms",
+    "at_multipliers",
+    "from_stage",
+    "gate_rate",
+    "gated_from",
+    "later_half",
+]
 
 #: The method of each arm.
 ARMS = {
@@ -81,41 +90,59 @@ def gated_from(bed: BedOfRuns) -> list[int]:
 
 
 def later_half(bed: BedOfRuns) -> int:
-    """Give the stage from which on at most half of the stages have gates.
+    """Give the stage from which on gates are asked for: at most half of the stages have them.
+
+    It is the first such stage, or the first with runs where that has none.
 
     Example:
-        >>> [later_half(all_arms("", "rooms", stages=stages)) for stages in (3, 7, 8)]
+        >>> [later_half(all_arms("", "faces", stages=stages)) for stages in (3, 7, 8)]
         [2, 4, 4]
     """
-    return 1 + len(gated_from(bed)) // 2
+    stages = gated_from(bed)
+    first = 1 + len(stages) // 2
+    run = (k for k in stages if k >= first and bed.runs[from_stage(k)])
+    return next(run, first)
 
 
-def at_gate_rates(
-    title: str, benchmark: str, rates: Iterable[float], arms: Collection[str]
+def at_multipliers(
+    title: str, benchmark: str, multipliers: Iterable[float], arms: Collection[str]
 ) -> BedOfRuns:
-    """Take the runs of arms at several gate rates, and of single-task networks.
+    """Take the runs of arms at several multipliers, and of single-task networks.
 
-    A gate rate is the learning rate of the gates, or of the tasks' scales and biases: the base rate
-    of the recipe times the multiplier.
+    The gate rate is the learning rate of the gates, or of the tasks' scales and biases: the base
+    rate of the arm's recipe times the multiplier, :func:`gate_rate`.
 
     Args:
         title: of the bed, in words.
         benchmark: its name.
-        rates: the gate rates.
+        multipliers: of the base rate.
         arms: by name.
 
+    Raises:
+        ValueError: an arm without a gate rate.
+
     Example:
-        >>> bed = at_gate_rates("rooms", "rooms", [0.01], ["HPS"])
-        Traceback (most recent call last):
-        ValueError: HPS has no gate rate, use some of TSBN, TSσBN, shared gates
+        >>> at_multipliers("rooms", "rooms", [10], ["TSσBN"]).arms["TSσBN ×10"]
+        ('tssbn', {'multiplier': 10})
+    """
+    if without := [arm for arm in arms if arm not in RATED]:
+        raise ValueError(f"{', '.join(without)} has no gate rate, use some of {', '.join(RATED)}")
+    found = {"STL": (ARMS["STL"], {})}
+    for arm, times in product(arms, multipliers):
+        found[f"{arm} ×{times}"] = ARMS[arm], {"multiplier": times}
+    return BedOfRuns(title, benchmark, found)
+
+
+def gate_rate(bed: BedOfRuns, arm: str) -> float:
+    """Give the learning rate of an arm's gates, or of its tasks' scales and biases.
+
+    Example:
+        >>> bed = at_multipliers("faces", "faces", [10], ["TSσBN"])
+        >>> gate_rate(bed, "TSσBN ×10")  # a base rate of 0.004
+        0.04
     """
     from tssbn.training.run import Run
 
-    if without := [arm for arm in arms if arm not in RATED]:
-        raise ValueError(f"{', '.join(without)} has no gate rate, use some of {', '.join(RATED)}")
-    rates, found = list(rates), {"STL": (ARMS["STL"], {})}
-    for arm in arms:
-        base = Run(benchmark, ARMS[arm]).benchmark.recipe.lr
-        for rate in rates:
-            found[f"{arm} at {rate}"] = ARMS[arm], {"multiplier": round(rate / base, 6)}
-    return BedOfRuns(title, benchmark, found)
+    method, settings = bed.arms[arm]
+    rate = Run(bed.benchmark, method, 0, settings).benchmark.recipe.lr
+    return round(rate * settings["multiplier"], 6)
