@@ -36,7 +36,9 @@ def test_capacity_of_known_gates():
     assert measures.shared_capacity(equal) == pytest.approx(100)
     assert measures.shared_capacity(net([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(0)
     assert measures.largest_capacity(equal) == pytest.approx(50)
-    assert measures.largest_capacity(net([[0.6, 0.6], [0.2, 0.2]])) == pytest.approx(75)
+    wide = net([[0.6, 0.6], [0.2, 0.2]])
+    assert measures.largest_capacity(wide) == pytest.approx(75)
+    assert measures.capacity_gap(wide) == pytest.approx(-0.4)
 
 
 def test_the_slope_is_from_the_first_layer_to_the_last():

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from tssbn.claims import Claim, Measured, count, matrix, table
+from tssbn.claims import Bed, BedOfRuns, Claim, Measured, count, matrix, power, spreads, table
 
 RUNS = Measured("toys", {"ours": [3.0, 3.2, 2.8], "low": [1.0, 1.2, 0.8], "none": []}, "points")
 CLAIMS = [
@@ -55,3 +55,19 @@ def test_a_matrix_has_a_row_for_each_question_and_a_column_for_each_bed():
 def test_words_are_counted():
     assert count(CLAIMS) == {"supported": 1, "contradicted": 2, "undecided": 0, "not run": 1}
     assert sum(count([]).values()) == 0 and str(table([])).count("\n") == 0
+
+
+def bed_of(scores, baseline=None):
+    bed = BedOfRuns("toys", "rooms", {})
+    vars(bed)["bed"] = Bed(scores, baseline=baseline)
+    return bed
+
+
+def test_what_the_spread_of_a_bed_would_show():
+    stl = {"STL": [50.0, 51.0, 49.0], "HPS": [52.0, 50.0, 51.0]}
+    found = spreads([bed_of({"a": [1.0]}), bed_of(stl, "STL")], seeds=[5, 10], arms=5)
+    [(_, [row])] = found.groups  # of a single run nothing is known
+    sd, visible = float(row[1]), [float(cell) for cell in row[3:]]
+    assert sd == 2 and float(row[2][1:]) > 2 and visible[0] > visible[1]
+    for n, effect in zip([5, 10], visible, strict=True):
+        assert power([effect], [n], sd, arms=5)[n][effect] == pytest.approx(0.8, abs=0.02)

@@ -42,7 +42,7 @@ from tssbn.claims.bed import Bed
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import BedOfRuns, Counted, Measured
 from tssbn.claims.printed import delta_noise, standard_errors
-from tssbn.claims.report import count, matrix, table
+from tssbn.claims.report import count, matrix, spreads, table
 from tssbn.claims.sample import above, pseudo_values
 from tssbn.claims.simulation import power, rates, simulate
 from tssbn.claims.verdict import Effect, Verdict, judge, words
@@ -64,6 +64,7 @@ __all__ = [
     "pseudo_values",
     "rates",
     "simulate",
+    "spreads",
     "standard_errors",
     "table",
     "words",

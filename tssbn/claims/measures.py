@@ -19,6 +19,7 @@ from tssbn.gates import Importance
 __all__ = [
     "agreement",
     "binary",
+    "capacity_gap",
     "cohesion",
     "depth_slope",
     "early_cosine",
@@ -38,6 +39,12 @@ def largest_capacity(importance: Importance) -> float:
     """Give the share that the task with most capacity has of all tasks' capacity."""
     capacity = gates.capacity(importance)
     return 100 * (capacity.max() / capacity.sum()).item()
+
+
+def capacity_gap(importance: Importance) -> float:
+    """Give the capacity of the second of two tasks, less that of the first."""
+    first, second = gates.capacity(importance).tolist()
+    return second - first
 
 
 def depth_slope(importance: Importance) -> float:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tssbn.claims.claim import Claim
+from tssbn.claims.evidence import BedOfRuns
+from tssbn.claims.intervals import critical_value
 from tssbn.claims.verdict import Effect, Verdict
 
-__all__ = ["Sheet", "count", "matrix", "table"]
+__all__ = ["Sheet", "count", "matrix", "spreads", "table"]
 
 HEAD = (
     "claim",
@@ -102,6 +104,37 @@ def count(claims: Iterable[Claim]) -> dict[str, int]:
     """
     found = Counter(claim.verdict().word for claim in claims)
     return {word: found[word] for word in WORDS}
+
+
+def spreads(
+    beds: Iterable[BedOfRuns], seeds: Sequence[int] = (3, 5, 7, 10), arms: int = 5
+) -> Sheet:
+    """Show how much the runs of each bed differ, and what differences of arms so many would show.
+
+    The columns: the standard deviation of Δm of one run, pooled over the arms; within what the mean
+    of the baseline is known, :meth:`tssbn.claims.Bed.band`; and the smallest effect that is called
+    supported in four of five cases, by the runs of each arm.
+
+    Args:
+        beds: those without two runs of an arm are left out.
+        seeds: runs of each arm.
+        arms: of the bed that is thought of.
+    """
+    rows = []
+    for of in beds:
+        if (bed := of.bed) is None or not bed.arms:
+            continue
+        known = f"±{bed.band():.1f}" if bed.baseline in bed.arms else ""
+        visible = [f"{_visible(bed.sd, n, arms):.1f}" for n in seeds]
+        rows.append([of.title, f"{bed.sd:.2f}", known, *visible])
+    head = ["bed", "SD of a run", "baseline", *(f"visible, n = {n}" for n in seeds)]
+    return Sheet(head, [("", rows)])
+
+
+def _visible(sd: float, n: int, arms: int) -> float:
+    df = arms * (n - 1)
+    error = sd * (2 / n) ** 0.5
+    return Effect(0.0, error, df, critical_value(df, 1, (1,)), (n, n)).visible
 
 
 def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
