@@ -87,7 +87,7 @@ TABLES = [
     tables.as_printed(
         "Cityscapes, full size", "cityscapes", tables.CITYSCAPES, **CITYSCAPES
     ),
-    tables.as_printed("CelebA, full size", "celeba", tables.CELEBA, **CELEBA_40),
+    tables.as_printed("CelebA, whole", "celeba", tables.CELEBA, **CELEBA_40),
     *tables.compared(CELEBA, tables.CELEBA, **CELEBA_40),
     *tables.compared(FACES, tables.CELEBA, **CELEBA_40),
     Claim(PEERS, bed="NYUv2, ResNet-50", claimed=0.93, **PRETRAINED),
@@ -127,10 +127,14 @@ def parameters(tasks):
     return sum(p.numel() for p in net.parameters())
 
 
-COSINES = {
-    arm: [-c for c in map(measures.early_cosine, ROOMS.runs[arm]) if c is not None]
-    for arm in ("TSσBN", "HPS", "random gates")
-}
+def cosines(bed, *arms):
+    """Negative, so that more is better; of the runs that have them."""
+    for arm in arms:
+        angles = [run for run in bed.runs[arm] if "angles" in run]
+        yield arm, [-measures.early_cosine(run) for run in angles]
+
+
+ANGLES = "TSσBN", "HPS", "random gates"
 FEATURES = studies.runs("features/five_attributes")
 FIVE = {
     arm: [run[arm]["silhouette"] for run in FEATURES]
@@ -141,7 +145,7 @@ GRADIENTS = {"part": "Figure 2", "chapter": "09_gradients"}
 FIGURE_2 = [
     Claim(
         "Early task gradients are nearer to right angles than those of HPS",
-        Measured(ROOMS.title, COSINES),
+        Measured(ROOMS.title, dict(cosines(ROOMS, *ANGLES))),
         null="random gates",
         **GRADIENTS,
     ),
@@ -166,12 +170,12 @@ FIGURE_2 = [
 
 def capacity(bed):
     row = {"part": "Figure 3", "chapter": "10_capacity"}
-    shared = nulls.beside_shuffled(bed.title, nets(bed), measures.shared_capacity)
+    found = bed.title, nets(bed)
+    shared = nulls.beside_shuffled(*found, measures.shared_capacity)
     text = "Most of each task's capacity is shared (more than 50 %)"
     yield Claim(text, shared, "gates", 50.0, null="shuffled", **row)
     largest = nulls.beside_shuffled(
-        bed.title,
-        nets(bed),
+        *found,
         lambda net: 50 - measures.largest_capacity(net),
         untrained=lambda net: 50 - 100 / len(net.tasks),
     )
@@ -199,12 +203,12 @@ def distinct(bed, name, group, labels):
     return Claim(text, found, "gates", 95.0, null="labels alone", **RELATIONS)
 
 
-RELATIONS = {"part": "Section 5.2: relations of tasks", "chapter": "11_relations"}
+RELATIONS = {"part": "Section 5.2: related tasks", "chapter": "11_relations"}
 SECTION_5 = [
     related(FACES),
     related(CELEBA),
     Claim(
-        "Clusters of tasks are regions of the face (adjusted Rand index above 0)",
+        "Clusters of tasks are regions of the face (adjusted Rand index)",
         nulls.beside_shuffled(
             FACES.title,
             nets(FACES),
@@ -239,7 +243,7 @@ FIGURE_4 = [
         f"{SUFFERS} (of most tasks)",
         Measured(
             FACES.title,
-            {kind: studies.removals("faces", kind) for kind in ("own", "matched")},
+            {k: studies.removals("faces", k) for k in ("own", "matched")},
             "points",
             paired=True,
         ),
@@ -278,7 +282,7 @@ TABLE_6 = {"part": "Table 6", "chapter": "13_knobs"}
 FAST = {"STL": ("stl", {}), "TSBN": ("tsbn-x100", {}), "TSσBN": ("tssbn", {})}
 KNOBS = [
     Claim(
-        f"Gates spread with the gate rate ({RATES[30]:g} against {RATES[1]:g})",
+        f"Gates spread with the gate rate ({RATES[30]:g}, {RATES[1]:g})",
         by_rate(measures.spread),
         "30",
         "1",

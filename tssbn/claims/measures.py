@@ -129,13 +129,13 @@ def _gap(matrix: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return within - across
 
 
-def early_cosine(run: Mapping[str, Any]) -> float | None:
+def early_cosine(run: Mapping[str, Any]) -> float:
     """Give the root mean square of the cosines between gradients in the first epoch.
 
-    Over pairs of tasks and steps. None for a run that was trained without ``angles``.
+    Over pairs of tasks and steps.
 
     Args:
-        run: a saved run.
+        run: a saved run that was trained with ``angles``.
 
     Example:
         >>> run = {
@@ -146,8 +146,6 @@ def early_cosine(run: Mapping[str, Any]) -> float | None:
         >>> round(early_cosine(run), 3)
         0.1
     """
-    if "angles" not in run:
-        return None
     steps = run["data"]["splits"]["train"]["samples"] / run["recipe"]["batch"]
     early = np.array(run["angles"]["steps"]) <= np.ceil(steps)
     cosines = np.array(run["angles"]["all"])[early]
