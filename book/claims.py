@@ -249,7 +249,7 @@ FIGURE_4 = [
 
 # %% tags=["hide-input"]
 # By multiplier, what the paper has at about this gate rate.
-PRINTED = {1: 0.0, 3: 2.51, 10: 0.0, 30: 7.29, 100: 0.0}
+PRINTED = {0.25: 0.0, 2.5: 2.51, 7.5: 0.0, 25: 7.29, 100: 0.0}
 SWEEP = at_multipliers(ROOMS.title, "rooms", PRINTED, ["TSBN", "TSσBN"])
 RATES = {times: gate_rate(SWEEP, f"TSσBN ×{times}") for times in PRINTED}
 
@@ -275,16 +275,16 @@ TABLE_6 = {"part": "Table 6", "chapter": "13_knobs"}
 FAST = {"STL": ("stl", {}), "TSBN": ("tsbn-x100", {}), "TSσBN": ("tssbn", {})}
 KNOBS = [
     Claim(
-        f"Gates spread with the gate rate ({RATES[30]:g}, {RATES[1]:g})",
+        f"Gates spread with the gate rate ({RATES[25]:g}, {RATES[0.25]:g})",
         by_rate(measures.spread),
-        "30",
-        "1",
+        "25",
+        "0.25",
         **FIGURE_5,
     ),
     Claim(
-        f"Most gates are shut or open at the gate rate {RATES[30]:g}",
+        f"Most gates are shut or open at the gate rate {RATES[25]:g}",
         by_rate(measures.binary, "points above 50 %"),
-        "30",
+        "25",
         50.0,
         **FIGURE_5,
     ),

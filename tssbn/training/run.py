@@ -169,7 +169,8 @@ def _own(
             raise ValueError(
                 f"{place} sets {', '.join(sorted(unknown))}, known are {', '.join(known)}"
             )
-    of_method = {key: value for key, value in tuned.items() if key in options}
+    # Of the type of the option, whose other values may have decimals.
+    of_method = {k: type(options[k])(tuned[k]) for k in tuned if k in options}
     return {**method.settings, **{k: tuned[k] for k in tuned if k not in options}}, of_method
 
 
