@@ -650,7 +650,7 @@ ax.set_title("Attributes gain and lose by very different amounts")
 ax.legend(loc="lower right")
 plt.show()
 
-# %% mystnb={"image": {"alt": "Bars of Δm for six methods on synthetic faces with the spread of the seeds. A grey band around zero is the error of the single-task networks themselves; it is wider than most bars are long."}}
+# %% mystnb={"image": {"alt": "Bars of Δm for six methods on synthetic faces with the spread of the seeds. A grey band around zero is the error of the single-task networks themselves."}}
 bed = Bed.of({name: records.of("faces", name) for name in METHODS})
 _, ax = plt.subplots(figsize=(7, 2.8))
 plots.deltas(ax, table("faces", made), bed.band())
