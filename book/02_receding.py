@@ -29,7 +29,7 @@ if "google.colab" in sys.modules:
 # RNI more channels can go, in one cut and without repair.
 # :::
 #
-# *Runs in about 50 seconds on one CPU core; no GPU needed.*
+# *Runs in about a minute and a half on one CPU core; no GPU needed.*
 #
 # In chapter 1 the gate $\sigma(\gamma)$ was a safe way to scale a channel.
 # Here it is a message: the network tells which channels it needs. The method
