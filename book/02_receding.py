@@ -448,9 +448,10 @@ for ax, (method, tried) in zip(axes, STRENGTHS.items(), strict=True):
         label = f"{s}, chosen" if s == strength[method] else f"{s}"
         runs = 100 * after[method, s]
         plots.spread(ax, percent, runs, tuple(shade), label, marker="o", ms=4)
-    _ = ax.set(xlabel="channels gone (%)", ylim=(0, 100))
-    _ = ax.legend(title="λ", loc="lower left", fontsize=8)
-    _ = ax.set_title(f"{method} at five strengths")
+    _ = ax.set(xlabel="channels gone (%)", ylim=(0, 128))
+    _ = ax.set_yticks(range(0, 101, 20))
+    _ = ax.legend(loc="upper left", ncols=3, fontsize=8, handlelength=1)
+    _ = ax.set_title(f"{method} at five strengths λ")
 _ = axes[0].set_ylabel("test accuracy (%), 3 seeds")
 plt.show()
 
