@@ -452,7 +452,7 @@ agreement = {
     for name, of_seed in cosines.items()
 }
 
-# %% mystnb={"image": {"alt": "Histograms of gradient cosines over training in four panels. In each, the histogram of two tasks on the same images and that of two tasks on different images cover each other, around zero; that of one task on different images lies to the right of them and is wider. Without normalisation all are wide, with CosReg, BN or both narrower."}}
+# %% mystnb={"image": {"alt": "Histograms of gradient cosines over training in four panels. In each, the histogram of two tasks on the same images and that of two tasks on different images cover each other, around zero; that of one task on different images lies to the right of them and is wider. With CosReg those of two tasks are narrower than without; with BN all are."}}
 fig, axes = plt.subplots(1, 4, sharey=True, figsize=(7, 2.9))
 bins = torch.linspace(-0.8, 1, 37)
 for ax, (name, of_seed) in zip(axes, cosines.items(), strict=True):
@@ -591,9 +591,8 @@ pd.DataFrame(
 ).T.round(2)
 
 # %% [markdown]
-# Part of the noise has a form that can be written down. Look at
-# the gradient of a convolution's weights $W$. At each place $p$ of each image
-# the layer sees a patch $x_p$ and puts out $y_p = W x_p$. With
+# Part of the spread has a form that can be written down. Look at the gradient of
+# a convolution's weights $W$. At each place $p$ of each image the layer sees a patch $x_p$ and puts out $y_p = W x_p$. With
 # $\delta_{t,p} = \partial L_t / \partial y_p$ and $\bar x$ the mean patch,
 #
 # $$
