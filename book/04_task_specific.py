@@ -818,18 +818,17 @@ pd.DataFrame(
 #   a head that can see the neighbour learns which pairs go together, which is
 #   no help on pairs it has not met. HPS gains more than STL when the
 #   neighbour is gone, and much of its distance to STL goes too.
-# - **Gates at ×1 do not help.** With the common learning rate, TSBN and TSσBN
+# - **At ×1 nothing is gained.** With the common learning rate, TSBN and TSσBN
 #   are HPS at twice the compute, within the spread.
-# - **Gates at ×100 do.** They win back part of the distance, not all of it.
-#   Erasing the neighbour then changes less than for HPS, as it should if some
-#   of what the other task needs is shut off in the trunk.
-# - **The sigmoid is not what wins this race.** TSBN at ×100 does at least as well,
-#   so the gain comes from a norm of one's own that learns fast. (The text of the
-#   paper gives TSBN no faster rate; its ablation does.) What the sigmoid adds
-#   is half the parameters per task, safety at such rates (chapter 1), and a
-#   number that can be read. In the paper's longer runs it also scores higher
-#   {cite:p}`suteu2025tssbn`; five short runs of a tiny network cannot settle
-#   that.
+# - **At ×100 something may be.** The intervals say how much of the distance is
+#   won back, and whether it is more than what five seeds scatter. Erasing the
+#   neighbour changes less than for HPS, as it should if some of what the other
+#   task needs is shut off in the trunk.
+# - **The sigmoid is not what wins this race.** TSBN at ×100 does at least as
+#   well. (The text of the paper gives TSBN no faster rate; its ablation does.)
+#   What the sigmoid adds is half the parameters per task, safety at such rates
+#   (chapter 1), and a number that can be read. In the paper's longer runs it
+#   also scores higher {cite:p}`suteu2025tssbn`.
 #
 # ## A first look at the gates
 #
@@ -1068,5 +1067,4 @@ pd.DataFrame(
 #   image by image, all tasks take one batch-norm call, and a further task
 #   costs a ResNet-50 a thousandth of its parameters, but a full pass.
 # - Gates must learn fast to be of use: at the common rate nothing happens, at
-#   100 times that rate tasks part ways and win back some of what sharing
-#   costs.
+#   100 times that rate tasks part ways.
