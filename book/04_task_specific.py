@@ -926,10 +926,6 @@ pd.DataFrame(
 # share of specialised filters grows with depth; the trunk of two layers is no
 # place to look for that.
 #
-# A gate is a claim, not a proof. Whether a task really misses the filters that
-# its gates call important, and what the parts of a capacity mean, is for the
-# later chapters.
-#
 # ## Limits
 #
 # - **$T$ passes.** The trunk runs once for each task. With the three tasks of
@@ -1060,9 +1056,7 @@ pd.DataFrame(
 # ## What we learned
 #
 # - One set of running statistics for passes that differ is right for none of
-#   them.
-#   Training does not show it, evaluation does; statistics for each task cure
-#   it without a new weight.
+#   them. Training does not show it, evaluation does.
 # - TSσBN gives each task a gate per channel and its own statistics. Stacked
 #   image by image, all tasks take one batch-norm call, and a further task
 #   costs a ResNet-50 a thousandth of its parameters, but a full pass.
