@@ -53,7 +53,9 @@ def test_a_missing_face_is_named(root, tmp_path):
     (tmp_path / "Anno").symlink_to(root / "Anno")
     (tmp_path / "Eval").symlink_to(root / "Eval")
     (tmp_path / "Img/img_align_celeba").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match=r"007001\.jpg is missing: .* 'val', of which 1,000"):
+    with pytest.raises(
+        FileNotFoundError, match=r"007001\.jpg is missing: .* 'val', of which 1,000"
+    ):
         find_benchmark("celeba_10k")().data("val", tmp_path)
 
 

@@ -1,7 +1,6 @@
 """CelebA for an evening: its first 10,000 faces, on the network of a laptop, to a plateau."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from tssbn.benchmarks import Benchmark, celeba_small
 from tssbn.data.real.celeba import CelebA
