@@ -1,4 +1,4 @@
-"""CelebA for an evening: its first 10,000 faces, on the network of a laptop, to a plateau."""
+"""CelebA for an evening: its first 10,000 faces, on the network of a laptop."""
 
 from dataclasses import replace
 
