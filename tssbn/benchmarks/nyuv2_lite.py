@@ -39,8 +39,9 @@ def benchmark(
             ``"file"``, or ``"none"`` for a start at random, as
             :data:`tssbn.networks.efficientnet.SOURCES` says.
         frozen: train no filter of the trunk, only its norm layers and the decoders.
-        holdout: so many training images are left out, and scored instead of the test images: for
-            choices that must not look at those. 0 for the official parts.
+        holdout: so many training images are left out, and scored instead of the test images, with
+            ``report="val"`` as validation images too: for choices that must not look at the test
+            images. 0 for the official parts.
         augmented: zoom and flip the training images.
     """
     efficientnet.check_source(pretrained)
@@ -109,12 +110,12 @@ class Frames(NYUv2):
 
 
 def part(split: str, root: str | Path, size: tuple[int, int], holdout: int) -> NYUv2:
-    """The training or the test images; with a holdout, both are of the training part.
+    """The training or the test images; with a holdout, all parts are of the training part.
 
     Raises:
-        ValueError: ``split`` is ``"val"``, which NYUv2 has not.
+        ValueError: ``split`` is ``"val"``, which NYUv2 has not, and there is no holdout.
     """
-    if split == "val":
+    if split == "val" and not holdout:
         raise ValueError(
             "NYUv2 has no validation images, so report=val has nothing to choose by; holdout=159 "
             "scores images of the training part that are not trained on"
@@ -124,7 +125,7 @@ def part(split: str, root: str | Path, size: tuple[int, int], holdout: int) -> N
     if not holdout:
         return whole
     held = set(held_out(len(whole), holdout))
-    indices = [i for i in range(len(whole)) if (i in held) == (split == "test")]
+    indices = [i for i in range(len(whole)) if (i in held) == (split != "train")]
     return Frames(root, "train", shrink, indices)
 
 
