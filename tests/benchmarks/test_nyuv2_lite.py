@@ -172,6 +172,13 @@ def test_a_run_on_held_out_frames_has_it_in_its_name_and_can_choose_an_epoch(fil
     assert record["epochs"][0]["val"] == record["epochs"][0]["test"]
 
 
+def test_gates_have_the_rate_of_the_paper():
+    for method in ("tssbn", "shared-gates", "deep-gates"):
+        of_run = run(method)
+        assert of_run.options["multiplier"] * of_run.benchmark.recipe.lr == 100 * 1e-4
+        assert "multiplier" not in of_run.name
+
+
 @pytest.mark.parametrize("method", ["hps", "tssbn"])
 def test_filters_stay_where_they_are_frozen(method, files, tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
