@@ -82,7 +82,7 @@ def of_seed(seed: int) -> dict[str, dict]:
         name: {"silhouette": silhouette(features(net)[:, :SHOWN]), "probes": probes(net)}
         for name, net in nets.items()
     }
-    return {**found, "STL": {"silhouette": None, "probes": probes(stl)}}
+    return {**found, "STL": {"probes": probes(stl)}}
 
 
 def five(split: str, root: None = None) -> Stored:
