@@ -337,11 +337,12 @@ plt.show()
 def compared(values, pairs):
     """Differences of means, with their 95 % intervals, from values by seed."""
     bed, rows = Bed(values), {}
+    mean = {name: f"{np.mean(of):.2f}" for name, of in values.items()}
     for one, other in pairs:
         effect = bed.compare(one, other)
         if effect is not None:
             rows[f"{one} − {other}"] = {
-                "means": f"{np.mean(values[one]):.2f} − {np.mean(values[other]):.2f}",
+                "means": f"{mean[one]} − {mean[other]}",
                 "difference": f"{effect.value:+.2f}",
                 "95 % interval": f"{effect.low:+.2f} to {effect.high:+.2f}",
                 "seeds": f"{effect.n[0]}, {effect.n[1]}",
@@ -511,16 +512,14 @@ rows = {
                 for run in runs
             ]
         ),
-        "spread of gates": np.mean(
-            [run.get("gates", {}).get("spread", 0) for run in runs]
-        ),
-        "ρ": np.mean(
-            [run.get("gates", {}).get("similarity", [1]) for run in runs]
-        ),
     }
     for name, runs in study.items()
 }
-pd.DataFrame(rows).T.round(2)
+for name in GATED:
+    of_gates = [run["gates"] for run in study[name]]
+    rows[name]["spread of gates"] = np.mean([g["spread"] for g in of_gates])
+    rows[name]["ρ"] = np.mean([g["similarity"] for g in of_gates])
+pd.DataFrame(rows).T.round(2).fillna("")
 
 # %% [markdown]
 # *Other / itself* is what is left of the angle between two tasks on different
@@ -724,7 +723,10 @@ def gain(found):
 
 
 def means(values):
-    return {n: f"{np.mean(v):.2f} ± {np.std(v, ddof=1):.2f}" for n, v in values.items()}
+    return {
+        name: f"{np.mean(of):.2f} ± {np.std(of, ddof=1):.2f}"
+        for name, of in values.items()
+    }
 
 
 on_one_trunk = [

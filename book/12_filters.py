@@ -212,7 +212,7 @@ for ax, rate in zip(axes[0], networks, strict=True):
     for kind, color in ("trained", "blue"), ("shuffled", "orange"):
         plots.spread(ax, layer, shares[rate, kind], color, kind)
     ax.axvline(up - 0.5, color="#999999", lw=0.8)
-    ax.set(xlabel="layer: down | up", ylim=(0, None))
+    ax.set(xlabel="layer: down | up", ylim=(0, None), xticks=layer[::2])
     ax.set_title(f"gate rate {rate}", loc="center", fontsize=10)
 axes[0, 0].set_ylabel("specialised filters, %")
 axes[0, 0].legend(fontsize=8)
