@@ -323,12 +323,12 @@ for ax, (title, of_method) in zip(axes, shown.items(), strict=True):
             bins,
             color=color,
             lw=1.6,
-            label=f"{name}: spread {cells.std():.2f}",
+            label=f"{name}: {cells.std():.2f}",
         )
     ax.axvline(0, color="black", lw=0.8)
     ax.set_title(title, fontsize=10)
     ax.set_xlabel("cosine of two tasks, first epoch")
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=7.5, loc="upper left", title="spread", title_fontsize=8)
 axes[0].set_ylabel("share of cosines")
 plt.show()
 
