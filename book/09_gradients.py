@@ -250,38 +250,37 @@ print(f"cosine {by_hand_cosine:.4f}, by hand as by the package")
 # Now the trained ones. The trainer can write the angles down as it goes
 #
 # ```
-# python -m tssbn train rooms --method tssbn --angles 10
+# python -m tssbn train rooms --method tssbn --angles 30
 # ```
 #
-# which in every tenth step differentiates each task's loss by itself, over the
+# which in every thirtieth step differentiates each task's loss by itself, over the
 # whole batch. What counts as shared are the filters that all tasks' losses
 # depend on, taken together as one long vector. (The paper says "over the shared
 # convolutions" and "early", not how it pools; ours are all pairs and measured
-# steps of the first epoch.) Each method has the rates that suit it best on
+# steps of the first tenth of the training.) Each method has the rates that suit it best on
 # validation images.
 
 
 # %%
 RUNS = {"HPS": "hps", "TSBN": "tsbn", "TSσBN": "tssbn"}
 COLOR = dict(zip(RUNS, ("orange", "green", "blue"), strict=True))
-saved, rates = {}, {}
+angles = {}
 for name, method in RUNS.items():
     found = records.of("rooms", method, range(20))
-    saved[name] = [run for run in found if "angles" in run]
-    lr, options = found[0]["recipe"]["lr"], found[0]["options"]
-    rates[name] = lr * options.get("multiplier", 1)
-angles = {
-    name: [run["angles"] for run in runs] for name, runs in saved.items()
-}
-recipe = saved["HPS"][0]["recipe"]
-images = saved["HPS"][0]["data"]["splits"]["train"]["samples"]
-EPOCH = images // recipe["batch"]  # steps
+    angles[name] = [run["angles"] for run in found if "angles" in run]
+recipe = found[0]["recipe"]
+images = found[0]["data"]["splits"]["train"]["samples"]
+last = recipe["epochs"] * images // recipe["batch"]  # step
 
 
-def cosines_of(entry, epochs):
-    """Of all pairs, in the steps of these epochs; counted from 1."""
-    epoch = (np.array(entry["steps"]) - 1) // EPOCH + 1
-    return np.array(entry["all"])[np.isin(epoch, epochs)].ravel()
+def tenth(entry):
+    """In which tenth of the training each measured step is, from 1."""
+    return (np.array(entry["steps"]) - 1) * 10 // last + 1
+
+
+def cosines_of(entry, part):
+    """Of all pairs, in a tenth of the training."""
+    return np.array(entry["all"])[tenth(entry) == part].ravel()
 
 
 def size(cells):
@@ -289,7 +288,7 @@ def size(cells):
     return np.abs(np.asarray(cells)).mean()
 
 
-# %% mystnb={"image": {"alt": "Distributions of gradient cosines in the first epoch. Left, the saved runs of HPS, TSBN and TSσBN; right, a smaller setting, with TSBN and TSσBN at equal gate rates and gates drawn at random."}}
+# %% mystnb={"image": {"alt": "Distributions of early gradient cosines. Left, the saved runs of HPS, TSBN and TSσBN; right, a smaller setting, with TSBN and TSσBN at equal gate rates and gates drawn at random."}}
 NAMES = {
     "hps": "HPS",
     "statistics": "own statistics",
@@ -302,11 +301,11 @@ NAMES = {
 study = records.load("angles/first_epoch")["runs"]
 study = {NAMES[name]: runs for name, runs in study.items()}
 shown = {
-    "saved runs": {
+    "saved runs, first tenth": {
         name: [cosines_of(entry, 1) for entry in found]
         for name, found in angles.items()
     },
-    "smaller setting, equal rates": {
+    "smaller setting, first epoch": {
         name: [np.ravel(run["all"]) for run in study[name]]
         for name in ("HPS", "TSBN, 0.1", "TSσBN, 0.1", "random gates")
     },
@@ -327,7 +326,7 @@ for ax, (title, of_method) in zip(axes, shown.items(), strict=True):
         )
     ax.axvline(0, color="black", lw=0.8)
     ax.set_title(title, fontsize=10)
-    ax.set_xlabel("cosine of two tasks, first epoch")
+    ax.set_xlabel("cosine of two tasks, early")
     ax.legend(fontsize=7.5, loc="upper left", title="spread", title_fontsize=8)
 axes[0].set_ylabel("share of cosines")
 plt.show()
@@ -350,8 +349,9 @@ def compared(values, pairs):
     return pd.DataFrame(rows).T
 
 
-print("rate of gates, or of scales and biases; of HPS, of everything:")
-print(", ".join(f"{name} {rate:.2g}" for name, rate in rates.items()))
+for name in ("TSBN", "TSσBN"):
+    rate = records.gate_rate(Run("rooms", RUNS[name]))
+    print(f"{name}: scales and biases, or gates, at {rate:g}")
 MEASURES = {
     "mean |cos|": size,
     "|cos| < 0.1": lambda cells: (abs(cells) < 0.1).mean(),
@@ -363,7 +363,7 @@ pd.concat(
         measure: compared(
             {
                 name: [of(cells) for cells in seeds]
-                for name, seeds in shown["saved runs"].items()
+                for name, seeds in shown["saved runs, first tenth"].items()
             },
             among,
         )
@@ -374,38 +374,38 @@ pd.concat(
 # %% [markdown]
 # How do they go on, and where in the network are they?
 
-# %% mystnb={"image": {"alt": "Left, mean absolute cosine in each epoch for HPS, TSBN and TSσBN; bands are the spread of seeds. Right, the same by convolution of the trunk in the first epoch."}}
+# %% mystnb={"image": {"alt": "Left, mean absolute cosine in each tenth of the training for HPS, TSBN and TSσBN; bands are the spread of seeds. Right, the same by convolution of the trunk in the first tenth."}}
 _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True)
-epochs = range(1, recipe["epochs"] + 1)
+parts = range(1, 11)
 for name, found in angles.items():
     curves = [
-        [size(cosines_of(entry, epoch)) for epoch in epochs] for entry in found
+        [size(cosines_of(entry, part)) for part in parts] for entry in found
     ]
-    plots.spread(left, epochs, curves, COLOR[name], name)
+    plots.spread(left, parts, curves, COLOR[name], name)
     layers = [
         [
-            size(np.array(cells)[np.array(entry["steps"]) <= EPOCH])
+            size(np.array(cells)[tenth(entry) == 1])
             for cells in entry["layers"].values()
         ]
         for entry in found
     ]
     depth = range(1, len(layers[0]) + 1)
     plots.spread(right, depth, layers, COLOR[name], name)
-left.set(xlabel="epoch", ylabel="mean |cosine|", ylim=(0, None))
+left.set(xlabel="tenth of the training", ylabel="mean |cosine|", ylim=(0, None))
 left.legend(fontsize=8)
-right.set(xlabel="convolution, from the image on (first epoch)")
+right.set(xlabel="convolution, from the image on (first tenth)")
 plt.show()
 
 # %%
 rows = {}
 for name, found in angles.items():
     for entry in found:
-        later = np.array(entry["all"])[np.array(entry["steps"]) > EPOCH]
+        later = np.array(entry["all"])[tenth(entry) > 1]
         for pair, cells in zip(entry["pairs"], later.T, strict=True):
             rows.setdefault(" and ".join(pair), {}).setdefault(
                 name, []
             ).append(cells.mean())
-print("mean cosine of each pair after the first epoch, and its standard")
+print("mean cosine of each pair after the first tenth, and its standard")
 print("deviation over seeds")
 pd.DataFrame(rows).map(
     lambda seeds: f"{np.mean(seeds):+.2f} ± {np.std(seeds, ddof=1):.2f}"
@@ -868,7 +868,7 @@ pd.DataFrame(
 # - Rooms are synthetic and the U-Net is small; the paper's left panel is of NYUv2
 #   on a SegNet. Fewer filters mean fewer directions and wider cosines for every
 #   method.
-# - The paper's "early" is ours to interpret: here it is the first epoch. It does
+# - The paper's "early" is ours to interpret: here it is the first tenth. It does
 #   not say over how many images a gradient is taken either; ours is that of a
 #   batch.
 # - Cosines say nothing of lengths. A task whose gradient is ten times as long

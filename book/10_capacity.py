@@ -187,8 +187,7 @@ for matrix in (*rooms, *faces):
         assert torch.allclose(squares, C**2)
 print("by hand = the package, for all networks, plain and centred")
 for benchmark, settings in ("rooms", {}), ("faces", {"multiplier": 10}):
-    run = records.of(benchmark, "tssbn", SEEDS, settings)[0]
-    rate = run["recipe"]["lr"] * run["options"]["multiplier"]
+    rate = records.gate_rate(Run(benchmark, "tssbn", settings=settings))
     print(f"{benchmark}: rate of the gates {rate:.2g}")
 
 # %% [markdown]
@@ -329,19 +328,11 @@ def predicted(matrix):
     return (m2 / (m2 + s2) * m2 / (m2 + s2 / (T - 1))).sqrt().item()
 
 
-def at_rates(benchmark):
-    """The saved runs at some gate rates."""
-    base = Run(benchmark, "tssbn").benchmark.recipe.lr
-    for rate in (0.001, 0.01, 0.03, 0.04, 0.1, 0.4):
-        multiplier = round(rate / base, 6)
-        runs = records.of(benchmark, "tssbn", SEEDS, multiplier=multiplier)
-        if runs:
-            yield rate, runs.gates()
-
-
 rows = {}
 for benchmark in BENCHMARKS:
-    for rate, matrices in at_rates(benchmark):
+    by_rate = records.by_gate_rate(benchmark, "tssbn", SEEDS)
+    for rate, runs in by_rate.items():
+        matrices = runs.gates()
         rows[benchmark, rate] = {
             "seeds": len(matrices),
             "std of gates": torch.stack([m.values for m in matrices]).std(),

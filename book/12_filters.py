@@ -71,18 +71,6 @@ SEEDS = range(20)  # those that are saved are read
 
 
 # %%
-default = Run("rooms", "tssbn")
-BASE = default.benchmark.recipe.lr
-TUNED = round(BASE * default.options.get("multiplier", 100), 6)
-
-
-def gates_at(rate):
-    """The gates of the saved runs on rooms at a gate rate."""
-    multiplier = round(rate / BASE, 6)
-    runs = records.of("rooms", "tssbn", SEEDS, multiplier=multiplier)
-    return runs.gates() if runs else []
-
-
 def owners_by_hand(values, tau):
     owners = []
     for column in values.T:
@@ -94,7 +82,7 @@ def owners_by_hand(values, tau):
     return torch.tensor(owners)
 
 
-tuned = gates_at(TUNED)
+tuned = records.of("rooms", "tssbn", SEEDS).gates()
 for importance in tuned:
     by_hand = owners_by_hand(importance.values, 0.5)
     assert torch.equal(by_hand, gates.specialised(importance, 0.5))
@@ -121,10 +109,11 @@ def by_chance(importance, tau=0.5, times=50):
     return torch.stack([owned(draw, tau) for draw in draws]).mean(0)
 
 
+best = records.gate_rate(Run("rooms", "tssbn"))
+by_rate = records.by_gate_rate("rooms", "tssbn", SEEDS)
 networks = {
-    f"{rate:g}" + ", tuned" * (rate == TUNED): found
-    for rate in sorted({0.001, 0.01, 0.03, 0.1, TUNED})
-    if (found := gates_at(rate))
+    f"{rate:g}" + ", tuned" * (rate == best): runs.gates()
+    for rate, runs in by_rate.items()
 }
 rows = {}
 for rate, found in networks.items():
