@@ -451,7 +451,7 @@ print(f"P = {P:,}: 1/√P = {P**-0.5:.4f}")
 
 # %% mystnb={"image": {"alt": "Left, mean absolute cosine between tasks for seven variants during the first epoch, a dot for each seed. Right, for the networks with gates, the same at the end of the epoch with the tasks' own gates, shuffled gates and averaged gates, and the cosine of a task with itself on other images; lines join the values of a seed."}}
 _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.4))
-for x, (name, runs) in enumerate(study.items()):
+for x, runs in enumerate(study.values()):
     dots = [size(run["all"]) for run in runs]
     left.plot([x] * len(dots), dots, "o", color=plots.COLORS["blue"])
     left.plot(x, np.mean(dots), "_", ms=22, color="black")
@@ -749,8 +749,9 @@ pd.DataFrame(
 
 # %%
 probed = by_seed(own_attribute)
+probed["TSσBN"] = probed.pop("trained")
 controls = ("HPS", "STL", "trained, averaged", "trained, shuffled")
-compared(probed, [("trained", control) for control in controls])
+compared(probed, [("TSσBN", control) for control in controls])
 
 # %% [markdown]
 # The islands are flat: t-SNE pulls neighbours together and pushes the rest away,

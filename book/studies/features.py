@@ -1,6 +1,6 @@
 """Do tasks have features of their own? Five attributes of synthetic faces, and controls.
 
-    python book/studies/features.py          # a minute on one CPU core
+    python book/studies/features.py          # three minutes on one CPU core
 
 TSσBN at 100 times the common rate is trained on the first five attributes by alphabet, from three
 seeds. Of the features that each task's pass gives for the test faces, and of those of networks with
@@ -34,7 +34,7 @@ from tssbn import records
 from tssbn.training.loop import train
 from tssbn.training.run import Run
 
-SEEDS = range(3)
+SEEDS = range(7)
 FIVE = sorted(ATTRIBUTES)[:5]
 SETTINGS = {"side": 16, "batch": 32, "epochs": 8, "schedule": "cosine"}
 TRAIN, TEST = 600, 300  # faces
