@@ -253,12 +253,12 @@ print(f"cosine {by_hand_cosine:.4f}, by hand as by the package")
 # python -m tssbn train rooms --method tssbn --angles 30
 # ```
 #
-# which in every thirtieth step differentiates each task's loss by itself, over the
-# whole batch. What counts as shared are the filters that all tasks' losses
+# which in every thirtieth step differentiates each task's loss by itself, over
+# the whole batch. What counts as shared are the filters that all tasks' losses
 # depend on, taken together as one long vector. (The paper says "over the shared
 # convolutions" and "early", not how it pools; ours are all pairs and measured
-# steps of the first tenth of the training.) Each method has the rates that suit it best on
-# validation images.
+# steps of the first tenth of the training.) Each method has the rates that suit
+# it best on validation images.
 
 
 # %%
