@@ -33,7 +33,7 @@ from torch import Tensor
 from tssbn.gates import Importance, importance, most_specialised, ablated, permuted
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.records import environment, write
+from tssbn.records import environment, load, write
 from tssbn.training.run import Run
 
 SHARE = 200 / 7168  # of the filters; what the paper removes from its SegNet
@@ -62,11 +62,20 @@ def choices(
     }
 
 
+def how(run: Run) -> dict[str, Any]:
+    """How the saved run was trained, if there is one; a checkpoint is resumed in the same way."""
+    try:
+        saved = load(run.name)
+    except FileNotFoundError:
+        return {}
+    return {key: saved[key] for key in ("precision", "channels_last") if key in saved}
+
+
 def study(run: Run, images: int, draws: int, runs: Path | None = None) -> dict[str, Any]:
     """The record of a run."""
     began = time.monotonic()
     folder = runs and runs / run.name
-    net, trained = train(run, folder=folder, resume=True, accelerator="cpu")
+    net, trained = train(run, folder=folder, resume=True, accelerator="cpu", **how(run))
     data = run.benchmark.data("test")
     batches = [data[rows] for rows in torch.arange(images).split(run.benchmark.recipe.batch)]
     tasks, names = run.benchmark.tasks(data.targets), trained["metric"].items()
