@@ -514,7 +514,8 @@ def mean_lost(record, kind):
     return np.mean(draws, axis=0)
 
 
-studies = {"rooms": study("rooms"), "faces": study("faces")}
+studies = {name: study(name) for name in ("rooms", "faces")}
+studies = {name: found for name, found in studies.items() if found}
 for benchmark, found in studies.items():
     first = found[0]
     print(
@@ -526,16 +527,16 @@ for benchmark, found in studies.items():
 faces_data = Run("faces", "tssbn").benchmark
 splits = [faces_data.data(split) for split in ("train", "test")]
 blind = constant_scores(faces_data.tasks(splits[0].targets), *splits, 100)
-constant = {"rooms": studies["rooms"][0]["constant"]}
-constant["faces"] = [
-    blind[task][metric]
-    for task, metric in studies["faces"][0]["metric"].items()
-]
+blind = {
+    benchmark: found[0].get("constant")
+    or [blind[task][metric] for task, metric in found[0]["metric"].items()]
+    for benchmark, found in studies.items()
+}
 UNITS = {"rooms": "loses, % of its score", "faces": "loses F1, points"}
-_, axes = plt.subplots(1, 2, figsize=(7.5, 4.8), width_ratios=(2, 3))
-for ax, (benchmark, found) in zip(axes, studies.items(), strict=True):
+fig, axes = plt.subplots(1, len(studies), figsize=(7.5, 4.8), squeeze=False)
+for ax, (benchmark, found) in zip(axes[0], studies.items(), strict=True):
     matrix = np.mean([mean_lost(r, "own") for r in found], axis=0)
-    ignores = np.mean([lost(r, constant[benchmark]) for r in found], axis=0)
+    ignores = np.mean([lost(r, blind[benchmark]) for r in found], axis=0)
     names = named(found[0]["metric"])
     picture = show(
         ax,
@@ -553,7 +554,7 @@ for ax, (benchmark, found) in zip(axes, studies.items(), strict=True):
         f"{benchmark}: {most} of {len(names)} tasks\nlose most by their own",
         fontsize=10,
     )
-axes[0].set_ylabel("whose filters went")
+axes[0, 0].set_ylabel("whose filters went")
 plt.show()
 
 # %% [markdown]
@@ -562,8 +563,10 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "For six ways to choose filters the mean loss of the task that they were chosen for and of the other tasks, a dot for each seed, on rooms and on faces."}}
 KINDS = ("own", "widest", "shuffled", "matched", "random", "least")
-_, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
-for ax, (benchmark, found) in zip(axes, studies.items(), strict=True):
+fig, axes = plt.subplots(
+    1, len(studies), figsize=(7.5, 3.4), sharey=True, squeeze=False
+)
+for ax, (benchmark, found) in zip(axes[0], studies.items(), strict=True):
     for row, kind in enumerate(KINDS[::-1]):
         for offset, record in zip(
             np.linspace(0.2, -0.2, len(found)), found, strict=True
@@ -579,8 +582,8 @@ for ax, (benchmark, found) in zip(axes, studies.items(), strict=True):
     ax.set_xlabel(UNITS[benchmark])
     ax.set_title(benchmark, fontsize=10)
 for color, label in ("blue", "the task itself"), ("orange", "the others"):
-    axes[1].plot([], [], "o", color=plots.COLORS[color], label=label)
-axes[1].legend(loc="lower right")
+    axes[0, -1].plot([], [], "o", color=plots.COLORS[color], label=label)
+axes[0, -1].legend(loc="lower right")
 plt.show()
 
 
@@ -650,9 +653,10 @@ def ratio(matrix):
 
 
 _, ax = plt.subplots(figsize=(6, 2.8))
-for (benchmark, found), color in zip(
-    studies.items(), ("orange", "blue"), strict=True
-):
+for benchmark, color in ("rooms", "orange"), ("faces", "blue"):
+    if benchmark not in studies:
+        continue
+    found = studies[benchmark]
     counts = sorted(map(int, [*found[0]["sweep"], found[0]["count"]]))
     for record in found:
         line = [
