@@ -291,7 +291,7 @@ def size(cells):
 # %% mystnb={"image": {"alt": "Distributions of early gradient cosines. Left, the saved runs of HPS, TSBN and TSσBN; right, a smaller setting, with TSBN and TSσBN at equal gate rates and gates drawn at random."}}
 NAMES = {
     "hps": "HPS",
-    "statistics": "own statistics",
+    "statistics": "statistics only",
     "tsbn .01": "TSBN, 0.01",
     "tssbn .01": "TSσBN, 0.01",
     "tsbn .1": "TSBN, 0.1",
@@ -487,7 +487,7 @@ plt.show()
 compared(
     {name: [size(r["all"]) for r in runs] for name, runs in study.items()},
     (
-        ("own statistics", "HPS"),
+        ("statistics only", "HPS"),
         ("TSBN, 0.01", "HPS"),
         ("TSσBN, 0.01", "HPS"),
         ("TSσBN, 0.01", "TSBN, 0.01"),

@@ -526,10 +526,10 @@ for benchmark, found in studies.items():
 # %% mystnb={"image": {"alt": "Left, the three by three matrix of rooms, right, the twelve by twelve matrix of faces: whose filters went, and who loses how much. A frame marks the row in which a task loses most; the last row is the answer that ignores the image."}}
 faces_data = Run("faces", "tssbn").benchmark
 splits = [faces_data.data(split) for split in ("train", "test")]
-blind = constant_scores(faces_data.tasks(splits[0].targets), *splits, 100)
+of_faces = constant_scores(faces_data.tasks(splits[0].targets), *splits, 100)
 blind = {
     benchmark: found[0].get("constant")
-    or [blind[task][metric] for task, metric in found[0]["metric"].items()]
+    or [of_faces[task][metric] for task, metric in found[0]["metric"].items()]
     for benchmark, found in studies.items()
 }
 UNITS = {"rooms": "loses, % of its score", "faces": "loses F1, points"}
