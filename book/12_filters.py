@@ -130,7 +130,7 @@ hook.index.name = "gate rate"
 hook.astype({"seeds": int}).round(1)
 
 # %% [markdown]
-# How can chance give so much? Let the gates of a filter be independent of each
+# How much can chance give? Let the gates of a filter be independent of each
 # other. If they are spread evenly over (0, 1), the probability that one of
 # them is wider than all the others together, and if each is open with
 # probability $p$ and else shut, the probability that exactly one is open, are
