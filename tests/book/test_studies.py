@@ -90,12 +90,16 @@ def test_company(tmp_path):
     assert record["images"] == 2 and record["frequency"] == [1.0] * 40
 
 
-def test_removal(tmp_path):
+def test_removal(tmp_path, monkeypatch):
     removal = script("removal")
     run, runs = Run("rooms", "tssbn", 0, ROOMS), tmp_path / "runs"
-    train(run, runs / run.name, accelerator="cpu")
+    saved = train(
+        run, runs / run.name, accelerator="cpu", precision="bf16", channels_last=True, angles=2
+    )
+    monkeypatch.setattr(removal, "load", {run.name: saved.record}.__getitem__)
     path = records.write("removal/rooms-0", removal.study(run, 4, 2, runs), tmp_path)
     record = read(path)
+    assert removal.how(run) == {"precision": "bf16", "channels_last": True}
     assert len(record["base"]) == len(record["constant"]) == 3
     sets = {kind: np.shape(one) for kind, one in record["without"].items()}
     assert sets == dict.fromkeys(("own", "widest", "least"), (1, 3, 3)) | dict.fromkeys(
