@@ -34,11 +34,13 @@ def test_runs_are_found_at_the_tuned_rate_and_at_others(tuned, tmp_path, monkeyp
     monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
     folder = tmp_path / "data/results/mine"
     folder.mkdir(parents=True)
-    for name in "0", "1", "0-multiplier=30", "0-multiplier=1", "0-epochs=2-multiplier=3":
+    names = "0", "1", "0-multiplier=30", "2-multiplier=0.5", "0-epochs=2-multiplier=3"
+    for name in names:
         (folder / f"tssbn-{name}.json").write_text(json.dumps({"seed": int(name[0])}))
-    found = records.by_gate_rate(tuned, "tssbn", iter(range(3)), (5, 30, 1, 3))
-    assert list(found) == [0.002, 0.01, 0.06]
-    assert [runs.seeds for runs in found.values()] == [(0,), (0, 1), (0,)]
+    found = records.by_gate_rate(tuned, "tssbn", iter(range(3)))
+    assert list(found) == [0.001, 0.01, 0.06]
+    assert [runs.seeds for runs in found.values()] == [(2,), (0, 1), (0,)]
+    assert list(records.by_gate_rate(tuned, "tssbn", [1])) == [0.01]
     assert records.by_gate_rate(tuned, "tsbn") == {}
-    with pytest.raises(ValueError, match="'multiplier' is unknown"):
+    with pytest.raises(ValueError, match="method=hps has no gate rate"):
         records.by_gate_rate(tuned, "hps")

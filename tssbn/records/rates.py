@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tssbn.records.reader import of
 from tssbn.records.saved import SavedRuns
+from tssbn.records.store import folders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,22 +37,21 @@ def gate_rate(run: Run) -> float | None:
 
 
 def by_gate_rate(
-    benchmark: str | Path | Benchmark,
-    method: str | Path | Method,
-    seeds: Iterable[int] = range(3),
-    multipliers: Iterable[float] = (1, 3, 10, 30, 100),
+    benchmark: str | Path | Benchmark, method: str | Path | Method, seeds: Iterable[int] = range(3)
 ) -> dict[float, SavedRuns]:
-    """Load the saved runs of a method as it is, and with other multipliers.
+    """Load the saved runs of a method at all its gate rates.
+
+    Those count that are of the benchmark and the method as they are, or with another multiplier and
+    no other setting.
 
     Args:
         benchmark, method, seeds: as :func:`of` takes them.
-        multipliers: those that are looked for besides the method's own on the benchmark.
 
     Returns:
-        By gate rate, from the slowest, the runs that there are; rates without runs are left out.
+        The runs by gate rate, from the slowest.
 
     Raises:
-        ValueError: an unknown name, or a method without a multiplier.
+        ValueError: an unknown name, or a method without a gate rate.
 
     Example:
         >>> for rate, runs in by_gate_rate("faces", "tssbn").items():  # doctest: +SKIP
@@ -58,8 +59,13 @@ def by_gate_rate(
     """
     from tssbn.training.run import Run
 
-    seeds = list(seeds)
-    settings = [{}, *({"multiplier": multiplier} for multiplier in multipliers)]
+    seeds, run = list(seeds), Run(benchmark, method)
+    if gate_rate(run) is None:
+        raise ValueError(f"method={run.method.name} has no gate rate: it has no multiplier")
+    name = re.compile(rf"{re.escape(run.method.name)}-\d+-multiplier=(\d+(\.\d+)?)\.json")
+    files = [path.name for folder in folders() for path in (folder / run.benchmark.name).glob("*")]
+    others = {float(found[1]) for found in map(name.fullmatch, files) if found}
+    settings = [{}, *({"multiplier": multiplier} for multiplier in others)]
     found = {
         gate_rate(Run(benchmark, method, 0, changed)): of(benchmark, method, seeds, changed)
         for changed in settings
