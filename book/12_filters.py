@@ -663,7 +663,7 @@ for ax, (benchmark, found) in zip(axes[0], studies.items(), strict=True):
     ax.axhline(0, color="black", lw=0.8)
     ax.axvline(100 * 200 / 7168, color="#999999", lw=0.8, ls=":")
     ax.set_xlabel("filters removed for each task, %")
-    ax.set_ylabel(f"δ: {UNITS[benchmark].removeprefix('loses')}")
+    ax.set_ylabel(f"δ, {'%' if benchmark == 'rooms' else 'points of F1'}")
     ax.set_title(benchmark, fontsize=10)
 plt.show()
 
