@@ -104,8 +104,8 @@ for ax, (name, matrix) in zip(axes, three.items(), strict=True):
     part = parts.get(layer, parts.get(layer.removeprefix("trunk.")))
     sns.heatmap(
         part,
-        vmin=0.2,
-        vmax=0.8,
+        vmin=0,
+        vmax=1,
         cmap="viridis",
         cbar=False,
         xticklabels=10,
