@@ -288,6 +288,12 @@ def size(cells):
     return np.abs(np.asarray(cells)).mean()
 
 
+def sizes_by_layer(entry):
+    """That of each convolution, in the first tenth."""
+    first = tenth(entry) == 1
+    return [size(np.array(v)[first]) for v in entry["layers"].values()]
+
+
 # %% mystnb={"image": {"alt": "Distributions of early gradient cosines. Left, the saved runs of HPS, TSBN and TSσBN; right, a smaller setting, with TSBN and TSσBN at equal gate rates and gates drawn at random."}}
 NAMES = {
     "hps": "HPS",
@@ -358,20 +364,23 @@ MEASURES = {
     "cos < 0": lambda cells: (cells < 0).mean(),
 }
 among = [("TSBN", "HPS"), ("TSσBN", "HPS"), ("TSσBN", "TSBN")]
-pd.concat(
-    {
-        measure: compared(
-            {
-                name: [of(cells) for cells in seeds]
-                for name, seeds in shown["saved runs, first tenth"].items()
-            },
-            among,
-        )
-        for measure, of in MEASURES.items()
+early = {
+    measure: {
+        name: [of(cells) for cells in seeds]
+        for name, seeds in shown["saved runs, first tenth"].items()
     }
-)
+    for measure, of in MEASURES.items()
+}
+early["mean |cos|, by layer"] = {
+    name: [np.mean(sizes_by_layer(entry)) for entry in found]
+    for name, found in angles.items()
+}
+pd.concat({name: compared(of, among) for name, of in early.items()})
 
 # %% [markdown]
+# One long vector counts a layer by the size of its gradients; the last rows
+# take the cosine of each layer by itself, and their mean.
+#
 # How do they go on, and where in the network are they?
 
 # %% mystnb={"image": {"alt": "Left, mean absolute cosine in each tenth of the training for HPS, TSBN and TSσBN; bands are the spread of seeds. Right, the same by convolution of the trunk in the first tenth."}}
@@ -382,13 +391,7 @@ for name, found in angles.items():
         [size(cosines_of(entry, part)) for part in parts] for entry in found
     ]
     plots.spread(left, parts, curves, COLOR[name], name)
-    layers = [
-        [
-            size(np.array(cells)[tenth(entry) == 1])
-            for cells in entry["layers"].values()
-        ]
-        for entry in found
-    ]
+    layers = [sizes_by_layer(entry) for entry in found]
     depth = range(1, len(layers[0]) + 1)
     plots.spread(right, depth, layers, COLOR[name], name)
 left.set(xlabel="tenth of the training", ylabel="mean |cosine|", ylim=(0, None))
