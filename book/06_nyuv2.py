@@ -24,7 +24,7 @@ if "google.colab" in sys.modules:
 #
 # :::{admonition} The claim
 # One network for three tasks has a third of the parameters of three networks.
-# Task-specific normalisation adds 0.03 % of a SegNet to it, and takes the
+# Task-specific normalisation adds 0.03 to 0.11 % of a SegNet, and takes the
 # computation of three. What each method is worth stands in tables with their
 # intervals, beside the best answer that ignores the image.
 # :::
@@ -525,7 +525,7 @@ for name in ("nyuv2", "nyuv2_short"):
 # - A benchmark is data, network, losses, scores and a recipe; a method is a
 #   function from network to multi-task network. All comparisons here change
 #   the method alone.
-# - Task-specific normalisation adds 0.03 % of a SegNet's parameters, and a pass
+# - Task-specific normalisation adds 0.03 to 0.11 % of a SegNet, and a pass
 #   for each task.
 # - A Δm has the error of its baseline in it, and a score means little without
 #   that of the answer that ignores the image.
