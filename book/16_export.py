@@ -662,7 +662,8 @@ pd.DataFrame(
 #   in between.
 # - What was cut is one small network on synthetic rooms, hardly better than
 #   the constant baseline, scored on some of the test images, with a single
-#   weight of the penalty, and each control dealt once. Another rule without gates may do better than filters' norms.
+#   weight of the penalty, and each control dealt once. Another rule without
+#   gates may do better than filters' norms.
 # - `torch.fx` cannot follow code that looks at the values of a tensor.
 #   The norm layers in such a module become ordinary ones, and a warning says
 #   that they were not folded. The outputs are right all the same.
