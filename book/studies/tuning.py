@@ -59,10 +59,10 @@ def best(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: delta(trial["val"], first["val"], trial["directions"]))
 
 
-def tried(run: Run, rates: Mapping[str, float], runs: Path, root: Path | None) -> Trial:
+def tried(run: Run, rates: Mapping[str, float], runs: Path, **how: Any) -> Trial:
     """Train one trial."""
     began = time.perf_counter()
-    record = train(run, runs / run.name, root, resume=True).record
+    record = train(run, runs / run.name, resume=True, **how).record
     saved = SavedRun(run.name, record)
     return {
         "rates": rates,
@@ -74,7 +74,7 @@ def tried(run: Run, rates: Mapping[str, float], runs: Path, root: Path | None) -
 
 
 def search(
-    benchmark: str, method: str, seed: int, settings: Mapping[str, Any], **where: Any
+    benchmark: str, method: str, seed: int, settings: Mapping[str, Any], **how: Any
 ) -> Iterator[dict]:
     """Run the trials of a method; gives the record after each."""
     name = f"tuning/{benchmark}-{method}"
@@ -87,12 +87,13 @@ def search(
         trials = []
     while rates := next_rates(gated, plain.benchmark.recipe.lr, trials):
         run = Run(benchmark, method, seed, {**common, **rates})
-        trials.append(tried(run, rates, **where))
+        trials.append(tried(run, rates, **how))
         record = {
             "benchmark": benchmark,
             "method": method,
             "seed": seed,
             "settings": settings,
+            "precision": how["precision"],
             "trials": trials,
             "best": best(trials)["rates"],
             **environment(),
@@ -109,12 +110,18 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", metavar="KEY=VALUE", nargs="+", default=[])
     parser.add_argument("--data", type=Path, metavar="ROOT")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--precision", default="32")
+    parser.add_argument("--channels-last", action="store_true")
     given = parser.parse_args()
     settings = dict(map(setting, given.settings))
+    how = {
+        "root": given.data,
+        "runs": given.runs,
+        "precision": given.precision,
+        "channels_last": given.channels_last,
+    }
     for method in given.methods:
-        for record in search(
-            given.benchmark, method, given.seed, settings, runs=given.runs, root=given.data
-        ):
+        for record in search(given.benchmark, method, given.seed, settings, **how):
             trial = record["trials"][-1]
             print(method, trial["rates"], trial["val"], f"{trial['seconds']:.0f} s", flush=True)
         print(f"{method}: best {record['best']}", flush=True)

@@ -37,7 +37,9 @@ def benchmark(
         data=data,
         network=network(filters, height, width),
         tasks=tasks_for,
-        recipe=Recipe(epochs=30, batch=16, lr=1e-3, schedule="cosine", interval="step"),
+        recipe=Recipe(
+            epochs=30, batch=16, lr=1e-3, schedule="cosine", interval="step", tasks_per_pass=1
+        ),
         synthetic=True,
     )
 
