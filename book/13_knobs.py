@@ -62,10 +62,10 @@ COLOR = {name: plots.method_color(name) for name in METHODS}
 #
 # The paper lets the gates learn 100 times as fast as the filters, in all its
 # experiments, and its ablation on NYUv2 shows why: of the multipliers 1, 10,
-# 100 and 1000 the third is best {cite:p}`suteu2025tssbn`. But what a multiplier
-# does depends on the base rate that it multiplies. So all that follows is in
-# *gate rates*: multiplier times base rate. It is how far a gate moves in a step
-# of Adam, as we shall see.
+# 100 and 1000 the third is best {cite:p}`suteu2025tssbn`. But what a
+# multiplier does depends on the base rate that it multiplies. So all that
+# follows is in *gate rates*: multiplier times base rate. It is how far a gate
+# moves in a step of Adam, as we shall see.
 #
 # On the synthetic rooms of chapter 6 the rates of each method were chosen on
 # validation images, from a seed that is not used for anything else
@@ -137,9 +137,9 @@ plt.show()
 # ```
 #
 # and the same for TSBN, whose scales and biases learn at that rate. Intervals
-# are those of {mod}`tssbn.claims`: one standard deviation for all arms, and the
-# chosen rate is compared with all others at once (Dunnett). *Visible* is the
-# smallest difference that this many runs would show in four cases of five.
+# are those of {mod}`tssbn.claims`: one standard deviation for all arms, and
+# the chosen rate is compared with all others at once (Dunnett). *Visible* is
+# the smallest difference that this many runs would show in four cases of five.
 
 
 # %%
@@ -355,8 +355,8 @@ assert 0.9 * M * ETA < at_one["Adam"] < 1.1 * M * ETA
 # anything.
 # (It does not grow by 1000 quite, since heads and filters move with it.)
 #
-# So with Adam the number to compare is not the multiplier but $m\eta$. The same
-# 100 is
+# So with Adam the number to compare is not the multiplier but $m\eta$. The
+# same 100 is
 
 # %%
 for name in "nyuv2", "celeba", "cityscapes":
@@ -595,16 +595,16 @@ left.legend()
 plt.show()
 print(f"g_0 = {g_0:.3f}, a step of SGD = {per_step:.2f} α")
 
-# %% [markdown]
-# But $g_0$ is a property of loss, network and batch. Multiply the loss with 10,
-# or take its sum over pixels instead of the mean, and the right multiplier for
-# SGD is another. And gradients shrink with the slope $\sigma'$ of gates that
-# are nearly open or shut, which for Adam they do only until $\overline{g^2}$ has
-# followed: with this brake SGD's valley reaches further to the right.
+# %% [markdown] But $g_0$ is a property of loss, network and batch. Multiply
+# the loss with 10, or take its sum over pixels instead of the mean, and the
+# right multiplier for SGD is another. And gradients shrink with the slope
+# $\sigma'$ of gates that are nearly open or shut, which for Adam they do only
+# until $\overline{g^2}$ has followed: with this brake SGD's valley reaches
+# further to the right.
 #
 # One of the paper's protocols is of this kind, that of Cityscapes: its gate
-# rate of 10 is $\alpha' = 100\, g_0$. Whether that is too fast depends on a $g_0$
-# that nobody has printed. The same "100" as on NYUv2 it is not.
+# rate of 10 is $\alpha' = 100\, g_0$. Whether that is too fast depends on a
+# $g_0$ that nobody has printed. The same "100" as on NYUv2 it is not.
 #
 # ## Weight decay pulls to one half
 #
@@ -613,8 +613,8 @@ print(f"g_0 = {g_0:.3f}, a step of SGD = {per_step:.2f} α")
 # needed. It makes gates indifferent, and `param_groups` leaves it off for
 # gates, as the authors do in their earlier work on pruning
 # {cite:p}`suteu2022receding`. What if an optimiser decays everything, as AdamW
-# {cite:p}`loshchilov2019adamw` does by default? Where pull and gradient balance
-# depends on the form:
+# {cite:p}`loshchilov2019adamw` does by default? Where pull and gradient
+# balance depends on the form:
 #
 # $$
 # \text{decoupled (AdamW):}\quad
@@ -649,8 +649,8 @@ print(f"g_0 = {g_0:.3f}, a step of SGD = {per_step:.2f} α")
 # ## A rate of your own
 #
 # Rules that name a rate beforehand, such as $1/\sqrt n$, at which the random
-# walk of {eq}`eq-reach` ends at $\gamma = 1$, are not shown to be better than a
-# constant one. So what can be said is little:
+# walk of {eq}`eq-reach` ends at $\gamma = 1$, are not shown to be better than
+# a constant one. So what can be said is little:
 #
 # :::{admonition} Which multiplier?
 # :class: tip
@@ -671,9 +671,10 @@ print(f"g_0 = {g_0:.3f}, a step of SGD = {per_step:.2f} α")
 # to the same view of which tasks are alike? The paper compares the similarity
 # matrices of seven CelebA networks and finds a Spearman correlation of about
 # 0.8 ({doc}`11_relations` does that in full). Here it is a gauge for each
-# multiplier, on the synthetic faces with twelve attributes, with the similarity
-# as it is, centred, and centred within each layer, which compares tasks channel by
-# channel; and beside it the last one with gates shuffled within their layers:
+# multiplier, on the synthetic faces with twelve attributes, with the
+# similarity as it is, centred, and centred within each layer, which compares
+# tasks channel by channel; and beside it the last one with gates shuffled
+# within their layers:
 
 
 # %%
@@ -736,21 +737,21 @@ ax.set(ylim=(-0.4, 1.05), title="Faces: do seeds agree? (dotted: the paper)")
 ax.legend(fontsize=7)
 plt.show()
 
-# %% [markdown]
-# Where the agreement of the channels is at the level of the shuffled gates, the
-# channels of two seeds have nothing in common. And mind what is compared: what
-# survives a shuffle within layers is about how far tasks open a whole layer.
+# %% [markdown] Where the agreement of the channels is at the level of the
+# shuffled gates, the channels of two seeds have nothing in common. And mind
+# what is compared: what survives a shuffle within layers is about how far
+# tasks open a whole layer.
 #
 # (knobs-scales)=
 # ## Loss scales
 #
-# The other knob is the weights of the losses in their sum. The paper multiplies
-# one task's loss with 0.5, 1.5 or 2, the others with 1, and trains each method
-# nine times. The results of TSσBN spread least (right part of its Figure 5).
-# An earlier measurement of that in this chapter is withdrawn: its networks were
-# no better than the constant baseline. What is left is arithmetic: a task's
-# gates see the loss of this task alone, and so does its head. With Adam the
-# weight cancels there. Only the shared filters feel it:
+# The other knob is the weights of the losses in their sum. The paper
+# multiplies one task's loss with 0.5, 1.5 or 2, the others with 1, and trains
+# each method nine times. The results of TSσBN spread least (right part of its
+# Figure 5). An earlier measurement of that in this chapter is withdrawn: its
+# networks were no better than the constant baseline. What is left is
+# arithmetic: a task's gates see the loss of this task alone, and so does its
+# head. With Adam the weight cancels there. Only the shared filters feel it:
 
 
 # %%
@@ -804,11 +805,11 @@ assert (changes.loc["filters"] > 0.01).all()
 #
 # ## Limits
 #
-# - **A valley from a toy.** It is one problem with clear answers and independent
-#   channels. In a deep network a gate's worth depends on other gates; how noisy
-#   its gradient is, on batch and loss.
-# - **Rates chosen with one seed** and a few trials. The base rate of the filters
-#   was tried at three values only, at the best gate rate.
+# - **A valley from a toy.** It is one problem with clear answers and
+#   independent channels. In a deep network a gate's worth depends on other
+#   gates; how noisy its gradient is, on batch and loss.
+# - **Rates chosen with one seed** and a few trials. The base rate of the
+#   filters was tried at three values only, at the best gate rate.
 # - **The paper's rows** are single numbers without a spread.
 #
 # ## Exercises
@@ -817,8 +818,8 @@ assert (changes.loc["filters"] > 0.01).all()
 # :label: ex-13-reach
 # A ViT is fine-tuned with AdamW, base rate 2e-5, batches of 4, for 40,000
 # steps, multiplier 100. What is the gate's rate, how far can a gate get, and
-# how far does noise get? The weight decay is 0.05 for everything. When does that
-# become noticeable, and which gates can it hold?
+# how far does noise get? The weight decay is 0.05 for everything. When does
+# that become noticeable, and which gates can it hold?
 # :::
 #
 # :::{solution} ex-13-reach
@@ -832,8 +833,8 @@ assert (changes.loc["filters"] > 0.01).all()
 #
 # The rate is 0.002. A constant gradient would take a gate to $\gamma = 80$,
 # noise stays at $\gamma = 0.4$. Decay sets in after a quarter of the training,
-# and holds gates whose $\rho$ is below a tenth within $\pm 2$. So leave gates out
-# of it.
+# and holds gates whose $\rho$ is below a tenth within $\pm 2$. So leave gates
+# out of it.
 # :::
 #
 # :::{exercise}
@@ -856,14 +857,14 @@ assert (changes.loc["filters"] > 0.01).all()
 # ```
 #
 # $g_0$ falls to a third from batches of 4 to batches of 64, for much of it is
-# noise, and SGD's valley moves to the right by as much: the equation would have
-# told.
+# noise, and SGD's valley moves to the right by as much: the equation would
+# have told.
 # :::
 #
 # ## What we learned
 #
-# - With Adam a gate's step is multiplier times base rate, whatever the loss. So
-#   it is this product that is chosen, on validation images.
+# - With Adam a gate's step is multiplier times base rate, whatever the loss.
+#   So it is this product that is chosen, on validation images.
 # - Too slow, and gates know the truth but do not act on it. Too fast, and they
 #   act without knowing.
 # - Agreement of the channels between seeds shows whether gates are chance.

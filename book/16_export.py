@@ -511,9 +511,9 @@ cut.rename_axis(index="τ").round(2)
 #   many as by gates. This is what one might do without gates, and it is a weak
 #   opponent. In front of a BatchNorm the scale of a filter does not change the
 #   function: a filter twice as large has statistics that are larger to match,
-#   and $a_t W$ in {eq}`eq-fold` stays what it was. So its norm tells of the way
-#   the optimiser came, at best, and nothing of this or that task. To beat it
-#   proves little; what counts is chance.
+#   and $a_t W$ in {eq}`eq-fold` stays what it was. So its norm tells of the
+#   way the optimiser came, at best, and nothing of this or that task. To beat
+#   it proves little; what counts is chance.
 #
 # Two further networks go on from the trained one, with the penalty and
 # without. In these epochs gates learn faster than before, so that there are

@@ -110,15 +110,14 @@ for task in TASKS:
 print(f"{macs(fresh, image):,} MACs in four passes")
 print(f"{macs(one_trunk, image):,} in one, with the same outputs")
 
-# %% [markdown]
-# `tssbn.export.branches` made that network. It is given a *tree*: for each norm
-# layer, the groups of tasks that share it. The tree `{}` says that nobody
-# parts anywhere. `{LAYERS[0]: APART}` would say that everybody parts at the
-# first layer, and this is what the four passes are.
+# %% [markdown] `tssbn.export.branches` made that network. It is given a
+# *tree*: for each norm layer, the groups of tasks that share it. The tree `{}`
+# says that nobody parts anywhere. `{LAYERS[0]: APART}` would say that
+# everybody parts at the first layer, and this is what the four passes are.
 #
 # Now three networks are trained, from three seeds, and all gates go their own
-# ways. What if the tasks still shared the first layers, each with the *mean* of
-# the gates and statistics that the tasks have there? Nothing is trained to
+# ways. What if the tasks still shared the first layers, each with the *mean*
+# of the gates and statistics that the tasks have there? Nothing is trained to
 # make up for it. (With the mean layers, the activations that follow are no
 # longer quite those that their statistics were taken of; `update_bn` of
 # PyTorch estimates these anew, from training images.)
@@ -261,11 +260,10 @@ for step, sources in INPUTS.items():
     names = sorted("".join(sorted(group)) for group in groups[step])
     print(f"{step:6}", *names)
 
-# %% [markdown]
-# The tree asks for *b* and *c* together in the last layer, in vain: there they
-# have met different things before. And `side`, which lies on the skip, runs
-# once. The package traces the trunk with `torch.fx`, which lists its steps, and
-# emits each as often as the rule says. Count them:
+# %% [markdown] The tree asks for *b* and *c* together in the last layer, in
+# vain: there they have met different things before. And `side`, which lies on
+# the skip, runs once. The package traces the trunk with `torch.fx`, which
+# lists its steps, and emits each as often as the rule says. Count them:
 
 # %%
 heads = {task: nn.Identity() for task in LETTERS}
@@ -339,11 +337,10 @@ for name in LAYERS:
     assert torch.allclose(by_hand, found[name][0, 1])
 print(" ".join(f"{apart[0, 1]:.2f}" for apart in found.values()))
 
-# %% [markdown]
-# `trees.tree_by_similarity(net, tolerance)` makes a tree of these numbers.
-# Layer by layer from the input, it clusters the tasks of each group by complete
-# linkage: no two that stay together are further apart than the tolerance. Once
-# apart they are apart for good.
+# %% [markdown] `trees.tree_by_similarity(net, tolerance)` makes a tree of
+# these numbers. Layer by layer from the input, it clusters the tasks of each
+# group by complete linkage: no two that stay together are further apart than
+# the tolerance. Once apart they are apart for good.
 #
 # That costs nothing. But what matters is not how far apart two outputs are, it
 # is what the heads make of it. `trees.greedy(net, loss, ...)` measures that.
@@ -461,9 +458,9 @@ for name, chosen in {
 # ## What it costs
 #
 # A merged network is a start. It can be trained on, for a moment, all of it:
-# filters, heads, and the norm layers of its groups. To know what that is worth,
-# we need controls: the four passes trained on as long, one trunk for all, and
-# the same tree with the tasks' names shuffled (the left digit's two
+# filters, heads, and the norm layers of its groups. To know what that is
+# worth, we need controls: the four passes trained on as long, one trunk for
+# all, and the same tree with the tasks' names shuffled (the left digit's two
 # questions no longer together), which costs the same.
 
 # %%
@@ -511,12 +508,13 @@ by_name[["cost", "merged", "trained on"]].mean().round(3)
 # chapter 8), with gates at ten times the base rate, and three seeds. The small
 # SegNet is hardly better than the constant baseline: the best answer that
 # ignores the image has 35.4 mIoU, 0.600 m and 36.6°, TSσBN 41.1, 0.533 and
-# 35.8. So what follows shows cost and mechanics, not how accurate trees can be.
-# The study takes a tree for each of several shares of the cost of all passes,
-# in four ways: by **gates** and statistics (the smallest tolerance that is
-# cheap enough), by the **loss** on validation images (the greedy path), and for
-# control the tree of the loss with names **shuffled**, and all **together** up
-# to some layer, each alone after it. No test image has a say in the choice.
+# 35.8. So what follows shows cost and mechanics, not how accurate trees can
+# be. The study takes a tree for each of several shares of the cost of all
+# passes, in four ways: by **gates** and statistics (the smallest tolerance
+# that is cheap enough), by the **loss** on validation images (the greedy
+# path), and for control the tree of the loss with names **shuffled**, and all
+# **together** up to some layer, each alone after it. No test image has a say
+# in the choice.
 #
 # A tree can be used as it is *merged*, with *statistics* estimated anew, or
 # *tuned*: all of it trained for two more epochs (the passes had eight). The
@@ -734,11 +732,11 @@ print(*(" + ".join(pair) for pair in always), sep="\n")
 #
 # A tree computes a group's step in a call of its own. Stacked passes
 # ({doc}`04_task_specific`) do the steps of all tasks in one. So half the
-# arithmetic is half the time only where the calls are large enough. What is saved
-# has the time of an inference of all tasks on one CPU core, every network
-# once in a round. There are three ways to make all passes: stacked, one pass a
-# task, and unrolled with every task apart. Times are relative to the fastest of
-# the three, whichever that is:
+# arithmetic is half the time only where the calls are large enough. What is
+# saved has the time of an inference of all tasks on one CPU core, every
+# network once in a round. There are three ways to make all passes: stacked,
+# one pass a task, and unrolled with every task apart. Times are relative to
+# the fastest of the three, whichever that is:
 
 # %%
 clock = pd.DataFrame(records.load("branches/time")["rows"])
@@ -756,21 +754,21 @@ table /= table[is_all].groupby("benchmark").min()
 table.columns = [f"time, {n} image{'s' * (n > 1)}" for n in table.columns]
 table.round(2)
 
-# %% [markdown]
-# With sixteen images the time mostly follows the arithmetic. With a single image
-# a tree of half the cost saves the faces little or no time against stacked
-# passes: dozens of small calls take as long as fewer large ones.
+# %% [markdown] With sixteen images the time mostly follows the arithmetic.
+# With a single image a tree of half the cost saves the faces little or no time
+# against stacked passes: dozens of small calls take as long as fewer large
+# ones.
 #
 # ## Limits
 #
 # - Small networks, short training, three seeds; the rooms' SegNet is hardly
-#   better than the constant baseline. The rate of the short training
-#   was chosen on validation images of the first seed, for each benchmark. The
-#   miniatures' heads are a large part of the rooms' cost, and no tree saves any
-#   of it.
-# - The trees were chosen for networks that had been trained as passes, and then
-#   adapted. A tree that is known beforehand can be trained as such from the
-#   start; this was not tried.
+#   better than the constant baseline. The rate of the short training was
+#   chosen on validation images of the first seed, for each benchmark. The
+#   miniatures' heads are a large part of the rooms' cost, and no tree saves
+#   any of it.
+# - The trees were chosen for networks that had been trained as passes, and
+#   then adapted. A tree that is known beforehand can be trained as such from
+#   the start; this was not tried.
 # - A mean of layers is the simplest way to merge them. Where two tasks use the
 #   same gate for opposite ends, it serves neither.
 # - {eq}`eq-apart` looks at one layer at a time, for an input that nobody has
@@ -784,8 +782,8 @@ table.round(2)
 # :::{exercise}
 # :label: ex-17-free
 # In all three trees the tasks part once more at the last norm layer. Share
-# that one, too: how many MACs does it save, and what does it cost? Why does the
-# greedy path never do it?
+# that one, too: how many MACs does it save, and what does it cost? Why does
+# the greedy path never do it?
 # :::
 #
 # :::{solution} ex-17-free
@@ -798,9 +796,10 @@ table.round(2)
 #     print(macs(smaller, image) - path[-1].cost, accuracy(smaller))
 # ```
 #
-# It saves nothing: after the last norm layer there are only the heads, and they
-# are one a task in any case. (The norm layer itself is not counted as MACs.) A
-# move that saves nothing has no loss *for each MAC saved*; it is never made.
+# It saves nothing: after the last norm layer there are only the heads, and
+# they are one a task in any case. (The norm layer itself is not counted as
+# MACs.) A move that saves nothing has no loss *for each MAC saved*; it is
+# never made.
 # :::
 #
 # :::{exercise}
@@ -845,9 +844,9 @@ table.round(2)
 #
 # In the first layer all tasks see the same activations, so their means are
 # equal and there is nothing to add. In the last one it would be a few per cent
-# of the variance of the channel in which it is most: here it hardly matters. In
-# principle it would be too much, as the merged layer sees one stream and not a
-# mixture of four.
+# of the variance of the channel in which it is most: here it hardly matters.
+# In principle it would be too much, as the merged layer sees one stream and
+# not a mixture of four.
 # :::
 #
 # ## What we learned
@@ -857,9 +856,9 @@ table.round(2)
 #   refinement makes a network of it, with skips and residual sums right by
 #   construction.
 # - A tree can be chosen without any data, by gates and statistics.
-# - How much of the computation can be saved is a property of the tasks: look at
-#   how far their gates are apart first.
+# - How much of the computation can be saved is a property of the tasks: look
+#   at how far their gates are apart first.
 # - Merged layers are a start. Statistics estimated anew and a short training
-#   repair much. Passes gain by training, too, so a tree is compared with passes
-#   that had the same. Where nearly everything is shared they matter more than
-#   who shares what.
+#   repair much. Passes gain by training, too, so a tree is compared with
+#   passes that had the same. Where nearly everything is shared they matter
+#   more than who shares what.
