@@ -595,12 +595,13 @@ left.legend()
 plt.show()
 print(f"g_0 = {g_0:.3f}, a step of SGD = {per_step:.2f} α")
 
-# %% [markdown] But $g_0$ is a property of loss, network and batch. Multiply
-# the loss with 10, or take its sum over pixels instead of the mean, and the
-# right multiplier for SGD is another. And gradients shrink with the slope
-# $\sigma'$ of gates that are nearly open or shut, which for Adam they do only
-# until $\overline{g^2}$ has followed: with this brake SGD's valley reaches
-# further to the right.
+# %% [markdown]
+# But $g_0$ is a property of loss, network and batch. Multiply the loss with
+# 10, or take its sum over pixels instead of the mean, and the right multiplier
+# for SGD is another. And gradients shrink with the slope $\sigma'$ of gates
+# that are nearly open or shut, which for Adam they do only until
+# $\overline{g^2}$ has followed: with this brake SGD's valley reaches further
+# to the right.
 #
 # One of the paper's protocols is of this kind, that of Cityscapes: its gate
 # rate of 10 is $\alpha' = 100\, g_0$. Whether that is too fast depends on a
@@ -737,10 +738,11 @@ ax.set(ylim=(-0.4, 1.05), title="Faces: do seeds agree? (dotted: the paper)")
 ax.legend(fontsize=7)
 plt.show()
 
-# %% [markdown] Where the agreement of the channels is at the level of the
-# shuffled gates, the channels of two seeds have nothing in common. And mind
-# what is compared: what survives a shuffle within layers is about how far
-# tasks open a whole layer.
+# %% [markdown]
+# Where the agreement of the channels is at the level of the shuffled gates,
+# the channels of two seeds have nothing in common. And mind what is compared:
+# what survives a shuffle within layers is about how far tasks open a whole
+# layer.
 #
 # (knobs-scales)=
 # ## Loss scales

@@ -127,13 +127,14 @@ assert (gate[TURN:] == 0).all() and (gamma[TURN:] < 0).all()
 for form in "σ", "tanh", "softplus":
     assert paths[form][0][-1] > 0.5
 
-# %% [markdown] The loss asks for 160 steps, and the clamped gate stays at 0.
-# Once $\gamma$ is below 0 the gate does not depend on it, so its gradient is
-# zero. Adam goes on for a few steps in the direction in which it left,
-# outwards, and stops there. Nothing pulls it back, and at 1 it is the same.
-# (Weight decay would, but gates have none, {doc}`13_knobs`.) And tanh is
-# another story: asked to shut, it goes through 0 to -1, where the channel is
-# as open as at 1, with its sign turned.
+# %% [markdown]
+# The loss asks for 160 steps, and the clamped gate stays at 0. Once $\gamma$
+# is below 0 the gate does not depend on it, so its gradient is zero. Adam goes
+# on for a few steps in the direction in which it left, outwards, and stops
+# there. Nothing pulls it back, and at 1 it is the same. (Weight decay would,
+# but gates have none, {doc}`13_knobs`.) And tanh is another story: asked to
+# shut, it goes through 0 to -1, where the channel is as open as at 1, with its
+# sign turned.
 #
 # A {term}`gate` that is to be shut and opened needs a slope everywhere. The
 # candidates, with their slopes, are
@@ -458,12 +459,13 @@ for ax, (name, (_, found)) in zip(axes, ladders.items(), strict=True):
 axes[0].set_yticks([-i for i in range(len(names))], names)
 plt.show()
 
-# %% [markdown] Right of zero TSσBN is better. Where an interval holds zero,
-# the runs do not tell; what is in the grey they could hardly have told.
-# Between tanh, softplus, clamp and σ the function alone differs; between TSBN,
-# with and without β, and TSσBN, with and without β, bound and bias do. If
-# gates at random, in another order or shared keep up, it is not *which*
-# channels a task opens that matters.
+# %% [markdown]
+# Right of zero TSσBN is better. Where an interval holds zero, the runs do not
+# tell; what is in the grey they could hardly have told. Between tanh,
+# softplus, clamp and σ the function alone differs; between TSBN, with and
+# without β, and TSσBN, with and without β, bound and bias do. If gates at
+# random, in another order or shared keep up, it is not *which* channels a task
+# opens that matters.
 #
 # (ingredients-faces)=
 # ### Twelve tasks
@@ -534,10 +536,11 @@ for sign in "ﺎ½Ω＄":
         f"{unicode.east_asian_width(sign)}"
     )
 
-# %% [markdown] From the name alone, a few words, a network is to answer four
-# questions: the *category* (is it a letter, a digit, a sign of mathematics?),
-# the *direction* in which text with it runs, its *decomposition* (is it made
-# of other characters, and how?), and its *width* in East Asian text. They need
+# %% [markdown]
+# From the name alone, a few words, a network is to answer four questions: the
+# *category* (is it a letter, a digit, a sign of mathematics?), the *direction*
+# in which text with it runs, its *decomposition* (is it made of other
+# characters, and how?), and its *width* in East Asian text. They need
 # different words of the same name: LETTER, ARABIC, FINAL FORM, HALFWIDTH. The
 # answers are those of the Unicode standard, nobody had to annotate anything,
 # and the data are the same on every machine.

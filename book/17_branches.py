@@ -110,10 +110,11 @@ for task in TASKS:
 print(f"{macs(fresh, image):,} MACs in four passes")
 print(f"{macs(one_trunk, image):,} in one, with the same outputs")
 
-# %% [markdown] `tssbn.export.branches` made that network. It is given a
-# *tree*: for each norm layer, the groups of tasks that share it. The tree `{}`
-# says that nobody parts anywhere. `{LAYERS[0]: APART}` would say that
-# everybody parts at the first layer, and this is what the four passes are.
+# %% [markdown]
+# `tssbn.export.branches` made that network. It is given a *tree*: for each
+# norm layer, the groups of tasks that share it. The tree `{}` says that nobody
+# parts anywhere. `{LAYERS[0]: APART}` would say that everybody parts at the
+# first layer, and this is what the four passes are.
 #
 # Now three networks are trained, from three seeds, and all gates go their own
 # ways. What if the tasks still shared the first layers, each with the *mean*
@@ -260,10 +261,11 @@ for step, sources in INPUTS.items():
     names = sorted("".join(sorted(group)) for group in groups[step])
     print(f"{step:6}", *names)
 
-# %% [markdown] The tree asks for *b* and *c* together in the last layer, in
-# vain: there they have met different things before. And `side`, which lies on
-# the skip, runs once. The package traces the trunk with `torch.fx`, which
-# lists its steps, and emits each as often as the rule says. Count them:
+# %% [markdown]
+# The tree asks for *b* and *c* together in the last layer, in vain: there they
+# have met different things before. And `side`, which lies on the skip, runs
+# once. The package traces the trunk with `torch.fx`, which lists its steps,
+# and emits each as often as the rule says. Count them:
 
 # %%
 heads = {task: nn.Identity() for task in LETTERS}
@@ -337,10 +339,11 @@ for name in LAYERS:
     assert torch.allclose(by_hand, found[name][0, 1])
 print(" ".join(f"{apart[0, 1]:.2f}" for apart in found.values()))
 
-# %% [markdown] `trees.tree_by_similarity(net, tolerance)` makes a tree of
-# these numbers. Layer by layer from the input, it clusters the tasks of each
-# group by complete linkage: no two that stay together are further apart than
-# the tolerance. Once apart they are apart for good.
+# %% [markdown]
+# `trees.tree_by_similarity(net, tolerance)` makes a tree of these numbers.
+# Layer by layer from the input, it clusters the tasks of each group by
+# complete linkage: no two that stay together are further apart than the
+# tolerance. Once apart they are apart for good.
 #
 # That costs nothing. But what matters is not how far apart two outputs are, it
 # is what the heads make of it. `trees.greedy(net, loss, ...)` measures that.
@@ -754,10 +757,10 @@ table /= table[is_all].groupby("benchmark").min()
 table.columns = [f"time, {n} image{'s' * (n > 1)}" for n in table.columns]
 table.round(2)
 
-# %% [markdown] With sixteen images the time mostly follows the arithmetic.
-# With a single image a tree of half the cost saves the faces little or no time
-# against stacked passes: dozens of small calls take as long as fewer large
-# ones.
+# %% [markdown]
+# With sixteen images the time mostly follows the arithmetic. With a single
+# image a tree of half the cost saves the faces little or no time against
+# stacked passes: dozens of small calls take as long as fewer large ones.
 #
 # ## Limits
 #
