@@ -433,7 +433,7 @@ def ladder_of(arms, bed):
     return table, {arm: e for arm, e in effects.items() if e}
 
 
-BEDS = {"census": "Census-Income", "rooms": "synthetic rooms"}
+BEDS = {"census": "Census-Income", "rooms": "Synthetic rooms"}
 arms = {name: arms_of(name) for name in BEDS}
 beds = {name: claims.Bed.of(arms[name], baseline="STL") for name in BEDS}
 ladders = {name: ladder_of(arms[name], beds[name]) for name in BEDS}
