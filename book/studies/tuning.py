@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tssbn.arguments import setting
+from tssbn.benchmarks import find_benchmark
 from tssbn.records import SavedRun, delta, environment, load, write
 from tssbn.training.loop import train
 from tssbn.training.run import Run
@@ -80,12 +81,13 @@ def search(
     name = f"tuning/{benchmark}-{method}"
     common = {"report": "val", **settings}
     plain = Run(benchmark, method, seed, common)
+    lr = find_benchmark(benchmark)().recipe.lr
     gated = "multiplier" in options_of(*plain.method.functions)
     try:
         trials = list(load(name)["trials"])
     except FileNotFoundError:
         trials = []
-    while rates := next_rates(gated, plain.benchmark.recipe.lr, trials):
+    while rates := next_rates(gated, lr, trials):
         run = Run(benchmark, method, seed, {**common, **rates})
         trials.append(tried(run, rates, **how))
         record = {

@@ -63,8 +63,23 @@ def run_queue(*options):
 
 def test_the_list_of_this_project_is_right():
     listed = load_queue(Path(__file__).resolve().parents[2] / "data/queue.toml")
-    assert listed[0].run.name == "nyuv2/tssbn-0" and not listed[0].data
-    assert len({job.run.method.name for job in listed}) == 7
+    data = {job.run.benchmark.name: job.data for job in listed}
+    assert data["rooms"] and data["census"] and not data["nyuv2"]
+
+
+def test_an_entry_with_several_seeds_is_several_runs():
+    text = entry("hps", minutes=2).replace("seed = 0", "seeds = [3, 1]")
+    runs = [(job.run.seed, job.run.method.name, job.minutes) for job in load_queue(write(text))]
+    assert runs == [(3, "hps", 2), (1, "hps", 2)]
+
+
+def test_an_entry_says_how_its_run_is_trained():
+    how = ', how = { precision = "bf16", angles = 1 }'
+    write(entry("hps") + how, entry("hps", seed=1))
+    assert run_queue("--minutes", "5") == 0
+    found = [json.loads(path.read_text()) for path in sorted(Path("data/results/rooms").iterdir())]
+    assert [record["precision"] for record in found] == ["bf16", "32"]
+    assert found[0]["angles"]["steps"] and "angles" not in found[1]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +101,15 @@ def test_the_list_of_this_project_is_right():
         (
             'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, settings = "n=1" }]',
             "run 1: settings='n=1' must be a table",
+        ),
+        (f"runs = [{{ {entry('hps')}, seeds = [1] }}]", "run 1: seed and seeds: give one"),
+        (
+            'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, seeds = [] }]',
+            r"run 1: seeds=\[\] must be a list of integers",
+        ),
+        (
+            f"runs = [{{ {entry('hps')}, how = {{ angles = true }} }}]",
+            r"how={'angles': True} must be a table; known are precision \(str\), channels_last",
         ),
         ('runs = [{ benchmark = "rooms", method = "hps" }]', r"run 1: .* missing \['minutes'\]"),
         (

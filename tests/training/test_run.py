@@ -39,7 +39,7 @@ def test_every_saved_run_has_the_name_that_its_settings_give():
         assert (run.settings, run.options) == (record["settings"], record["options"])
 
 
-@pytest.mark.parametrize("benchmark", ["rooms", tiny.run().benchmark])
+@pytest.mark.parametrize("benchmark", ["rooms_segnet", tiny.run().benchmark])
 def test_a_setting_is_applied_named_and_saved(benchmark):
     run = Run(benchmark, "tssbn", settings={"multiplier": 10})
     assert run.name.endswith("/tssbn-0-multiplier=10")
@@ -67,15 +67,15 @@ def test_the_options_reach_the_optimiser_of_a_benchmark_of_ones_own():
     ],
 )
 def test_equal_numbers_name_one_run(one, other, name):
-    assert Run("rooms", "tssbn", settings=one).name == f"rooms/tssbn-0-{name}"
-    assert Run("rooms", "tssbn", settings=one) == Run("rooms", "tssbn", settings=other)
+    assert Run("rooms_segnet", "tssbn", settings=one).name == f"rooms_segnet/tssbn-0-{name}"
+    assert Run("rooms_segnet", "tssbn", settings=one) == Run("rooms_segnet", "tssbn", settings=other)
 
 
 def test_what_changes_nothing_is_left_out():
     same = {"epochs": 8, "n": 800, "multiplier": 100, "weight.depth": 1, "balance": "sum"}
-    run = Run("rooms", "tssbn", settings=same)
-    assert run.name == "rooms/tssbn-0" and not run.settings
-    assert run == Run("rooms", "tssbn") != Run("rooms", "tssbn", 1)
+    run = Run("rooms_segnet", "tssbn", settings=same)
+    assert run.name == "rooms_segnet/tssbn-0" and not run.settings
+    assert run == Run("rooms_segnet", "tssbn") != Run("rooms_segnet", "tssbn", 1)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_what_changes_nothing_is_left_out():
 )
 def test_a_setting_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
-        Run("rooms", "hps", settings=settings)
+        Run("rooms_segnet", "hps", settings=settings)
 
 
 def test_a_setting_of_two_meanings_is_refused_where_it_is_given():
     def build(network, outputs, filters: int = 3): ...
 
     clash = Method("clash", build)
-    assert Run("rooms", clash).name == "rooms/clash-0"
+    assert Run("rooms_segnet", clash).name == "rooms_segnet/clash-0"
     with pytest.raises(ValueError, match="'filters' means two things: rename that of benchmark ro"):
-        Run("rooms", clash, settings={"filters": 4})
+        Run("rooms_segnet", clash, settings={"filters": 4})
 
 
 def test_no_setting_of_a_method_means_two_things_on_a_benchmark():
@@ -118,7 +118,7 @@ def test_no_setting_of_a_method_means_two_things_on_a_benchmark():
 
 def test_the_recipe_of_a_method_comes_before_that_of_the_benchmark_and_after_settings():
     careful = replace(hard_sharing.METHOD, title="Careful HPS!", settings={"batch": 4})
-    runs = [Run("rooms", careful, settings=s) for s in ({}, {"batch": 4}, {"batch": 16})]
+    runs = [Run("rooms_segnet", careful, settings=s) for s in ({}, {"batch": 4}, {"batch": 16})]
     assert [run.benchmark.recipe.batch for run in runs] == [4, 4, 16]
     assert [run.name.partition("/")[2] for run in runs] == [
         "careful-hps-0",
@@ -126,21 +126,51 @@ def test_the_recipe_of_a_method_comes_before_that_of_the_benchmark_and_after_set
         "careful-hps-0-batch=16",
     ]
     with pytest.raises(ValueError, match="careful-hps sets bach, known are epochs, batch"):
-        Run("rooms", replace(careful, settings={"bach": 4}))
+        Run("rooms_segnet", replace(careful, settings={"bach": 4}))
 
 
 def test_a_method_has_its_own_name_or_that_of_its_title():
-    assert Run("rooms", find_method("tsbn-x100")).name == "rooms/tsbn-x100-0"
-    assert Run("rooms", replace(hard_sharing.METHOD, name="mine")).name == "rooms/mine-0"
+    assert Run("rooms_segnet", find_method("tsbn-x100")).name == "rooms_segnet/tsbn-x100-0"
+    assert Run("rooms_segnet", replace(hard_sharing.METHOD, name="mine")).name == "rooms_segnet/mine-0"
     with pytest.raises(ValueError, match="no name can be made of title='σ'"):
-        Run("rooms", replace(hard_sharing.METHOD, title="σ"))
+        Run("rooms_segnet", replace(hard_sharing.METHOD, title="σ"))
 
 
 def test_it_cannot_be_changed_afterwards():
-    run = Run("rooms", "hps")
+    run = Run("rooms_segnet", "hps")
     with pytest.raises(AttributeError):
         run.seed = 1
     with pytest.raises(TypeError):  # settings that are applied must not be applied again
         replace(run, seed=1)
     with pytest.raises(ValueError, match="seed=-1 must be 0 or more"):
-        Run("rooms", "hps", -1)
+        Run("rooms_segnet", "hps", -1)
+
+
+def tuned(**settings):
+    """A run of TSσBN on a benchmark that is tuned for it."""
+    made = replace(
+        find_benchmark("rooms_segnet")(), tuned={"tssbn": {"lr": 0.002, "multiplier": 5}}
+    )
+    return Run(made, "tssbn", settings=settings)
+
+
+def test_what_a_benchmark_is_tuned_to_takes_the_place_of_the_defaults():
+    run = tuned()
+    assert run.name == "rooms_segnet/tssbn-0" and not run.settings
+    assert run.benchmark.recipe.lr == 0.002 and run.options == {"multiplier": 5}
+    assert run.protocol == {"lr": 0.002}
+    assert tuned(lr=0.002, multiplier=5.0) == run
+    other = Run(run.benchmark, "hps")
+    assert not other.protocol and not other.options
+
+
+def test_settings_come_before_what_a_benchmark_is_tuned_to():
+    run = tuned(lr=0.003, multiplier=100)  # the defaults of the recipe and of the method
+    assert run.name == "rooms_segnet/tssbn-0-lr=0.003-multiplier=100"
+    assert run.benchmark.recipe.lr == 0.003 and run.options == {"multiplier": 100}
+
+
+def test_a_benchmark_that_is_tuned_in_what_nothing_has():
+    made = replace(find_benchmark("rooms_segnet")(), tuned={"hps": {"multiplier": 5}})
+    with pytest.raises(ValueError, match="rooms_segnet, tuned for hps, sets multiplier, known are"):
+        Run(made, "hps")

@@ -345,6 +345,12 @@ def test_half_precision_is_close_and_keeps_the_network_in_32_bits():
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+def test_channels_last_leaves_vectors_as_they_are():
+    run = Run("census", "hps", settings={"people": 64, "width": 4, "epochs": 1})
+    usual, other = train(run), train(run, channels_last=True)
+    torch.testing.assert_close(usual.net.state_dict(), other.net.state_dict(), rtol=0, atol=0)
+
+
 def test_channels_last_changes_the_layout_and_nothing_else():
     usual, other = train(tiny.run()), train(tiny.run(), channels_last=True)
     assert other.net.trunk[0].weight.is_contiguous(memory_format=torch.channels_last)

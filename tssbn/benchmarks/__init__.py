@@ -8,7 +8,7 @@ for. A file of the user's own, named by a path that ends in ``.py``, defines the
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -62,6 +62,8 @@ class Benchmark:
         network: What the methods build from.
         tasks: Of the targets of the data.
         recipe: How it is trained.
+        tuned: By method, the settings that were chosen for it on validation images, such as ``lr``
+            and ``multiplier``; they take the place of the defaults.
         augment: Of the targets, gives what changes a training sample; or None.
         scale: Of the images [0, 1], what the network sees.
         source: The real data set that it reads, a name of :data:`tssbn.data.SETS`; "" for another.
@@ -78,6 +80,7 @@ class Benchmark:
     network: Network
     tasks: Callable[[Mapping[str, Target]], "dict[str, Task]"]
     recipe: Recipe
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     augment: Callable[[Mapping[str, Target]], Callable] | None = None
     scale: Callable[[Tensor], Tensor] = identity
     source: str = ""

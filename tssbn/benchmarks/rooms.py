@@ -17,8 +17,8 @@ def benchmark(
 ) -> Benchmark:
     """A U-Net of 0.34 million parameters with linear heads on synthetic rooms.
 
-    Adam at 1e-3, annealed to 0 by a cosine, step by step, over 30 epochs of 100 steps; the last
-    epoch counts.
+    Adam at 4e-3, the best of six rates for HPS on the validation images, annealed to 0 by a cosine,
+    step by step, over 30 epochs of 100 steps; the last epoch counts.
 
     Args:
         n: training images; a quarter as many to validate, and to test.
@@ -38,7 +38,7 @@ def benchmark(
         network=network(filters, height, width),
         tasks=tasks_for,
         recipe=Recipe(
-            epochs=30, batch=16, lr=1e-3, schedule="cosine", interval="step", tasks_per_pass=1
+            epochs=30, batch=16, lr=4e-3, schedule="cosine", interval="step", tasks_per_pass=1
         ),
         synthetic=True,
     )

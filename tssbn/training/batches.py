@@ -120,7 +120,10 @@ class BatchLoader:
         )
         for batch in loader:
             batch = {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
-            batch["image"] = self.scale(batch["image"]).contiguous(memory_format=self.memory_format)
+            image = self.scale(batch["image"])
+            if image.ndim == 4:  # vectors have one format only
+                image = image.contiguous(memory_format=self.memory_format)
+            batch["image"] = image
             yield batch
 
 

@@ -60,7 +60,7 @@ def description(
         "settings": dict(run.settings),
         "recipe": asdict(recipe),
         "options": dict(run.options),
-        "protocol": dict(run.method.settings),
+        "protocol": dict(run.protocol),
         "balance": short_name(run.balance),
         "balance_options": dict(run.balance_options),
         "data": _data(sources, held, run.benchmark.synthetic),

@@ -35,7 +35,7 @@ def run_queue(
         seconds: from now.
         runs, results: the folders of checkpoints and of records.
         callback: as that of :func:`~tssbn.training.loop.train`.
-        how: further arguments of that, the same for all runs.
+        how: further arguments of that; what a job says itself comes before them.
 
     Returns:
         What went wrong, by the names of the runs that failed, or whose records do not read.
@@ -62,7 +62,7 @@ def run_queue(
                 deadline=deadline,
                 callback=callback,
                 data=partial(held.of, job),
-                **how,
+                **{**how, **job.how},
             )
             if trained.record["finished"]:
                 print(write(run, trained.record, results), flush=True)

@@ -47,7 +47,9 @@ class Run:
         seed: See above.
         settings: Those that change something.
         arguments: Those of the benchmark's function.
-        options: Those of the method.
+        options: Those of the method that differ from its defaults.
+        protocol: Fields of the recipe that differ for this method alone, by its own protocol or
+            because the benchmark is tuned for it.
         balance: Name or path of the balancing.
         balance_options: Those of the balancing.
 
@@ -73,6 +75,7 @@ class Run:
     settings: Mapping[str, Any] = field(compare=False, repr=False)
     arguments: Mapping[str, Any] = field(compare=False, repr=False)
     options: Mapping[str, Any] = field(compare=False, repr=False)
+    protocol: Mapping[str, Any] = field(compare=False, repr=False)
     balance: str = field(compare=False, repr=False)
     balance_options: Mapping[str, Any] = field(compare=False, repr=False)
 
@@ -103,12 +106,13 @@ class Run:
                 f"{BALANCE}={balance}": of_balance,
             },
         )
-        arguments, options = changes(given, of_make), changes(given, of_method)
-        of_balance = changes(given, of_balance)
+        arguments, of_balance = changes(given, of_make), changes(given, of_balance)
         made = make(**arguments)
         if made.name != name:
             raise ValueError(f"the benchmark of {benchmark} is named {made.name!r}, not {name!r}")
-        made, of_recipe = _with_recipe(made, method, given)
+        protocol, tuned = _own(made, method, of_method)
+        options = changes(given, {**of_method, **tuned})
+        made, of_recipe = _with_recipe(made, protocol, given)
         changed = {**arguments, **options, **of_balance, **of_recipe}
         if balance != "sum":
             changed[BALANCE] = short_name(balance)
@@ -121,7 +125,8 @@ class Run:
             seed=seed,
             settings=changed,
             arguments=arguments,
-            options=options,
+            options={**tuned, **options},
+            protocol=protocol,
             balance=balance,
             balance_options={
                 key.removeprefix(f"{BALANCE}."): value for key, value in of_balance.items()
@@ -150,15 +155,29 @@ def _maker(benchmark: str | Path | Benchmark) -> tuple[str, Callable[..., Benchm
     return short_name(benchmark), make
 
 
+def _own(
+    benchmark: Benchmark, method: Method, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is the method's own on a benchmark: fields of the recipe, and options."""
+    tuned = benchmark.tuned.get(method.name, {})
+    places = {
+        method.name: (method.settings, RECIPE),
+        f"{benchmark.name}, tuned for {method.name},": (tuned, (*RECIPE, *options)),
+    }
+    for place, (given, known) in places.items():
+        if unknown := given.keys() - set(known):
+            raise ValueError(
+                f"{place} sets {', '.join(sorted(unknown))}, known are {', '.join(known)}"
+            )
+    of_method = {key: value for key, value in tuned.items() if key in options}
+    return {**method.settings, **{k: tuned[k] for k in tuned if k not in options}}, of_method
+
+
 def _with_recipe(
-    benchmark: Benchmark, method: Method, given: Mapping[str, Any]
+    benchmark: Benchmark, protocol: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[Benchmark, dict[str, Any]]:
     """The benchmark by the method's protocol and the settings; and the settings that count."""
-    if unknown := method.settings.keys() - RECIPE:
-        raise ValueError(
-            f"{method.name} sets {', '.join(sorted(unknown))}, known are {', '.join(RECIPE)}"
-        )
-    recipe = replace(benchmark.recipe, **method.settings)
+    recipe = replace(benchmark.recipe, **protocol)
     of_recipe = changes(given, {key: getattr(recipe, key) for key in RECIPE})
     named = [key.removeprefix(WEIGHT) for key in given if key.startswith(WEIGHT)]
     own = {f"{WEIGHT}{task}": float(recipe.weights.get(task, 1.0)) for task in named}
