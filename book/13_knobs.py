@@ -104,7 +104,6 @@ of_hps = trials["trial"][trials["method"] == "hps"]
 best = max(of_hps, key=lambda trial: gain(trial, of_hps.iloc[0]))
 trials["gain"] = [gain(trial, best) for trial in trials["trial"]]
 gated = trials.dropna(subset="rate").sort_values("rate")
-usual = find_benchmark("rooms")().recipe.lr
 
 _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.1))
 for method in PAPER:
@@ -113,6 +112,7 @@ for method in PAPER:
 spare = iter(("orange", "purple", "sky", "red", "black"))
 for method, part in gated.groupby("method", sort=False):
     color = COLOR[method] if method in PAPER else plots.COLORS[next(spare)]
+    usual = part["lr"].mode()[0]
     at_usual = part[part["lr"] == usual]
     rates, values = at_usual["rate"], at_usual["gain"]
     right.plot(rates, values, "o-", color=color, label=TITLES[method])
@@ -143,25 +143,35 @@ plt.show()
 
 
 # %%
-GATE_RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 RUNS = range(10)  # seeds, those that there are
 
 
-def runs_at(method, rate):
-    """Saved runs whose gates learn at this rate."""
-    lr = Run("rooms", method).benchmark.recipe.lr
-    multiplier = round(rate / lr, 6)
-    return records.of("rooms", method, RUNS, multiplier=multiplier)
+def sweep_of(method):
+    """Saved runs by gate rate, and the rate that was chosen."""
+    run, found, chosen = Run("rooms", method), {}, None
+    lr = run.benchmark.recipe.lr
+    tried = {round(rate / lr, 6) for rate in gated["rate"]}
+    for multiplier in sorted(tried | {1, 3, 10, 30, 100}):
+        runs = records.of("rooms", method, RUNS, multiplier=multiplier)
+        rate = round(multiplier * lr, 6)
+        if runs:
+            found[method, rate] = runs
+        if Run("rooms", method, 0, {"multiplier": multiplier}) == run:
+            chosen = rate
+    return found, chosen
 
 
 single = records.of("rooms", "stl", RUNS)
-chosen, rooms = {}, {}
-for method, rate in itertools.product(PAPER, GATE_RATES):
-    if found := runs_at(method, rate):
-        rooms[method, rate] = found
-        tuned = records.of("rooms", method, RUNS)
-        if tuned and tuned[0].name == found[0].name:
-            chosen[method] = rate
+rooms, chosen = {}, {}
+for method in PAPER:
+    found, chosen[method] = sweep_of(method)
+    rooms |= found
+
+
+def shown(x):
+    if isinstance(x, str):
+        return x
+    return "" if pd.isna(x) else f"{round(x, 4) + 0:.3g}"
 
 
 def name_of(method, rate):
@@ -179,15 +189,15 @@ for name, found in arms.items():
     delta = found.delta(single).mean()
     rows[name] = {**found.scores().mean(), "Δm": delta, "n": len(found)}
 for method, at in chosen.items():
+    if (method, at) not in rooms:
+        continue
     others = [name_of(m, r) for m, r in rooms if m == method and r != at]
     for name, effect in bed.against(name_of(method, at), *others).items():
         if effect:
             rows[name]["chosen − this"] = str(effect)
             rows[name]["visible"] = effect.visible
 print("chosen:", ", ".join(name_of(*pair) for pair in chosen.items()))
-pd.DataFrame(rows).T.map(
-    lambda x: x if isinstance(x, str) else "" if pd.isna(x) else f"{x:.3g}"
-)
+pd.DataFrame(rows).T.map(shown)
 
 # %% mystnb={"image": {"alt": "Two panels over the gate rate, synthetic rooms. Left, Δm of TSBN and TSσBN on the test images, a dot for each seed, lines through the means; a grey band at zero is the error of the single-task baseline. Right, Δm of TSσBN minus that of TSBN at the same gate rate, with 95 per cent intervals, and as diamonds the paper's differences on NYUv2."}}
 _, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.1))
@@ -204,7 +214,7 @@ text = f"constant baseline: {constant:.0f}"
 left.text(0.02, 0.02, text, transform=left.transAxes, fontsize=8)
 left.set(ylabel="Δm over STL, %", title="Rooms, test images")
 left.legend()
-for rate in GATE_RATES:
+for rate in sorted({rate for _, rate in rooms}):
     pair = [name_of(method, rate) for method in ("tssbn", "tsbn")]
     if set(pair) <= set(bed.arms):
         effect = bed.compare(*pair)

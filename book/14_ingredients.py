@@ -398,7 +398,7 @@ def arms_of(name, seeds=range(10)):
     for method in METHODS:
         if method not in ("tssbn", "stl", "hps", "tsbn-x100", "deep-gates"):
             arms[find_method(method).title] = method, {}
-    for stage in range(1, 7):
+    for stage in range(1, 10):
         arms[f"gates from stage {stage} on"] = "deep-gates", {"first": stage}
     found = {}
     for title, (method, settings) in arms.items():
