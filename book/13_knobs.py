@@ -100,6 +100,7 @@ def gain(trial, over):
 
 
 trials = pd.concat(map(trials_of, METHODS))
+print("trials with", records.load("tuning/rooms-hps")["settings"])
 of_hps = trials["trial"][trials["method"] == "hps"]
 best = max(of_hps, key=lambda trial: gain(trial, of_hps.iloc[0]))
 trials["gain"] = [gain(trial, best) for trial in trials["trial"]]
@@ -665,8 +666,8 @@ print(f"g_0 = {g_0:.3f}, a step of SGD = {per_step:.2f} α")
 #
 # :::{admonition} Which multiplier?
 # :class: tip
-# - **Adam, AdamW**: try gate rates, not multipliers, over two decades around
-#   0.01, on validation images; the multiplier is gate rate over base rate.
+# - **Adam, AdamW**: try gate rates, not multipliers, over two decades or more,
+#   on validation images; the multiplier is gate rate over base rate.
 # - **SGD**: measure $g_0$, the root mean square of the gradients of all
 #   $\gamma$ at the first batch, and convert by {eq}`eq-sgd-rate`. A change of
 #   loss, batch or reduction changes $g_0$.

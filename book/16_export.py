@@ -67,7 +67,7 @@ plots.style()
 # %% [markdown]
 # ## A network that cannot leave home
 #
-# We train a small network on drawn faces (chapter 5): six convolutions in an
+# We train a small network on synthetic faces (chapter 5): six convolutions in an
 # `nn.Sequential`, four questions about each face, gates of its own for each.
 
 # %%
