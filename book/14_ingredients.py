@@ -509,7 +509,7 @@ yes = np.mean([scores["f1"] for scores in yes.values()])
 rows = {"constant baseline": {"mean F1": yes}}
 for name, runs in faces.items():
     rows[name] = {"mean F1": runs.scores().mean(axis=None), "n": len(runs)}
-pd.DataFrame(rows).T.convert_dtypes().round(3)
+pd.DataFrame(rows).T.map(shown)
 
 # %%
 bed = claims.Bed.of(faces, baseline="STL")
@@ -752,5 +752,5 @@ for one, other in (
 # - Ask what an experiment could have seen before asking what it shows.
 # - On twelve tasks σ (without β) makes too fast a rate less harmful.
 # - With LN there are no statistics to own. A bare gate that starts at one half
-#   is then far below a plain norm; with scale and bias kept
-#   (`affine="preserve"`) it is not.
+#   and learns at the common rate is then far below a plain norm; with scale and
+#   bias kept (`affine="preserve"`) it is not.
