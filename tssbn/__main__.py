@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from tssbn import __version__
 from tssbn._install import install
 from tssbn.data import command as data
+from tssbn.networks.stages import UnsuitableTrunk
 from tssbn.records import command as records
 from tssbn.timing import command as timing
 from tssbn.training import command as training
 from tssbn.training import lists
 
 # What a wrong argument, a file or the machine can cause; anything else is a fault of ours.
-EXPECTED = (OSError, ValueError, ImportError, NotImplementedError, FloatingPointError, MemoryError)
+EXPECTED = (
+    *(OSError, ValueError, ImportError, NotImplementedError, FloatingPointError, MemoryError),
+    UnsuitableTrunk,
+)
 # Modules with add(commands): a parser each, with `run` as its default.
 COMMANDS = (training, lists, records, data, timing)
 

@@ -47,7 +47,7 @@ def next_rates(gated: bool, lr: float, trials: list[Trial]) -> dict[str, float] 
         return {"lr": BASE_RATES[done] * lr} if done < len(BASE_RATES) else None
     if done < len(GATE_RATES):
         return {"lr": lr, "multiplier": round(GATE_RATES[done] / lr, 6)}
-    if done < len(GATE_RATES) + 2:
+    if done < len(GATE_RATES) + len(BASE_RATES[1:3]):
         rates = best(trials[: len(GATE_RATES)])["rates"]
         factor = BASE_RATES[1 + done - len(GATE_RATES)]
         return {"lr": factor * lr, "multiplier": round(rates["multiplier"] / factor, 6)}

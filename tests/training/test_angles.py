@@ -74,7 +74,7 @@ def expected(net, tasks, batch, filters):
 @functools.cache
 def measured(method):
     """A network of made rooms, its tasks, a batch, and the entry of a step on it."""
-    benchmark = Run("rooms", method, settings=SMALL).benchmark
+    benchmark = Run("rooms_segnet", method, settings=SMALL).benchmark
     data = benchmark.data("train")
     net, tasks = build(benchmark, method, data.targets)
     batch, angles = double(data[:4]), Angles(net, 1)
@@ -160,7 +160,7 @@ def test_frozen_filters_are_not_measured():
 RUNS = {
     "hps": tiny.run("hps"),
     "tssbn": tiny.run("tssbn", tasks_per_pass=1, optimiser="adam"),
-    "mtan": Run("rooms", "mtan", settings=SMALL),
+    "mtan": Run("rooms_segnet", "mtan", settings=SMALL),
 }
 
 

@@ -64,7 +64,7 @@ every_balancing = pytest.mark.parametrize("name", [needs(name) for name in BALAN
 
 def rooms(method):
     """A network of made rooms in float64, its tasks and a batch."""
-    benchmark = Run("rooms", method, settings=SMALL).benchmark
+    benchmark = Run("rooms_segnet", method, settings=SMALL).benchmark
     data = benchmark.data("train")
     tasks = benchmark.tasks(data.targets)
     torch.manual_seed(0)

@@ -198,3 +198,9 @@ def test_a_table_takes_methods_whose_protocol_changes_the_recipe(capsys):
     assert "'batch' of recipe is" in capsys.readouterr().err
     path.write_text(json.dumps(other | {"protocol": {"batch": 4}}))
     assert main(command) == 0
+
+
+def test_a_trunk_that_a_method_cannot_take_is_an_error_in_a_line(capsys, here):
+    settings = ["n=8", "height=16", "width=16", "filters=2", "epochs=1"]
+    assert main(["train", "rooms", "--method", "mtan", "--quiet", "--set", *settings]) == 1
+    assert "error: MTAN was designed for SegNet" in capsys.readouterr().err

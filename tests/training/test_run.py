@@ -68,7 +68,9 @@ def test_the_options_reach_the_optimiser_of_a_benchmark_of_ones_own():
 )
 def test_equal_numbers_name_one_run(one, other, name):
     assert Run("rooms_segnet", "tssbn", settings=one).name == f"rooms_segnet/tssbn-0-{name}"
-    assert Run("rooms_segnet", "tssbn", settings=one) == Run("rooms_segnet", "tssbn", settings=other)
+    assert Run("rooms_segnet", "tssbn", settings=one) == Run(
+        "rooms_segnet", "tssbn", settings=other
+    )
 
 
 def test_what_changes_nothing_is_left_out():
@@ -131,7 +133,9 @@ def test_the_recipe_of_a_method_comes_before_that_of_the_benchmark_and_after_set
 
 def test_a_method_has_its_own_name_or_that_of_its_title():
     assert Run("rooms_segnet", find_method("tsbn-x100")).name == "rooms_segnet/tsbn-x100-0"
-    assert Run("rooms_segnet", replace(hard_sharing.METHOD, name="mine")).name == "rooms_segnet/mine-0"
+    assert (
+        Run("rooms_segnet", replace(hard_sharing.METHOD, name="mine")).name == "rooms_segnet/mine-0"
+    )
     with pytest.raises(ValueError, match="no name can be made of title='σ'"):
         Run("rooms_segnet", replace(hard_sharing.METHOD, title="σ"))
 

@@ -66,7 +66,7 @@ def with_loss(run, loss):
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - {"shuffled-gates"}))  # needs a run
 def test_every_method_trains_and_is_recorded(method):
     std = {"std": 1} if method == "random-gates" else {}
-    net, record = train(Run("rooms", method, settings=SMALL | std))
+    net, record = train(Run("rooms_segnet", method, settings=SMALL | std))
     assert record == to_json(json.loads(json.dumps(record, allow_nan=False)))
     assert record["finished"] and len(record["epochs"]) == 1
     assert record["all_parameters"] == sum(p.numel() for p in net.parameters())
@@ -250,9 +250,9 @@ def test_the_learning_rate_follows_the_schedule():
 
 
 def test_a_benchmark_has_the_name_that_it_is_found_by(monkeypatch):
-    rooms = find_benchmark("rooms")
+    rooms = find_benchmark("rooms_segnet")
     monkeypatch.setattr("tssbn.benchmarks.streets.benchmark", rooms)
-    with pytest.raises(ValueError, match="benchmark of streets is named 'rooms', not 'streets'"):
+    with pytest.raises(ValueError, match="streets is named 'rooms_segnet', not 'streets'"):
         Run("streets", "hps")
 
 
@@ -345,6 +345,12 @@ def test_half_precision_is_close_and_keeps_the_network_in_32_bits():
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+def test_no_more_workers_than_processors_that_may_be_used(monkeypatch):
+    for given, expected in ({3}, 1), (set(range(5)), 5), (set(range(64)), 8):
+        monkeypatch.setattr(batches.os, "sched_getaffinity", lambda _, g=given: g, raising=False)
+        assert batches.workers() == expected
+
+
 def test_channels_last_leaves_vectors_as_they_are():
     run = Run("census", "hps", settings={"people": 64, "width": 4, "epochs": 1})
     usual, other = train(run), train(run, channels_last=True)
@@ -397,15 +403,15 @@ def test_a_compiled_network_learns_the_same(method, monkeypatch, tmp_path):
 
 @pytest.fixture
 def weighted(monkeypatch):
-    """The benchmark rooms, if it had a weight of its own."""
-    plain = find_benchmark("rooms")
+    """The benchmark rooms_segnet, if it had a weight of its own."""
+    plain = find_benchmark("rooms_segnet")
 
     @wraps(plain)
     def benchmark(**arguments):
         made = plain(**arguments)
         return replace(made, recipe=replace(made.recipe, weights={"depth": 5.0}))
 
-    monkeypatch.setattr("tssbn.benchmarks.rooms.benchmark", benchmark)
+    monkeypatch.setattr("tssbn.benchmarks.rooms_segnet.benchmark", benchmark)
 
 
 @pytest.mark.parametrize(
@@ -424,20 +430,22 @@ def weighted(monkeypatch):
     ],
 )
 def test_settings_change_the_weights_of_a_benchmark_task_by_task(weighted, settings, weights, name):
-    run = Run("rooms", "hps", settings=settings)
+    run = Run("rooms_segnet", "hps", settings=settings)
     assert run.benchmark.recipe.weights == weights
-    assert run.name == f"rooms/hps-0{name}"
+    assert run.name == f"rooms_segnet/hps-0{name}"
 
 
 def test_a_weight_of_1_takes_that_of_the_benchmark_away(request):
-    usual = train(Run("rooms", "hps", settings=SMALL))
+    usual = train(Run("rooms_segnet", "hps", settings=SMALL))
     request.getfixturevalue("weighted")
-    assert not same(usual.net, train(Run("rooms", "hps", settings=SMALL)).net)
-    assert same(usual.net, train(Run("rooms", "hps", settings={**SMALL, "weight.depth": 1})).net)
+    assert not same(usual.net, train(Run("rooms_segnet", "hps", settings=SMALL)).net)
+    assert same(
+        usual.net, train(Run("rooms_segnet", "hps", settings={**SMALL, "weight.depth": 1})).net
+    )
 
 
 def test_a_weight_of_1_of_an_unknown_task_is_refused(weighted):
-    run = Run("rooms", "hps", settings={**SMALL, "weight.dpeth": 1})
+    run = Run("rooms_segnet", "hps", settings={**SMALL, "weight.dpeth": 1})
     with pytest.raises(ValueError, match=r"weights are given of \['dpeth'\], the tasks are \['seg"):
         train(run)
 

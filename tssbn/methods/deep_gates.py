@@ -44,7 +44,7 @@ def build(
             share.
 
     Raises:
-        TypeError: it is not known where such a trunk can be cut.
+        UnsuitableTrunk: it is not known where such a trunk can be cut.
         ValueError: there is no such stage, or another kind of layer.
     """
     if shared not in SHARED:

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from tssbn.methods import Method, Network, heads
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks import celeba, segnet
-from tssbn.networks.stages import Stages, is_resnet, resnet_stages
+from tssbn.networks.stages import Stages, UnsuitableTrunk, is_resnet, resnet_stages
 
 __all__ = ["MTAN", "build"]
 
@@ -135,7 +135,7 @@ def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
     Trunk and heads start as those of HPS from the same seed.
 
     Raises:
-        TypeError: MTAN was not designed for such a trunk.
+        UnsuitableTrunk: MTAN was not designed for such a trunk.
 
     Example:
         >>> from tssbn.networks.segnet import SegNet, SegNetHead
@@ -153,7 +153,7 @@ def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
     elif is_resnet(trunk):
         plan = _resnet(trunk)
     else:
-        raise TypeError(
+        raise UnsuitableTrunk(
             f"MTAN was designed for SegNet, CelebANet and timm's ResNet, not for a trunk of type "
             f"{type(trunk).__name__}: build tssbn.methods.mtan.MTAN from your own stages"
         )

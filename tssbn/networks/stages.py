@@ -47,7 +47,21 @@ from torch import Tensor, nn
 
 from tssbn.copies import copied
 
-__all__ = ["Stage", "Stages", "find_stages", "is_resnet", "last", "read", "stages"]
+__all__ = [
+    "Stage",
+    "Stages",
+    "UnsuitableTrunk",
+    "find_stages",
+    "is_resnet",
+    "last",
+    "read",
+    "stages",
+]
+
+
+class UnsuitableTrunk(TypeError):
+    """A trunk of a type that a method cannot take."""
+
 
 Stages = Generator[Tensor, Tensor | None, None]  # yields features, is sent what is read next
 Call = Callable[[nn.Module, Tensor], Tensor]
@@ -65,7 +79,7 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
         read. Where nothing is sent, that is what the stage before it gave.
 
     Raises:
-        TypeError: It is not known where such a trunk can be cut.
+        UnsuitableTrunk: It is not known where such a trunk can be cut.
 
     Example:
         >>> run = stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]]))
@@ -81,7 +95,7 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
         return _efficientnet_stages(trunk, x)
     if isinstance(trunk, nn.Sequential) and type(trunk).forward is nn.Sequential.forward:
         return _children(trunk, x)
-    raise TypeError(
+    raise UnsuitableTrunk(
         f"the stages of a trunk of type {type(trunk).__name__} are not known: give it a method "
         "forward_stages(self, x) that yields the features after each stage and is sent what the "
         "next one reads, see tssbn.networks.stages"
@@ -133,7 +147,7 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
         example: a batch that it takes.
 
     Raises:
-        TypeError: As :func:`stages`; or a stage gives something else than one tensor.
+        UnsuitableTrunk: As :func:`stages`; or a stage gives something else than one tensor.
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
@@ -146,7 +160,7 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
     with torch.enable_grad():
         for features in stages(twin, example.to("meta")):
             if not isinstance(features, Tensor):
-                raise TypeError(
+                raise UnsuitableTrunk(
                     f"stage {len(found)} of {type(trunk).__name__} gives a "
                     f"{type(features).__name__}, expected one tensor"
                 )

@@ -147,7 +147,9 @@ def _identity(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def workers() -> int:
-    """Processes that read files."""
+    """Processes that read files: as many as the processors that this one may use, at most 8."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return min(8, len(os.sched_getaffinity(0)))
     return min(8, os.cpu_count() or 1)
 
 

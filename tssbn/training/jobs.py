@@ -48,7 +48,8 @@ def load_queue(file: Path, data: Mapping[str, str | Path] | None = None) -> list
     The file is TOML with one list, ``runs``; its entries are tables with ``benchmark``,
     ``method``, ``minutes`` (expected, of a whole run) and, if wanted, ``seed`` or a list ``seeds``,
     ``settings``, and ``how`` it is trained: ``precision``, ``channels_last`` and ``angles`` of
-    :func:`~tssbn.training.loop.train`. Paths of files of benchmarks, methods and balancings are relative to the folder of the file.
+    :func:`~tssbn.training.loop.train`. Paths of files of benchmarks, methods and balancings are
+    relative to the folder of the file.
 
     Args:
         file: its path.
