@@ -255,7 +255,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="rooms_segnet, faces; or both")
+    parser.add_argument(
+        "benchmarks", nargs="*", metavar="BENCHMARK", help="rooms_segnet, faces; or both"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="folder of checkpoints")
     parser.add_argument("--longer", type=int, metavar="EPOCHS", help="train on for longer")
