@@ -423,8 +423,8 @@ def shown(x):
 
 def ladder_of(arms, bed):
     """A table, and the effects of TSσBN over each of the others."""
-    single = arms["STL"]
-    first, mean = single[0], single.scores().mean().to_dict()
+    base = arms[bed.baseline]
+    first, mean = base[0], base.scores().mean().to_dict()
     ignoring = first.constant()
     worth = records.delta(ignoring, mean, first["directions"])
     blank = {"gate rate": np.nan}
@@ -432,7 +432,7 @@ def ladder_of(arms, bed):
     others = [arm for arm in arms if arm != "TSσBN"]
     effects = bed.against("TSσBN", *others)
     for arm, runs in arms.items():
-        delta = runs.delta(single).mean()
+        delta = runs.delta(base).mean()
         rows[arm] = {"gate rate": gate_rate(runs[0]), **runs.scores().mean()}
         rows[arm] |= {"Δm": delta, "n": len(runs)}
         if effect := effects.get(arm):
@@ -445,7 +445,10 @@ def ladder_of(arms, bed):
 
 BEDS = {"census": "Census-Income", "rooms": "Synthetic rooms"}
 arms = {name: arms_of(name) for name in BEDS}
-beds = {name: claims.Bed.of(arms[name], baseline="STL") for name in BEDS}
+beds = {
+    name: claims.Bed.of(found, baseline="STL" if "STL" in found else "HPS")
+    for name, found in arms.items()
+}
 ladders = {name: ladder_of(arms[name], beds[name]) for name in BEDS}
 ladders["census"][0]
 
@@ -456,8 +459,11 @@ ladders["rooms"][0]
 found = [arm for _, effects in ladders.values() for arm in effects]
 names = list(dict.fromkeys(found))
 height = 0.8 + 0.24 * len(names)
-_, axes = plt.subplots(1, 2, figsize=(7.5, height), sharey=True)
-for ax, (name, (_, found)) in zip(axes, ladders.items(), strict=True):
+panels = {name: found for name, (_, found) in ladders.items() if found}
+_, axes = plt.subplots(
+    1, len(panels), figsize=(7.5, height), sharey=True, squeeze=False
+)
+for ax, (name, found) in zip(axes.flat, panels.items(), strict=True):
     for arm, effect in found.items():
         y = -names.index(arm)
         ax.barh(y, 2 * effect.visible, 0.7, -effect.visible, color="#E4E4E4")
@@ -466,7 +472,7 @@ for ax, (name, (_, found)) in zip(axes, ladders.items(), strict=True):
     ax.axvline(0, color="black", lw=1)
     ax.set(title=BEDS[name], xlabel="TSσBN − this, points of Δm")
     ax.grid(axis="y", visible=False)
-axes[0].set_yticks([-i for i in range(len(names))], names)
+axes[0, 0].set_yticks([-i for i in range(len(names))], names)
 plt.show()
 
 # %% [markdown]
