@@ -24,7 +24,7 @@ if "google.colab" in sys.modules:
 #
 # :::{admonition} The claim
 # One SegNet shared by three tasks costs some of them accuracy. Norm layers of
-# their own win back a part of it, for a hundredth more parameters and the
+# their own win back a part of it, for 0.03 % more parameters and the
 # computation of three networks. On the made rooms gates at the paper's
 # multiplier of 100 do that no better than ordinary BatchNorms; learning ten times
 # more slowly, both do it better.
@@ -526,7 +526,7 @@ for name in ("nyuv2", "nyuv2_short"):
 #   the method alone.
 # - Sharing one SegNet costs classes and normals on the made rooms, not depth.
 #   All methods that give tasks something of their own have a better Δm.
-# - Task-specific norms need a hundredth more parameters, and a pass for each
+# - Task-specific norms need 0.03 to 0.11 % more parameters, and a pass for each
 #   task. They win back a part. How much depends on how fast the gates learn:
 #   the multiplier belongs to its base rate.
 # - The order of methods on a miniature, with its own learning rate and its few
