@@ -15,7 +15,6 @@ from tssbn.data.target import Target
 from tssbn.methods import Network
 from tssbn.metrics.auc import AUC
 
-
 GATED = ("tssbn", "tssbn-bias", "tanh", "softplus", "clamp")
 
 
@@ -56,9 +55,11 @@ def benchmark(width: int = 256, dropout: float = 0.3, people: int | None = None)
     The tasks are those of MMoE (Ma et al., KDD 2018); the rest was set with HPS, on the validation
     people. Adam at 1e-3 with a cosine to 0, 10 epochs, batches of 512. Without dropout the scores
     fall from the fourth epoch on; with 0.3 they stand still over the last three. The epoch with the
-    best mean AUC on the validation people counts. The rates of HPS, TSBN, TSσBN and shared gates were
-    chosen for each on the validation people (``book/studies/tuning.py``): 1e-3 for all, of gates 0.01
-    and, where all tasks share them, 0.03. Ablations of TSσBN have its gate rate. An answer that ignores the input has AUC 50.
+    best mean AUC on the validation people counts. An answer that ignores the input has AUC 50.
+
+    The rates of HPS, TSBN, TSσBN and shared gates were chosen for each on the validation people
+    (``book/studies/tuning.py``): 1e-3 for all; of gates 0.01 and, where all tasks share them, 0.03.
+    Ablations of TSσBN have its gate rate.
 
     Args:
         width: of the first layer, at least 4; the second has half of it, the third a quarter.

@@ -18,9 +18,9 @@ def benchmark(
     """A U-Net of 0.34 million parameters with linear heads on synthetic rooms.
 
     Adam, annealed to 0 by a cosine, step by step, over 30 epochs of 100 steps; the last epoch
-    counts. Rates were chosen for each method on the validation images, in six runs of 10 epochs with
-    one seed that no reported run has (``book/studies/tuning.py``). Of HPS, TSBN and TSσBN the base
-    rate 4e-3 was best, of gates 0.1, of TSBN's scales and biases 0.01.
+    counts. Rates were chosen for each method on the validation images, in six runs of 10 epochs
+    with one seed that no reported run has (``book/studies/tuning.py``). Of HPS, TSBN and TSσBN the
+    base rate 4e-3 was best; of gates 0.1, of TSBN's scales and biases 0.01.
 
     Args:
         n: training images; a quarter as many to validate, and to test.
