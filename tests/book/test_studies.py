@@ -22,6 +22,7 @@ from studies import script
 from torch import nn
 
 from tssbn import records
+from tssbn.benchmarks import find_benchmark
 from tssbn.networks.celeba import CelebANet
 from tssbn.training.loop import train
 from tssbn.training.run import Run
@@ -132,6 +133,14 @@ def test_branches(tmp_path, monkeypatch):
     assert points["apart"]["cost"] == 1 and points["apart"]["change"]["merged"] == 0
     assert all(points[chooser]["cost"] <= 0.75 for chooser in ("gates", "loss", "together"))
     assert "tuned" in points["gates"]["change"] and "tuned" not in points["loss"]["change"]
+
+
+def test_trees_may_part_at_layers_that_the_trunk_has():
+    branches = script("branches")
+    tables = branches.SETTINGS, branches.DEPTHS, branches.SHARES, branches.TUNED, branches.TUNING
+    assert {tuple(table) for table in tables} == {("rooms_segnet", "faces")}
+    trunk = find_benchmark("rooms_segnet")().network.trunk()
+    assert set(branches.DEPTHS["rooms_segnet"]) <= dict(trunk.named_modules()).keys()
 
 
 def test_branches_time(tmp_path, monkeypatch):
