@@ -59,8 +59,7 @@ def benchmark(width: int = 256, dropout: float = 0.3, people: int | None = None)
 
     The rates of HPS, TSBN, TSσBN and shared gates were chosen for each on the validation people
     (``book/studies/tuning.py``): 1e-3 for all; of gates 0.01 and, where all tasks share them, 0.03.
-    Ablations of TSσBN have its
-    gate rate.
+    Ablations of TSσBN have its gate rate.
 
     Args:
         width: of the first layer, at least 4; the second has half of it, the third a quarter.

@@ -11,7 +11,6 @@ from tssbn.data.synthetic.scenes import Rooms, rooms
 from tssbn.methods import Network
 from tssbn.networks.unet import UNet
 
-
 GATED = ("tssbn", "deep-gates", "tsbn-no-bias", "tssbn-bias", "tanh", "softplus", "clamp")
 
 
