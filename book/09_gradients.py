@@ -128,7 +128,7 @@ ax.set_xticks(range(len(WIDTHS)), WIDTHS)
 ax.set_xlabel("standard deviation of γ; at 0 all gates are half open")
 ax.set_ylabel("cosine of two tasks' gradients")
 ax.set(ylim=(-1, 1))
-ax.set_title("Random gates make peace")
+ax.set_title("Random gates bring cosines near 0")
 plt.show()
 
 mean = hook.abs().mean((1, 2))
