@@ -522,7 +522,7 @@ for name in GATED:
     of_gates = [run["gates"] for run in study[name]]
     rows[name]["spread of gates"] = np.mean([g["spread"] for g in of_gates])
     rows[name]["ρ"] = np.mean([g["similarity"] for g in of_gates])
-pd.DataFrame(rows).T.round(2).fillna("")
+pd.DataFrame(rows).T.round(2).astype(object).fillna("")
 
 # %% [markdown]
 # *Other / itself* is what is left of the angle between two tasks on different
