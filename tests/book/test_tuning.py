@@ -10,6 +10,8 @@ pytest.importorskip("torchmetrics")
 
 from studies import script
 
+from tssbn.records import store
+
 tuning = script("tuning")
 SMALL = {"n": 16, "height": 16, "width": 16, "filters": 2, "epochs": 1}
 
@@ -57,6 +59,7 @@ def test_the_best_trial_has_the_highest_gain_over_all_tasks():
 def test_trials_are_not_run_again(method, key, tmp_path, monkeypatch):
     (tmp_path / "data/results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "PUBLISHED", ())
     where = {"runs": tmp_path / "runs", "root": None, "precision": "32", "channels_last": False}
     monkeypatch.setattr(tuning, "BASE_RATES", (1, 2))
     monkeypatch.setattr(tuning, "GATE_RATES", (0.01,))
