@@ -28,6 +28,7 @@ from tssbn.methods.experts import GATES, Experts, check_gate, linear
 __all__ = ["DSelectK", "Selector", "build", "smooth_step"]
 
 KINDS = (*GATES, "static")
+TINY = 1e-6  # where a slot reads no expert, or a logarithm would have an infinite slope
 
 
 def smooth_step(u: Tensor, width: float = 1.0) -> Tensor:
@@ -124,10 +125,11 @@ class DSelectK(Experts):
         total = 0.0
         for gate in self.gates.values():
             r = gate.slots_read
-            total = total + self.entropy * torch.special.entr(r).sum((1, 2)).mean()
+            entropy = -(r * (r + TINY).log()).sum((1, 2)).mean()
+            total = total + self.entropy * entropy
             experts = r.shape[2]
             if experts & (experts - 1):
-                total = total + r.sum(2).reciprocal().sum(1).mean()
+                total = total + r.sum(2).clamp_min(TINY).reciprocal().sum(1).mean()
         return total
 
 
