@@ -60,7 +60,8 @@ class Network:
             None of its norm layers should start with zeros: a gate cannot, so that methods would
             differ in what they start from. :func:`tssbn.open_zero_initialised` opens those.
         head: makes a head that gives so many channels.
-        example: two images, of any size that the network takes.
+        example: two images, of any size that the network takes; gates of the whole image, see
+            :mod:`tssbn.methods.experts`, take that size alone.
         stem: the module of the trunk before which everything runs once for all tasks, as in
             :class:`tssbn.MultiTask`; "" for none.
         trains: whether a method that freezes the trunk goes on training the parameter of this name;
