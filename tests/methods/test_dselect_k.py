@@ -85,7 +85,7 @@ def test_weights_sum_to_one_if_every_code_has_an_expert(experts):
     if experts in (2, 4, 8):
         torch.testing.assert_close(weights.sum(1), torch.ones(50).double())
     else:
-        assert (weights.sum(1) < 1).all()
+        assert (weights.sum(1) < 1 + 1e-12).all() and (weights.sum(1) < 0.99).any()
 
 
 def test_slots_by_hand():

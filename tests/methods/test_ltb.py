@@ -5,11 +5,19 @@ import math
 
 import pytest
 import torch
-from asserts import assert_same_outputs
+from asserts import assert_same_network, assert_same_outputs
 from torch import nn
 from trunks import NETWORKS
 
+pytest.importorskip("lightning_fabric")
+pytest.importorskip("torchmetrics")
+
+import tiny
+
 from tssbn.methods import Network, ltb, single
+from tssbn.training import checkpoint
+from tssbn.training.loop import train
+from tssbn.training.progress import NoCallback
 
 OUTPUTS = {"a": 2, "b": 1, "c": 3}
 CLOSE = {"rtol": 0, "atol": 1e-10}
@@ -139,6 +147,22 @@ def test_how_far_the_training_is_lies_in_the_state():
     net.progress = 0.25
     other.load_state_dict(net.state_dict())
     assert other.progress == 0.25
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_draws(tmp_path, monkeypatch):
+    def stop(entry):
+        if entry["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    run, callback = tiny.run("ltb", settings={"heads": True}), NoCallback()
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0)  # one after each epoch
+    monkeypatch.setattr(callback, "epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, tmp_path, accelerator="cpu", callback=callback)
+    resumed = train(run, tmp_path, accelerator="cpu", resume=True)
+    whole = train(run, accelerator="cpu")
+    assert_same_network(resumed.net, whole.net)
+    assert resumed.net.progress == 1 and (whole.net.logits != 1).any()
 
 
 def test_a_single_stage_leaves_the_choice_to_the_heads():

@@ -50,7 +50,7 @@ class _Static(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bias.expand(len(x), -1)
+        return self.bias.repeat(len(x), 1)
 
 
 class Selector(nn.Module):
