@@ -83,9 +83,8 @@ class Selector(nn.Module):
         check_gate(gate, KINDS)
         self.slots, self.smooth = slots, smooth
         length = (experts - 1).bit_length()
-        places = torch.arange(length - 1, -1, -1, device="cpu")  # the most significant bit first
-        codes = (torch.arange(experts, device="cpu")[:, None] >> places) & 1
-        self.register_buffer("codes", codes.bool(), persistent=False)
+        places = torch.arange(length - 1, -1, -1)  # the most significant bit first
+        self.register_buffer("codes", ((torch.arange(experts)[:, None] >> places) & 1).bool())
 
         def numbers(outputs: int) -> nn.Module:
             return _Static(outputs) if gate == "static" else linear(gate, shape, outputs)
