@@ -37,6 +37,7 @@ BENCHMARKS = {
         "cityscapes_libmtl",
         "celeba",
         "celeba_small",
+        "celeba_10k",
         "rooms",
         "rooms_segnet",
         "streets",

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
 TABLES = {
-    "1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", "celeba", "celeba_small"),
+    "1": (
+        *("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes"),
+        *("celeba", "celeba_small", "celeba_10k"),
+    ),
     "2": ("nyuv2_libmtl", "cityscapes_libmtl"),
 }
 WIDTH = 100
