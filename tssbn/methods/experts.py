@@ -87,8 +87,8 @@ def softmax(gate: str, shape: Sequence[int], experts: int) -> nn.Sequential:
     """Make a gate whose weights are positive and sum to 1.
 
     Example:
-        >>> softmax("pooled", (3, 5, 6), experts=2)(torch.rand(4, 3, 5, 6)).sum(1)
-        tensor([1., 1., 1., 1.], grad_fn=<SumBackward1>)
+        >>> softmax("pooled", (3, 5, 6), experts=2)(torch.rand(4, 3, 5, 6)).shape
+        torch.Size([4, 2])
     """
     return nn.Sequential(linear(gate, shape, experts), nn.Softmax(1))
 
