@@ -138,6 +138,34 @@ def test_size_of_the_networks():
     assert parameters(nets["tssbn"]) == parameters(nets["hps"]) + (3 - 2) * 19728
 
 
+@pytest.mark.parametrize("method", ["cross-stitch", "mmoe", "cgc", "ple", "ltb", "dselect-k"])
+def test_methods_of_several_trunks_take_one_of_four_maps(method):
+    benchmark = made(pretrained="none")
+    with torch.device("meta"):
+        net = find_method(method).build(benchmark.network, OUTPUTS)
+        shapes = {task: y.shape for task, y in net(torch.empty(2, 3, 32, 48)).items()}
+    assert shapes == {task: (2, n, 32, 48) for task, n in OUTPUTS.items()}
+
+
+@pytest.mark.parametrize("method", ["ple", "ltb"])
+def test_mixing_between_stages_may_make_them_hard_sharing(method):
+    torch.manual_seed(0)
+    options = {"heads": True} if method == "ltb" else {}
+    build, network = find_method(method).build, made(pretrained="none").network
+    net = build(network, {"a": 2, "b": 1}, **options).double().eval()
+    x = network.example.double()
+    with torch.no_grad():
+        if method == "ltb":
+            net.logits[:, :, 1].fill_(2)  # all choose the second column
+            trunk, heads = net.networks["b"][0], {t: n[1] for t, n in net.networks.items()}
+        else:
+            for gate in (gate[0] for gates in net.gates.values() for gate in gates):
+                gate.weight.zero_(), gate.bias.copy_(torch.tensor([1e4, -1e4]))
+            (trunk,), heads = net.common, net.heads
+        for task, y in net(x).items():
+            torch.testing.assert_close(y, heads[task](trunk(x)), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("method", ["tsbn", "tssbn"])
 def test_the_shared_stem_is_exact(method):
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What Cross-Stitch and MTAN promise on every trunk that they take."""
+"""What methods of several trunks, or of stages, promise on every trunk that they take."""
 
 import copy
 import pickle
@@ -9,10 +9,11 @@ from asserts import assert_shared_is_what_several_losses_reach
 from trunks import NETWORKS
 
 from tssbn import MultiTaskNetwork
-from tssbn.methods import cross_stitch, mtan
+from tssbn.methods import cgc, cross_stitch, dselect_k, ltb, mmoe, mtan, ple
 
 OUTPUTS = {"a": 2, "b": 1, "c": 3}
-CASES = [(cross_stitch, kind) for kind in NETWORKS]
+CASES = [(method, kind) for method in (cross_stitch, ple, ltb) for kind in NETWORKS]
+CASES += [(method, kind) for method in (mmoe, cgc, dselect_k) for kind in ("celeba", "dilated")]
 CASES += [(mtan, kind) for kind in ("segnet", "celeba", "dilated", "classifier")]
 every_case = pytest.mark.parametrize(
     ("method", "kind"), CASES, ids=[f"{m.__name__.rsplit('.')[-1]}-{kind}" for m, kind in CASES]

@@ -27,6 +27,11 @@ GATE = {  # γ of a gate of this value
 SIGMA = 1 / (1 + math.exp(-2))
 LINE = {  # y = w x̂ + b, at x̂ of -1 and 1
     "hps": {"a": (2, 1), "b": (2, 1)},
+    "mmoe": {"a": (2, 1), "b": (2, 1)},  # all experts and columns are alike, and weights sum to 1
+    "cgc": {"a": (2, 1), "b": (2, 1)},
+    "ple": {"a": (2, 1), "b": (2, 1)},
+    "ltb": {"a": (2, 1), "b": (2, 1)},
+    "dselect-k": {"a": (2, 1), "b": (2, 1)},
     "stl": {"a": (2, 1), "b": (2, 1)},
     "statistics": {"a": (2, 1), "b": (2, 1)},
     "tsbn": {"a": (2, 10), "b": (3, 20)},
@@ -66,7 +71,7 @@ def test_every_method_has_a_value():
 @pytest.mark.parametrize("method", LINE)
 def test_a_line_through_two_images(method):
     network = Network(trunk, head, IMAGES, wider=lambda times: Network(trunk, head, IMAGES))
-    net = find_method(method).build(network, {"a": 1, "b": 1})
+    net = find_method(method).build(network, {"a": 1, "b": 1}).double()
     lines = LINE[method]
     for layer in net.modules():
         if isinstance(layer, TaskSpecificNorm) and method != "statistics":

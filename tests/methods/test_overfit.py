@@ -70,7 +70,8 @@ def samples(targets, side):
 
 # What differs from TSσBN in a part, the same in every network, is tried on one; not what has the
 # network of another method.
-PAPER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn")
+MIXING = ("mmoe", "cgc", "ple", "ltb", "dselect-k")
+PAPER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn", *MIXING)
 CASES = [
     (name, method)
     for name in NETWORKS

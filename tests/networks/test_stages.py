@@ -168,10 +168,14 @@ class Pair(nn.Module):
         return [x, x]
 
 
-def test_a_stage_that_gives_no_tensor():
-    net = nn.Sequential(nn.ReLU(), Pair())
+@pytest.mark.parametrize("after", [nn.ReLU, Pair])
+def test_only_the_last_stage_may_give_more_than_a_tensor(after):
+    net = nn.Sequential(nn.ReLU(), Pair(), after())
     with pytest.raises(TypeError, match="stage 1 of Sequential gives a list, expected one tensor"):
         find_stages(net, torch.zeros(2, 3))
+    found = find_stages(nn.Sequential(nn.Linear(3, 4), Pair()), torch.zeros(2, 3))
+    assert [stage.shape for stage in found] == [(4,), [(4,), (4,)]]
+    assert [sorted(stage.parameters) for stage in found] == [["0.bias", "0.weight"], []]
 
 
 def test_a_resnet_is_one_of_timm():

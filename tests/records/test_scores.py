@@ -47,6 +47,33 @@ def test_summary_of_the_best_validation_epoch():
     assert said["best_epoch"] == 12
 
 
+def test_summary_of_the_epoch_that_libmtl_would_choose():
+    """Gains over the first epoch: the mean over tasks, of each task over its metrics."""
+    miou, accuracy = (0.4, 0.6, 0.5), (0.5, 0.5, 0.7)  # gains 0; 1/2 and 0; 1/4 and 2/5
+    absolute, rmse = (2.0, 1.0, 1.2), (1.0, 9.0, 9.0)  # gains 0, 1/2, 2/5; not among LibMTL's
+    epochs = [
+        {
+            "epoch": e + 1,
+            "test": {
+                "seg": {"miou": miou[e], "accuracy": accuracy[e], "iou": [miou[e]]},
+                "depth": {"absolute": absolute[e], "rmse": rmse[e]},
+            },
+        }
+        for e in range(3)
+    ]
+    curve = {
+        "recipe": {"report": "libmtl"},
+        "metric": {"seg": "miou", "depth": "absolute"},
+        "directions": {"seg": True, "depth": False},
+        "epochs": epochs,
+    }
+    assert summary(curve)["epochs"] == [2]  # (1/4 + 1/2) / 2 against (13/40 + 2/5) / 2
+    epochs[2]["test"]["seg"]["accuracy"] = 0.8
+    assert summary(curve)["epochs"] == [3]  # (17/40 + 2/5) / 2
+    epochs[2]["test"]["seg"]["miou"] = None
+    assert summary(curve)["test"] == {"seg": 0.6, "depth": 1.0}
+
+
 def test_the_best_epoch_weighs_tasks_by_their_size():
     # b falls from 200 to 90 by a half of its mean while a gains a tenth: the first epoch is best.
     curve = run(

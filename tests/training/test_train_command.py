@@ -254,9 +254,9 @@ def test_balanced_runs_are_shown_beside_single_task_networks_of_the_plain_sum():
     settings = {"balance": "pcgrad", "balance.seed": 1, "epochs": 2, "multiplier": 10}
     options = {"stl": set(), "hps": set(), "tssbn": {"multiplier"}}
     balanced = {key: value for key, value in settings.items() if key != "multiplier"}
-    assert _meant_for("stl", settings, options) == [balanced, {"epochs": 2}]
-    assert _meant_for("hps", settings, options) == [balanced]
-    assert _meant_for("tssbn", settings, options) == [settings]
+    assert _meant_for("stl", settings, options, "stl") == [balanced, {"epochs": 2}]
+    assert _meant_for("hps", settings, options, "stl") == [balanced]
+    assert _meant_for("tssbn", settings, options, "stl") == [settings]
 
 
 def test_tables(capsys):

@@ -32,7 +32,9 @@ BENCHMARKS = {
         "nyuv2",
         "nyuv2_short",
         "nyuv2_lite",
+        "nyuv2_libmtl",
         "cityscapes",
+        "cityscapes_libmtl",
         "celeba",
         "celeba_small",
         "celeba_10k",
@@ -71,6 +73,7 @@ class Benchmark:
         synthetic: Whether its data are drawn by a program: it then reads no folder.
         average: Whether Δm is the gain of the mean of all tasks' metrics, as the papers have it
             for the forty attributes of CelebA, instead of the mean of the gains.
+        baseline: The method against which Δm is a gain; the paper's second table has HPS.
         paper: The paper's numbers, in the units of its tables: method, then task (or ``"mean"``
             of all), and ``"delta"`` for Δm in percent. A table has a row for each of these methods.
     """
@@ -87,6 +90,7 @@ class Benchmark:
     source: str = ""
     synthetic: bool = False
     average: bool = False
+    baseline: str = "stl"
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def folder(self, root: str | Path | None = None) -> str | Path | None:

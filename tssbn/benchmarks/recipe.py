@@ -39,7 +39,7 @@ SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
 INTERVALS = ("epoch", "step")
-REPORTS = ("last", "last-10", "val")
+REPORTS = ("last", "last-10", "val", "libmtl")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Recipe:
         interval: Whether the rate changes after each ``"epoch"`` or each ``"step"``.
         clip: The largest norm of the gradient, to which a longer one is scaled; of all that the
             optimiser trains together, parameters of a balancing among it; None for no limit.
-        report: Which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten, or
-            ``"val"`` for the one that is best on the validation images.
+        report: Which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten,
+            ``"val"`` for the one that is best on the validation images, or ``"libmtl"`` for the one
+            that LibMTL would choose, on the test images, see :func:`tssbn.records.scores.reported`.
         min_last_batch: Images that the last batch of an epoch needs not to be left out. Networks
             with a BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
         drop_last: Leave the last batch out wherever it has fewer images than the others.

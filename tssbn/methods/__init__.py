@@ -22,7 +22,12 @@ METHODS = {
     "stl": "tssbn.methods.single:METHOD",
     "hps": "tssbn.methods.hard_sharing:METHOD",
     "cross-stitch": "tssbn.methods.cross_stitch:METHOD",
+    "mmoe": "tssbn.methods.mmoe:METHOD",
     "mtan": "tssbn.methods.mtan:METHOD",
+    "cgc": "tssbn.methods.cgc:METHOD",
+    "ple": "tssbn.methods.ple:METHOD",
+    "ltb": "tssbn.methods.ltb:METHOD",
+    "dselect-k": "tssbn.methods.dselect_k:METHOD",
     "tsbn": "tssbn.methods.task_norm:TSBN",
     "tsbn-x100": "tssbn.methods.task_norm:TSBN_X100",
     "tssbn": "tssbn.methods.task_norm:TSSBN",
@@ -55,7 +60,8 @@ class Network:
             None of its norm layers should start with zeros: a gate cannot, so that methods would
             differ in what they start from. :func:`tssbn.open_zero_initialised` opens those.
         head: makes a head that gives so many channels.
-        example: two images, of any size that the network takes.
+        example: two images, of any size that the network takes; gates of the whole image, see
+            :mod:`tssbn.methods.experts`, take that size alone.
         stem: the module of the trunk before which everything runs once for all tasks, as in
             :class:`tssbn.MultiTask`; "" for none.
         trains: whether a method that freezes the trunk goes on training the parameter of this name;

@@ -31,7 +31,7 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet
 from tssbn.networks.stages import Stage, find_stages, is_resnet, stages
 
-__all__ = ["CrossStitch", "build"]
+__all__ = ["CrossStitch", "Mix", "build"]
 
 
 class CrossStitch(nn.Module):
@@ -66,7 +66,7 @@ class CrossStitch(nn.Module):
         self.tasks = check_tasks(networks)
         self.networks = nn.ModuleDict(networks)
         self.units = nn.ParameterList(units)
-        self.mix = _Mix()
+        self.mix = Mix()
         self.first = first
         self.last = tuple(last)
 
@@ -104,7 +104,7 @@ class CrossStitch(nn.Module):
         return {task: self.networks[task][1](given[task]) for task in names}
 
 
-class _Mix(nn.Module):
+class Mix(nn.Module):
     """Sum the features of tasks, scaled by a unit: (S, B, C, ...) -> (T, B, C, ...)."""
 
     scales_features = True  # a matrix product in this form alone: no MACs
@@ -117,8 +117,8 @@ def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
     """Build the networks of STL, with units for the trunk that they have.
 
     Raises:
-        UnsuitableTrunk: it is not known where such a trunk is to be cut into stages, or one of them
-            gives something else than a tensor.
+        UnsuitableTrunk: it is not known where such a trunk is to be cut into stages, or one before
+            the last gives something else than a tensor.
         ValueError: the trunk has a single stage; there is no task, or one with a name that a module
             cannot have.
     """

@@ -1,18 +1,31 @@
 """DeepLabV3 on a dilated ResNet, as the multi-task papers train it (Liu et al., arXiv 2202.03091).
 
-The ResNet is timm's and the ASPP torchvision's.
+The ResNet is timm's and the ASPP torchvision's. Weights that know ImageNet are torchvision's, from
+a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-__all__ = ["DeepLabHead", "dilated_resnet"]
+from tssbn.data.real.find import find
+
+__all__ = ["FILES", "SOURCES", "DeepLabHead", "check_source", "dilated_resnet", "imagenet"]
 
 STRIDE = 8  # of the features
+
+#: Files of torchvision's first weights of ResNet-50, IMAGENET1K_V1; the older one is LibMTL's.
+FILES = ("resnet50-19c8e357.pth", "resnet50-0676ba61.pth")
+
+#: Where weights come from.
+SOURCES = {
+    "file": f"{' or '.join(FILES)} in the folder weights, looked for where data sets are",
+    "none": "a start at random",
+}
 
 
 def dilated_resnet(
@@ -43,6 +56,63 @@ def dilated_resnet(
         channels=tuple(widths),
         zero_init_last=False,
     )
+
+
+def check_source(source: str) -> None:
+    """Refuse a source of weights that there is not.
+
+    Raises:
+        ValueError: Names those that there are.
+    """
+    if source not in SOURCES:
+        known = "; ".join(f"{name!r} for {what}" for name, what in SOURCES.items())
+        raise ValueError(f"pretrained={source!r} must be one of {known}")
+
+
+def imagenet(trunk: Callable[[], nn.Module] = dilated_resnet) -> dict[str, Tensor]:
+    """The ImageNet weights of a trunk, by name: one of the ``FILES`` in the folder ``weights``.
+
+    Args:
+        trunk: makes the trunk, whose weights the file has, beside those of a classifier.
+
+    Raises:
+        FileNotFoundError: There is no file; says where it is looked for.
+        ValueError: The file holds the weights of another network.
+    """
+    folder = find("weights")
+    path = next((folder / name for name in FILES if folder and (folder / name).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"pretrained=file needs weights/{FILES[0]} or weights/{FILES[1]} in data, ../data or "
+            "the folder that TSSBN_DATA names; they are at https://download.pytorch.org/models"
+        )
+    return named(torch.load(path, map_location="cpu", weights_only=True), trunk, str(path))
+
+
+def named(
+    state: Mapping[str, Tensor], trunk: Callable[[], nn.Module], where: str
+) -> dict[str, Tensor]:
+    """The tensors of a trunk, of a state dict of torchvision's whole network.
+
+    Older files do not count the batches of a norm layer; their counts are 0.
+
+    Args:
+        state: With the classifier, ``fc``.
+        where: For the message.
+
+    Raises:
+        ValueError: Names or shapes are not those of the trunk.
+    """
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in trunk().state_dict().items()}
+    counts = {name: torch.tensor(0) for name in wanted if name.endswith("num_batches_tracked")}
+    given = counts | {name: value for name, value in state.items() if not name.startswith("fc.")}
+    for name in sorted(wanted.keys() | given.keys()):
+        shape = tuple(given[name].shape) if name in given else "missing"
+        if name not in wanted or shape != wanted[name]:
+            right = tuple(wanted[name]) if name in wanted else "not there"
+            raise ValueError(f"{name} of {where} is {shape}, of the trunk it is {right}")
+    return {name: given[name] for name in wanted}
 
 
 class DeepLabHead(nn.Sequential):

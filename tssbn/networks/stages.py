@@ -39,13 +39,15 @@ variables of the generator, which nobody else sees.
 """
 
 import sys
-from collections.abc import Callable, Generator, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from tssbn.copies import copied
+from tssbn.stacking import tensors
 
 __all__ = [
     "Stage",
@@ -128,11 +130,12 @@ class Stage(NamedTuple):
     """A stage of a trunk.
 
     Attributes:
-        shape: of the features that it gives for one input; the channels come first.
+        shape: of the features that it gives for one input; the channels come first. A tree of
+            shapes where the last stage gives a tree of tensors.
         parameters: the names of the trunk's parameters that it computes with, and no stage before.
     """
 
-    shape: tuple[int, ...]
+    shape: Any
     parameters: frozenset[str]
 
 
@@ -147,7 +150,8 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
         example: a batch that it takes.
 
     Raises:
-        UnsuitableTrunk: As :func:`stages`; or a stage gives something else than one tensor.
+        UnsuitableTrunk: As :func:`stages`; or a stage before the last gives something else than one
+            tensor.
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
@@ -158,15 +162,17 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
     named = dict(twin.named_parameters())
     found, seen = [], frozenset()
     with torch.enable_grad():
-        for features in stages(twin, example.to("meta")):
-            if not isinstance(features, Tensor):
-                raise UnsuitableTrunk(
-                    f"stage {len(found)} of {type(trunk).__name__} gives a "
-                    f"{type(features).__name__}, expected one tensor"
-                )
-            used = _used(named, features)
-            found.append(Stage(tuple(features.shape[1:]), used - seen))
+        run = stages(twin, example.to("meta"))
+        for features in run:
+            used = _used(named, tensors(features))
+            shape = tree_map(lambda part: tuple(part.shape[1:]), features)
+            found.append(Stage(shape, used - seen))
             seen |= used
+            if not isinstance(features, Tensor) and not _has_ended(run):
+                raise UnsuitableTrunk(
+                    f"stage {len(found) - 1} of {type(trunk).__name__} gives a "
+                    f"{type(features).__name__}, expected one tensor before the last stage"
+                )
     return found
 
 
@@ -228,14 +234,25 @@ def _children(trunk: nn.Sequential, x: Tensor) -> Stages:
         x = read(x, (yield x))
 
 
-def _used(named: dict[str, nn.Parameter], features: Tensor) -> frozenset[str]:
+def _has_ended(run: Stages) -> bool:
+    try:
+        next(run)
+    except StopIteration:
+        return True
+    except Exception:  # of a next stage that cannot read what this one gave
+        return False
+    return False
+
+
+def _used(named: dict[str, nn.Parameter], features: Sequence[Tensor]) -> frozenset[str]:
     """The names of the parameters that the features are computed with."""
-    if not features.requires_grad:
+    learned = [part for part in features if part.requires_grad]
+    if not learned:
         return frozenset()
     slopes = torch.autograd.grad(
-        features,
+        learned,
         list(named.values()),
-        torch.ones_like(features),
+        [torch.ones_like(part) for part in learned],
         retain_graph=True,
         allow_unused=True,
     )

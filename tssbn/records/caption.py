@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tssbn.methods import find_method
 from tssbn.records.comparable import protocol
 
 __all__ = ["caption"]
 
 
-def caption(records: Sequence[Mapping[str, Any]], best: bool = False) -> str:
+def caption(records: Sequence[Mapping[str, Any]], best: bool = False, baseline: str = "stl") -> str:
     """Say what the numbers of a table are: data, settings, epochs, devices, notes of the runs.
 
     Args:
         records: saved runs that may stand in one table.
         best: whether the numbers are those of the best epoch on the test images.
+        baseline: the method that the others are compared with.
 
     Example:
         >>> caption([])
@@ -32,6 +34,7 @@ def caption(records: Sequence[Mapping[str, Any]], best: bool = False) -> str:
         "last": f"the last of {epochs} epochs",
         "last-10": f"the mean of the last 10 of {epochs} epochs",
         "val": f"the epoch of {epochs} that is best on the validation images",
+        "libmtl": f"the epoch of {epochs} that gains most on the test images (LibMTL's choice)",
     }[first["recipe"]["report"]]
     if best:
         counted = f"the epoch of {epochs} that is best on the test images"
@@ -47,7 +50,7 @@ def caption(records: Sequence[Mapping[str, Any]], best: bool = False) -> str:
         *_own(records),
         counted,
         "± is the standard deviation over seeds",
-        "Δm against the mean of our STL",
+        f"Δm against the mean of our {find_method(baseline).title}",
         where,
     ]
     return "; ".join(filter(None, said))

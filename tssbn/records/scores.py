@@ -2,11 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tssbn.cost import delta_m
 
 __all__ = ["constant", "delta", "reported", "summary"]
+
+#: The metrics by which LibMTL chooses an epoch, and whether higher is better.
+LIBMTL = {
+    **dict.fromkeys(("miou", "accuracy", "within_11.25", "within_22.5", "within_30"), True),
+    **dict.fromkeys(("absolute", "relative", "mean", "median"), False),
+}
 
 
 def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float | None]:
@@ -14,7 +21,10 @@ def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float 
 
     ``report`` of the recipe says which count: ``"last"``; ``"last-10"`` for the mean of the last
     ten, or of all where there are fewer; ``"val"`` for the best one on the validation images, see
-    :func:`summary`.
+    :func:`summary`; ``"libmtl"`` for LibMTL's choice, which no honest choice could make: the epoch
+    with the largest gain over the first one on the test images, the mean over the tasks of the mean
+    relative gains of their metrics (mIoU and accuracy; absolute and relative error; mean and median
+    angle, and the shares within three angles).
 
     Args:
         record: a saved run.
@@ -107,9 +117,27 @@ def _counted(record: Mapping) -> Sequence[Mapping]:
         raise ValueError("the saved run has no epoch")
     if report == "val":
         return _best(record, "val")
+    if report == "libmtl":
+        return [max(epochs, key=partial(_gain, epochs[0]))]
     if report not in ("last", "last-10"):
-        raise ValueError(f"report={report!r} of the recipe must be 'last', 'last-10' or 'val'")
+        raise ValueError(
+            f"report={report!r} of the recipe must be 'last', 'last-10', 'val' or 'libmtl'"
+        )
     return epochs[-10:] if report == "last-10" else epochs[-1:]
+
+
+def _gain(first: Mapping, entry: Mapping) -> float:
+    """LibMTL's gain of an epoch over the first one; none where a value is not there."""
+    gains = []
+    for task, scores in entry["test"].items():
+        own = []
+        for name in LIBMTL.keys() & scores.keys():
+            value, start = scores[name], first["test"][task][name]
+            if value is None or not start:
+                return -math.inf
+            own.append((1 if LIBMTL[name] else -1) * (value - start) / start)
+        gains.append(math.fsum(own) / len(own) if own else 0.0)
+    return math.fsum(gains) / len(gains)
 
 
 def _values(record: Mapping, entry: Mapping, split: str) -> dict[str, float | None]:

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
-CELEBA = ("celeba", "celeba_small", "celeba_10k")
-TABLES = {"1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", *CELEBA)}
-BASELINE = "stl"
+TABLES = {
+    "1": (
+        *("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes"),
+        *("celeba", "celeba_small", "celeba_10k"),
+    ),
+    "2": ("nyuv2_libmtl", "cityscapes_libmtl"),
+}
 WIDTH = 100
 
 
@@ -62,10 +66,10 @@ class Row:
         balance: ``"sum"``, or the name of a balancing.
         seeds: of the saved runs.
         values: by task, in the units of the table; empty without saved runs.
-        delta: Δm of each seed against the mean of the single-task networks over their seeds, in
+        delta: Δm of each seed against the mean of the benchmark's baseline over its seeds, in
             percent; None without saved runs of one of the two.
-        parameters, macs: as a ratio to the single-task networks; where these have no saved run,
-            the numbers themselves; None without saved runs.
+        parameters, macs: as a ratio to the baseline; where it has no saved run, the numbers
+            themselves; None without saved runs.
         paper: the paper's numbers, by task and as ``"delta"``.
     """
 
@@ -172,11 +176,11 @@ def table(
     """Make the table of the methods on a benchmark, from finished runs.
 
     A run is worth what its recipe reports, see :func:`tssbn.records.summary`; fractions come in
-    percent. Δm is that of each seed against the mean of our own single-task networks over their
+    percent. Δm is that of each seed against the mean of our own runs of the baseline over their
     seeds; for benchmarks with ``average``, such as CelebA, it is the gain of the mean of all
-    tasks. A method has a row for each balancing of its losses; all are compared with single-task
-    networks that learned from the plain sum. The first row, where the runs have it, is the answer
-    that ignores the image, :mod:`tssbn.benchmarks.constant`.
+    tasks. A method has a row for each balancing of its losses; all are compared with the runs of
+    the baseline that learned from the plain sum. The first row, where the runs have it, is the
+    answer that ignores the image, :mod:`tssbn.benchmarks.constant`.
 
     Args:
         benchmark: its name, or itself where it is none of
@@ -202,7 +206,7 @@ def table(
     for record in sorted(records, key=lambda record: record["seed"]):
         rows.setdefault((record["method"], balance_of(record)), []).append(record)
 
-    tasks, single = _tasks(known, records), rows.get((BASELINE, "sum"), [])
+    tasks, single = _tasks(known, records), rows.get((known.baseline, "sum"), [])
     baseline = [_values(record, known.average, best) for record in single]
     base = {task: _mean([run[task] for run in baseline]) for task in tasks}
     up = {task: column.higher_is_better for task, column in tasks.items()}
@@ -230,7 +234,7 @@ def table(
         values = {task: MeanStd.of([value]) for task, value in scored.items()}
         gain = MeanStd.of([delta(scored, base, up)]) if single else None
         blind = Row("constant", "ignores the image", "sum", (), values, gain, None, None, {})
-    return Table(known.title, caption(records, best), tasks, _in_order(made), blind)
+    return Table(known.title, caption(records, best, known.baseline), tasks, _in_order(made), blind)
 
 
 def _constant(record: Mapping, benchmark: Benchmark) -> dict[str, float]:

@@ -1,0 +1,48 @@
+"""NYUv2 on DeepLabV3 with a ResNet-50 that knows ImageNet (table 2; LibMTL's protocol)."""
+
+from tssbn.benchmarks import Benchmark, libmtl
+from tssbn.data import augment
+from tssbn.data.real.nyuv2 import NYUv2
+
+PAPER = {  # mIoU in percent, absolute error in metres, mean angle in degrees; Δm against HPS
+    "hps": {"segmentation": 53.93, "depth": 0.3825, "normal": 23.57},
+    "cross-stitch": {"segmentation": 53.44, "depth": 0.3818, "normal": 23.15, "delta": 0.35},
+    "mmoe": {"segmentation": 53.14, "depth": 0.3876, "normal": 23.02, "delta": -0.15},
+    "mtan": {"segmentation": 54.64, "depth": 0.3771, "normal": 23.12, "delta": 1.55},
+    "cgc": {"segmentation": 53.27, "depth": 0.3914, "normal": 22.14, "delta": 0.84},
+    "ple": {"segmentation": 52.75, "depth": 0.3943, "normal": 22.10, "delta": 0.32},
+    "ltb": {"segmentation": 52.58, "depth": 0.3828, "normal": 23.31, "delta": -0.49},
+    "dselect-k": {"segmentation": 53.75, "depth": 0.3802, "normal": 23.18, "delta": 0.64},
+    "tsbn": {"segmentation": 53.44, "depth": 0.3761, "normal": 23.01, "delta": 1.04},
+    "tssbn": {"segmentation": 53.78, "depth": 0.3735, "normal": 22.31, "delta": 2.48},
+}
+
+
+def benchmark(
+    height: int = 288, width: int = 384, pretrained: str = "file", augmented: bool = False
+) -> Benchmark:
+    """The 795 training and 654 test images of NYUv2, 288x384.
+
+    Adam at 1e-4 with weight decay of 1e-5, halved at epoch 100 of 200; batches of 8, of PLE 4; no
+    augmentation. Images are in [0, 1], without ImageNet's mean. The last epoch counts; LibMTL, and
+    so the paper, report the best one on the test images: ``report=libmtl``.
+
+    Args:
+        height, width: of the images of the files, multiples of 8.
+        pretrained: where the trunk's ImageNet weights come from: ``"file"`` or ``"none"``, see
+            :data:`tssbn.networks.deeplab.SOURCES`.
+        augmented: zoom and flip the training images.
+    """
+    return Benchmark(
+        name="nyuv2_libmtl",
+        title="NYUv2, pretrained DeepLabV3",
+        data=lambda split, root: NYUv2(root, "train" if split == "train" else "val"),
+        network=libmtl.network(height, width, pretrained),
+        tasks=libmtl.tasks,
+        recipe=libmtl.recipe(batch=8),
+        tuned={**libmtl.TUNED, "ple": {**libmtl.TUNED["ple"], "batch": 4}},
+        augment=augment.nyuv2 if augmented else None,
+        source="nyuv2",
+        baseline="hps",
+        paper=PAPER,
+    )
