@@ -9,7 +9,7 @@ from torchjd.aggregation import AlignedMTLWeighting
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
-from tssbn.training.balancing.normalised import Normalised
+from tssbn.training.balancing.normalised import Normalised, Present
 
 __all__ = ["balancing"]
 
@@ -20,4 +20,4 @@ def balancing(net: MultiTaskNetwork) -> Aggregated:
 
     The weights are B·1, where B = √λ V Λ^(-1/2) Vᵀ of M = V Λ Vᵀ.
     """
-    return Aggregated(net, Normalised(AlignedMTLWeighting(), len(net.tasks)))
+    return Aggregated(net, Present(Normalised(AlignedMTLWeighting()), mean=True))

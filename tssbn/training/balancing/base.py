@@ -1,6 +1,6 @@
 """The plain sum of the losses, or equal weighting, and what every other balancing is made of.
 
-No source: it is what the others are compared with.
+The baseline that the others are compared with, EW.
 
 A backward pass for each pass of the network.
 """

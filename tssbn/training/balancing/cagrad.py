@@ -1,6 +1,6 @@
 """CAGrad: near the mean gradient, the step that helps the worst task most.
 
-Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021, algorithm 1.
+Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
-from tssbn.training.balancing.normalised import Normalised
+from tssbn.training.balancing.normalised import Normalised, Present
 
 __all__ = ["balancing", "conflict_averse"]
 
@@ -67,4 +67,4 @@ def balancing(net: MultiTaskNetwork, c: float = 0.4) -> Aggregated:
     """
     if not c >= 0:
         raise ValueError(f"c={c} must be 0 or more")
-    return Aggregated(net, Normalised(partial(conflict_averse, c=c), len(net.tasks)))
+    return Aggregated(net, Present(Normalised(partial(conflict_averse, c=c)), mean=True))

@@ -1,6 +1,6 @@
-"""DB-MTL: logarithms of the losses, and smoothed gradients that are all made as long as the longest.
+"""DB-MTL: logarithms of the losses, whose smoothed gradients are made as long as the longest.
 
-Lin et al., "Dual-Balancing for Multi-Task Learning", arXiv 2308.12029, algorithm 1.
+Lin et al., "Dual-Balancing for Multi-Task Learning", arXiv 2308.12029.
 
 A backward pass for each task, and memory for two gradients of the shared parameters, one of which
 is in the checkpoint, too.

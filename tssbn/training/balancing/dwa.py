@@ -1,6 +1,6 @@
 """Dynamic weight average: a task weighs more, the slower its loss fell from epoch to epoch.
 
-Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019, equation 7.
+Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019.
 
 A backward pass, for which the graphs of all tasks are in memory at once.
 """

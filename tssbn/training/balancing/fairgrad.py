@@ -5,13 +5,12 @@ Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, algori
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
 
-import torch
 from torch import Tensor, nn
 from torchjd.aggregation import FairGradWeighting
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
-from tssbn.training.balancing.normalised import Normalised
+from tssbn.training.balancing.normalised import Normalised, Present
 
 __all__ = ["Fair", "balancing"]
 
@@ -30,6 +29,7 @@ class Fair(nn.Module):
         ValueError: `alpha` or `max_norm` is not positive.
 
     Example:
+        >>> import torch
         >>> gramian = torch.diag(torch.tensor([4.0, 16.0], dtype=torch.float64))
         >>> Fair(alpha=1.0, max_norm=2.0)(gramian)  # 1 / ‖g_t‖
         tensor([0.5000, 0.2500], dtype=torch.float64)
@@ -41,13 +41,11 @@ class Fair(nn.Module):
             if not value > 0:
                 raise ValueError(f"{name}={value} must be positive")
         self.max_norm = max_norm
-        self.weighting = Normalised(FairGradWeighting(alpha), power=-alpha / (1 + alpha))
+        power = -alpha / (1 + alpha)  # w is homogeneous in M of this degree
+        self.weighting = Present(Normalised(FairGradWeighting(alpha), power))
 
     def forward(self, gramian: Tensor) -> Tensor:
-        there = gramian.diagonal() > 0
-        weights = torch.zeros(len(gramian), dtype=gramian.dtype)
-        if there.any():
-            weights[there] = self.weighting(gramian[there][:, there])
+        weights = self.weighting(gramian)
         length = (weights @ gramian @ weights).clamp(min=0).sqrt()
         return weights * (self.max_norm / length).clamp(max=1) if length > 0 else weights
 

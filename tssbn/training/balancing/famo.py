@@ -1,6 +1,6 @@
 """FAMO: all losses shall fall at the same rate, which is measured after each step.
 
-Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023, algorithm 1.
+Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023.
 
 A backward pass, for which the graphs of all tasks are in memory at once, and a second forward pass
 without a graph.
@@ -29,8 +29,8 @@ class FastAdaptive(Scalarised):
     w, which an Adam of its own follows: a task that fell faster than the others loses weight.
 
     The second forward pass is in training mode, as in the public code: running statistics move
-    twice a step, and dropout draws anew. (Without the T in the paper, which makes the step that of
-    the plain sum where the tasks agree.)
+    twice a step, and dropout draws anew. (The T is not of the paper: it makes the step that of the
+    plain sum where the tasks agree.)
 
     Args:
         tasks: How many.
@@ -96,7 +96,7 @@ def balancing(net: MultiTaskNetwork, lr: float = 0.025, weight_decay: float = 1e
     """FAMO of the network's tasks.
 
     Args:
-        lr, weight_decay: see :class:`FastAdaptive`; the defaults are those of the paper. No
+        lr, weight_decay: see :class:`FastAdaptive`; the defaults are those of LibMTL. No
             schedule applies.
     """
     return FastAdaptive(len(net.tasks), lr, weight_decay)

@@ -1,7 +1,7 @@
 """GradNorm: weights are learned that give tasks which learn as fast gradients as long.
 
 Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask
-Networks", ICML 2018, algorithm 1.
+Networks", ICML 2018.
 
 A gradient of the layer for each task, and a backward pass: the graphs of all tasks are in memory at
 once.

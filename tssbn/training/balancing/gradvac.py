@@ -1,7 +1,7 @@
 """GradVac: two tasks' gradients are turned until their cosine is at least the usual one.
 
 Wang et al., "Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively
-Multilingual Models", ICLR 2021, algorithm 1.
+Multilingual Models", ICLR 2021.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """

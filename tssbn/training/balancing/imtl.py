@@ -1,6 +1,6 @@
 """IMTL: impartial losses, and impartial gradients of the scaled losses.
 
-Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021, algorithm 1.
+Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
@@ -14,7 +14,7 @@ from torchjd.aggregation import IMTLGWeighting
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
 from tssbn.training.balancing.imtl_l import ImpartialLosses
-from tssbn.training.balancing.normalised import Normalised
+from tssbn.training.balancing.normalised import Normalised, Present
 
 __all__ = ["Impartial", "balancing"]
 
@@ -31,7 +31,7 @@ class Impartial(Aggregated):
     """
 
     def __init__(self, net: MultiTaskNetwork, lr: float = 0.025):
-        super().__init__(net, Normalised(IMTLGWeighting(), len(net.tasks)))
+        super().__init__(net, Present(Normalised(IMTLGWeighting()), mean=True))
         if not lr > 0:
             raise ValueError(f"lr={lr} must be positive")
         self.scales, self.lr, self.tasks = ImpartialLosses(len(net.tasks)), lr, net.tasks

@@ -1,6 +1,6 @@
 """IMTL-G, impartial gradients: the step is as long in the direction of every task's gradient.
 
-Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021, section 3.1.
+Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
@@ -9,7 +9,7 @@ from torchjd.aggregation import IMTLGWeighting
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
-from tssbn.training.balancing.normalised import Normalised
+from tssbn.training.balancing.normalised import Normalised, Present
 
 __all__ = ["balancing"]
 
@@ -20,4 +20,4 @@ def balancing(net: MultiTaskNetwork) -> Aggregated:
 
     They are T w / Σ_t w_t with w = M⁺ √diag(M), of the Gramian M.
     """
-    return Aggregated(net, Normalised(IMTLGWeighting(), len(net.tasks)))
+    return Aggregated(net, Present(Normalised(IMTLGWeighting()), mean=True))

@@ -1,6 +1,6 @@
 """IMTL-L, impartial losses: each loss has a scale, which is learned so that all come to be 1.
 
-Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021, section 3.2.
+Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 
 A backward pass, for which the graphs of all tasks are in memory at once.
 """

@@ -1,6 +1,6 @@
 """MGDA: the shortest vector among the weighted means of the tasks' gradients.
 
-Sener and Koltun, "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018, equation 4.
+Sener and Koltun, "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
-from tssbn.training.balancing.normalised import Normalised, root
+from tssbn.training.balancing.normalised import Normalised, Present, root
 
 __all__ = ["balancing", "shortest_mean"]
 
@@ -33,5 +33,5 @@ def shortest_mean(gramian: Tensor) -> Tensor:
 
 
 def balancing(net: MultiTaskNetwork) -> Aggregated:
-    """T times the shortest mean, which is the plain sum where the tasks agree."""
-    return Aggregated(net, Normalised(shortest_mean, len(net.tasks)))
+    """T times the shortest mean, of the tasks whose gradient is not zero."""
+    return Aggregated(net, Present(Normalised(shortest_mean), mean=True))

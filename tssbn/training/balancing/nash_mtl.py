@@ -1,6 +1,6 @@
 """Nash-MTL: the tasks bargain for the step, whose length and direction no loss's scale changes.
 
-Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, claim 3.1.
+Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """

@@ -19,8 +19,8 @@ class RandomWeights(Scalarised):
     """S = T Σ_t softmax(z)_t L_t, where z is drawn from N(0, 1) in each step.
 
     The stream of random numbers is its own: it goes on after an interruption, is the same in all
-    processes, and changes nothing else that is random. (Lin et al., algorithm 1; without the T
-    there, which makes it the plain sum in the mean.)
+    processes, and changes nothing else that is random. (The T is not
+    of the paper: it makes the step that of the plain sum in the mean.)
 
     Example:
         >>> RandomWeights().scalarise(torch.ones(3)).item()

@@ -1,6 +1,6 @@
 """UPGrad: each task's gradient is projected to where it is against no other.
 
-Quinton and Rey, "Jacobian Descent for Multi-Objective Optimization", arXiv 2406.16232, equation 6.
+Quinton and Rey, "Jacobian Descent for Multi-Objective Optimization", arXiv 2406.16232.
 
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
@@ -13,7 +13,7 @@ from torchjd.linalg import DualConeProjector
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
-from tssbn.training.balancing.normalised import Normalised, root
+from tssbn.training.balancing.normalised import Normalised, Present, root
 
 __all__ = ["ConeProjector", "balancing"]
 
@@ -38,4 +38,5 @@ class ConeProjector(DualConeProjector):
 
 def balancing(net: MultiTaskNetwork) -> Aggregated:
     """The sum of the projected gradients, T times the mean of the paper."""
-    return Aggregated(net, Normalised(UPGradWeighting(projector=ConeProjector()), len(net.tasks)))
+    weighting = UPGradWeighting(projector=ConeProjector())
+    return Aggregated(net, Present(Normalised(weighting), mean=True))
