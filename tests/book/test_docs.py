@@ -27,7 +27,10 @@ NEEDS = {
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),
-    **dict.fromkeys(map("tssbn.training.balancing.{}".format, OF_TORCHJD), ("torchjd", "scipy")),
+    **dict.fromkeys(
+        map("tssbn.training.balancing.{}".format, OF_TORCHJD),
+        ("lightning_fabric", "torchjd", "scipy"),
+    ),
     "tssbn.metrics": (),
     "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
 }
