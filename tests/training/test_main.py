@@ -15,6 +15,8 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("tqdm")
 
+from balancings import TORCHJD
+
 from tssbn import __version__, arguments
 from tssbn.__main__ import main
 from tssbn.methods import METHODS
