@@ -7,6 +7,7 @@ without a graph.
 """
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -89,7 +90,7 @@ class FastAdaptive(Scalarised):
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Go on with them."""
-        self.adam.load_state_dict(state)
+        self.adam.load_state_dict(deepcopy(dict(state)))  # which would share its tensors
 
 
 def balancing(net: MultiTaskNetwork, lr: float = 0.025, weight_decay: float = 1e-3) -> FastAdaptive:
