@@ -745,4 +745,5 @@ def test_a_step_is_told_of_and_so_is_the_end_of_an_epoch(monkeypatch):
     run = tiny.run("hps", settings={"weight.depth": 0.5})
     entries = train(run, accelerator="cpu", angles=1).record["epochs"]
     for seen, entry in zip(means, entries, strict=True):
-        assert seen == {"parts": entry["losses"]["parts"], "depth": entry["losses"]["depth"] / 2}
+        expected = {"parts": entry["losses"]["parts"], "depth": entry["losses"]["depth"] / 2}
+        assert seen == pytest.approx(expected, abs=1e-5)  # a saved run is rounded
