@@ -63,7 +63,7 @@ class DualBalancing(Rows):
 
     def get_extra_state(self) -> dict[str, Any]:
         """The smoothed gradients."""
-        return {"smooth": self.smooth}
+        return {"smooth": dict(self.smooth)}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Go on with them."""
