@@ -239,7 +239,7 @@ for x, (multiplier, color) in enumerate([(1, "blue"), (100, "red")]):
     acc = [100 * r.accuracy for r in runs]
     _ = right.plot([x] * len(acc), acc, "o", alpha=0.7, **style)
 _ = left.set(
-    ylim=(0, 3.5), xlabel="training step", ylabel="training loss (nats)"
+    ylim=(0, 3.5), xlabel="training step", ylabel="training loss"
 )
 _ = left.set_title("BN breaks when γ and β learn 100 times faster")
 _ = left.legend()
@@ -258,7 +258,7 @@ print("more than 3 points lost:", bool(slow.mean() - fast.mean() > 0.03))
 # norm behind it. There the head sees $y = \mathrm{ReLU}(\gamma\hat{x} + \beta)$,
 # all channels and places in one vector, and computes the scores $z = Wy$. One
 # step of gradient descent on its weights $W$, at rate $\eta$ and for the loss
-# $L$, changes the scores of that same image by
+# $L$ of one image, changes the scores of that same image by
 #
 # $$
 # \Delta z \;=\; -\,\eta\;\frac{\partial L}{\partial z}\;\lVert y \rVert^2 .
@@ -460,11 +460,11 @@ print("the layer from scratch equals tssbn.SigmoidBatchNorm2d")
 
 # %%
 net = tssbn.sigmoid(make_net(0))
-optimiser = torch.optim.SGD(
+grouped = torch.optim.SGD(
     tssbn.param_groups(net, lr=0.1, multiplier=100), momentum=0.9
 )
 print([type(norm).__name__ for norm in norm_layers(net)])
-for group in optimiser.param_groups:
+for group in grouped.param_groups:
     count = sum(p.numel() for p in group["params"])
     print(f"{group['name']}: {count} numbers learn at {group['lr']:g}")
 
@@ -594,7 +594,7 @@ print(
     "neither < bounded < damped:",
     part["neither"] < part["bounded"] < part["damped"],
 )
-print("both at least as good as damped:", part["both"] > part["damped"] - 0.01)
+print("both not behind damped by a point:", part["both"] > part["damped"] - 0.01)
 dead = torch.stack([r.scales for r in parts["bounded"]]) == 0
 print(
     "bounded alone: over half of the scales end at exactly 0:",
@@ -774,7 +774,7 @@ plt.show()
 # :label: ex-01-decay
 #
 # Weight decay pulls every parameter towards 0. What does that mean for BN's
-# scale, and what for a gate? Look at `optimiser.param_groups` above: what
+# scale, and what for a gate? Look at `grouped.param_groups` above: what
 # does the package do?
 # :::
 #
@@ -795,5 +795,5 @@ plt.show()
 #   scale, and there a large learning rate breaks BN.
 # - σBN bounds the scale and damps its gradient. At ×100 it trains as well as
 #   at ×1, with SGD and with Adam; at ×1000 it still does with SGD.
-# - At ×100 the inner gates use their range within one training. That makes
-#   them worth reading, which is what the next chapter does.
+# - At ×100 the inner gates spread within one training. Reading them is what the
+#   next chapter does.

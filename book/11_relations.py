@@ -1387,7 +1387,7 @@ assert abs(drowned["channels"]["x100"]) < 0.2
 # (the column "shut or open"). Of the channels nothing is left that another
 # start would confirm, and the families are gone. What is left even there is
 # depth. At the rates of the other two rows, the gates stay between, and their
-# order means something. {doc}`13_knobs` has the accuracy that goes with it.
+# order means something.
 #
 # ## Limits
 #

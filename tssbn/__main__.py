@@ -1,6 +1,7 @@
 """``python -m tssbn COMMAND``: the commands of the package."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -44,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # a reader such as head had enough: nothing else goes to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ModuleNotFoundError as error:
         print(f"error: {error}; {install('train')} brings what is needed", file=sys.stderr)
         return 1

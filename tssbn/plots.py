@@ -153,7 +153,8 @@ def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[
         ]
         if runs:
             epochs = range(1, len(runs[0]) + 1)
-            spread(ax, epochs, runs, method_color(method), method)
+            title = find_method(method).title if method in METHODS else method
+            spread(ax, epochs, runs, method_color(method), title)
     for scores in filter(None, map(constant, records)):
         blind = scores[task] if task != "mean" else np.mean([*scores.values()])
         ax.axhline(blind, color="#555555", linestyle=":", label="ignores the image")

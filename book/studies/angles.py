@@ -1,11 +1,12 @@
 """What narrows the angles between the tasks' gradients? The first epoch on synthetic rooms, taken apart.
 
-    python book/studies/angles.py            # about two minutes on one CPU core
+    python book/studies/angles.py            # about ten minutes on one CPU core
 
-Hard sharing, TSσBN with its gates at 10 and at 100 times the common rate, and two controls:
-statistics of its own for each task and nothing else; gates that are drawn at random and never
-trained. Cosines of the tasks' gradients over all shared filters in every second step, and at the
-end of the epoch on three batches:
+Hard sharing; task-specific BatchNorms and TSσBN, both at two gate rates, the learning rate of the
+scales and biases, or of the gates; and two controls: statistics of its own for each task and
+nothing else; gates that are drawn at random and never trained. All at one base rate, which does not
+fall. Cosines of the tasks' gradients over all shared filters in every second step, and at the end
+of the epoch on three batches:
 
 - ``"same"``: between two tasks on the same images, for each batch and pair;
 - ``"other"``: between two tasks on different images, so that no noise is common;
@@ -21,33 +22,33 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from tssbn.methods import find_method
 from tssbn.gates import importance, similarity
 from tssbn.gradients import cosines, task_gradients
 from tssbn.norm import TaskSigmoidNorm
 from tssbn import records
-from tssbn.training.balancing import Angles
-from tssbn.training.batches import BatchLoader, preload, derive_seed, epoch_batches
-from tssbn.training.epoch import train_epoch
+from tssbn.training.batches import derive_seed, epoch_batches
+from tssbn.training.loop import train
 from tssbn.training.run import Run
 from tssbn.benchmarks.tasks import Task
 
 SEEDS = range(3)
-SETTINGS = {"n": 240, "height": 32, "width": 48}
+LR = 1e-3
+SETTINGS = {"n": 800, "height": 32, "width": 48, "epochs": 1, "lr": LR, "schedule": "constant"}
 EVERY = 2  # steps
-RANDOM = 1.0  # standard deviation of γ where gates are drawn
 
-VARIANTS = {  # method, and options of its rates
+VARIANTS = {  # method and its settings
     "hps": ("hps", {}),
     "statistics": ("statistics", {}),
-    "tssbn x10": ("tssbn", {"multiplier": 10}),
-    "tssbn x100": ("tssbn", {"multiplier": 100}),
-    "random gates": ("tssbn", {"multiplier": 1}),
+    "tsbn .01": ("tsbn", {"multiplier": 0.01 / LR}),
+    "tssbn .01": ("tssbn", {"multiplier": 0.01 / LR}),
+    "tsbn .1": ("tsbn", {"multiplier": 0.1 / LR}),
+    "tssbn .1": ("tssbn", {"multiplier": 0.1 / LR}),
+    "random gates": ("random-gates", {"std": 1.0}),  # of γ
 }
 
 
@@ -55,49 +56,31 @@ def main(folder: Path | None = None) -> None:
     """Run all variants and seeds, and write the record."""
     torch.set_num_threads(1)
     began = time.monotonic()
-    runs = {
-        name: [one_epoch(*chosen, seed, frozen=name == "random gates") for seed in SEEDS]
-        for name, chosen in VARIANTS.items()
-    }
+    runs = {name: [one_epoch(*chosen, seed) for seed in SEEDS] for name, chosen in VARIANTS.items()}
     record = {
         **records.environment(),
         "benchmark": "rooms",
         "settings": SETTINGS,
+        "variants": VARIANTS,
         "seeds": list(SEEDS),
         "every": EVERY,
-        "random": RANDOM,
         "seconds": time.monotonic() - began,
         "runs": runs,
     }
     print(records.write("angles/first_epoch", record, folder))
 
 
-def one_epoch(method: str, options: Mapping, seed: int, frozen: bool) -> dict:
+def one_epoch(method: str, settings: Mapping[str, Any], seed: int) -> dict:
     """The angles during the first epoch and after it, and how alike the tasks' gates are then."""
-    benchmark = Run("rooms", method, seed, SETTINGS).benchmark
-    data = preload(benchmark.data("train"))
-    tasks = benchmark.tasks(benchmark.data("train").targets)
-    torch.manual_seed(seed)
-    net = find_method(method).build(
-        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
-    )
-    recipe = benchmark.recipe
-    groups = find_method(method).groups(net, recipe.lr, **options)
-    if frozen:
-        for layer in gated(net):
-            nn.init.normal_(layer.gamma, std=RANDOM).requires_grad_(False)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    model, optimiser = fabric.setup(net, recipe.make_optimiser(groups))
-    batches = BatchLoader(data, fabric.device, benchmark.scale)
-    rows = epoch_batches(len(data), recipe.batch, derive_seed(seed, 1))
-    angles = Angles(net, EVERY)
-    for _ in train_epoch(fabric, model, optimiser, tasks, batches(rows), balancing=angles):
-        pass
-    end = at_the_end(net, tasks, list(batches(rows[:3])))
-    found = {"all": angles.measured["all"], "end": end}
+    run = Run("rooms", method, seed, {**SETTINGS, **settings})
+    net, record = train(run, accelerator="cpu", angles=EVERY)
+    data = run.benchmark.data("train")
+    rows = epoch_batches(len(data), run.benchmark.recipe.batch, derive_seed(seed, 1))[:3]
+    end = at_the_end(net, run.benchmark.tasks(data.targets), [data[batch] for batch in rows])
+    found = {"all": record["angles"]["all"], "end": end}
     if gated(net):
         gates = importance(net)
-        pairs = list(combinations(range(len(tasks)), 2))
+        pairs = list(combinations(range(len(gates.tasks)), 2))
         found["gates"] = {
             "spread": gates.values.std().item(),
             "similarity": [similarity(gates)[pair].item() for pair in pairs],

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How late may passes part? Cost and accuracy between a pass for each task and one trunk.
 
-    python book/studies/branches.py [rooms] [faces] [--seeds 0 1 2] [--runs FOLDER]
-    python book/studies/branches.py [rooms] [faces] --longer 4 --runs FOLDER
+    python book/studies/branches.py [rooms_segnet] [faces] [--seeds 0 1 2] [--runs FOLDER]
+    python book/studies/branches.py [rooms_segnet] [faces] --longer 4 --runs FOLDER
 
 For each seed a network with TSσBN is trained, or taken from FOLDER, where an earlier call left its
 checkpoint. Then trees are chosen for it (`tssbn.export.trees`) that need no more than a given share
@@ -47,22 +47,22 @@ from tssbn.training.loop import train
 from tssbn.training.run import Run
 
 SETTINGS = {
-    "rooms": {"multiplier": 10},  # its schedule is a cosine already
+    "rooms_segnet": {"multiplier": 10},  # its schedule is a cosine already
     "faces": {"multiplier": 10, "schedule": "cosine"},
 }
 DEPTHS = {  # where greedy trees may part: one norm layer of each stage
-    "rooms": [
+    "rooms_segnet": [
         *(f"encoder.{i}.0.1" for i in range(5)),
         *(f"decoder.{i}.0.1" for i in range(4, -1, -1)),
     ],
     "faces": None,
 }
-SHARES = {"rooms": (0.75, 0.6, 0.5), "faces": (0.75, 0.5)}  # of the cost of all passes
+SHARES = {"rooms_segnet": (0.75, 0.6, 0.5), "faces": (0.75, 0.5)}  # of the cost of all passes
 TUNED = {  # which points are trained on; the others are scored without
-    "rooms": {"gates": (0.6, 0.5), "loss": (0.6, 0.5), "random": (0.5,), "together": (0.5,)},
+    "rooms_segnet": {"gates": (0.6, 0.5), "loss": (0.6, 0.5), "random": (0.5,), "together": (0.5,)},
     "faces": {"gates": (0.5,), "loss": (0.5,), "random": (0.5,), "together": (0.5,)},
 }
-TUNING = {"rooms": {"epochs": 2, "lr": 1e-3}, "faces": {"epochs": 2, "lr": 4e-3}}
+TUNING = {"rooms_segnet": {"epochs": 2, "lr": 1e-3}, "faces": {"epochs": 2, "lr": 4e-3}}
 HALF = (("gates", 0.5), ("loss", 0.5))  # points that are trained longer
 STATISTICS = {"batches": 8, "images": 64}  # training images that statistics are estimated with
 SEARCH = {"batches": 2, "images": 100}  # the same while a tree is searched; validation images
@@ -255,7 +255,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="rooms, faces; or both")
+    parser.add_argument(
+        "benchmarks", nargs="*", metavar="BENCHMARK", help="rooms_segnet, faces; or both"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="folder of checkpoints")
     parser.add_argument("--longer", type=int, metavar="EPOCHS", help="train on for longer")

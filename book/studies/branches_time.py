@@ -64,7 +64,7 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
                     }
                 )
                 print(
-                    f"{benchmark:6} {size:3} {name:16} {cost:6.3f} {middle:8.2f} ms "
+                    f"{benchmark:12} {size:3} {name:16} {cost:6.3f} {middle:8.2f} ms "
                     f"[{low:.2f}, {high:.2f}]"
                 )
     return {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which channels can a task do without? Cut those with the narrowest gates, and score what is left.
 
-    python book/studies/cut.py rooms [--seeds 0 1 2] [--runs FOLDER]
+    python book/studies/cut.py rooms_segnet [--seeds 0 1 2] [--runs FOLDER]
 
 For each seed a TSσBN network is trained, or taken from FOLDER, where
 ``python -m tssbn train --runs FOLDER`` left its checkpoint. A second network goes on from there for
@@ -159,7 +159,7 @@ def study(run: Run, runs: Path | None = None) -> dict[str, Any]:
 
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("benchmarks", nargs="+", choices=("rooms", "faces"))
+    parser.add_argument("benchmarks", nargs="+", choices=("rooms_segnet", "faces"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="folder of checkpoints")
     options = parser.parse_args(arguments)

@@ -1,11 +1,13 @@
 """Do tasks have features of their own? Five attributes of synthetic faces, and controls.
 
-    python book/studies/features.py          # about half a minute on one CPU core
+    python book/studies/features.py          # three minutes on one CPU core
 
 TSσBN at 100 times the common rate is trained on the first five attributes by alphabet, from three
 seeds. Of the features that each task's pass gives for the test faces, and of those of networks with
 other gates or without trained filters, the record has the silhouette by task and the areas under
-the ROC curve of linear probes: ``"probes"``, (tasks, attributes). Features are standardised.
+the ROC curve of linear probes: ``"probes"``, (tasks, attributes). Features are standardised. The
+same probes of HPS, whose features are those of all tasks, and of separate networks, whose features
+have no common space and so no silhouette.
 """
 
 import argparse
@@ -25,13 +27,14 @@ from torch import Tensor, nn
 
 import tssbn
 from tssbn.methods import find_method
+from tssbn.methods.single import SingleTask
 from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 from tssbn.data.stored import Stored
 from tssbn import records
 from tssbn.training.loop import train
 from tssbn.training.run import Run
 
-SEEDS = range(3)
+SEEDS = range(7)
 FIVE = sorted(ATTRIBUTES)[:5]
 SETTINGS = {"side": 16, "batch": 32, "epochs": 8, "schedule": "cosine"}
 TRAIN, TEST = 600, 300  # faces
@@ -58,11 +61,13 @@ def main(folder: Path | None = None) -> None:
 
 def of_seed(seed: int) -> dict[str, dict]:
     """Silhouette and probes of the trained network and of the controls."""
-    run = Run("faces", "tssbn", seed, SETTINGS)
-    run = Run(replace(run.benchmark, data=five), "tssbn", seed)
-    trained = train(run, accelerator="cpu").net
+    benchmark = replace(Run("faces", "tssbn", seed, SETTINGS).benchmark, data=five)
+    trained, hps, stl = (
+        train(Run(benchmark, method, seed), accelerator="cpu").net
+        for method in ("tssbn", "hps", "stl")
+    )
     torch.manual_seed(seed)
-    fresh = find_method("tssbn").build(run.benchmark.network, dict.fromkeys(FIVE, 1))
+    fresh = find_method("tssbn").build(benchmark.network, dict.fromkeys(FIVE, 1))
     start = [layer.gamma.detach() for layer in gated(fresh)]
     end = [layer.gamma.detach() for layer in gated(trained)]
     nets = {
@@ -71,11 +76,13 @@ def of_seed(seed: int) -> dict[str, dict]:
         "untrained, shuffled": with_gates(fresh, map(shuffled_channels, end)),
         "trained, shuffled": with_gates(trained, map(shuffled_channels, end)),
         "trained, averaged": with_gates(trained, map(averaged, end)),
+        "HPS": hps,
     }
-    return {
+    found = {
         name: {"silhouette": silhouette(features(net)[:, :SHOWN]), "probes": probes(net)}
         for name, net in nets.items()
     }
+    return {**found, "STL": {"probes": probes(stl)}}
 
 
 def five(split: str, root: None = None) -> Stored:
@@ -98,14 +105,21 @@ def with_gates(net: nn.Module, gammas: Iterable[Tensor]) -> nn.Module:
 
 @torch.no_grad()
 def features(net: nn.Module) -> np.ndarray:
-    """(tasks, faces, D), each feature standardised over tasks and faces."""
-    each = []
-    for task in FIVE:
-        with tssbn.select(net.trunk, task):
-            each.append(net.trunk(five("test")[:]["image"]).double())
-    points = torch.stack(each)
-    mean, std = (part(points.flatten(0, 1), 0) for part in (torch.mean, torch.std))
+    """(tasks, faces, D), each feature standardised over faces, and over the tasks of one trunk."""
+    images = five("test")[:]["image"]
+    points = torch.stack([of_task(net, task, images).double() for task in FIVE])
+    over = (1,) if isinstance(net, SingleTask) else (0, 1)
+    mean, std = points.mean(over, keepdim=True), points.std(over, keepdim=True)
     return ((points - mean) / (std + 1e-9)).numpy()
+
+
+def of_task(net: nn.Module, task: str, images: Tensor) -> Tensor:
+    if isinstance(net, SingleTask):
+        return net.networks[task][0](images)
+    if not gated(net):  # hard sharing
+        return net.trunk(images)
+    with tssbn.select(net.trunk, task):
+        return net.trunk(images)
 
 
 def silhouette(points: np.ndarray) -> float:

@@ -8,7 +8,7 @@ For each seed a network with task-specific gates is trained, or taken from FOLDE
 for all tasks at once (`tssbn.gates.ablated`), and all tasks are scored. In the record
 ``removal/<benchmark>-<seed>``, ``"base"`` has the scores with all filters, ``"without"`` a list of
 matrices for each way to choose ``"count"`` filters; row t has the scores without those that were
-chosen for task t:
+chosen for task t; ``"constant"`` those of the best answer that ignores the image:
 
 own        of which the task holds the largest share
 widest     whose gates are widest for it
@@ -33,12 +33,13 @@ from torch import Tensor
 from tssbn.gates import Importance, importance, most_specialised, ablated, permuted
 from tssbn.training.epoch import evaluate
 from tssbn.training.loop import train
-from tssbn.records import environment, write
+from tssbn.records import environment, load, write
 from tssbn.training.run import Run
 
 SHARE = 200 / 7168  # of the filters; what the paper removes from its SegNet
 SWEEP = (0.5, 2)  # times as many
-IMAGES = {"rooms": 100, "faces": 200}  # of the test set, the first
+SETTINGS = {"rooms": {}, "faces": {"multiplier": 10}}
+IMAGES = {"rooms": 200, "faces": 200}  # of the test set, the first
 DRAWS = {"rooms": 3, "faces": 1}  # of what is random
 
 
@@ -61,18 +62,27 @@ def choices(
     }
 
 
+def how(run: Run) -> dict[str, Any]:
+    """How the saved run was trained, if there is one; a checkpoint is resumed in the same way."""
+    try:
+        saved = load(run.name)
+    except FileNotFoundError:
+        return {}
+    return {key: saved[key] for key in ("precision", "channels_last") if key in saved}
+
+
 def study(run: Run, images: int, draws: int, runs: Path | None = None) -> dict[str, Any]:
     """The record of a run."""
     began = time.monotonic()
     folder = runs and runs / run.name
-    net, trained = train(run, folder=folder, resume=True, accelerator="cpu")
+    net, trained = train(run, folder=folder, resume=True, accelerator="cpu", **how(run))
     data = run.benchmark.data("test")
     batches = [data[rows] for rows in torch.arange(images).split(run.benchmark.recipe.batch)]
-    tasks = run.benchmark.tasks(data.targets)
+    tasks, names = run.benchmark.tasks(data.targets), trained["metric"].items()
 
     def score() -> list[float]:
         scores = evaluate(net, tasks, batches)
-        return [scores[task][metric] for task, metric in trained["metric"].items()]
+        return [scores[task][metric] for task, metric in names]
 
     def without(chosen: Tensor) -> list[list[float]]:
         matrix = []
@@ -97,6 +107,7 @@ def study(run: Run, images: int, draws: int, runs: Path | None = None) -> dict[s
         "filters": gates.values.shape[1],
         "count": count,
         "base": score(),
+        "constant": [trained["constant"][task][metric] for task, metric in names],
         "without": {kind: [without(one) for one in sets] for kind, sets in chosen.items()},
         "sweep": {str(k): without(most_specialised(gates, k)) for k in more},
         "environment": environment(),
@@ -112,7 +123,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:
-            run = Run(benchmark, "tssbn", seed, {"multiplier": 10})
+            run = Run(benchmark, "tssbn", seed, SETTINGS[benchmark])
             record = study(run, IMAGES[benchmark], DRAWS[benchmark], options.runs)
             print(write(f"removal/{benchmark}-{seed}", record))
 

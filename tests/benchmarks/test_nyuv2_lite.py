@@ -101,11 +101,12 @@ def test_held_out_frames_are_of_the_training_part_and_not_trained_on(files, tmp_
     root = tmp_path / "nyuv2"
     shutil.copytree(files / "train", root / "train")  # and no images to test on
     whole = made().data("train", root)
-    parts = {split: made(holdout=2).data(split, root) for split in ("train", "test")}
-    assert {split: len(part) for split, part in parts.items()} == {"train": 4, "test": 2}
+    parts = {split: made(holdout=2).data(split, root) for split in ("train", "test", "val")}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 4, "test": 2, "val": 2}
     names = {split: {p.files(i)["image"] for i in range(len(p))} for split, p in parts.items()}
     assert not names["train"] & names["test"]
     assert names["train"] | names["test"] == {whole.files(i)["image"] for i in range(6)}
+    assert names["val"] == names["test"]
     for part in parts.values():
         for i in range(len(part)):
             number = int(part.files(i)["image"].stem)
@@ -162,11 +163,20 @@ def test_a_whole_run(method, files):
     assert all(name.startswith("trunk.") for name in own)  # decoders are the task's own anyway
 
 
-def test_a_run_on_held_out_frames_has_it_in_its_name(files):
-    held = run("hps", holdout=2)
+def test_a_run_on_held_out_frames_has_it_in_its_name_and_can_choose_an_epoch(files):
+    held = run("hps", holdout=2, report="val")
     assert "-holdout=2-" in held.name
-    splits = train(held, root=files, accelerator="cpu").record["data"]["splits"]
-    assert {split: part["samples"] for split, part in splits.items()} == {"train": 4, "test": 2}
+    record = train(held, root=files, accelerator="cpu").record
+    samples = {split: part["samples"] for split, part in record["data"]["splits"].items()}
+    assert samples == {"train": 4, "test": 2, "val": 2}
+    assert record["epochs"][0]["val"] == record["epochs"][0]["test"]
+
+
+def test_gates_have_the_rate_of_the_paper():
+    for method in ("tssbn", "shared-gates", "deep-gates"):
+        of_run = run(method)
+        assert of_run.options["multiplier"] * of_run.benchmark.recipe.lr == 100 * 1e-4
+        assert "multiplier" not in of_run.name
 
 
 @pytest.mark.parametrize("method", ["hps", "tssbn"])

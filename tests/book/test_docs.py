@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = ["tssbn", *(found.name for found in pkgutil.walk_packages(tssbn.__path__, "tssbn."))]
 OF_TORCHJD = ("pcgrad", "gradvac", "imtl", "imtl_g", "nash_mtl", "fairgrad", "aligned_mtl")
 OF_TORCHJD += ("upgrad",)
+WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
 NEEDS = {
+    "tssbn.claims.arms": ("scipy", *WHOLE),
+    "tssbn.claims.attributes": ("scipy", "sklearn"),
+    "tssbn.claims.tables": ("scipy", *WHOLE),
     "tssbn.clusters": ("scipy", "sklearn"),
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.synthetic.digits": ("sklearn",),
@@ -34,7 +38,6 @@ NEEDS = {
     "tssbn.metrics": (),
     "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
 }
-WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
 
 
 def load(name):

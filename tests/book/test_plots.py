@@ -62,12 +62,15 @@ def test_learning_has_a_line_for_the_answer_that_ignores_the_image():
         _, ax = plt.subplots()
         plots.learning(ax, [run(0), run(1, **blind), run(2, **blind)], task, ["hps"])
         line, constant = ax.lines
-        assert line.get_label() == "hps"
+        assert line.get_label() == "HPS"
         assert constant.get_ydata() == pytest.approx([height] * 2)
         assert constant.get_label() == "ignores the image"
     _, ax = plt.subplots()
     plots.learning(ax, [run(0)], "a", ["hps"])  # an older run
     assert len(ax.lines) == 1
+    own = "my/method.py"  # has no title but its path
+    plots.learning(ax, [run(0) | {"method": own}], "a", [own])
+    assert ax.lines[1].get_label() == own
 
 
 def pictures():

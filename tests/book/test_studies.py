@@ -22,7 +22,9 @@ from studies import script
 from torch import nn
 
 from tssbn import records
+from tssbn.benchmarks import find_benchmark
 from tssbn.networks.celeba import CelebANet
+from tssbn.training.loop import train
 from tssbn.training.run import Run
 
 ROOMS = {"n": 16, "height": 32, "width": 32, "filters": 2, "epochs": 1, "batch": 8}
@@ -35,14 +37,17 @@ def read(path):
 
 def test_angles(tmp_path, monkeypatch):
     angles = script("angles")
-    few = {name: angles.VARIANTS[name] for name in ("hps", "tssbn x10")}
-    for name, value in {
-        "SEEDS": range(1), "SETTINGS": ROOMS | {"n": 32, "batch": 4}, "VARIANTS": few
-    }.items():  # fmt: skip
+    few = {name: angles.VARIANTS[name] for name in ("hps", "tssbn .1", "random gates")}
+    small = {"SEEDS": range(1), "SETTINGS": ROOMS | {"n": 32, "batch": 4}, "VARIANTS": few}
+    for name, value in small.items():
         monkeypatch.setattr(angles, name, value)
     angles.main(tmp_path)
-    (run,) = read(tmp_path / "angles/first_epoch.json")["runs"]["tssbn x10"]
-    assert {"all", "end", "gates"} <= set(run) and len(run["gates"]["similarity"]) == 3
+    runs = read(tmp_path / "angles/first_epoch.json")["runs"]
+    assert [len(run["all"]) for (run,) in runs.values()] == [4, 4, 4]  # every other one of 8 steps
+    for name in "tssbn .1", "random gates":
+        (run,) = runs[name]
+        assert set(run["end"]) == {"same", "other", "within", "averaged", "shuffled"}
+        assert len(run["gates"]["similarity"]) == 3
 
 
 def test_features(tmp_path, monkeypatch):
@@ -54,7 +59,9 @@ def test_features(tmp_path, monkeypatch):
         monkeypatch.setattr(features, name, value)
     features.main(tmp_path)
     (run,) = read(tmp_path / "features/five_attributes.json")["runs"]
-    assert len(run) == 5 and np.shape(run["trained"]["probes"]) == (5, 5)
+    assert len(run) == 7 and np.shape(run["trained"]["probes"]) == (5, 5)
+    hps, stl = (np.array(run[name]["probes"]) for name in ("HPS", "STL"))
+    assert (hps == hps[0]).all() and not (stl == stl[0]).all()
 
 
 def test_capacity(tmp_path, monkeypatch):
@@ -84,11 +91,18 @@ def test_company(tmp_path):
     assert record["images"] == 2 and record["frequency"] == [1.0] * 40
 
 
-def test_removal(tmp_path):
+def test_removal(tmp_path, monkeypatch):
     removal = script("removal")
-    record = removal.study(Run("rooms", "tssbn", 0, ROOMS), images=4, draws=2)
-    path = records.write("removal/rooms-0", record, tmp_path)
-    sets = {kind: np.shape(one) for kind, one in read(path)["without"].items()}
+    run, runs = Run("rooms", "tssbn", 0, ROOMS), tmp_path / "runs"
+    saved = train(
+        run, runs / run.name, accelerator="cpu", precision="bf16", channels_last=True, angles=2
+    )
+    monkeypatch.setattr(removal, "load", {run.name: saved.record}.__getitem__)
+    path = records.write("removal/rooms-0", removal.study(run, 4, 2, runs), tmp_path)
+    record = read(path)
+    assert removal.how(run) == {"precision": "bf16", "channels_last": True}
+    assert len(record["base"]) == len(record["constant"]) == 3
+    sets = {kind: np.shape(one) for kind, one in record["without"].items()}
     assert sets == dict.fromkeys(("own", "widest", "least"), (1, 3, 3)) | dict.fromkeys(
         ("random", "matched", "shuffled"), (2, 3, 3)
     )
@@ -119,6 +133,14 @@ def test_branches(tmp_path, monkeypatch):
     assert points["apart"]["cost"] == 1 and points["apart"]["change"]["merged"] == 0
     assert all(points[chooser]["cost"] <= 0.75 for chooser in ("gates", "loss", "together"))
     assert "tuned" in points["gates"]["change"] and "tuned" not in points["loss"]["change"]
+
+
+def test_trees_may_part_at_layers_that_the_trunk_has():
+    branches = script("branches")
+    tables = branches.SETTINGS, branches.DEPTHS, branches.SHARES, branches.TUNED, branches.TUNING
+    assert {tuple(table) for table in tables} == {("rooms_segnet", "faces")}
+    trunk = find_benchmark("rooms_segnet")().network.trunk()
+    assert set(branches.DEPTHS["rooms_segnet"]) <= dict(trunk.named_modules()).keys()
 
 
 def test_branches_time(tmp_path, monkeypatch):

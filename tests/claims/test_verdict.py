@@ -107,3 +107,19 @@ def test_the_visible_effect_is_seen_in_four_of_five_cases(df):
     values = rng.normal(visible, 0.7, 40_000)
     errors = 0.7 * np.sqrt(rng.chisquare(df, 40_000) / df)
     assert (values - critical * errors > 0).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_narrow_interval_is_told_by_more_digits():
+    effects = [effect(x - half, x + half) for x, half in ((1.6, 1.2), (0.79, 0.08), (0.983, 0.02))]
+    assert [e.interval for e in effects] == [
+        "+1.6 [+0.4, +2.8]",
+        "+0.79 [+0.71, +0.87]",
+        "+0.983 [+0.963, +1.003]",
+    ]
+    assert repr(judge(effects[1], 0.8)).endswith("visible from 0.11)")
+
+
+def test_an_effect_of_no_error_is_counted():
+    counted = Effect(99.9, 0.0, np.inf, 0.0, ())
+    assert repr(judge(counted)) == "supported: +99.9 [+99.9, +99.9] (counted)"
+    assert counted.visible == 0

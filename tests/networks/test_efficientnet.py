@@ -146,3 +146,15 @@ def test_every_map_reaches_the_prediction():
     y.square().sum().backward()
     assert all(x.grad.abs().sum() > 0 for x in maps)
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in decoder.modules()) == 4 + 3
+
+
+def test_without_its_blocks_a_decoder_adds_up_the_enlarged_maps():
+    decoder = LiteDecoder(1, width=4, widths=(2, 3), start=2.5).double().eval()
+    nn.init.zeros_(decoder.blocks[0][1].weight)  # the BatchNorm of the only block
+    fine, coarse = torch.rand(2, 2, 8, 6).double(), torch.rand(2, 3, 4, 3).double()
+    larger = nn.functional.interpolate(decoder.joins[1](coarse), (8, 6), mode="bilinear")
+    small = decoder.last(decoder.joins[0](fine) + larger)
+    expected = nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
+    torch.testing.assert_close(decoder([fine, coarse]), expected)
+    nn.init.zeros_(decoder.last.weight)
+    assert (decoder([fine, coarse]) == 2.5).all()

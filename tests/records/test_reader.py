@@ -38,8 +38,8 @@ def test_runs_are_found_by_method_seeds_and_settings(folder):
 
 
 def test_a_setting_that_changes_nothing_is_no_part_of_the_name(folder):
-    write(folder, "rooms/tssbn-0", seed=0)
-    assert records.of("rooms", "tssbn", [0], multiplier=100).seeds == (0,)
+    write(folder, "faces/tssbn-0", seed=0)
+    assert records.of("faces", "tssbn", [0], multiplier=100).seeds == (0,)
 
 
 def test_a_real_benchmark_needs_no_folder_of_data(folder):

@@ -364,6 +364,13 @@ def test_a_method_whose_protocol_changes_the_recipe_is_compared_and_it_is_said()
             table("nyuv2", [first | {"seed": 7}, record("stl"), wrong])
 
 
+def test_what_a_benchmark_is_tuned_to_is_said():
+    tuned = record("tssbn", options={"multiplier": 25}, protocol={"lr": 0.002})
+    named = record("tsbn", options={"multiplier": 3}, settings={"multiplier": 3})
+    assert "; tssbn with lr=0.002, multiplier=25; " in table("nyuv2", [tuned]).caption
+    assert "; multiplier=3; the last" in table("nyuv2", [named]).caption
+
+
 def test_units_are_those_that_the_runs_say():
     units = {"segmentation": "%", "depth": "m", "normal": "°"}
     text = str(table("nyuv2", [record(units=units)]))

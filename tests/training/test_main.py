@@ -207,3 +207,11 @@ def test_a_trunk_that_a_method_cannot_take_is_an_error_in_a_line(capsys, here):
     settings = ["n=8", "height=16", "width=16", "filters=2", "epochs=1"]
     assert main(["train", "rooms", "--method", "mtan", "--quiet", "--set", *settings]) == 1
     assert "error: MTAN was designed for SegNet" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "tssbn", "methods"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.wait() == 0 and not process.stderr.read()
+    process.stderr.close()

@@ -164,6 +164,7 @@ def test_what_a_benchmark_is_tuned_to_takes_the_place_of_the_defaults():
     assert run.benchmark.recipe.lr == 0.002 and run.options == {"multiplier": 5}
     assert run.protocol == {"lr": 0.002}
     assert tuned(lr=0.002, multiplier=5.0) == run
+    assert tuned(multiplier=2.5).options == {"multiplier": 2.5}
     other = Run(run.benchmark, "hps")
     assert not other.protocol and not other.options
 

@@ -35,6 +35,7 @@ BENCHMARKS = {
         "cityscapes",
         "celeba",
         "celeba_small",
+        "celeba_10k",
         "rooms",
         "rooms_segnet",
         "streets",

@@ -32,22 +32,40 @@ Example:
     supported: +2.0 [+1.0, +3.0] (n = 3, 3; claimed +2.5; visible from 1.3)
     >>> judge(bed.compare("ours", "random"), claimed=2.5)
     undecided: +0.3 [-0.7, +1.3] (n = 3, 3; claimed +2.5; visible from 1.3)
+
+A :class:`Claim` names the arms and the claimed effect, and its evidence: a :class:`BedOfRuns`, or
+numbers of runs (:class:`Measured`), such as those of :mod:`tssbn.claims.measures`. :func:`table`
+and :func:`matrix` show many.
 """
 
 from tssbn.claims.bed import Bed
+from tssbn.claims.claim import Claim
+from tssbn.claims.evidence import BedOfRuns, Counted, Measured
 from tssbn.claims.printed import delta_noise, standard_errors
+from tssbn.claims.report import count, matrix, spreads, table
+from tssbn.claims.sample import above, pseudo_values
 from tssbn.claims.simulation import power, rates, simulate
 from tssbn.claims.verdict import Effect, Verdict, judge, words
 
 __all__ = [
     "Bed",
+    "BedOfRuns",
+    "Claim",
+    "Counted",
     "Effect",
+    "Measured",
     "Verdict",
+    "above",
+    "count",
     "delta_noise",
     "judge",
+    "matrix",
     "power",
+    "pseudo_values",
     "rates",
     "simulate",
+    "spreads",
     "standard_errors",
+    "table",
     "words",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import floor, log10
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +24,7 @@ class Effect:
         error: its standard error.
         df: the degrees of freedom of that error.
         critical: the interval is ``value ± critical · error``.
-        n: the runs of either side.
+        n: the runs of either side; of one side alone, where the other is a known number.
         unit: what the numbers are, such as ``"Δm"``.
 
     Example:
@@ -38,7 +39,7 @@ class Effect:
     error: float
     df: float
     critical: float
-    n: tuple[int, int]
+    n: tuple[int, ...]
     unit: str = ""
 
     @property
@@ -54,14 +55,25 @@ class Effect:
     @property
     def visible(self) -> float:
         """The smallest effect whose interval begins above zero in 80 % of cases."""
-        return self.error * shift(self.critical, self.df)
+        return self.error * shift(self.critical, self.df) if self.error else 0.0
+
+    @property
+    def digits(self) -> int:
+        """After the point: one, or more where the interval is so narrow that it needs them."""
+        half = self.critical * self.error
+        return 1 if half == 0 else min(max(1, 1 - floor(log10(4 * half))), 4)
+
+    @property
+    def interval(self) -> str:
+        """The value and the ends of the interval, in words."""
+        value, low, high = (f"{x:+.{self.digits}f}" for x in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
     def __neg__(self) -> Effect:
         return replace(self, value=-self.value, n=self.n[::-1])
 
     def __repr__(self) -> str:
-        interval = f"{self.value:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
-        return f"{interval} of {self.unit}" if self.unit else interval
+        return f"{self.interval} of {self.unit}" if self.unit else self.interval
 
 
 def shift(critical: float, df: float) -> float:
@@ -121,14 +133,20 @@ class Verdict:
     def __repr__(self) -> str:
         claimed = f"claimed {self.claimed:+.1f}" if self.claimed else ""
         if self.effect is None:
-            return f"{self.word} ({claimed})" if claimed else self.word
-        effect = self.effect
-        smaller = self.smaller and self.word == "supported"
-        notes = f"n = {effect.n[0]}, {effect.n[1]}", claimed, f"visible from {effect.visible:.1f}"
-        return (
-            f"{self.word}{', smaller than claimed' if smaller else ''}: {effect} "
-            f"({'; '.join(filter(None, notes))})"
+            return f"{self.said} ({claimed})" if claimed else self.said
+        effect, runs = self.effect, ", ".join(map(str, self.effect.n))
+        notes = (
+            f"n = {runs}" if runs else "counted",
+            claimed,
+            f"visible from {effect.visible:.{effect.digits}f}" if effect.error else "",
         )
+        return f"{self.said}: {effect} ({'; '.join(filter(None, notes))})"
+
+    @property
+    def said(self) -> str:
+        """The word, and whether a sure effect is less than half as large as claimed."""
+        smaller = self.smaller and self.word == "supported"
+        return f"{self.word}, smaller than claimed" if smaller else self.word
 
 
 def judge(

@@ -1,8 +1,8 @@
 """TSσBN and TSBN: one trunk, in which each task has norm layers of its own.
 
 (Suteu and Serban, arXiv 2512.20420: TSσBN is eq. 3, TSBN the baseline with ordinary BatchNorm.)
-The paper gives TSBN no learning rate of its own, but the TSBN row of its table 1 is the one that
-its table of multipliers has at 100; both are here.
+The paper gives TSBN no learning rate of its own, but on NYUv2 the TSBN row of its table 1 is that
+which its table of multipliers has at 100; both are here.
 """
 
 from collections.abc import Mapping

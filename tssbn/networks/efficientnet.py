@@ -162,14 +162,16 @@ def _in_folder() -> Path:
 class LiteDecoder(nn.Module):
     """One task's decoder: three blocks, each of which enlarges the map and adds the next finer one.
 
-    A 1x1 convolution and BatchNorm bring every map to one width and scale (the fine maps of the
-    trunk are larger by far); a block is a bilinear enlargement, the sum, a 3x3 convolution,
-    BatchNorm and ReLU. The prediction is enlarged to the size of the image.
+    A 1x1 convolution, BatchNorm and ReLU bring every map to one width and scale (the fine maps of
+    the trunk are larger by far); a block is a bilinear enlargement, the sum, and a 3x3 convolution,
+    BatchNorm and ReLU whose result is added. So what the coarsest map says reaches the prediction
+    by sums alone. The prediction is enlarged to the size of the image.
 
     Args:
-        outputs: channels of the prediction.
-        width: channels inside.
-        widths: channels of the maps, from fine to coarse.
+        outputs: Channels of the prediction.
+        width: Channels inside.
+        widths: Channels of the maps, from fine to coarse.
+        start: The bias that the prediction starts with.
 
     Shape: as :func:`lite0` gives -> (B, outputs, 4h, 4w), where the finest map has the size h x w.
 
@@ -178,21 +180,23 @@ class LiteDecoder(nn.Module):
         torch.Size([2, 13, 32, 48])
     """
 
-    def __init__(self, outputs: int, width: int = 32, widths: Sequence[int] = WIDTHS):
+    def __init__(
+        self, outputs: int, width: int = 64, widths: Sequence[int] = WIDTHS, start: float = 0.0
+    ):
         super().__init__()
-        self.joins = nn.ModuleList(nn.Sequential(*_normed(n, width, 1)) for n in widths)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(*_normed(width, width, 3), nn.ReLU()) for _ in widths[1:]
-        )
+        self.joins = nn.ModuleList(_block(n, width, 1) for n in widths)
+        self.blocks = nn.ModuleList(_block(width, width, 3) for _ in widths[1:])
         self.last = nn.Conv2d(width, outputs, 1)
+        nn.init.constant_(self.last.bias, start)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         *finer, x = (join(one) for join, one in zip(self.joins, maps, strict=True))
         for block, fine in zip(self.blocks, reversed(finer), strict=True):
-            x = block(fine + F.interpolate(x, fine.shape[2:], mode="bilinear"))
+            x = fine + F.interpolate(x, fine.shape[2:], mode="bilinear")
+            x = x + block(x)
         return F.interpolate(self.last(x), scale_factor=FINEST, mode="bilinear")
 
 
-def _normed(before: int, width: int, side: int) -> tuple[nn.Module, nn.Module]:
+def _block(before: int, width: int, side: int) -> nn.Sequential:
     conv = nn.Conv2d(before, width, side, padding=side // 2, bias=False)
-    return conv, nn.BatchNorm2d(width)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())

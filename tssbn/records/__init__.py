@@ -5,6 +5,7 @@ folder or its parent, or from those that come with the package.
 """
 
 from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
+from tssbn.records.rates import by_gate_rate, gate_rate
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
 from tssbn.records.scores import constant, delta, reported, summary
@@ -23,12 +24,14 @@ from tssbn.records.units import display_unit
 __all__ = [
     "SavedRun",
     "SavedRuns",
+    "by_gate_rate",
     "constant",
     "delta",
     "display_unit",
     "environment",
     "f1_at_validation_thresholds",
     "folders",
+    "gate_rate",
     "load",
     "load_all",
     "load_default",

@@ -44,7 +44,7 @@ def caption(records: Sequence[Mapping[str, Any]], best: bool = False) -> str:
         _bits(records),
         *notes,
         _pairs(settings),
-        *_protocols(records),
+        *_own(records),
         counted,
         "± is the standard deviation over seeds",
         "Δm against the mean of our STL",
@@ -57,9 +57,15 @@ def _pairs(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def _protocols(records: Sequence[Mapping]) -> list[str]:
-    """What methods change in the recipe by their own protocol."""
-    used = {record["method"]: protocol(record) for record in records}
+def _own(records: Sequence[Mapping]) -> list[str]:
+    """What no setting names and is a method's own: by its protocol, or tuned for it."""
+    used = {
+        record["method"]: {
+            **protocol(record),
+            **{k: v for k, v in record["options"].items() if k not in record["settings"]},
+        }
+        for record in records
+    }
     return [f"{method} with {_pairs(fields)}" for method, fields in used.items() if fields]
 
 

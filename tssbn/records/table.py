@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Column", "MeanStd", "Row", "Table", "table"]
 
-TABLES = {"1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", "celeba", "celeba_small")}
+CELEBA = ("celeba", "celeba_small", "celeba_10k")
+TABLES = {"1": ("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes", *CELEBA)}
 BASELINE = "stl"
 WIDTH = 100
 

@@ -169,7 +169,11 @@ def _own(
             raise ValueError(
                 f"{place} sets {', '.join(sorted(unknown))}, known are {', '.join(known)}"
             )
-    of_method = {key: value for key, value in tuned.items() if key in options}
+    of_method = {
+        key: float(value) if isinstance(options[key], float) else value  # others have decimals
+        for key, value in tuned.items()
+        if key in options
+    }
     return {**method.settings, **{k: tuned[k] for k in tuned if k not in options}}, of_method
 
 

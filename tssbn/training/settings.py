@@ -16,7 +16,7 @@ def options_of(*functions: Callable) -> dict[str, Any]:
     Example:
         >>> from tssbn.benchmarks import find_benchmark
         >>> options_of(find_benchmark("rooms"))["n"]
-        800
+        1600
     """
     parameters = [p for f in functions for p in signature(f).parameters.values()]
     return {p.name: p.default for p in parameters if p.default is not Parameter.empty}

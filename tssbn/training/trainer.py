@@ -69,7 +69,9 @@ class Trainer:
         self.attributes = [
             name
             for name, task in self.tasks.items()
-            if isinstance(task.metric(), Attributes) and task.out_channels == 1
+            if isinstance(metric := task.metric(), Attributes)
+            and "f1" in metric.directions
+            and task.out_channels == 1
         ]
         if unknown := self.recipe.weights.keys() - self.tasks:
             raise ValueError(

@@ -123,18 +123,21 @@ class CelebA(RealSet):
         labels = zip(ATTRIBUTES, self.labels[index].long().unbind(), strict=True)
         return {"image": pixels.permute(2, 0, 1).contiguous() / 255, **dict(labels)}
 
+    def partition(self) -> dict[str, str]:
+        """The split of each image, by the name of its file."""
+        return _splits(self._partition, lines(self._partition))
+
     def _listed(self) -> list[str]:
         """The files of the split, as the partition gives them."""
-        splits = _splits(self._partition, lines(self._partition))
-        names = [name for name, split in splits.items() if split == self.split]
+        names = [name for name, split in self.partition().items() if split == self.split]
         if not names:
             raise ValueError(f"{self._partition} lists no image of the split {self.split!r}")
         there = set(os.listdir(self._folder))
         missing = [name for name in names if name not in there]
         if missing:
             raise FileNotFoundError(
-                f"{self._folder / missing[0]} is missing: {self._partition} lists it, and "
-                f"{len(missing):,} of {len(names):,} images of the split are not there"
+                f"{self._folder / missing[0]} is missing: it is of the split {self.split!r}, of "
+                f"which {len(missing):,} of {len(names):,} images are not there"
             )
         return names
 

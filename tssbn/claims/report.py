@@ -1,0 +1,188 @@
+"""Claims with their verdicts as a table, and as a matrix of questions and beds."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tssbn.claims.claim import Claim
+from tssbn.claims.evidence import BedOfRuns
+from tssbn.claims.intervals import critical_value
+from tssbn.claims.verdict import Effect, Verdict
+
+__all__ = ["Sheet", "count", "matrix", "spreads", "table"]
+
+HEAD = (
+    "claim",
+    "bed",
+    "verdict",
+    "effect, 95 % interval",
+    "n",
+    "claimed",
+    "visible",
+    "more than the null?",
+)
+WORDS = ("supported", "contradicted", "undecided", "not run")
+Cell = str | tuple[str, str]  # a text, and the page that it links
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of text in groups; a notebook shows it as a table, and ``str`` gives plain lines.
+
+    Attributes:
+        head: the columns.
+        groups: the title of each group, "" for none, and its rows.
+    """
+
+    head: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[Sequence[Cell]]]]
+
+    def __repr__(self) -> str:
+        lines = [" | ".join(self.head)]
+        for title, rows in self.groups:
+            lines += [title] if title else []
+            lines += [" | ".join(map(_text, row)) for row in rows]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        lines = [_row(self.head, "th")]
+        for title, rows in self.groups:
+            if title:
+                title = html.escape(title)
+                lines.append(f'<tr><th colspan="{len(self.head)}">{title}</th></tr>')
+            lines += [_row(row, "td") for row in rows]
+        return f'<div style="overflow-x: auto"><table class="table">{"".join(lines)}</table></div>'
+
+
+def table(claims: Iterable[Claim]) -> Sheet:
+    """Show each claim with its verdicts, grouped by the part of the paper.
+
+    ``n`` are the runs of either side; ``visible`` is the smallest effect that so many runs show in
+    four of five cases. The second verdict is that against the null or the simpler account, which
+    is named.
+
+    Example:
+        >>> print(table([Claim("Ours is better", part="Table 9", claimed=2.5)]))
+        claim | bed | verdict | effect, 95 % interval | n | claimed | visible | more than ...
+        Table 9
+        Ours is better |  | not run |  |  | +2.5 |  |
+    """
+    groups: dict[str, list] = {}
+    for claim in claims:
+        groups.setdefault(claim.part, []).append(_cells(claim, claim.verdict()))
+    return Sheet(HEAD, list(groups.items()))
+
+
+def matrix(claims: Iterable[Claim]) -> Sheet:
+    """Show what each bed says to each question; the claims of one text are one question.
+
+    Example:
+        >>> beds = [Claim("Is ours better?", bed=bed) for bed in ("rooms", "faces")]
+        >>> print(matrix(beds))
+         | rooms | faces
+        Is ours better? | not run | not run
+    """
+    claims = list(claims)
+    beds = list(dict.fromkeys(claim.where for claim in claims))
+    cells: dict[str, dict[str, str]] = {}
+    for claim in claims:
+        cells.setdefault(claim.text, {})[claim.where] = _short(claim.verdict())
+    rows = [[text, *(of.get(bed, "") for bed in beds)] for text, of in cells.items()]
+    return Sheet(["", *beds], [("", rows)])
+
+
+def count(claims: Iterable[Claim]) -> dict[str, int]:
+    """Count the words of the verdicts.
+
+    Example:
+        >>> count([Claim("Ours is better"), Claim("Ours is faster")])
+        {'supported': 0, 'contradicted': 0, 'undecided': 0, 'not run': 2}
+    """
+    found = Counter(claim.verdict().word for claim in claims)
+    return {word: found[word] for word in WORDS}
+
+
+def spreads(
+    beds: Iterable[BedOfRuns], seeds: Sequence[int] = (3, 5, 7, 10), arms: int = 5
+) -> Sheet:
+    """Show how much the runs of each bed differ, and what differences of arms so many would show.
+
+    The columns: the standard deviation of Δm of one run, pooled over the arms; within what the mean
+    of the baseline is known, :meth:`tssbn.claims.Bed.band`; and the smallest effect that is called
+    supported in four of five cases, by the runs of each arm.
+
+    Args:
+        beds: those without two runs of an arm are left out.
+        seeds: runs of each arm.
+        arms: of the bed that is thought of.
+    """
+    rows = []
+    for of in beds:
+        if (bed := of.bed) is None or not bed.arms:
+            continue
+        known = f"±{bed.band():.1f}" if bed.baseline in bed.arms else ""
+        visible = [f"{_visible(bed.sd, n, arms):.1f}" for n in seeds]
+        rows.append([of.title, f"{bed.sd:.2f}", known, *visible])
+    head = ["bed", "SD of a run", "baseline", *(f"visible, n = {n}" for n in seeds)]
+    return Sheet(head, [("", rows)])
+
+
+def _visible(sd: float, n: int, arms: int) -> float:
+    df = arms * (n - 1)
+    error = sd * (2 / n) ** 0.5
+    return Effect(0.0, error, df, critical_value(df, 1, (1,)), (n, n)).visible
+
+
+def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
+    effect, claimed = verdict.effect, f"{claim.claimed:+.1f}" if claim.claimed else ""
+    if claim.margin:
+        claimed = f"above {-claim.margin:+.1f}"
+    control = verdict.control
+    against = f"{claim.null}: {_short(control)}" if control and effect else ""
+    return [
+        (claim.text, f"{claim.chapter}.html") if claim.chapter else claim.text,
+        claim.where,
+        verdict.said,
+        _measured(effect),
+        _runs(effect),
+        claimed,
+        f"{effect.visible:.{effect.digits}f}" if effect and effect.error else "",
+        against,
+    ]
+
+
+def _measured(effect: Effect | None) -> str:
+    return " ".join(filter(None, [effect.interval, effect.unit])) if effect else ""
+
+
+def _runs(effect: Effect | None) -> str:
+    if effect is None:
+        return ""
+    return ", ".join(map(str, effect.n)) if effect.n else "counted"
+
+
+def _short(verdict: Verdict) -> str:
+    if verdict.effect is None:
+        return verdict.said
+    effect = verdict.effect
+    runs = f", n = {_runs(effect)}" if effect.n else ""
+    return f"{verdict.said}: {effect.interval}{runs}"
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell[0]
+
+
+def _row(cells: Iterable[Cell], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{_shown(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _shown(cell: Cell) -> str:
+    text = html.escape(_text(cell))
+    if not isinstance(cell, str):
+        return f'<a href="{html.escape(cell[1])}">{text}</a>'
+    return re.sub("|".join(WORDS), r"<b>\g<0></b>", text)
