@@ -14,6 +14,8 @@ import tssbn
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ["tssbn", *(found.name for found in pkgutil.walk_packages(tssbn.__path__, "tssbn."))]
+OF_TORCHJD = ("pcgrad", "gradvac", "imtl", "imtl_g", "nash_mtl", "fairgrad", "aligned_mtl")
+OF_TORCHJD += ("upgrad",)
 WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra "train"
 NEEDS = {
     "tssbn.claims.arms": ("scipy", *WHOLE),
@@ -29,7 +31,10 @@ NEEDS = {
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),
-    "tssbn.training.balancing.pcgrad": ("lightning_fabric", "torchjd"),
+    **dict.fromkeys(
+        map("tssbn.training.balancing.{}".format, OF_TORCHJD),
+        ("lightning_fabric", "torchjd", "scipy"),
+    ),
     "tssbn.metrics": (),
     "tssbn.metrics.boundary": ("torchmetrics", "scipy", "skimage"),
 }

@@ -18,6 +18,7 @@ pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 
 import tiny
+from balancings import KINDS, STATEFUL, Plane, needing
 from lightning_fabric import Fabric
 
 import tssbn
@@ -47,19 +48,7 @@ SHARING = ("hps", "cross-stitch", "mtan", "tssbn")
 FABRIC = Fabric(accelerator="cpu", devices=1)
 
 
-def needs(name):
-    """The name of a balancing, as a parameter that is skipped where its package is not."""
-    there = name != "pcgrad" or _installed("torchjd")
-    return pytest.param(name, marks=pytest.mark.skipif(not there, reason="no torchjd"))
-
-
-def _installed(name):
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
-
-
-every_balancing = pytest.mark.parametrize("name", [needs(name) for name in BALANCINGS])
+every_kind = pytest.mark.parametrize("name", needing(KINDS))
 
 
 def rooms(method):
@@ -93,22 +82,6 @@ def gradients(net, tasks, batch, balancing, weights=None):
     named += [(f"own.{k}", p) for k, p in balancing.named_parameters()]
     list(train_epoch(FABRIC, model, optimiser, tasks, [batch], weights, balancing))
     return seen
-
-
-class Plane(nn.Module):
-    """Tasks that share a vector, and have each a number of their own."""
-
-    def __init__(self, tasks, size=2):
-        super().__init__()
-        self.tasks, self.tasks_per_pass = tuple(tasks), None
-        self.w = nn.Parameter(torch.zeros(size, dtype=torch.float64))
-        self.own = nn.ParameterDict({t: nn.Parameter(torch.zeros(()).double()) for t in tasks})
-
-    def passes(self):
-        yield self.tasks
-
-    def shared(self):
-        return [self.w]
 
 
 def combined(rows, weighting, own=3.0):
@@ -549,7 +522,7 @@ def balanced(name, method="tssbn", options=None, **recipe):
     return tiny.run(method, settings=settings, **recipe)
 
 
-@every_balancing
+@every_kind
 def test_an_observed_run_is_bit_for_bit_the_run(name):
     run = balanced(name, tasks_per_pass=1)
     alone, seen = (train(run, accelerator="cpu", angles=every) for every in (0, 1))
@@ -580,7 +553,7 @@ def test_an_observer_sees_every_loss_once_and_then_the_step():
 
 
 @pytest.mark.parametrize("method", ["hps", "tssbn"])
-@every_balancing
+@every_kind
 def test_half_precision_is_close(name, method):
     full = train(balanced(name, method, epochs=1), accelerator="cpu")
     half = train(balanced(name, method, epochs=1), accelerator="cpu", precision="bf16")
@@ -589,7 +562,7 @@ def test_half_precision_is_close(name, method):
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-@every_balancing
+@pytest.mark.parametrize("name", needing(BALANCINGS))
 def test_a_balancing_has_an_effect(name):
     """That the tests of two equal runs could see."""
     plain, other = (
@@ -654,7 +627,7 @@ def test_a_balancing_is_part_of_the_name_and_the_plain_sum_is_none():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"balance": "ewe"}, "balance='ewe' is unknown, use one of sum, uw, "),
+        ({"balance": "ewe"}, "balance='ewe' is unknown, use one of sum, si, "),
         ({"balance": ["uw"]}, r"balance=\['uw'\] is unknown"),
         ({"balance.lr": 0.1}, "'balance.lr' is unknown.* none of balance=sum"),
         ({"balance": "uw", "balance.alpha": 1}, "'balance.alpha' is .* balance.lr of balance=uw"),
@@ -731,3 +704,46 @@ def test_a_checkpoint_is_of_one_balancing(tmp_path):
     checkpoint.save(tmp_path, {**state, "balancing": {}})
     with pytest.raises(ValueError, match="does not fit this version"):
         train(balanced("uw"), tmp_path, resume=True, accelerator="cpu")
+
+
+@pytest.mark.parametrize("name", needing(STATEFUL))
+def test_a_balancing_goes_on_from_a_checkpoint_bit_for_bit(name, tmp_path):
+    """Its state is that of the end of the first of three epochs."""
+    run = balanced(name, options={"warmup": 2} if name == "stch" else {}, batch=3)
+    stopped(run, tmp_path)
+    resumed, whole = (
+        train(run, tmp_path / folder, resume=True, accelerator="cpu") for folder in (".", "whole")
+    )
+    assert same(resumed.net, whole.net)
+    states = [checkpoint.load(tmp_path / folder)["balancing"] for folder in (".", "whole")]
+    leaves = [torch.utils._pytree.tree_leaves(state) for state in states]
+    for one, other in zip(*leaves, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    assert leaves[0] and resumed.record["finished"]
+
+
+def test_a_step_is_told_of_and_so_is_the_end_of_an_epoch(monkeypatch):
+    """What is told after a step are the losses of the same batch at the new parameters."""
+    net, tasks, batch = rooms("tssbn")
+    net.tasks_per_pass = 1
+    told = []
+
+    class Ask(Balancing):
+        def after_step(self, losses, fabric):
+            told.append(losses())
+
+    gradients(net, tasks, batch, Observer(Ask()), {"depth": 0.5})
+    with torch.no_grad():
+        predictions = net.train()(batch["image"])
+    assert list(told[0]) == list(tasks)
+    for task, loss in told[0].items():  # `Look` of `gradients` moved nothing
+        expected = tasks[task].loss(predictions[task], batch[task])
+        torch.testing.assert_close(loss, expected / 2 if task == "depth" else expected)
+        assert not loss.requires_grad
+    means = []
+    monkeypatch.setattr(Balancing, "end_epoch", lambda self, losses: means.append(losses))
+    run = tiny.run("hps", settings={"weight.depth": 0.5})
+    entries = train(run, accelerator="cpu", angles=1).record["epochs"]
+    for seen, entry in zip(means, entries, strict=True):
+        expected = {"parts": entry["losses"]["parts"], "depth": entry["losses"]["depth"] / 2}
+        assert seen == pytest.approx(expected, abs=1e-5)  # a saved run is rounded

@@ -15,6 +15,8 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("tqdm")
 
+from balancings import TORCHJD
+
 from tssbn import __version__, arguments
 from tssbn.__main__ import main
 from tssbn.methods import METHODS
@@ -116,6 +118,7 @@ def test_balancings_have_a_sentence_and_their_settings(capsys):
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
     assert heads == list(BALANCINGS)
     assert "settings: balance.alpha=10.0 balance.layer=" in out
+    assert out.count("\n  source: ") == out.count("\n  costs: ") >= len(heads) - len(TORCHJD)
     assert (
         "uw\n  Uncertainty weighting: each task's loss has a variance, which is learned.\n" in out
     )

@@ -1,7 +1,5 @@
 """A penalty of the network's own, beside the losses and whatever balances them."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 from torch import nn
@@ -10,11 +8,12 @@ pytest.importorskip("lightning_fabric")
 pytest.importorskip("torchmetrics")
 
 import tiny
+from balancings import needing
 from lightning_fabric import Fabric
 
 import tssbn
 from tssbn.benchmarks.tasks import tasks_for
-from tssbn.training.balancing import BALANCINGS, Penalised, find_balancing
+from tssbn.training.balancing import Penalised, find_balancing
 from tssbn.training.epoch import train_epoch
 
 TASKS = tasks_for(tiny.TARGETS)
@@ -74,14 +73,8 @@ def gradients(net, seam, clip=None):
     return {name: before[name] - p.detach() for name, p in net.named_parameters()}, losses
 
 
-def needs_torchjd(name):
-    skip = pytest.mark.skipif(
-        name == "pcgrad" and find_spec("torchjd") is None, reason="no torchjd"
-    )
-    return pytest.param(name, marks=skip)
-
-
-every_balancing = pytest.mark.parametrize("name", [needs_torchjd(name) for name in BALANCINGS])
+NAMES = ("sum", "uw", "famo", "cosreg", "pcgrad")
+every_balancing = pytest.mark.parametrize("name", needing(NAMES))
 
 
 @every_balancing

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from lightning_fabric import Fabric
@@ -62,19 +63,31 @@ def train_epoch(
     """
     net.train()
     weights, balancing = weights or {}, balancing or Balancing()
+
+    def losses_of(batch: dict[str, Tensor], group: Iterable[str]) -> dict[str, Tensor]:
+        predictions = net(batch["image"], group)
+        return {task: tasks[task].loss(predictions[task], batch[task]) for task in group}
+
+    def weigh(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {task: weights.get(task, 1.0) * loss for task, loss in losses.items()}
+
+    @torch.no_grad()
+    def losses_again(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        groups = [weigh(losses_of(batch, group)) for group in balancing.passes(net)]
+        return {task: loss for losses in groups for task, loss in losses.items()}
+
     for batch in batches:
         losses = {}
         for group in balancing.passes(net):
-            predictions = net(batch["image"], group)
-            part = {task: tasks[task].loss(predictions[task], batch[task]) for task in group}
-            weighted = {task: weights.get(task, 1.0) * loss for task, loss in part.items()}
-            balancing.backward(net, weighted, fabric)
+            part = losses_of(batch, group)
+            balancing.backward(net, weigh(part), fabric)
             losses |= {task: loss.detach() for task, loss in part.items()}
         balancing.finish(net, fabric)
         if clip is not None:
             fabric.clip_gradients(net, optimiser, max_norm=clip, error_if_nonfinite=False)
         optimiser.step()
         optimiser.zero_grad()
+        balancing.after_step(partial(losses_again, batch), fabric)
         yield losses
 
 

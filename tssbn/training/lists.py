@@ -33,7 +33,7 @@ def _methods(options: argparse.Namespace) -> int:
         settings = options_of(*method.functions)
         _print(
             f"{name} ({method.title})",
-            method.about or _first_paragraph(build.__module__),
+            method.about or _paragraphs(build.__module__)[0],
             settings={key: getattr(value, "__name__", value) for key, value in settings.items()},
             recipe=method.settings,
         )
@@ -48,7 +48,7 @@ def _benchmarks(options: argparse.Namespace) -> int:
     def show(name: str) -> None:
         make = find_benchmark(name)
         recipe = asdict(make().recipe)
-        text = _first_paragraph(make.__module__)
+        text = _paragraphs(make.__module__)[0]
         _print(name, text, settings=options_of(make), recipe=recipe)
 
     return _each(BENCHMARKS, show)
@@ -60,8 +60,9 @@ def _balancings(options: argparse.Namespace) -> int:
 
     def show(name: str) -> None:
         make = find_balancing(name)
+        text, source, costs = _paragraphs(make.__module__)[:3]
         settings = {f"{BALANCE}.{key}": value for key, value in options_of(make).items()}
-        _print(name, _first_paragraph(make.__module__), settings=settings)
+        _print(name, text, f"source: {source}", f"costs: {costs}", settings=settings)
 
     return _each(BALANCINGS, show)
 
@@ -75,13 +76,14 @@ def _each(names: Mapping[str, str], show: Any) -> int:
     return 0
 
 
-def _first_paragraph(module: str) -> str:
-    return " ".join(sys.modules[module].__doc__.split("\n\n")[0].split())
+def _paragraphs(module: str) -> list[str]:
+    """Those of a module's docstring; of a balancing: what it does, its source, and its costs."""
+    return [" ".join(text.split()) for text in sys.modules[module].__doc__.split("\n\n")]
 
 
-def _print(head: str, text: str, **values: Mapping[str, Any]) -> None:
+def _print(head: str, *texts: str, **values: Mapping[str, Any]) -> None:
     """A name, what it is, and lists of values."""
-    lines = [text]
+    lines = [*texts]
     for kind, pairs in values.items():
         if pairs:
             lines.append(f"{kind}: " + " ".join(f"{key}={value}" for key, value in pairs.items()))

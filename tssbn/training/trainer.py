@@ -184,6 +184,8 @@ class Trainer:
             losses.add(step_losses)
             callback.step(epoch, step, partial(_read, step_losses))
         means = losses.means()
+        weights = self.recipe.weights
+        self.seam.end_epoch({task: weights.get(task, 1.0) * means[task] for task in self.tasks})
         self.step_seconds += losses.step_seconds
         self._check_parameters()
         all_reduce_mean(self.fabric, (b for b in self.net.buffers() if b.is_floating_point()))

@@ -14,6 +14,7 @@ from tssbn.training.balancing.angles import Angles
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.observer import Observer
 from tssbn.training.balancing.penalised import Penalised
+from tssbn.training.balancing.rows import Rows
 from tssbn.training.balancing.scalarised import Scalarised
 from tssbn.training.balancing.second_order import SecondOrder
 
@@ -24,17 +25,37 @@ __all__ = [
     "Balancing",
     "Observer",
     "Penalised",
+    "Rows",
     "Scalarised",
     "SecondOrder",
     "find_balancing",
 ]
 
-#: The module of each balancing, by name.
+#: The module of each balancing, by name: of the losses first, then of the gradients.
 BALANCINGS = {
     "sum": "tssbn.training.balancing.base",
+    "si": "tssbn.training.balancing.si",
+    "rlw": "tssbn.training.balancing.rlw",
+    "dwa": "tssbn.training.balancing.dwa",
     "uw": "tssbn.training.balancing.uw",
-    "pcgrad": "tssbn.training.balancing.pcgrad",
+    "imtl-l": "tssbn.training.balancing.imtl_l",
+    "gls": "tssbn.training.balancing.gls",
+    "famo": "tssbn.training.balancing.famo",
+    "stch": "tssbn.training.balancing.stch",
+    "gradnorm": "tssbn.training.balancing.gradnorm",
     "cosreg": "tssbn.training.balancing.cosreg",
+    "mgda": "tssbn.training.balancing.mgda",
+    "pcgrad": "tssbn.training.balancing.pcgrad",
+    "graddrop": "tssbn.training.balancing.graddrop",
+    "gradvac": "tssbn.training.balancing.gradvac",
+    "cagrad": "tssbn.training.balancing.cagrad",
+    "imtl-g": "tssbn.training.balancing.imtl_g",
+    "imtl": "tssbn.training.balancing.imtl",
+    "nash-mtl": "tssbn.training.balancing.nash_mtl",
+    "fairgrad": "tssbn.training.balancing.fairgrad",
+    "aligned-mtl": "tssbn.training.balancing.aligned_mtl",
+    "upgrad": "tssbn.training.balancing.upgrad",
+    "db-mtl": "tssbn.training.balancing.db_mtl",
 }
 
 

@@ -1,6 +1,11 @@
-"""The plain sum of the losses, and what every other balancing is made of."""
+"""The plain sum of the losses, or equal weighting, and what every other balancing is made of.
 
-from collections.abc import Iterator, Mapping
+The baseline that the others are compared with, EW.
+
+A backward pass for each pass of the network.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -15,8 +20,9 @@ class Balancing(nn.Module):
     """Makes gradients of the losses of a step: here, of their sum.
 
     In each step the trainer runs the network once for each group of tasks in `passes`, and gives
-    their losses to `backward`. After the last group it calls `finish`, then the optimiser. Loss
-    weights of the benchmark and of the settings are multiplied beforehand.
+    their losses to `backward`. After the last group it calls `finish`, then the optimiser, then
+    `after_step`; after the last step of an epoch, `end_epoch`. Loss weights of the benchmark and of
+    the settings are multiplied beforehand.
 
     It is a module: the optimiser of the network trains its parameters, and a checkpoint holds them
     and its buffers.
@@ -84,6 +90,22 @@ class Balancing(nn.Module):
         """All tasks were seen: make the gradients what the optimiser is to take."""
         parameters = (p for module in (net, self) for p in module.parameters())
         all_reduce_mean(fabric, (p.grad for p in parameters if p.grad is not None))
+
+    def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
+        """The optimiser has made its step.
+
+        Args:
+            losses: Computes the losses of the same batch once more, without a graph, by a forward
+                pass of the network in training mode.
+            fabric: Knows the other processes.
+        """
+
+    def end_epoch(self, losses: Mapping[str, float]) -> None:
+        """An epoch is over.
+
+        Args:
+            losses: The means of the tasks' losses over its steps, and over the processes.
+        """
 
 
 def balancing(net: MultiTaskNetwork) -> Balancing:

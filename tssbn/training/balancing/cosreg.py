@@ -2,6 +2,9 @@
 
 Suteu and Guo, "Regularizing Deep Multi-Task Networks using Orthogonal Gradients",
 arXiv 1912.06844, equations 4 and 5.
+
+A gradient of the layer for each task, and a backward pass through all of them: gradients of
+gradients, for which the graphs of all tasks are in memory at once.
 """
 
 from tssbn.contract import MultiTaskNetwork

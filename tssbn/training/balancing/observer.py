@@ -1,6 +1,6 @@
 """Look at the losses of a step and their graph, and leave the rest to another balancing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -54,3 +54,11 @@ class Observer(Balancing):
         """The other's step, too."""
         self.step()
         self.balancing.finish(net, fabric)
+
+    def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
+        """The other's."""
+        self.balancing.after_step(losses, fabric)
+
+    def end_epoch(self, losses: Mapping[str, float]) -> None:
+        """The other's."""
+        self.balancing.end_epoch(losses)

@@ -1,6 +1,8 @@
 """PCGrad: of two gradients in conflict, each loses what it has against the other.
 
 Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, algorithm 1.
+
+A backward pass for each task, and memory for its gradient of the shared parameters.
 """
 
 from torchjd.aggregation import PCGradWeighting

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.logarithm import check_positive
 from tssbn.training.processes import mean_value
 
 __all__ = ["Scalarised"]
@@ -21,11 +22,13 @@ class Scalarised(Balancing):
 
     Args:
         scalariser: Maps the losses (T,), in the order of the network's tasks, to a scalar; a module
-            if it has parameters or state. Those of ``torchjd.scalarization`` fit.
+            if it has parameters or state. Those of ``torchjd.scalarization`` fit. None in a
+            subclass that has its own `scalarise`.
         lr: Learning rate of its parameters; that of the network if None.
+        positive: Whether it takes logarithms, so that no loss may be negative.
 
     Raises:
-        ValueError: `lr` is not positive.
+        ValueError: `lr` is not positive, or a loss is negative that must not be.
 
     Example:
         >>> import tssbn
@@ -40,13 +43,24 @@ class Scalarised(Balancing):
 
     all_tasks_at_once = True
 
-    def __init__(self, scalariser: Callable[[Tensor], Tensor], lr: float | None = None):
+    def __init__(
+        self,
+        scalariser: Callable[[Tensor], Tensor] | None = None,
+        lr: float | None = None,
+        positive: bool = False,
+    ):
         super().__init__()
         if lr is not None and not lr > 0:
             raise ValueError(f"lr={lr} must be positive, or None for that of the network")
-        self.scalariser, self.lr = scalariser, lr
+        self.scalariser, self.lr, self.positive = scalariser, lr, positive
+
+    def scalarise(self, losses: Tensor) -> Tensor:
+        """S of the losses (T,)."""
+        return self.scalariser(losses)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """The gradients of S."""
+        if self.positive:
+            check_positive(losses)
         values = torch.stack(list(losses.values()))
-        fabric.backward(self.scalariser(mean_value(fabric, values)))
+        fabric.backward(self.scalarise(mean_value(fabric, values)))

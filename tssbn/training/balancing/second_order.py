@@ -4,14 +4,43 @@ import math
 from collections.abc import Callable, Mapping
 
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.gradients import stack_rows
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.processes import differentiate, mean_value
 
-__all__ = ["SecondOrder"]
+__all__ = ["SecondOrder", "shared_within"]
+
+
+def shared_within(net: MultiTaskNetwork, layer: str) -> list[nn.Parameter]:
+    """The trained parameters that the tasks share, of one module of the network.
+
+    Args:
+        layer: Its name; the whole network if empty.
+
+    Raises:
+        ValueError: There is no such module, or no such parameter in it.
+
+    Example:
+        >>> import tssbn
+        >>> trunk = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4, bias=False))
+        >>> net = tssbn.MultiTask(trunk, {"a": nn.ReLU(), "b": nn.ReLU()})
+        >>> [tuple(p.shape) for p in shared_within(net, "trunk.1")], len(shared_within(net, ""))
+        ([(4, 3)], 3)
+    """
+    modules = dict(net.named_modules())
+    if layer not in modules:
+        raise ValueError(f"layer={layer!r} names no module of {type(net).__name__}")
+    within = {id(p) for p in modules[layer].parameters() if p.requires_grad}
+    found = [p for p in net.shared() if id(p) in within]
+    if not found:
+        raise ValueError(
+            f"layer={layer!r} of {type(net).__name__} has no trained parameter that its tasks "
+            "share: there are no gradients to compare"
+        )
+    return found
 
 
 class SecondOrder(Balancing):
@@ -56,16 +85,7 @@ class SecondOrder(Balancing):
         super().__init__()
         if not 0 <= alpha < math.inf:
             raise ValueError(f"alpha={alpha} must be 0 or more, and finite")
-        modules = dict(net.named_modules())
-        if layer not in modules:
-            raise ValueError(f"layer={layer!r} names no module of {type(net).__name__}")
-        within = {id(p) for p in modules[layer].parameters() if p.requires_grad}
-        self.penalised = [p for p in net.shared() if id(p) in within]
-        if not self.penalised:
-            raise ValueError(
-                f"layer={layer!r} of {type(net).__name__} has no trained parameter that its tasks "
-                "share: there are no gradients to penalise"
-            )
+        self.penalised = shared_within(net, layer)
         self.penalty, self.alpha = penalty, alpha
 
     def check(self, precision: str, compile: bool) -> None:

@@ -2,6 +2,8 @@
 
 Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
 and Semantics", CVPR 2018.
+
+A backward pass, for which the graphs of all tasks are in memory at once.
 """
 
 import torch

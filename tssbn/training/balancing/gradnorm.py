@@ -1,0 +1,114 @@
+"""GradNorm: weights are learned that give tasks which learn as fast gradients as long.
+
+Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask
+Networks", ICML 2018.
+
+A gradient of the layer for each task, and a backward pass: the graphs of all tasks are in memory at
+once.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from tssbn.contract import MultiTaskNetwork
+from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.logarithm import EPSILON
+from tssbn.training.balancing.rows import gramian
+from tssbn.training.balancing.second_order import shared_within
+from tssbn.training.processes import all_reduce_mean, differentiate, mean_value
+
+__all__ = ["GradNorm", "balancing"]
+
+LEAST = 1e-3  # of a weight
+
+
+class GradNorm(Balancing):
+    """Minimises Σ_t w_t L_t, whose weights w start at 1, add up to T, and are learned.
+
+    With the lengths n_t = w_t ‖∂L_t/∂θ‖ and the rates r_t, L_t over its first value, divided by the
+    tasks' mean, w descends Σ_t |n_t - n̄ r_t^α|, where n̄ r_t^α is held constant: the weight of a
+    task rises while it learns slower than the others, or its gradient is shorter.
+
+    Args:
+        net: The network.
+        alpha: α; the larger, the more it slows fast tasks down.
+        layer: The module of the network whose parameters θ are, such as the last shared layer, as
+            in the paper; all that the tasks share by default, which costs most.
+        lr: Learning rate of w; that of the network if None.
+
+    Raises:
+        ValueError: `lr` is not positive, there is no such `layer`, or the tasks share no parameter
+            (of it) that is trained.
+
+    Example:
+        >>> import tssbn
+        >>> heads = {"a": nn.Identity(), "b": nn.Identity()}
+        >>> net = tssbn.MultiTask(nn.Linear(1, 1, bias=False), heads)
+        >>> gradnorm, fabric = GradNorm(net, lr=0.1), Fabric(accelerator="cpu", devices=1)
+        >>> w = net.trunk.weight.sum()
+        >>> gradnorm.backward(net, {"a": 5 + 3 * w, "b": 5 + w}, fabric)
+        >>> gradnorm.weights.grad  # less for the longer gradient
+        tensor([ 3., -1.])
+    """
+
+    all_tasks_at_once = True
+
+    def __init__(
+        self,
+        net: MultiTaskNetwork,
+        alpha: float = 1.5,
+        layer: str = "",
+        lr: float | None = 0.025,
+    ):
+        super().__init__()
+        if lr is not None and not lr > 0:
+            raise ValueError(f"lr={lr} must be positive, or None for that of the network")
+        self.alpha, self.lr, self.compared = alpha, lr, shared_within(net, layer)
+        self.weights = nn.Parameter(torch.ones(len(net.tasks)))
+        self.register_buffer("first", torch.zeros(len(net.tasks)))  # the losses of the first step
+
+    def check(self, precision: str, compile: bool) -> None:
+        """Refuse float16, whose scaled gradients may overflow, and have no length then."""
+        if precision == "16":
+            raise ValueError(
+                "precision='16' scales the losses until a gradient overflows, whose length tells "
+                "nothing: take 'bf16', 'tf32' or '32'"
+            )
+
+    def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
+        """The gradients of the weighted sum, and those of the weights."""
+        rows = [differentiate(fabric, loss, self.compared) for loss in losses.values()]
+        all_reduce_mean(fabric, (g for row in rows for g in row if g is not None))
+        norms = gramian(rows).diagonal().sqrt().to(self.weights)
+        values = torch.stack(list(losses.values()))
+        fabric.backward((self.weights.detach() * values).sum())
+        self.weights.grad = self._slopes(norms, mean_value(fabric, values.detach()))
+
+    @torch.no_grad()
+    def _slopes(self, norms: Tensor, losses: Tensor) -> Tensor:
+        if not self.first.any():
+            self.first.copy_(losses)
+        rates = (losses.to(self.first) + EPSILON) / (self.first + EPSILON)
+        lengths = self.weights * norms
+        return (lengths - lengths.mean() * (rates / rates.mean()) ** self.alpha).sign() * norms
+
+    @torch.no_grad()
+    def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
+        """Let the weights be positive, and add up to their number."""
+        self.weights.clamp_(min=LEAST)
+        self.weights *= len(self.weights) / self.weights.sum()
+
+
+def balancing(
+    net: MultiTaskNetwork, alpha: float = 1.5, layer: str = "", lr: float = 0.025
+) -> GradNorm:
+    """GradNorm of the network's tasks.
+
+    Args:
+        alpha, layer: see :class:`GradNorm`; the paper takes α = 1.5 on NYUv2.
+        lr: Learning rate of the weights, that of the paper; the schedule of the network applies.
+    """
+    return GradNorm(net, alpha, layer, lr)

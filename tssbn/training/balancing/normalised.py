@@ -1,0 +1,78 @@
+"""Solve for weights on a Gramian whose trace is 1, whatever the size of the gradients."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Normalised", "Present", "root"]
+
+
+class Normalised(nn.Module):
+    """w = (tr M)^power · weighting(M / tr M), for a Gramian M of gradients.
+
+    Tolerances and small constants of solvers, which are absolute, then suit gradients of every
+    size. If all gradients are zero, so are the weights.
+
+    Args:
+        weighting: Maps a Gramian (T, T) to weights (T,).
+        power: The degree of homogeneity of the weights in M; 0 for those that depend on ratios of
+            gradients alone.
+
+    Example:
+        >>> inverse = Normalised(lambda gramian: 1 / gramian.diagonal(), power=-1)
+        >>> inverse(torch.diag(torch.tensor([2.0, 8.0])))
+        tensor([0.5000, 0.1250])
+    """
+
+    def __init__(self, weighting: Callable[[Tensor], Tensor], power: float = 0.0):
+        super().__init__()
+        self.weighting, self.power = weighting, power
+
+    def forward(self, gramian: Tensor) -> Tensor:
+        trace = gramian.trace()
+        if trace == 0:
+            return torch.zeros(len(gramian), dtype=gramian.dtype)
+        return trace**self.power * self.weighting(gramian / trace)
+
+
+class Present(nn.Module):
+    """Weighs the tasks whose gradient is not zero, as if there were no others.
+
+    Such a gradient has a task without labels in a batch: it has nothing to say there.
+
+    Args:
+        weighting: Maps the Gramian of the others to weights.
+        mean: Whether the weights are those of a mean, to be multiplied by the number of tasks: the
+            step is then that of the plain sum where the tasks agree.
+
+    Example:
+        >>> halves = Present(lambda gramian: torch.ones(len(gramian)) / len(gramian), mean=True)
+        >>> halves(torch.diag(torch.tensor([2.0, 0.0, 3.0])))
+        tensor([1., 0., 1.])
+    """
+
+    def __init__(self, weighting: Callable[[Tensor], Tensor], mean: bool = False):
+        super().__init__()
+        self.weighting, self.mean = weighting, mean
+
+    def forward(self, gramian: Tensor) -> Tensor:
+        there = gramian.diagonal() > 0
+        weights = torch.zeros(len(gramian), dtype=gramian.dtype)
+        if there.any():
+            factor = int(there.sum()) if self.mean else 1
+            weights[there] = factor * self.weighting(gramian[there][:, there])
+        return weights
+
+
+def root(gramian: Tensor) -> Tensor:
+    """A matrix R with RᵀR = M, also where M is singular.
+
+    Example:
+        >>> r = root(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
+        >>> r.T @ r
+        tensor([[4., 0.],
+                [0., 0.]])
+    """
+    values, vectors = torch.linalg.eigh(gramian)
+    return values.clamp(min=0).sqrt()[:, None] * vectors.T

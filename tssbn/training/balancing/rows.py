@@ -1,0 +1,139 @@
+"""Look at one gradient of the shared parameters for each task, and make one out of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from tssbn.contract import MultiTaskNetwork
+from tssbn.training.balancing.base import Balancing
+from tssbn.training.processes import all_reduce_mean
+
+__all__ = ["Row", "Rows", "gramian", "weighted_sum"]
+
+Row = list[Tensor | None]  # a task's gradient, by shared parameter; None where it reaches none
+
+
+class Rows(Balancing):
+    """Combines the tasks' gradients g_t = ∂L_t/∂θ of the shared parameters θ; here, to their sum.
+
+    Heads, gates and whatever else is a task's own get the gradient of the plain sum. Each task has
+    a backward pass. The rows g_t are averaged over the processes before they are combined.
+
+    Args:
+        net: The network.
+
+    Raises:
+        ValueError: The tasks share no parameter.
+
+    Example:
+        >>> import tssbn
+        >>> heads = {"a": torch.nn.ReLU(), "b": torch.nn.ReLU()}
+        >>> net = tssbn.MultiTask(torch.nn.Linear(2, 1, bias=False), heads)
+        >>> class Largest(Rows):
+        ...     def combine(self, rows, products):
+        ...         return list(rows.values())[products.diagonal().argmax()]
+        >>> largest, fabric = Largest(net), Fabric(accelerator="cpu", devices=1)
+        >>> y = net.trunk(torch.tensor([[1.0, 3.0]]))
+        >>> largest.backward(net, {"a": 2 * y.sum(), "b": 5 * y.sum()}, fabric)
+        >>> largest.finish(net, fabric)
+        >>> net.trunk.weight.grad
+        tensor([[ 5., 15.]])
+    """
+
+    one_task_per_pass = True
+
+    def __init__(self, net: MultiTaskNetwork):
+        super().__init__()
+        self.shared = net.shared()
+        if not self.shared:
+            raise ValueError(
+                f"the tasks of {type(net).__name__} share no parameter, so that there are no "
+                "gradients to weigh against one another: train it by the plain sum"
+            )
+        self.rows: dict[str, Row] = {}
+
+    def check(self, precision: str, compile: bool) -> None:
+        """Refuse float16, whose scaled gradients may overflow in one row and not in another."""
+        if precision == "16":
+            raise ValueError(
+                "precision='16' scales the losses until a gradient overflows, which must not enter "
+                "the weights of the tasks: take 'bf16', 'tf32' or '32'"
+            )
+
+    def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
+        """Put the gradients of the shared parameters aside, a row for each task."""
+        *_, last = losses
+        for task, loss in losses.items():
+            fabric.backward(loss, retain_graph=task != last)
+            self.rows[task] = [p.grad for p in self.shared]
+            for p in self.shared:
+                p.grad = None
+
+    @torch.no_grad()
+    def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
+        """Combine the rows.
+
+        Raises:
+            FloatingPointError: A task's gradient is NaN or infinite; names the task.
+        """
+        super().finish(net, fabric)  # of the tasks' own parameters: the others have none yet
+        rows, self.rows = self.rows, {}
+        all_reduce_mean(fabric, (g for row in rows.values() for g in row if g is not None))
+        products = gramian(list(rows.values()))
+        for task, square in zip(rows, products.diagonal(), strict=True):
+            if not square.isfinite():
+                raise FloatingPointError(f"the gradient of {task!r} is not finite in a step")
+        for p, gradient in zip(self.shared, self.combine(rows, products), strict=True):
+            p.grad = gradient
+
+    def combine(self, rows: Mapping[str, Row], products: Tensor) -> Row:
+        """One gradient of the shared parameters, None where no task reaches.
+
+        Args:
+            rows: The tasks' gradients.
+            products: Their scalar products, see :func:`gramian`.
+        """
+        return weighted_sum(rows.values(), [1.0] * len(rows))
+
+
+def weighted_sum(rows: Iterable[Row], weights: Iterable[float]) -> Row:
+    """Σ_t w_t g_t, by parameter.
+
+    Example:
+        >>> weighted_sum([[torch.ones(2), None], [torch.ones(2), torch.ones(1)]], [2.0, 0.5])
+        [tensor([2.5000, 2.5000]), tensor([0.5000])]
+    """
+    rows, weights = list(rows), list(weights)
+    found = []
+    for column in zip(*rows, strict=True):
+        parts = [w * g for w, g in zip(weights, column, strict=True) if g is not None]
+        found.append(sum(parts) if parts else None)
+    return found
+
+
+def gramian(rows: Sequence[Row]) -> Tensor:
+    """The scalar products g_s·g_t of the tasks' gradients, parameter by parameter.
+
+    In float64, as the products of millions of numbers lose digits in float32.
+
+    Shape:
+        - Output: (T, T), on the CPU
+
+    Example:
+        >>> gramian([[torch.tensor([3.0, 4.0]), None], [torch.tensor([1.0, 0.0]), torch.ones(2)]])
+        tensor([[25.,  3.],
+                [ 3.,  3.]], dtype=torch.float64)
+    """
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    for column in zip(*rows, strict=True):
+        known = [g for g in column if g is not None]
+        if known:
+            zero = torch.zeros_like(known[0])
+            stacked = torch.stack([zero if g is None else g for g in column]).flatten(1)
+            if stacked.device.type == "mps":  # has no float64
+                stacked = stacked.cpu()
+            stacked = stacked.double()
+            total = total.to(stacked.device) + stacked @ stacked.T
+    return total.cpu()
