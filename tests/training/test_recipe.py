@@ -156,7 +156,7 @@ def test_frozen_parameters_are_in_no_group():
         ("optimiser", ("lion", None), r"one of \('adam', 'adamw', 'sgd'\)"),
         ("schedule", ("linear",), "one of .*'one-cycle'"),
         ("interval", ("batch",), r"one of \('epoch', 'step'\)"),
-        ("report", ("best",), r"one of \('last', 'last-10', 'val'\)"),
+        ("report", ("best",), r"one of \('last', 'last-10', 'val', 'libmtl'\)"),
         ("drop_last", ("yes",), r"one of \(False, True\)"),
         ("warmup", (-1.0, 7.0, math.nan), "0 or more and below epochs=7"),
         ("warmup", (0.5,), 'a whole number of epochs unless interval="step"'),

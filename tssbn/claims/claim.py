@@ -13,7 +13,7 @@ ORDER = ("contradicted", "not run", "undecided", "supported")  # the worst for a
 
 
 class Evidence(Protocol):
-    """What arms can be compared on: :class:`BedOfRuns`, :class:`Measured` or :class:`Counted`."""
+    """What arms can be compared on: `BedOfRuns`, `Measured` or `Counted` of `tssbn.claims`."""
 
     title: str
 

@@ -59,7 +59,7 @@ class Effect:
 
     @property
     def digits(self) -> int:
-        """After the point: one, or more where the interval is so narrow that it needs them."""
+        """As many digits after the point as the width of the interval needs, 1 to 4."""
         half = self.critical * self.error
         return 1 if half == 0 else min(max(1, 1 - floor(log10(4 * half))), 4)
 

@@ -117,8 +117,8 @@ def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
     """Build the networks of STL, with units for the trunk that they have.
 
     Raises:
-        UnsuitableTrunk: it is not known where such a trunk is to be cut into stages, or one before
-            the last gives something else than a tensor.
+        tssbn.networks.stages.UnsuitableTrunk: it is not known where such a trunk is to be cut into
+            stages, or one before the last gives something else than a tensor.
         ValueError: the trunk has a single stage; there is no task, or one with a name that a module
             cannot have.
     """

@@ -44,7 +44,7 @@ def build(
             share.
 
     Raises:
-        UnsuitableTrunk: it is not known where such a trunk can be cut.
+        tssbn.networks.stages.UnsuitableTrunk: it is not known where such a trunk can be cut.
         ValueError: there is no such stage, or another kind of layer.
     """
     if shared not in SHARED:

@@ -135,7 +135,7 @@ def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
     Trunk and heads start as those of HPS from the same seed.
 
     Raises:
-        UnsuitableTrunk: MTAN was not designed for such a trunk.
+        tssbn.networks.stages.UnsuitableTrunk: MTAN was not designed for such a trunk.
 
     Example:
         >>> from tssbn.networks.segnet import SegNet, SegNetHead
