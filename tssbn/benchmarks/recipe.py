@@ -64,7 +64,7 @@ class Recipe:
             optimiser trains together, parameters of a balancing among it; None for no limit.
         report: Which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten,
             ``"val"`` for the one that is best on the validation images, or ``"libmtl"`` for the one
-            that LibMTL would choose, on the test images, see :func:`tssbn.records.scores.reported`.
+            that LibMTL would choose, on the test images, see :func:`tssbn.records.reported`.
         min_last_batch: Images that the last batch of an epoch needs not to be left out. Networks
             with a BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
         drop_last: Leave the last batch out wherever it has fewer images than the others.

@@ -31,7 +31,7 @@ __all__ = [
     "find_balancing",
 ]
 
-#: The module of each balancing, by name: of the losses first, then of the gradients.
+#: The module of each balancing by name, those of the losses before those of the gradients.
 BALANCINGS = {
     "sum": "tssbn.training.balancing.base",
     "si": "tssbn.training.balancing.si",

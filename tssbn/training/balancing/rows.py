@@ -93,7 +93,7 @@ class Rows(Balancing):
 
         Args:
             rows: The tasks' gradients.
-            products: Their scalar products, see :func:`gramian`.
+            products: Their scalar products, see `gramian` of this module.
         """
         return weighted_sum(rows.values(), [1.0] * len(rows))
 
