@@ -29,7 +29,7 @@ class GradNorm(Balancing):
     """Minimises Σ_t w_t L_t, whose weights w start at 1, add up to T, and are learned.
 
     With the lengths n_t = w_t ‖∂L_t/∂θ‖ and the rates r_t, L_t over its first value, divided by the
-    tasks' mean, w descends Σ_t |n_t - n̄ r_t^α|, where n̄ r_t^α is held constant: the weight of a
+    tasks' mean, w descends ``Σ_t |n_t - n̄ r_t^α|``, where n̄ r_t^α is held constant: the weight of a
     task rises while it learns slower than the others, or its gradient is shorter.
 
     Args:
