@@ -13,6 +13,7 @@ from tssbn.data.target import Target
 from tssbn.methods import Network
 from tssbn.metrics.normals import Normals
 from tssbn.networks import deeplab
+from tssbn.networks.weights import check_source
 
 __all__ = ["TUNED", "network", "recipe", "tasks"]
 
@@ -44,7 +45,7 @@ def network(
     Raises:
         ValueError: an unknown source, or sizes that are no multiples of 8.
     """
-    deeplab.check_source(pretrained)
+    check_source(pretrained, deeplab.SOURCES)
     if height % deeplab.STRIDE or width % deeplab.STRIDE:
         raise ValueError(f"height={height} and width={width} must be multiples of {deeplab.STRIDE}")
     weights = None if pretrained == "none" else partial(deeplab.imagenet, trunk)

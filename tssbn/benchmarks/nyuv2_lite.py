@@ -14,6 +14,7 @@ from tssbn.data.real.nyuv2 import NYUv2
 from tssbn.methods import Network
 from tssbn.methods.freeze import freeze
 from tssbn.networks import efficientnet
+from tssbn.networks.weights import check_source
 
 SECTIONS = 20
 RATED = ("tssbn", "tsbn", "shared-gates", "deep-gates")
@@ -47,7 +48,7 @@ def benchmark(
             images. 0 for the official parts.
         augmented: zoom and flip the training images.
     """
-    efficientnet.check_source(pretrained)
+    check_source(pretrained, efficientnet.SOURCES)
     if height % efficientnet.FINEST or width % efficientnet.FINEST:
         raise ValueError(
             f"height={height} and width={width} must be multiples of {efficientnet.FINEST}"

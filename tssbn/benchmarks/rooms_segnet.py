@@ -3,9 +3,9 @@
 from functools import partial
 
 from tssbn.benchmarks import Benchmark, Recipe, dummy_images
+from tssbn.benchmarks.rooms import drawn
 from tssbn.benchmarks.tasks import tasks_for
-from tssbn.data.stored import Stored
-from tssbn.data.synthetic.scenes import Rooms, rooms
+from tssbn.data.synthetic.scenes import Rooms
 from tssbn.methods import Network
 from tssbn.networks.segnet import SegNet, SegNetHead
 
@@ -21,15 +21,10 @@ def benchmark(
         filters: of the first stage; NYUv2's network has 64.
         classes: 13, those of NYUv2, or 4: floor, structure, furniture and props.
     """
-    recipe = Rooms(height=height, width=width, classes=classes)
-
-    def data(split: str, root: None = None) -> Stored:
-        return rooms(split, n if split == "train" else n // 4, recipe=recipe)
-
     return Benchmark(
         name="rooms_segnet",
         title="rooms, SegNet",
-        data=data,
+        data=partial(drawn, n, Rooms(height=height, width=width, classes=classes)),
         network=network(filters, height, width),
         tasks=tasks_for,
         recipe=Recipe(epochs=8, batch=16, lr=3e-3, schedule="cosine"),

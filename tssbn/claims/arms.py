@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from typing import Any
 
+from tssbn import records
 from tssbn.claims.evidence import BedOfRuns
 
 __all__ = [
@@ -133,7 +134,7 @@ def at_multipliers(
     return BedOfRuns(title, benchmark, found)
 
 
-def gate_rate(bed: BedOfRuns, arm: str) -> float:
+def gate_rate(bed: BedOfRuns, arm: str) -> float | None:
     """Give the learning rate of an arm's gates, or of its tasks' scales and biases.
 
     Example:
@@ -144,5 +145,4 @@ def gate_rate(bed: BedOfRuns, arm: str) -> float:
     from tssbn.training.run import Run
 
     method, settings = bed.arms[arm]
-    rate = Run(bed.benchmark, method, 0, settings).benchmark.recipe.lr
-    return round(rate * settings["multiplier"], 6)
+    return records.gate_rate(Run(bed.benchmark, method, settings=settings))

@@ -31,7 +31,7 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet
 from tssbn.networks.stages import Stage, find_stages, is_resnet, stages
 
-__all__ = ["CrossStitch", "Mix", "build"]
+__all__ = ["CrossStitch", "Mix", "before", "build"]
 
 
 class CrossStitch(nn.Module):
@@ -80,10 +80,7 @@ class CrossStitch(nn.Module):
         """The units, and of each trunk what comes before the last of them."""
         if len(self.tasks) == 1:
             return []
-        trunks = [trunk for trunk, _ in self.networks.values()]
-        behind = {id(trunk.get_parameter(name)) for trunk in trunks for name in self.last}
-        before = [p for trunk in trunks for p in trunk.parameters() if id(p) not in behind]
-        return [*self.units, *before]
+        return [*self.units, *before(self.networks, self.last)]
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Predictions of the named tasks, all by default; all trunks run in any case.
@@ -111,6 +108,18 @@ class Mix(nn.Module):
 
     def forward(self, unit: Tensor, features: Tensor) -> Tensor:
         return torch.einsum("tsc,sbc...->tbc...", unit, features)
+
+
+def before(networks: nn.ModuleDict, last: Iterable[str]) -> list[nn.Parameter]:
+    """List the parameters of all trunks that come before the last place where features mix.
+
+    Args:
+        networks: a trunk and a head for each task.
+        last: names of the parameters of a trunk that come after it.
+    """
+    trunks = [trunk for trunk, _ in networks.values()]
+    behind = {id(trunk.get_parameter(name)) for trunk in trunks for name in last}
+    return [p for trunk in trunks for p in trunk.parameters() if id(p) not in behind]
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:

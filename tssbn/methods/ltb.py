@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from tssbn.methods import Method, Network, single
-from tssbn.methods.cross_stitch import Mix
+from tssbn.methods.cross_stitch import Mix, before
 from tssbn.names import check_tasks, choose_tasks
 from tssbn.networks.stages import find_stages, stages
 
@@ -96,10 +96,7 @@ class LTB(nn.Module):
         """The logits, and of each trunk what comes before the last choice."""
         if len(self.tasks) == 1:
             return []
-        trunks = [trunk for trunk, _ in self.networks.values()]
-        behind = {id(trunk.get_parameter(name)) for trunk in trunks for name in self.last}
-        before = [p for trunk in trunks for p in trunk.parameters() if id(p) not in behind]
-        return [self.logits, *before]
+        return [self.logits, *before(self.networks, self.last)]
 
     def parents(self) -> Tensor:
         """What each stage reads of each column, of the shape of the logits.

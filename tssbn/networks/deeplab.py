@@ -1,7 +1,7 @@
 """DeepLabV3 on a dilated ResNet, as the multi-task papers train it (Liu et al., arXiv 2202.03091).
 
-The ResNet is timm's and the ASPP torchvision's. Weights that know ImageNet are torchvision's, from
-a file.
+The ResNet is timm's and the ASPP torchvision's. Its ImageNet weights are torchvision's,
+from a file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from tssbn.data.real.find import find
 
-__all__ = ["FILES", "SOURCES", "DeepLabHead", "check_source", "dilated_resnet", "imagenet"]
+__all__ = ["FILES", "SOURCES", "DeepLabHead", "dilated_resnet", "imagenet"]
 
 STRIDE = 8  # of the features
 
@@ -56,17 +56,6 @@ def dilated_resnet(
         channels=tuple(widths),
         zero_init_last=False,
     )
-
-
-def check_source(source: str) -> None:
-    """Refuse a source of weights that there is not.
-
-    Raises:
-        ValueError: Names those that there are.
-    """
-    if source not in SOURCES:
-        known = "; ".join(f"{name!r} for {what}" for name, what in SOURCES.items())
-        raise ValueError(f"pretrained={source!r} must be one of {known}")
 
 
 def imagenet(trunk: Callable[[], nn.Module] = dilated_resnet) -> dict[str, Tensor]:

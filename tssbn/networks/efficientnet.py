@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tssbn.data.real.find import find
+from tssbn.networks.weights import check_source
 
-__all__ = ["SOURCES", "LiteDecoder", "check_source", "imagenet", "in_norm", "lite0", "scaled"]
+__all__ = ["SOURCES", "LiteDecoder", "imagenet", "in_norm", "lite0", "scaled"]
 
 MODEL = "tf_efficientnet_lite0"
 WIDTHS = (24, 40, 112, 320)  # channels of the maps
@@ -73,17 +74,6 @@ def in_norm(name: str) -> bool:
     return name.split(".")[-2].startswith("bn")
 
 
-def check_source(source: str) -> None:
-    """Refuse a source of weights that there is not.
-
-    Raises:
-        ValueError: Names those that there are.
-    """
-    if source not in SOURCES:
-        known = "; ".join(f"{name!r} for {what}" for name, what in SOURCES.items())
-        raise ValueError(f"pretrained={source!r} must be one of {known}")
-
-
 def imagenet(source: str = "package") -> dict[str, Tensor]:
     """The ImageNet weights of the trunk, by name.
 
@@ -96,7 +86,7 @@ def imagenet(source: str = "package") -> dict[str, Tensor]:
         OSError: timm cannot download them.
         ValueError: An unknown source, or the file holds the weights of another network.
     """
-    check_source(source)
+    check_source(source, SOURCES)
     if source == "timm":
         return named(_downloaded(), MODEL)
     path = _in_package() if source == "package" else _in_folder()
