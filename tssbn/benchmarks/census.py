@@ -15,7 +15,7 @@ from tssbn.data.target import Target
 from tssbn.methods import Network
 from tssbn.metrics.auc import AUC
 
-GATED = ("tssbn", "tsbn-no-bias", "tssbn-bias", "tanh", "softplus", "clamp")
+GATED = ("tssbn", "deep-gates", "tsbn-no-bias", "tssbn-bias", "tanh", "softplus", "clamp")
 
 
 def block(inputs: int, width: int, dropout: float) -> nn.Sequential:
