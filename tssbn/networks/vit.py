@@ -1,0 +1,196 @@
+"""A ViT that gives features on its way, their fusion, and the head that reads it (Table 3).
+
+The blocks are timm's. Trunk, fusion and head are those of the protocol of MLoRE (Yang et al., arXiv
+2403.17749), with which arXiv 2512.20420 compares TSσBN in its table 3: ViT-S/16 at 512x512.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+__all__ = ["ConvHead", "FusedViT", "Fusion", "ViT"]
+
+
+class ViT(nn.Module):
+    """A vision transformer without a class token, which gives the features after some blocks.
+
+    ViT-S/16 by default: 21,982,848 parameters, 25 LayerNorm layers with 9,600 channels. The final
+    LayerNorm stands before the last of the features alone (Dosovitskiy et al., arXiv 2010.11929;
+    Yang et al., arXiv 2403.17749).
+
+    Args:
+        image: height and width of the images, multiples of the patch; it takes no other size.
+        width: channels of a token.
+        depth: number of blocks.
+        heads: of the attention.
+        patch: side of a patch.
+        taps: after which blocks features are given, counted from 1; the last is the last block.
+        drop_path: the rate of the last block; it grows from 0 in equal steps.
+
+    Shape: (B, 3, H, W) -> a list of (B, width, H/patch, W/patch), one for each of the taps.
+
+    Raises:
+        ValueError: The taps do not rise to the last block, or the image is no multiple of the
+            patch.
+
+    Attributes:
+        patch_embed: the convolution that makes tokens of patches.
+        pos_embed: (1, N, width), added to the tokens.
+        blocks: timm's, one after another.
+        norm: the final LayerNorm.
+
+    Example:
+        >>> trunk = ViT(image=(32, 48), width=24, depth=4, heads=2, patch=8, taps=(2, 4))
+        >>> [tuple(x.shape) for x in trunk(torch.zeros(2, 3, 32, 48))]
+        [(2, 24, 4, 6), (2, 24, 4, 6)]
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int] = (512, 512),
+        width: int = 384,
+        depth: int = 12,
+        heads: int = 6,
+        patch: int = 16,
+        taps: Sequence[int] = (3, 6, 9, 12),
+        drop_path: float = 0.15,
+    ):
+        if list(taps) != sorted({*taps}) or taps[0] < 1 or taps[-1] != depth:
+            raise ValueError(f"taps={taps} must rise from 1 at least to the depth, {depth}")
+        if image[0] % patch or image[1] % patch:
+            raise ValueError(f"image={image} must be multiples of the patch, {patch}")
+        super().__init__()
+        self.taps = tuple(taps)
+        whole = VisionTransformer(
+            img_size=image,
+            patch_size=patch,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            class_token=False,
+            global_pool="",
+            num_classes=0,
+            drop_path_rate=drop_path,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        )
+        self.patch_embed = whole.patch_embed
+        self.pos_embed = whole.pos_embed
+        self.blocks = whole.blocks
+        self.norm = whole.norm
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = self.patch_embed(images) + self.pos_embed
+        features = []
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x)
+            if number in self.taps:
+                tap = self.norm(x) if number == len(self.blocks) else x
+                features.append(tap.transpose(1, 2).unflatten(2, self.patch_embed.grid_size))
+        return features
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that weight decay would spoil, as timm has them."""
+        return {"pos_embed"}
+
+
+class Fusion(nn.Module):
+    """Joins maps of one size: a 3x3 convolution on each, and a 1x1 convolution on all of them.
+
+    BatchNorm and GELU follow the 3x3 convolutions. 5,606,592 parameters by default.
+
+    Args:
+        taps: number of maps.
+        inputs: channels of each.
+        width: channels that it gives.
+
+    Shape: a list of (B, inputs, h, w) -> (B, width, h, w).
+
+    Example:
+        >>> Fusion(2, inputs=8, width=6)([torch.zeros(2, 8, 4, 5)] * 2).shape
+        torch.Size([2, 6, 4, 5])
+    """
+
+    def __init__(self, taps: int = 4, inputs: int = 384, width: int = 192):
+        super().__init__()
+        self.each = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(inputs, inputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(inputs),
+                nn.GELU(),
+            )
+            for _ in range(taps)
+        )
+        self.join = nn.Conv2d(taps * inputs, width, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        each = [part(one) for part, one in zip(self.each, maps, strict=True)]
+        return self.join(torch.cat(each, 1))
+
+
+class FusedViT(nn.Module):
+    """A ViT whose features are fused into one map.
+
+    The published descriptions do not say how TSσBN's features are fused. With this fusion and five
+    heads ViT-S/16 has 29.3 M parameters and 214.5 GMACs in five passes, which table 3 of arXiv
+    2512.20420 prints as 29 and 214.
+
+    Args:
+        vit: gives the features.
+        width: channels of the map.
+
+    Shape: (B, 3, H, W) -> (B, width, H/patch, W/patch).
+
+    Example:
+        >>> vit = ViT(image=(32, 48), width=24, depth=4, heads=2, patch=8, taps=(2, 4))
+        >>> FusedViT(vit, width=12)(torch.zeros(2, 3, 32, 48)).shape
+        torch.Size([2, 12, 4, 6])
+    """
+
+    def __init__(self, vit: ViT, width: int = 192):
+        super().__init__()
+        self.vit = vit
+        self.fusion = Fusion(len(vit.taps), vit.pos_embed.shape[-1], width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fusion(self.vit(images))
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that weight decay would spoil, as timm has them."""
+        return {f"vit.{name}" for name in self.vit.no_weight_decay()}
+
+
+class ConvHead(nn.Module):
+    """One task's decoder: a 3x3 convolution at four times the resolution, and the prediction.
+
+    BatchNorm and GELU follow the 3x3 convolution. Both enlargements are bilinear (Yang et al.,
+    arXiv 2403.17749).
+
+    Args:
+        outputs: channels of the prediction.
+        image: height and width of the prediction.
+        width: channels of the features.
+
+    Shape: (B, width, h, w) -> (B, outputs, *image).
+
+    Example:
+        >>> ConvHead(21, image=(32, 48), width=12)(torch.zeros(2, 12, 4, 6)).shape
+        torch.Size([2, 21, 32, 48])
+    """
+
+    def __init__(self, outputs: int, image: tuple[int, int] = (512, 512), width: int = 192):
+        super().__init__()
+        self.image = tuple(image)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.last = nn.Conv2d(width, outputs, 1)
+        nn.init.trunc_normal_(self.conv.weight, std=0.02)
+        nn.init.normal_(self.last.bias, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = F.interpolate(x, scale_factor=4, mode="bilinear")
+        features = F.gelu(self.norm(self.conv(fine)))
+        return F.interpolate(self.last(features), self.image, mode="bilinear")
