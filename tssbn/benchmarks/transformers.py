@@ -1,34 +1,51 @@
 """The networks of the benchmarks of tables 3 and 4: ViT with a fusion, and Swin."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
+
+from torch import Tensor, nn
 
 from tssbn.benchmarks import dummy_images
 from tssbn.methods import Network
+from tssbn.networks.pretrained import swin_weights, vit_weights
 from tssbn.networks.swin import Swin, SwinHead, tap_widths
 from tssbn.networks.vit import ConvHead, FusedViT, ViT
+from tssbn.networks.weights import find_file
 
 __all__ = ["swin_network", "vit_network"]
 
 
-def vit_network(image: tuple[int, int] = (512, 512), fused: int = 192, **vit) -> Network:
+def vit_network(
+    image: tuple[int, int] = (512, 512), pretrained: str = "none", fused: int = 192, **vit
+) -> Network:
     """A ViT with a fusion as the trunk, and convolutional heads (Table 3).
 
     A method that freezes the trunk still trains the fusion, which is not pretrained.
 
     Args:
         image: height and width.
+        pretrained: the file of the ViT's weights, see :func:`tssbn.networks.weights.find_file` and
+            :func:`tssbn.networks.pretrained.vit_weights`; ``"none"`` for a start at random.
         fused: channels of the fusion and inside of heads.
         vit: what else :class:`tssbn.networks.vit.ViT` takes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
     """
+    make = partial(ViT, image, **vit)
+    weights = read_by(vit_weights, pretrained, make)
     return Network(
-        lambda: FusedViT(ViT(image, **vit), fused),
+        lambda: FusedViT(started(make, weights), fused),
         partial(ConvHead, image=image, width=fused),
         dummy_images(*image),
         trains=in_fusion,
+        pretrained=weights,
     )
 
 
-def swin_network(image: tuple[int, int] = (448, 448), width: int = 96, **swin) -> Network:
+def swin_network(
+    image: tuple[int, int] = (448, 448), pretrained: str = "none", width: int = 96, **swin
+) -> Network:
     """A Swin transformer as the trunk, and the heads of MTLoRA (Table 4).
 
     A method that freezes the trunk still trains what MTLoRA does: all but the linear layers of the
@@ -36,17 +53,43 @@ def swin_network(image: tuple[int, int] = (448, 448), width: int = 96, **swin) -
 
     Args:
         image: height and width.
+        pretrained: the file of its weights, see :func:`tssbn.networks.weights.find_file` and
+            :func:`tssbn.networks.pretrained.swin_weights`; ``"none"`` for a start at random.
         width: channels of the first stage; those inside of heads follow it.
         swin: what else :class:`tssbn.networks.swin.Swin` takes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
     """
+    make = partial(Swin, image, width, **swin)
+    weights = read_by(swin_weights, pretrained, make)
     stages = len(swin.get("depths", (2, 2, 6, 2)))
     widths = [max(1, width * 18 * 2**stage // 96) for stage in range(stages)]
     return Network(
-        lambda: Swin(image, width, **swin),
+        partial(started, make, weights),
         partial(SwinHead, image=image, inputs=tap_widths(width, stages), widths=widths),
         dummy_images(*image),
         trains=outside_linear_layers,
+        pretrained=weights,
     )
+
+
+Weights = Callable[[], Mapping[str, Tensor]]
+
+
+def read_by(
+    read: Callable[..., Mapping[str, Tensor]], pretrained: str, make: Callable
+) -> Weights | None:
+    """What reads the weights of a trunk, or None without a file."""
+    return None if pretrained == "none" else partial(read, find_file(pretrained), make)
+
+
+def started(make: Callable[[], nn.Module], weights: Weights | None) -> nn.Module:
+    """A trunk with the weights that it starts from."""
+    trunk = make()
+    if weights is not None and not next(trunk.parameters()).is_meta:
+        trunk.load_state_dict(weights())
+    return trunk
 
 
 def in_fusion(name: str) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from tssbn.data.real.find import find
+from tssbn.networks.weights import check_fit
 
 __all__ = ["FILES", "SOURCES", "DeepLabHead", "dilated_resnet", "imagenet"]
 
@@ -93,14 +94,11 @@ def named(
         ValueError: Names or shapes are not those of the trunk.
     """
     with torch.device("meta"):
-        wanted = {name: value.shape for name, value in trunk().state_dict().items()}
+        made = trunk()
+    wanted = made.state_dict()
     counts = {name: torch.tensor(0) for name in wanted if name.endswith("num_batches_tracked")}
     given = counts | {name: value for name, value in state.items() if not name.startswith("fc.")}
-    for name in sorted(wanted.keys() | given.keys()):
-        shape = tuple(given[name].shape) if name in given else "missing"
-        if name not in wanted or shape != wanted[name]:
-            right = tuple(wanted[name]) if name in wanted else "not there"
-            raise ValueError(f"{name} of {where} is {shape}, of the trunk it is {right}")
+    check_fit(given, made, where)
     return {name: given[name] for name in wanted}
 
 

@@ -16,11 +16,11 @@ __all__ = ["ConvHead", "FusedViT", "Fusion", "ViT"]
 
 
 class ViT(nn.Module):
-    """A vision transformer without a class token, which gives the features after some blocks.
+    """A vision transformer that gives the features after some of its blocks.
 
-    ViT-S/16 by default: 21,982,848 parameters, 25 LayerNorm layers with 9,600 channels. The final
-    LayerNorm stands before the last of the features alone (Dosovitskiy et al., arXiv 2010.11929;
-    Yang et al., arXiv 2403.17749).
+    ViT-S/16 by default: 21,982,848 parameters, 25 LayerNorm layers with 9,600 channels. There is no
+    class token, and the final LayerNorm stands before the last of the features alone (Dosovitskiy
+    et al., arXiv 2010.11929; Yang et al., arXiv 2403.17749).
 
     Args:
         image: height and width of the images, multiples of the patch; it takes no other size.
@@ -30,6 +30,9 @@ class ViT(nn.Module):
         patch: side of a patch.
         taps: after which blocks features are given, counted from 1; the last is the last block.
         drop_path: the rate of the last block; it grows from 0 in equal steps.
+        layer_scale: what scales of the residual branches start with; without it there are none.
+        class_token: whether a token that is no patch runs along. Weights that were trained with one
+            may need it: without it DINOv2's features are others.
 
     Shape: (B, 3, H, W) -> a list of (B, width, H/patch, W/patch), one for each of the taps.
 
@@ -39,6 +42,7 @@ class ViT(nn.Module):
 
     Attributes:
         patch_embed: the convolution that makes tokens of patches.
+        cls_token: (1, 1, width), in front of the tokens, or None.
         pos_embed: (1, N, width), added to the tokens.
         blocks: timm's, one after another.
         norm: the final LayerNorm.
@@ -58,6 +62,8 @@ class ViT(nn.Module):
         patch: int = 16,
         taps: Sequence[int] = (3, 6, 9, 12),
         drop_path: float = 0.15,
+        layer_scale: float | None = None,
+        class_token: bool = False,
     ):
         if list(taps) != sorted({*taps}) or taps[0] < 1 or taps[-1] != depth:
             raise ValueError(f"taps={taps} must rise from 1 at least to the depth, {depth}")
@@ -71,30 +77,43 @@ class ViT(nn.Module):
             embed_dim=width,
             depth=depth,
             num_heads=heads,
-            class_token=False,
+            class_token=class_token,
             global_pool="",
             num_classes=0,
             drop_path_rate=drop_path,
+            init_values=layer_scale,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
         self.patch_embed = whole.patch_embed
+        self.cls_token = whole.cls_token
         self.pos_embed = whole.pos_embed
         self.blocks = whole.blocks
         self.norm = whole.norm
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.patch_embed(images) + self.pos_embed
+        x = self.embed(images)
         features = []
         for number, block in enumerate(self.blocks, 1):
             x = block(x)
             if number in self.taps:
-                tap = self.norm(x) if number == len(self.blocks) else x
-                features.append(tap.transpose(1, 2).unflatten(2, self.patch_embed.grid_size))
+                features.append(self.as_map(self.norm(x) if number == len(self.blocks) else x))
         return features
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Make tokens of images: (B, 3, H, W) -> (B, N, width), positions added."""
+        x = self.patch_embed(images)
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
+        return x + self.pos_embed
+
+    def as_map(self, tokens: Tensor) -> Tensor:
+        """Put the patches where they are: (B, N, width) -> (B, width, H/patch, W/patch)."""
+        rows, columns = self.patch_embed.grid_size
+        return tokens[:, -rows * columns :].transpose(1, 2).unflatten(2, (rows, columns))
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay would spoil, as timm has them."""
-        return {"pos_embed"}
+        return {"cls_token", "pos_embed"} & dict(self.named_parameters()).keys()
 
 
 class Fusion(nn.Module):

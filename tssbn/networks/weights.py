@@ -1,8 +1,13 @@
-"""Where the weights of a pretrained trunk come from."""
+"""Where the weights of a pretrained trunk come from, and whether they fit."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-__all__ = ["check_source"]
+from torch import Tensor, nn
+
+from tssbn.data.real.find import find
+
+__all__ = ["check_fit", "check_source", "find_file"]
 
 
 def check_source(source: str, known: Mapping[str, str]) -> None:
@@ -23,3 +28,50 @@ def check_source(source: str, known: Mapping[str, str]) -> None:
     if source not in known:
         names = "; ".join(f"{name!r} for {what}" for name, what in known.items())
         raise ValueError(f"pretrained={source!r} must be one of {names}")
+
+
+def find_file(name: str) -> Path:
+    """Find a file of weights: by its path, or by its name in the folder ``weights``.
+
+    The folder is looked for where data sets are, see :func:`tssbn.data.real.find.find`.
+
+    Raises:
+        FileNotFoundError: There is none; says where it was looked for.
+
+    Example:
+        >>> find_file("nobody_has.pth")
+        Traceback (most recent call last):
+        FileNotFoundError: pretrained='nobody_has.pth' is no file, nor is there one ...
+    """
+    folder = find("weights")
+    for path in (Path(name).expanduser(), *([folder / name] if folder else [])):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"pretrained={name!r} is no file, nor is there one of this name in a folder weights in "
+        "data, ../data or the folder that TSSBN_DATA names"
+    )
+
+
+def check_fit(given: Mapping[str, Tensor], trunk: nn.Module, where: str) -> None:
+    """Refuse tensors whose names and shapes are not those of a trunk's state.
+
+    Args:
+        given: The tensors, by name.
+        trunk: May be on the meta device.
+        where: They come from, for the message.
+
+    Raises:
+        ValueError: Names the first that differs, and both shapes.
+
+    Example:
+        >>> check_fit(nn.Linear(2, 3).state_dict(), nn.Linear(2, 4), "a file")
+        Traceback (most recent call last):
+        ValueError: bias of a file is (3,), of the trunk it is (4,)
+    """
+    wanted = {name: tuple(value.shape) for name, value in trunk.state_dict().items()}
+    for name in sorted(wanted.keys() | given.keys()):
+        shape = tuple(given[name].shape) if name in given else "missing"
+        if shape != wanted.get(name):
+            right = wanted.get(name, "not there")
+            raise ValueError(f"{name} of {where} is {shape}, of the trunk it is {right}")
