@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 
 from tssbn.benchmarks import dummy_images
 from tssbn.benchmarks.tasks import tasks_for
+from tssbn.benchmarks.transformers import swin_network, vit_network
 from tssbn.data.target import Target
 from tssbn.methods import METHODS, Network, find_method
 from tssbn.networks.celeba import CelebANet
@@ -25,6 +26,8 @@ from tssbn.training.epoch import train_epoch
 
 N = 8
 CLASSES, DEPTH = Target("classes", ("a", "b", "c")), Target("depth", ignore=0)
+VIT = vit_network((16, 16), fused=16, width=24, depth=2, heads=2, patch=8, taps=(1, 2))
+SWIN = swin_network((32, 32), width=16, depths=(1, 2, 1), heads=(1, 2, 2), window=2)
 NETWORKS = {  # trunk, head, side of the images, tasks
     "segnet": (
         partial(SegNet, 8),
@@ -44,6 +47,8 @@ NETWORKS = {  # trunk, head, side of the images, tasks
         16,
         {"depth": DEPTH, "normal": Target("normal")},
     ),
+    "vit": (VIT.trunk, VIT.head, 16, {"segmentation": CLASSES, "depth": DEPTH}),
+    "swin": (SWIN.trunk, SWIN.head, 32, {"segmentation": CLASSES, "normal": Target("normal")}),
     "celeba": (
         partial(CelebANet, 4),
         partial(nn.Linear, 32),
@@ -75,11 +80,14 @@ PAPER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn", *MI
 # MTAN was not designed for a U-Net. LTB draws its branches anew in every step: on SegNet its losses
 # stay noisy for longer than a test should take.
 EXCEPT = (("unet", "mtan"), ("segnet", "ltb"))
+# The methods that tables 3 and 4 have in common with the others.
+ON_TRANSFORMERS = ("stl", "hps", "tsbn", "tssbn")
 CASES = [
     (name, method)
     for name in NETWORKS
     for method in sorted(METHODS)
-    if (method in PAPER and (name, method) not in EXCEPT)
+    if (method in PAPER and (name, method) not in EXCEPT and name not in ("vit", "swin"))
+    or (method in ON_TRANSFORMERS and name in ("vit", "swin"))
     or (name == "celeba" and method not in ("hps-wide", "shuffled-gates"))
 ]
 

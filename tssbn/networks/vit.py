@@ -65,7 +65,7 @@ class ViT(nn.Module):
         layer_scale: float | None = None,
         class_token: bool = False,
     ):
-        if list(taps) != sorted({*taps}) or taps[0] < 1 or taps[-1] != depth:
+        if list(taps) != sorted({*taps} & {*range(1, depth + 1)}) or depth not in taps:
             raise ValueError(f"taps={taps} must rise from 1 at least to the depth, {depth}")
         if image[0] % patch or image[1] % patch:
             raise ValueError(f"image={image} must be multiples of the patch, {patch}")
