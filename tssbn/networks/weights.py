@@ -33,7 +33,8 @@ def check_source(source: str, known: Mapping[str, str]) -> None:
 def find_file(name: str) -> Path:
     """Find a file of weights: by its path, or by its name in the folder ``weights``.
 
-    The folder is looked for where data sets are, see :func:`tssbn.data.real.find.find`.
+    The folder is looked for where data sets are: in the folder that ``TSSBN_DATA`` names, in
+    ``data`` and in ``../data``.
 
     Raises:
         FileNotFoundError: There is none; says where it was looked for.
