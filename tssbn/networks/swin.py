@@ -108,7 +108,7 @@ class SwinHead(nn.Module):
         inputs: channels of the maps, from fine to coarse.
         widths: channels that they are narrowed to.
 
-    Shape: a list of (B, C, h, w), as :class:`Swin` gives -> (B, outputs, H, W), the size of `image`.
+    Shape: a list of (B, C, h, w), as :class:`Swin` gives, -> (B, outputs, H, W), as `image`.
 
     Example:
         >>> trunk = Swin(image=(64, 64), width=8, depths=(2, 1, 1), heads=(1, 2, 2), window=4)

@@ -193,7 +193,7 @@ class ConvHead(nn.Module):
         image: height and width of the prediction.
         width: channels of the features.
 
-    Shape: (B, width, h, w) -> (B, outputs, H, W), the size of `image`.
+    Shape: (B, width, h, w) -> (B, outputs, H, W), as `image`.
 
     Example:
         >>> ConvHead(21, image=(32, 48), width=12)(torch.zeros(2, 12, 4, 6)).shape
