@@ -99,7 +99,7 @@ def resized(positions: Tensor, grid: tuple[int, int], antialias: bool = False) -
 
     Example:
         >>> resized(torch.ones(1, 1 + 4 * 4, 3), (2, 6)).shape
-        torch.Size([1, 12, 3])
+        torch.Size([1, 13, 3])
     """
     side = isqrt(positions.shape[1])
     before = positions.shape[1] - side**2
