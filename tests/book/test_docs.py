@@ -28,6 +28,7 @@ NEEDS = {
     "tssbn.networks.blocks": ("timm",),
     "tssbn.networks.deeplab": ("timm", "torchvision"),
     "tssbn.networks.efficientnet": ("timm",),
+    "tssbn.networks.pretrained": ("timm",),
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
     "tssbn.gate_plots": ("seaborn",),
