@@ -22,6 +22,7 @@ __all__ = [
     "capacity",
     "class_colors",
     "deltas",
+    "dots",
     "gate_histogram",
     "images",
     "importance",
@@ -133,6 +134,24 @@ def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     ax.set_yticks(range(len(rows)), [row.title for row in rows])
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("Δm against single-task networks, %")
+
+
+def dots(ax: Axes, scores: Mapping[str, Sequence[float]], constant: float | None = None) -> None:
+    """Draw a dot for each run of each method, and a bar at their mean.
+
+    Args:
+        scores: By method, one value for each run.
+        constant: The score of the best answer that ignores the image, a dotted line.
+    """
+    for height, (method, values) in enumerate(scores.items()):
+        color = method_color(method)
+        ax.plot(values, [height] * len(values), "o", alpha=0.5, color=color)
+        ax.plot(np.mean(values), height, "|", ms=22, mew=3, color=color)
+    if constant is not None:
+        ax.axvline(constant, color="black", linestyle=":", label="ignores the image")
+        ax.legend()
+    ax.set_yticks(range(len(scores)), [find_method(method).title for method in scores])
+    ax.invert_yaxis()
 
 
 def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[str]) -> None:
