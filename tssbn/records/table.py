@@ -45,7 +45,9 @@ class MeanStd(NamedTuple):
             >>> MeanStd.of([1.0, 3.0]).mean, MeanStd.of([2.0])
             (2.0, MeanStd(mean=2.0, std=None))
         """
-        std = statistics.stdev(values) if len(values) > 1 else None
+        if len(values) < 2:
+            return cls(values[0], None)
+        std = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
         return cls(math.fsum(values) / len(values), std)
 
 
@@ -132,14 +134,14 @@ class Table:
                 [
                     row.title,
                     str(len(row.seeds)) if row.seeds else "",
-                    *(self._cell(task, row.values.get(task)) for task in self.tasks),
+                    *(self.cell(task, row.values.get(task)) for task in self.tasks),
                     _signed(row.delta),
                     _size(row.parameters),
                     _size(row.macs),
                 ]
             )
             if row.paper:
-                printed = [self._number(task, row.paper.get(task)) for task in self.tasks]
+                printed = [self.number(task, row.paper.get(task)) for task in self.tasks]
                 delta = row.paper.get("delta")
                 delta = "" if delta is None else f"{delta:+.2f}"
                 lines.append(["  the paper", "", *printed, delta, "", ""])
@@ -154,20 +156,22 @@ class Table:
     def _all(self) -> list[Row]:
         return [*filter(None, [self.constant]), *self.rows]
 
-    def _number(self, task: str, value: float | None) -> str:
+    def number(self, task: str, value: float | None) -> str:
+        """Write a score of a task with the digits of its column."""
         if value is None:
             return ""
         small = self.tasks[task].unit != "%" and abs(value) < 10
         return f"{value:.3f}" if small else f"{value:.2f}"
 
-    def _cell(self, task: str, figure: MeanStd | None) -> str:
+    def cell(self, task: str, figure: MeanStd | None) -> str:
+        """Write a mean of a task's scores, and their spread."""
         if figure is None:
             return "-"
-        spread = "" if figure.std is None else f" ± {self._number(task, figure.std)}"
+        spread = "" if figure.std is None else f" ± {self.number(task, figure.std)}"
         # The spread has the digits of the mean, whatever its own size.
         if spread and self.tasks[task].unit != "%" and abs(figure.mean) >= 10:
             spread = f" ± {figure.std:.2f}"
-        return self._number(task, figure.mean) + spread
+        return self.number(task, figure.mean) + spread
 
 
 def table(
