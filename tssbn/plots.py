@@ -22,6 +22,7 @@ __all__ = [
     "capacity",
     "class_colors",
     "deltas",
+    "dots",
     "gate_histogram",
     "images",
     "importance",
@@ -114,7 +115,7 @@ def method_color(method: str) -> str:
 def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     """Draw Δm of each method as a bar, its standard deviation over seeds as a line.
 
-    A diamond is what the paper prints, if it does.
+    A diamond is what the paper prints, if it does. The baseline itself has no bar.
 
     Args:
         table: of :func:`tssbn.records.table.table`.
@@ -123,7 +124,9 @@ def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     """
     if band is not None:
         ax.axvspan(-band, band, color="#E4E4E4", zorder=0)
-    rows = [row for row in table.rows if row.delta is not None and row.method != "stl"][::-1]
+    base = table.baseline
+    bars = (row for row in table.rows if row.delta is not None)
+    rows = [row for row in bars if (row.method, row.balance) != (base, "sum")][::-1]
     for height, row in enumerate(rows):
         color = method_color(row.method)
         ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.std, color=color, ecolor="#555555")
@@ -132,7 +135,27 @@ def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks(range(len(rows)), [row.title for row in rows])
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("Δm against single-task networks, %")
+    title = find_method(base).title if base in METHODS else base
+    against = "single-task networks" if base == "stl" else title
+    ax.set_xlabel(f"Δm against {against}, %")
+
+
+def dots(ax: Axes, scores: Mapping[str, Sequence[float]], constant: float | None = None) -> None:
+    """Draw a dot for each run of each method, and a bar at their mean.
+
+    Args:
+        scores: By method, one value for each run.
+        constant: The score of the best answer that ignores the image, a dotted line.
+    """
+    for height, (method, values) in enumerate(scores.items()):
+        color = method_color(method)
+        ax.plot(values, [height] * len(values), "o", alpha=0.5, color=color)
+        ax.plot(np.mean(values), height, "|", ms=22, mew=3, color=color)
+    if constant is not None:
+        ax.axvline(constant, color="black", linestyle=":", label="ignores the image")
+        ax.legend()
+    ax.set_yticks(range(len(scores)), [find_method(method).title for method in scores])
+    ax.invert_yaxis()
 
 
 def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[str]) -> None:

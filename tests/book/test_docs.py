@@ -20,6 +20,8 @@ WHOLE = ("torchmetrics", "torchvision", "timm", "lightning_fabric")  # the extra
 NEEDS = {
     "tssbn.claims.arms": ("scipy", *WHOLE),
     "tssbn.claims.attributes": ("scipy", "sklearn"),
+    "tssbn.claims.balanced": ("scipy", *WHOLE),
+    "tssbn.claims.grid": ("scipy", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
     "tssbn.clusters": ("scipy", "sklearn"),
     "tssbn.data.augment": ("torchvision",),

@@ -147,10 +147,11 @@ def test_missing_labels_are_white_and_whole_images_labels_are_passed_over():
 
 def test_the_baselines_own_error_is_a_band_behind_the_bars():
     delta = SimpleNamespace(mean=6.0, std=1.0)
-    row = SimpleNamespace(delta=delta, method="tssbn", title="TSσBN", paper={})
+    row = SimpleNamespace(delta=delta, method="tssbn", title="TSσBN", paper={}, balance="sum")
+    table = SimpleNamespace(rows=[row], baseline="stl")
     plain, banded = plt.subplots(1, 2)[1]
-    plots.deltas(plain, SimpleNamespace(rows=[row]))
-    plots.deltas(banded, SimpleNamespace(rows=[row]), band=2.5)
+    plots.deltas(plain, table)
+    plots.deltas(banded, table, band=2.5)
     (bar,) = plain.patches  # without a band nothing but the bar
     (behind,) = (patch for patch in banded.patches if patch.get_zorder() < bar.get_zorder())
     assert (behind.get_x(), behind.get_width(), bar.get_width()) == (-2.5, 5, 6)

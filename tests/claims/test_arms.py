@@ -1,7 +1,5 @@
 """Beds of saved runs by arm, and the claims of the paper's tables, whatever runs there are."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,8 @@ pytest.importorskip("scipy")
 pytest.importorskip("pandas")
 pytest.importorskip("torchvision")
 pytest.importorskip("timm")
+
+from arms import write
 
 from tssbn.claims import BedOfRuns, matrix, table
 from tssbn.claims.arms import (
@@ -32,34 +32,6 @@ from tssbn.claims.tables import (
     questions,
 )
 from tssbn.training.run import Run
-
-TASKS = {"segmentation": True, "depth": False}
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
-    return tmp_path / "data/results"
-
-
-def write(folder, bed, arm, seed, scores):
-    """A saved run of two tasks."""
-    method, settings = bed.arms[arm]
-    run = Run(bed.benchmark, method, seed, settings)
-    path = folder / f"{run.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scores = {task: {"m": score} for task, score in zip(TASKS, scores, strict=True)}
-    record = {
-        "benchmark": bed.benchmark,
-        "method": method,
-        "seed": seed,
-        "recipe": {"report": "last"},
-        "metric": dict.fromkeys(TASKS, "m"),
-        "directions": TASKS,
-        "epochs": [{"epoch": 1, "test": scores}],
-    }
-    path.write_text(json.dumps(record))
 
 
 def rooms():

@@ -5,7 +5,9 @@ import torch
 
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("torchmetrics")
+pytest.importorskip("timm")
 
+import tiny
 from balancings import FABRIC, make, step
 
 from tssbn.training.balancing.dwa import DynamicWeights
@@ -15,6 +17,7 @@ from tssbn.training.balancing.imtl_l import ImpartialLosses
 from tssbn.training.balancing.rlw import RandomWeights
 from tssbn.training.balancing.si import log_sum
 from tssbn.training.balancing.stch import SmoothTchebycheff
+from tssbn.training.loop import train
 
 LOSSES = torch.tensor([2.0, 0.1, 30.0], dtype=torch.float64)
 
@@ -110,6 +113,14 @@ def test_famo_goes_on_from_its_state():
             famo.scalarise(before)
             famo.after_step(lambda after=after: dict(zip("abc", after, strict=True)), FABRIC)
     assert torch.equal(one.logits, other.logits)
+
+
+def test_the_second_pass_of_famo_moves_no_statistics():
+    """At rest they are, bit for bit, those of the plain sum, and of as many batches."""
+    runs = [tiny.run("hps", settings={"balance": name}, lr=1e-30) for name in ("sum", "famo")]
+    plain, famo = (dict(train(run, accelerator="cpu").net.named_buffers()) for run in runs)
+    assert plain["trunk.1.num_batches_tracked"] > 1 and plain["trunk.1.running_mean"].any()
+    assert all(torch.equal(famo[name], buffer) for name, buffer in plain.items())
 
 
 @pytest.mark.parametrize("mu", [0.1, 1.0])

@@ -62,6 +62,7 @@ def run_queue(*options):
 
 
 def test_the_list_of_this_project_is_right():
+    pytest.importorskip("torchjd")
     listed = load_queue(Path(__file__).resolve().parents[2] / "data/queue.toml")
     data = {job.run.benchmark.name: job.data for job in listed}
     assert data["rooms"] and data["census"] and not data["nyuv2"]

@@ -13,7 +13,7 @@ from tssbn.claims.evidence import BedOfRuns
 from tssbn.claims.intervals import critical_value
 from tssbn.claims.verdict import Effect, Verdict
 
-__all__ = ["Sheet", "count", "matrix", "spreads", "table"]
+__all__ = ["Sheet", "count", "matrix", "short", "spreads", "table"]
 
 HEAD = (
     "claim",
@@ -90,7 +90,7 @@ def matrix(claims: Iterable[Claim]) -> Sheet:
     beds = list(dict.fromkeys(claim.where for claim in claims))
     cells: dict[str, dict[str, str]] = {}
     for claim in claims:
-        cells.setdefault(claim.text, {})[claim.where] = _short(claim.verdict())
+        cells.setdefault(claim.text, {})[claim.where] = short(claim.verdict())
     rows = [[text, *(of.get(bed, "") for bed in beds)] for text, of in cells.items()]
     return Sheet(["", *beds], [("", rows)])
 
@@ -131,6 +131,20 @@ def spreads(
     return Sheet(head, [("", rows)])
 
 
+def short(verdict: Verdict) -> str:
+    """Write a verdict in a cell: the word, the effect with its interval, and the runs.
+
+    Example:
+        >>> short(Claim("Nobody ran this").verdict())
+        'not run'
+    """
+    if verdict.effect is None:
+        return verdict.said
+    effect = verdict.effect
+    runs = f", n = {_runs(effect)}" if effect.n else ""
+    return f"{verdict.said}: {effect.interval}{runs}"
+
+
 def _visible(sd: float, n: int, arms: int) -> float:
     df = arms * (n - 1)
     error = sd * (2 / n) ** 0.5
@@ -142,7 +156,7 @@ def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
     if claim.margin:
         claimed = f"above {-claim.margin:+.1f}"
     control = verdict.control
-    against = f"{claim.null}: {_short(control)}" if control and effect else ""
+    against = f"{claim.null}: {short(control)}" if control and effect else ""
     return [
         (claim.text, f"{claim.chapter}.html") if claim.chapter else claim.text,
         claim.where,
@@ -163,14 +177,6 @@ def _runs(effect: Effect | None) -> str:
     if effect is None:
         return ""
     return ", ".join(map(str, effect.n)) if effect.n else "counted"
-
-
-def _short(verdict: Verdict) -> str:
-    if verdict.effect is None:
-        return verdict.said
-    effect = verdict.effect
-    runs = f", n = {_runs(effect)}" if effect.n else ""
-    return f"{verdict.said}: {effect.interval}{runs}"
 
 
 def _text(cell: Cell) -> str:

@@ -9,13 +9,15 @@ from tssbn.records.comparable import protocol
 __all__ = ["caption"]
 
 
-def caption(records: Sequence[Mapping[str, Any]], best: bool = False, baseline: str = "stl") -> str:
+def caption(
+    records: Sequence[Mapping[str, Any]], best: bool = False, baseline: str | None = "stl"
+) -> str:
     """Say what the numbers of a table are: data, settings, epochs, devices, notes of the runs.
 
     Args:
         records: saved runs that may stand in one table.
         best: whether the numbers are those of the best epoch on the test images.
-        baseline: the method that the others are compared with.
+        baseline: the method that the others are compared with; None where it is not to be said.
 
     Example:
         >>> caption([])
@@ -50,7 +52,7 @@ def caption(records: Sequence[Mapping[str, Any]], best: bool = False, baseline: 
         *_own(records),
         counted,
         "± is the standard deviation over seeds",
-        f"Δm against the mean of our {find_method(baseline).title}",
+        f"Δm against the mean of our {find_method(baseline).title}" if baseline else "",
         where,
     ]
     return "; ".join(filter(None, said))

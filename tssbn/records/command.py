@@ -17,7 +17,12 @@ def add(commands: "argparse._SubParsersAction") -> None:
         commands, "table", _table, "print the table of a benchmark, from its saved runs"
     )
     made.add_argument(
-        "name", metavar="NAME", help="a benchmark, its file, or 1 or 2 for a table of the paper"
+        "name",
+        metavar="NAME",
+        help="a benchmark, its file, or 1 or 2 for a table of the paper, or G: balancings",
+    )
+    made.add_argument(
+        "benchmark", nargs="?", help="of table G; nyuv2_libmtl, that of LibMTL's, without it"
     )
     made.add_argument("--best", action="store_true", help="the best epoch on the test images")
     add_settings(made, "of the runs with this setting, instead of those with none")
@@ -29,6 +34,10 @@ def _table(options: argparse.Namespace) -> int:
     from tssbn.records.table import TABLES, table
     from tssbn.registry import short_name
 
+    if options.name == "G":
+        return _grid(options)
+    if options.benchmark:
+        raise ValueError(f"table {options.name} takes no second name, got {options.benchmark!r}")
     settings, seen, left, tables = dict(options.set), [], [], []
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
@@ -60,6 +69,28 @@ def _table(options: argparse.Namespace) -> int:
     if others := sorted({f"--set {_words(one)}" if one else "no --set" for one in left}):
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         print(f"runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
+    return 0
+
+
+def _grid(options: argparse.Namespace) -> int:
+    from tssbn.benchmarks import find_benchmark
+    from tssbn.claims.grid import DEFAULT, grid
+
+    if options.best:
+        raise ValueError("table G has no --best: its intervals are of the scores that runs report")
+    benchmark = find_benchmark(options.benchmark or DEFAULT)()
+    folder = options.results or next(iter(store.folders()), store.results_dir())
+    found = store.load_all(benchmark.name, folder)
+    wanted = dict(options.set)
+    chosen = [
+        record
+        for record in found
+        if {k: v for k, v in record["settings"].items() if k != "balance"} == wanted
+    ]
+    print(grid(benchmark, chosen))
+    if not chosen:
+        where = f"{benchmark.name} in {folder.resolve()}"
+        print(f"there is no saved run of {where} with these settings", file=sys.stderr)
     return 0
 
 

@@ -45,7 +45,9 @@ class MeanStd(NamedTuple):
             >>> MeanStd.of([1.0, 3.0]).mean, MeanStd.of([2.0])
             (2.0, MeanStd(mean=2.0, std=None))
         """
-        std = statistics.stdev(values) if len(values) > 1 else None
+        if len(values) < 2:
+            return cls(values[0], None)
+        std = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
         return cls(math.fsum(values) / len(values), std)
 
 
@@ -95,6 +97,7 @@ class Table:
         rows: the methods.
         constant: the answer that ignores the image, the first row where it is known, see
             :mod:`tssbn.benchmarks.constant`; None where the runs were saved without it.
+        baseline: the name of the method that Δm is against.
     """
 
     title: str
@@ -102,6 +105,7 @@ class Table:
     tasks: Mapping[str, Column]
     rows: Sequence[Row]
     constant: Row | None = None
+    baseline: str = "stl"
 
     def frame(self) -> pandas.DataFrame:
         """As a pandas frame: a row for each method; ``±`` is the standard deviation over seeds."""
@@ -132,14 +136,14 @@ class Table:
                 [
                     row.title,
                     str(len(row.seeds)) if row.seeds else "",
-                    *(self._cell(task, row.values.get(task)) for task in self.tasks),
+                    *(self.cell(task, row.values.get(task)) for task in self.tasks),
                     _signed(row.delta),
                     _size(row.parameters),
                     _size(row.macs),
                 ]
             )
             if row.paper:
-                printed = [self._number(task, row.paper.get(task)) for task in self.tasks]
+                printed = [self.number(task, row.paper.get(task)) for task in self.tasks]
                 delta = row.paper.get("delta")
                 delta = "" if delta is None else f"{delta:+.2f}"
                 lines.append(["  the paper", "", *printed, delta, "", ""])
@@ -154,20 +158,22 @@ class Table:
     def _all(self) -> list[Row]:
         return [*filter(None, [self.constant]), *self.rows]
 
-    def _number(self, task: str, value: float | None) -> str:
+    def number(self, task: str, value: float | None) -> str:
+        """Write a score of a task with the digits of its column."""
         if value is None:
             return ""
         small = self.tasks[task].unit != "%" and abs(value) < 10
         return f"{value:.3f}" if small else f"{value:.2f}"
 
-    def _cell(self, task: str, figure: MeanStd | None) -> str:
+    def cell(self, task: str, figure: MeanStd | None) -> str:
+        """Write a mean of a task's scores, and their spread."""
         if figure is None:
             return "-"
-        spread = "" if figure.std is None else f" ± {self._number(task, figure.std)}"
+        spread = "" if figure.std is None else f" ± {self.number(task, figure.std)}"
         # The spread has the digits of the mean, whatever its own size.
         if spread and self.tasks[task].unit != "%" and abs(figure.mean) >= 10:
             spread = f" ± {figure.std:.2f}"
-        return self._number(task, figure.mean) + spread
+        return self.number(task, figure.mean) + spread
 
 
 def table(
@@ -234,7 +240,8 @@ def table(
         values = {task: MeanStd.of([value]) for task, value in scored.items()}
         gain = MeanStd.of([delta(scored, base, up)]) if single else None
         blind = Row("constant", "ignores the image", "sum", (), values, gain, None, None, {})
-    return Table(known.title, caption(records, best, known.baseline), tasks, _in_order(made), blind)
+    said = caption(records, best, known.baseline)
+    return Table(known.title, said, tasks, _in_order(made), blind, known.baseline)
 
 
 def _constant(record: Mapping, benchmark: Benchmark) -> dict[str, float]:

@@ -73,7 +73,8 @@ def train_epoch(
 
     @torch.no_grad()
     def losses_again(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        groups = [weigh(losses_of(batch, group)) for group in balancing.passes(net)]
+        with _buffers_kept(net):
+            groups = [weigh(losses_of(batch, group)) for group in balancing.passes(net)]
         return {task: loss for losses in groups for task, loss in losses.items()}
 
     for batch in batches:
@@ -89,6 +90,17 @@ def train_epoch(
         optimiser.zero_grad()
         balancing.after_step(partial(losses_again, batch), fabric)
         yield losses
+
+
+@contextmanager
+def _buffers_kept(net: nn.Module) -> Iterator[None]:
+    """Put back what a forward pass in training mode moves, such as running statistics."""
+    kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, before in kept:
+            buffer.copy_(before)
 
 
 class EpochLosses:

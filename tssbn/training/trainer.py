@@ -115,6 +115,8 @@ class Trainer:
             run.benchmark.network, outputs, **_taken(run, run.method.build)
         )
         self.started = run.method.start(self.net, run, **_taken(run, run.method.start))
+        # Asked once: to read a property's value in every step would make a GPU wait.
+        self.told_progress = hasattr(self.net, "progress")
         self._tell_progress(0)
         self.balancing = find_balancing(run.balance)(self.net, **run.balance_options)
         self.balancing.check(setup["precision"], setup["compile"])
@@ -217,7 +219,7 @@ class Trainer:
             yield batch
 
     def _tell_progress(self, epochs: float) -> None:
-        if hasattr(self.net, "progress"):
+        if self.told_progress:
             self.net.progress = epochs / self.recipe.epochs
 
     def _scores(self, split: str) -> dict[str, dict[str, float | list[float]]]:

@@ -96,7 +96,7 @@ class Balancing(nn.Module):
 
         Args:
             losses: Computes the losses of the same batch once more, without a graph, by a forward
-                pass of the network in training mode.
+                pass of the network in training mode, which moves no running statistics.
             fabric: Knows the other processes.
         """
 

@@ -29,9 +29,9 @@ class FastAdaptive(Scalarised):
     batch are L'; the decreases δ_t = log L_t - log L'_t are the gradient z_t (δ_t - Σ_s z_s δ_s) of
     w, which an Adam of its own follows: a task that fell faster than the others loses weight.
 
-    The second forward pass is in training mode, as in the public code: running statistics move
-    twice a step, and dropout draws anew. (The T is not of the paper: it makes the step that of the
-    plain sum where the tasks agree.)
+    The second forward pass is in training mode, as in the public code, so that dropout draws anew;
+    unlike there, it leaves running statistics as they were. (The T is not of the paper: it makes
+    the step that of the plain sum where the tasks agree.)
 
     Args:
         tasks: How many.

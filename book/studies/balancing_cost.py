@@ -1,0 +1,130 @@
+"""What does a balancing cost? A step of each, of HPS and of TSσBN, relative to the plain sum.
+
+    python book/studies/balancing_cost.py                   # 15 rounds, one thread
+    python book/studies/balancing_cost.py --rounds 5 --balancings uw pcgrad
+
+Three tasks of synthetic rooms on the U-Net of the benchmark `rooms`, its batch and optimiser, as
+the trainer runs them. All steps, of both methods, have their turn in every round, in a new order:
+whatever else the machine does meets all alike. The ratios are taken within a round; the table has
+their median and quartiles. Memory is the peak of two steps in a process of their own, above the
+network and the batch. The record `balancing/cost` has the seconds of every round.
+"""
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import quantiles
+
+import torch
+from lightning_fabric import Fabric
+
+from tssbn import records
+from tssbn.timing.memory import peak_memory
+from tssbn.timing.rounds import time_rounds
+from tssbn.timing.strategies import Setting
+from tssbn.training.balancing import BALANCINGS, find_balancing
+from tssbn.training.epoch import train_epoch
+from tssbn.training.run import Run
+
+METHODS = "hps", "tssbn"
+PLAIN = "plain"
+CPU = Setting()
+NAMES = tuple(name for name in BALANCINGS if name != "sum")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method and a strategy: the plain sum, or the name of a balancing."""
+
+    method: str
+    strategy: str = PLAIN
+    batch: int = 16
+    setting: Setting = CPU
+
+    def step(self) -> Callable[[], object]:
+        """A step of training, with the same weights and images at every call."""
+        run = Run("rooms", self.method, settings={"n": self.batch})
+        data, recipe = run.benchmark.data("train"), run.benchmark.recipe
+        tasks = run.benchmark.tasks(data.targets)
+        torch.manual_seed(0)
+        outputs = {name: task.out_channels for name, task in tasks.items()}
+        net = run.method.build(run.benchmark.network, outputs)
+        balancing = find_balancing("sum" if self.strategy == PLAIN else self.strategy)(net)
+        net.tasks_per_pass = 1 if balancing.one_task_per_pass else recipe.tasks_per_pass
+        groups = [*run.method.groups(net, recipe.lr), *balancing.groups(recipe.lr)]
+        fabric = Fabric(accelerator="cpu", devices=1)
+        model, optimiser = fabric.setup(net, recipe.make_optimiser(groups))
+        batches = itertools.repeat(data[: self.batch])
+        steps = train_epoch(fabric, model, optimiser, tasks, batches, balancing=balancing)
+        return partial(next, steps)
+
+
+def main(balancings: Iterable[str] = NAMES, rounds: int = 15, folder: Path | None = None) -> None:
+    """Measure all, and write the record."""
+    torch.set_num_threads(1)
+    strategies = (PLAIN, *balancings)
+    cases = [Case(method, strategy) for method in METHODS for strategy in strategies]
+    steps = {(case.method, case.strategy): case.step() for case in cases}
+    times = list(time_rounds(steps, rounds))
+    record = {
+        **records.environment(),
+        "benchmark": "rooms",
+        "batch": cases[0].batch,
+        "tasks": 3,
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "seconds": by_method(cases, lambda *key: [seconds[key] for seconds in times]),
+        "memory_mib": by_method(cases, lambda *key: peak_memory(Case(*key))),
+    }
+    print(table(record), records.write("balancing/cost", record, folder), sep="\n")
+
+
+def by_method(
+    cases: Iterable[Case], of: Callable[[str, str], object]
+) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for case in cases:
+        found.setdefault(case.method, {})[case.strategy] = of(case.method, case.strategy)
+    return found
+
+
+def ratios(record: Mapping, method: str, strategy: str) -> list[float]:
+    """Seconds of a step over those of the plain sum, round by round."""
+    of_method = record["seconds"][method]
+    return [one / plain for one, plain in zip(of_method[strategy], of_method[PLAIN], strict=True)]
+
+
+def table(record: Mapping) -> str:
+    """Time and memory of a step relative to the plain sum of the same method."""
+    head = [f"{method}: {what}" for method in METHODS for what in ("time (quartiles)", "memory")]
+    lines = [("", *head)]
+    for strategy in record["seconds"][METHODS[0]]:
+        cells = []
+        for method in METHODS:
+            low, median, high = quantiles(ratios(record, method, strategy))
+            memory = record["memory_mib"][method]
+            known = memory[strategy] is not None and memory[PLAIN]
+            share = f"{memory[strategy] / memory[PLAIN]:.2f}" if known else ""
+            cells += [f"{median:.2f} ({low:.2f} to {high:.2f})", share]
+        lines.append((strategy, *cells))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def options() -> dict[str, object]:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=15, help="2 or more; 15 without it")
+    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
+    chosen = parser.parse_args()
+    if chosen.rounds < 2:
+        parser.error(f"--rounds {chosen.rounds} must be 2 or more")
+    return vars(chosen)
+
+
+if __name__ == "__main__":
+    main(**options())

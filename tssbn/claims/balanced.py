@@ -1,0 +1,93 @@
+"""Does balancing of losses and gradients add to HPS and to TSσBN? Claims, and all of them beside.
+
+The paper suggests that TSσBN needs none (its appendix G was not seen).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tssbn.claims.arms import ARMS
+from tssbn.claims.claim import Claim
+from tssbn.claims.evidence import BedOfRuns
+from tssbn.claims.report import Sheet, short
+from tssbn.claims.tables import ENOUGH
+from tssbn.claims.verdict import judge
+
+__all__ = ["FEW", "added", "balanced", "balancings", "unneeded"]
+
+#: Those that are asked of a costly bed: of each kind the ones that papers compare with most.
+FEW = ("uw", "famo", "gradnorm", "pcgrad", "cagrad", "imtl", "nash-mtl", "fairgrad")
+METHODS = "HPS", "TSσBN"
+
+
+def balanced(
+    title: str, benchmark: str, names: Iterable[str] | None = None, **settings: Any
+) -> BedOfRuns:
+    """Take the runs of HPS and TSσBN, by the plain sum and with each balancing.
+
+    Args:
+        title: of the bed, in words.
+        benchmark: its name.
+        names: of the balancings; all that there are by default.
+        settings: of all runs.
+
+    Example:
+        >>> bed = balanced("rooms", "rooms", ["uw"])
+        >>> list(bed.arms), bed.arms["TSσBN + uw"]
+        (['STL', 'HPS', 'TSσBN', 'HPS + uw', 'TSσBN + uw'], ('tssbn', {'balance': 'uw'}))
+    """
+    if names is None:
+        from tssbn.training.balancing import BALANCINGS
+
+        names = [name for name in BALANCINGS if name != "sum"]
+    names = tuple(names)
+    arms = {arm: (ARMS[arm], settings) for arm in ("STL", *METHODS)}
+    for method in METHODS:
+        for name in names:
+            arms[f"{method} + {name}"] = ARMS[method], {**settings, "balance": name}
+    return BedOfRuns(title, benchmark, arms)
+
+
+def balancings(bed: BedOfRuns, method: str) -> dict[str, str]:
+    """Give the arms of a bed that balance the losses of a method, by balancing."""
+    start = f"{method} + "
+    return {arm.removeprefix(start): arm for arm in bed.arms if arm.startswith(start)}
+
+
+def unneeded(bed: BedOfRuns, **row: str) -> Iterator[Claim]:
+    """Claim that neither method needs a balancing, and that TSσBN beats HPS with any of them.
+
+    "Needs none" is to be no more than half a point of Δm behind the best; the verdict is the worst
+    of all balancings, by Dunnett's intervals.
+    """
+    for method in METHODS:
+        arms = tuple(balancings(bed, method).values())
+        text = f"No balancing lifts {method} by more than {ENOUGH}"
+        yield Claim(text, bed, method, arms, margin=ENOUGH, **row)
+    arms = tuple(balancings(bed, "HPS").values())
+    yield Claim("TSσBN beats HPS with any balancing", bed, "TSσBN", arms, **row)
+
+
+def added(bed: BedOfRuns) -> Sheet:
+    """Show what each balancing adds to either method, and what TSσBN is better by than HPS with it.
+
+    Each column compares one arm with many, by Dunnett's intervals.
+
+    Example:
+        >>> print(added(balanced("rooms", "rooms", ["uw"])))  # doctest: +SKIP
+        balancing | HPS with it, over HPS | TSσBN with it, over TSσBN | TSσBN, over HPS with it
+        uw | supported: +1.2 [+0.3, +2.1], n = 5, 5 | undecided: ... | supported: ...
+    """
+    hps, gated = (balancings(bed, method) for method in METHODS)
+    over_hps = bed.against("HPS", *hps.values())
+    over_gated = bed.against("TSσBN", *gated.values())
+    beside = bed.against("TSσBN", *hps.values())
+    rows = []
+    for name in hps:
+        gains = [over_hps[hps[name]], over_gated[gated[name]]]
+        effects = [*(gain and -gain for gain in gains), beside[hps[name]]]
+        rows.append([name, *(short(judge(effect)) for effect in effects)])
+    head = ["balancing", *(f"{m} with it, over {m}" for m in METHODS), "TSσBN, over HPS with it"]
+    return Sheet(head, [("", rows)])
