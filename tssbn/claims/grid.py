@@ -49,8 +49,8 @@ class Cell:
             of either.
         effect: the same with its interval; None with fewer than two runs of either.
         seconds: of a run, the mean; None without runs.
-        theirs: LibMTL's published scores, by task; and ``their_gain``, their Δm against its plain
-            sum.
+        theirs: LibMTL's published scores, by task.
+        their_gain: Δm of these against its plain sum; None where it published none.
     """
 
     row: Row | None
@@ -73,7 +73,8 @@ class Grid:
     Attributes:
         caption: what our runs are, and of which data.
         table: our runs, see :func:`tssbn.records.table.table`.
-        methods, balancings: the columns and rows, of which the plain sum is the first.
+        methods: the columns.
+        balancings: the rows; the plain sum is the first.
         cells: by method and balancing, those that there are.
     """
 
