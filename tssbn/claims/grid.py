@@ -121,7 +121,8 @@ class Grid:
 def grid(benchmark: str | Benchmark, records: Iterable[Mapping[str, Any]]) -> Grid:
     """Compare the balancings with the plain sum, method by method, from finished runs.
 
-    A single-task network shares nothing to balance, and is left out.
+    Left out are single-task networks, which share nothing to balance, and methods of which there is
+    nothing but the plain sum where others have more.
 
     Args:
         benchmark: its name, or itself where it is none of
@@ -161,6 +162,8 @@ def grid(benchmark: str | Benchmark, records: Iterable[Mapping[str, Any]]) -> Gr
                 of_theirs.get(balance, {}),
                 _gain(of_theirs, balance, DIRECTIONS),
             )
+    balanced = {method for method, balance in cells if balance != PLAIN}
+    cells = {key: cell for key, cell in cells.items() if key[0] in balanced or not balanced}
     found = {method: None for method, _ in cells}, {balance: None for _, balance in cells}
     methods, balancings = (
         [*(name for name in order if name in of), *(name for name in of if name not in order)]
