@@ -24,7 +24,7 @@ from tssbn.training.run import Run
 SIZES = {"train": [(40, 56), (48, 36), (30, 64), (50, 50)], "val": [(40, 56), (56, 40)]}
 SMALL = {
     "pascal4": {"size": 64, "width": 12},
-    "pascal5": {"size": 64, "width": 24, "depth": 4, "heads": 2, "fused": 8, "thresholds": 3},
+    "pascal5": {"size": 64, "width": 24, "depth": 4, "fused": 8, "thresholds": 3},
 }
 OUTPUTS = {"segmentation": 21, "parts": 7, "saliency": 1, "normal": 3}
 UP = {"segmentation": True, "parts": True, "saliency": True, "normal": False}

@@ -7,6 +7,7 @@ from tssbn.benchmarks.pascal import WEIGHTS, parts, tasks
 from tssbn.benchmarks.transformers import swin_network
 from tssbn.data import augment
 
+FILE = "swin_tiny_patch4_window7_224.pth"
 COLUMNS = ("segmentation", "parts", "saliency", "normal", "delta", "parameters")
 PAPER = {  # mIoU, mIoU, mean IoU, mean angle in degrees; Δm in percent; parameters
     method: dict(zip(COLUMNS, (*values, 1e6 * millions), strict=True))
@@ -34,7 +35,7 @@ PAPER = {  # mIoU, mIoU, mean IoU, mean angle in degrees; Δm in percent; parame
 del PAPER["stl"]["delta"]
 
 
-def benchmark(size: int = 448, width: int = 96, pretrained: str = "file") -> Benchmark:
+def benchmark(size: int = 448, width: int = 96, pretrained: str = FILE) -> Benchmark:
     """The 4,998 training and 5,105 test images of PASCAL-Context, 448x448, with four tasks.
 
     AdamW at 3.125e-5 (5e-4 for 512 images) with weight decay of 0.05, but none for biases and norm
@@ -47,8 +48,9 @@ def benchmark(size: int = 448, width: int = 96, pretrained: str = "file") -> Ben
     Args:
         size: of the square images.
         width: channels of the first stage, a multiple of 3; decoders follow it.
-        pretrained: where the trunk's weights come from: ``"file"`` or ``"none"``, see
-            :data:`tssbn.networks.transformer_weights.SOURCES`.
+        pretrained: the file of the trunk's weights in the folder ``weights``, by the names of timm
+            or of Swin's authors; ``"none"`` for a start at random. See
+            :func:`tssbn.networks.pretrained.swin_weights`.
     """
     transform = partial(augment.pascal4, size=size)
     weights = {task: weight for task, weight in WEIGHTS.items() if task != "boundary"}
@@ -56,7 +58,7 @@ def benchmark(size: int = 448, width: int = 96, pretrained: str = "file") -> Ben
         name="pascal4",
         title="PASCAL-Context, four tasks",
         data=partial(parts, tasks=4, augment=transform),
-        network=swin_network((size, size), width, pretrained),
+        network=swin_network((size, size), pretrained, width),
         tasks=partial(tasks, protocol="mtlora"),
         recipe=Recipe(
             epochs=300,

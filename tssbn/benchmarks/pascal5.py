@@ -26,9 +26,8 @@ def benchmark(
     size: int = 512,
     width: int = 384,
     depth: int = 12,
-    heads: int = 6,
     fused: int = 192,
-    pretrained: str = "file",
+    pretrained: str = "vit_small_patch16_384.safetensors",
     thresholds: int = 19,
 ) -> Benchmark:
     """The 4,998 training and 5,105 test images of PASCAL-Context, 512x512, with five tasks.
@@ -45,10 +44,11 @@ def benchmark(
 
     Args:
         size: of the square images, a multiple of 16; the images of the files have up to 500 pixels.
-        width, depth, heads: of the ViT; the depth is a multiple of 4.
+        width, depth: of the ViT, whose heads of attention have 64 channels, or fewer where it is
+            narrower; the depth is a multiple of 4.
         fused: channels of the fusion and inside of decoders.
-        pretrained: where the ViT's weights come from: ``"file"`` or ``"none"``, see
-            :data:`tssbn.networks.transformer_weights.SOURCES`.
+        pretrained: the file of the ViT's weights in the folder ``weights``, by timm's names;
+            ``"none"`` for a start at random. See :func:`tssbn.networks.pretrained.vit_weights`.
         thresholds: of odsF; the Berkeley benchmark has 99, which takes five times as long: 3
             seconds an image, on the CPU.
     """
@@ -59,7 +59,13 @@ def benchmark(
         title="PASCAL-Context, five tasks",
         data=partial(parts, tasks=5, augment=transform),
         network=vit_network(
-            (size, size), fused, pretrained, width=width, depth=depth, heads=heads, taps=taps
+            (size, size),
+            pretrained,
+            fused,
+            width=width,
+            depth=depth,
+            heads=max(1, width // 64),
+            taps=taps,
         ),
         tasks=partial(tasks, protocol="mlore", thresholds=thresholds),
         recipe=Recipe(
