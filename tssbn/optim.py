@@ -104,9 +104,9 @@ def param_groups(
 def spare_vectors(groups: Iterable[Mapping[str, Any]], model: nn.Module) -> list[dict]:
     """Split parameter groups, so that biases and other vectors have no weight decay.
 
-    A vector is a parameter of less than two dimensions, one whose name ends in ``bias``, or a
-    :func:`vector of each task <tssbn.optim.vectors_of_tasks>`. The rates stay. Position tables are matrices
-    here, as in the code of MTLoRA, which decays them.
+    A vector is a parameter of less than two dimensions, one whose name ends in ``bias``, or one of
+    :func:`tssbn.optim.vectors_of_tasks`. The rates stay. Position tables are matrices here, as in
+    the code of MTLoRA, which decays them.
 
     Args:
         groups: Of any optimiser; those without weight decay of their own get that of the optimiser.
