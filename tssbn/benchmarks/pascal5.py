@@ -49,8 +49,8 @@ def benchmark(
         fused: channels of the fusion and inside of decoders.
         pretrained: the file of the ViT's weights in the folder ``weights``, by timm's names;
             ``"none"`` for a start at random. See :func:`tssbn.networks.pretrained.vit_weights`.
-        thresholds: of odsF; the Berkeley benchmark has 99, which takes five times as long: 3
-            seconds an image, on the CPU.
+        thresholds: of odsF, half a second an image on the CPU; the Berkeley benchmark has 99, which
+            take five times as long.
     """
     transform = partial(augment.pascal5, size=size)
     taps = [depth * quarter // 4 for quarter in (1, 2, 3, 4)]
