@@ -1,4 +1,4 @@
-"""HyperFormer and Polyhistor: adapters in a frozen transformer, generated from the task's embedding.
+"""HyperFormer and Polyhistor: adapters in a frozen transformer, generated for each task.
 
 HyperFormer (Karimi Mahabadi et al., arXiv 2106.04489, and its code) has two adapters in a block, on
 the output of the attention and on that of the MLP, each before it is added to the tokens:
@@ -24,7 +24,7 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.methods import Method, Network, heads, nothing
+from tssbn.methods import Method, Network, heads
 from tssbn.methods.freeze import freeze
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
@@ -74,7 +74,7 @@ def build(
 HYPERFORMER = Method(
     "HyperFormer",
     build,
-    about="A frozen transformer with adapters that hypernetworks generate from the task's embedding.",
+    about="A frozen transformer; hypernetworks generate adapters from the task's embedding.",
 )
 POLYHISTOR = Method(
     "Polyhistor (our reading)",

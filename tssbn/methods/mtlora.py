@@ -4,9 +4,9 @@
 blocks are frozen and have a low-rank update that the tasks share. The last block of each stage has
 updates of each task as well: there a stream of each task leaves the shared one, goes through the
 patch merging and is the task's tap, see :mod:`tssbn.peft.branches`. Only the shared stream goes on
-to the next stage, so that the trunk runs once for all tasks. All else in the trunk is trained: the
-patch convolution, the LayerNorm layers, the tables of relative positions, and the matrices of the
-patch mergings.
+to the next stage, so that the trunk runs once for all tasks. All else in the trunk is trained, as
+the benchmark's network says: the patch convolution, the LayerNorm layers, the tables of relative
+positions, and the matrices of the patch mergings.
 
 MTLoRA+ freezes these matrices, too, and gives them shared updates. In the published setting its
 tasks' updates have the rank of the shared ones; in that of MTLoRA they have a fixed one, 4.
@@ -63,11 +63,9 @@ def build(
             f"{type(swin).__name__}"
         )
     update = partial(_with_update, rank=rank, scale=scale, dropout=dropout)
-    found = blocks(swin)
-    frozen = tuple(f"{name}.{part}.{layer}." for name in found for part, layer in LINEAR)
-    freeze(swin, lambda name: network.trains(name) or not name.startswith(frozen))
+    freeze(swin, network.trains)
     branching = [stage.blocks[-1] for stage in swin.layers]
-    for block in found.values():
+    for block in blocks(swin).values():
         for part, layer in LINEAR[:1] if block in branching else LINEAR:
             update(getattr(block, part), layer)
     if merging:
@@ -88,7 +86,7 @@ def _with_update(parent: nn.Module, name: str, rank: int, scale: float, dropout:
 MTLORA = Method(
     "MTLoRA",
     build,
-    about="A Swin transformer with low-rank updates for all tasks and, where a stage ends, for each.",
+    about="A Swin transformer with low-rank updates for all tasks, and for each where stages end.",
 )
 MTLORA_PLUS = Method(
     "MTLoRA+",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tssbn.networks.swin import Swin
 from tssbn.peft.low_rank import LowRank
 from tssbn.stacking import stack
-from tssbn.tasks import Tasks
+from tssbn.tasks import Tasks, TaskSpecific
 
 __all__ = ["BranchedBlock", "BranchedLinear", "BranchedSwin"]
 
@@ -31,12 +31,12 @@ class BranchedLinear(nn.Module):
         scale: s.
         dropout: the probability with which D drops a value.
 
-    Shape: (B, ..., inputs), and of the tasks (B·t, ..., inputs) -> the same with outputs.
+    Shape: (B, ..., inputs), t, and of the tasks (B·t, ..., inputs) -> the same with outputs.
 
     Example:
         >>> import torch
         >>> layer = BranchedLinear(nn.Linear(4, 3), Tasks(("depth",)), rank=2, own_rank=1)
-        >>> shared, own = layer(torch.rand(5, 4))
+        >>> shared, own = layer(torch.rand(5, 4), count=1)
         >>> bool((shared == own).all())  # the updates start at 0
         True
     """
@@ -51,13 +51,12 @@ class BranchedLinear(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.tasks, self.host, self.dropout = tasks, host, nn.Dropout(dropout)
+        self.host, self.dropout = host, nn.Dropout(dropout)
         shape = host.in_features, host.out_features
         self.update = LowRank(*shape, rank, scale)
         self.own_update = LowRank(*shape, own_rank, scale, tasks=tasks) if own_rank else None
 
-    def forward(self, x: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        count = self.tasks.now.count
+    def forward(self, x: Tensor, count: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, dropped = self.host(x), self.dropout(x)
         own_y = stack(y, count)
         if self.own_update is not None:
@@ -75,12 +74,11 @@ class BranchedBlock(nn.Module):
         block: timm's, taken apart.
         tasks, rank, own_rank, scale, dropout: as of :class:`BranchedLinear`.
 
-    Shape: (B, H, W, C) -> the shared stream, of the same shape, and the tasks', (B·t, H, W, C).
+    Shape: (B, H, W, C), t -> the shared stream, of the same shape, and the tasks', (B·t, H, W, C).
     """
 
     def __init__(self, block: nn.Module, tasks: Tasks, **options: float):
         super().__init__()
-        self.tasks = tasks
         self.proj, self.fc1, self.fc2 = (
             BranchedLinear(host, tasks, **options)
             for host in (block.attn.proj, block.mlp.fc1, block.mlp.fc2)
@@ -93,17 +91,17 @@ class BranchedBlock(nn.Module):
         block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
         self.block = block
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         block = self.block
-        y, own_y = self.proj(block._attn(block.norm1(x)))
-        own = stack(x, self.tasks.now.count) + self.drop_path1(own_y)
+        y, own_y = self.proj(block._attn(block.norm1(x)), count)
+        own = stack(x, count) + self.drop_path1(own_y)
         x = x + self.drop_path1(y)
-        h, own_h = self.fc1(self.norm(x), self.norm(own))
-        m, own_m = self.fc2(self.act(h), self.act(own_h))
+        h, own_h = self.fc1(self.norm(x), count, self.norm(own))
+        m, own_m = self.fc2(self.act(h), count, self.act(own_h))
         return x + self.drop_path2(m), own + self.drop_path2(own_m)
 
 
-class BranchedSwin(nn.Module):
+class BranchedSwin(TaskSpecific):
     """A Swin transformer with a shared stream, and taps of each task.
 
     The blocks but the last of each stage are left as they are.
@@ -122,7 +120,8 @@ class BranchedSwin(nn.Module):
             stage.blocks[-1] = BranchedBlock(stage.blocks[-1], tasks, **options)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.swin.patch_embed(images[:: self.tasks.now.count])  # one row an image
+        count = self.tasks.now.count
+        x = self.swin.patch_embed(images[::count])  # one row an image
         taps, own = [], None
         for stage in self.swin.layers:
             x = stage.downsample(x)
@@ -131,7 +130,7 @@ class BranchedSwin(nn.Module):
             *early, last = stage.blocks
             for block in early:
                 x = block(x)
-            x, own = last(x)
+            x, own = last(x, count)
         return [tap.permute(0, 3, 1, 2) for tap in (*taps, own)]
 
     def no_weight_decay(self) -> set[str]:

@@ -140,15 +140,15 @@ class GeneratedAdapter(TaskSpecific):
         width: of what is adapted.
         bottleneck: rows of D.
         tasks: of the network.
-        inner: generates D and U as two :class:`Factors` of this inner width, and U starts at 0;
-            None generates each as a whole.
+        inner: generates D and U as two :class:`Factors` of this inner width, and starts as the
+            identity; None generates each as a whole.
         norm: whether there is a LayerNorm.
 
     Shape: (B·t, ..., width) -> the same; windows of an image as in :class:`tssbn.TaskSpecific`.
 
     Example:
         >>> tasks = Tasks(("depth",))
-        >>> adapter = GeneratedAdapter(TaskEmbedding(5, tasks), 5, width=8, bottleneck=2, tasks=tasks)
+        >>> adapter = GeneratedAdapter(TaskEmbedding(5, tasks), 5, 8, bottleneck=2, tasks=tasks)
         >>> adapter(torch.rand(3, 7, 8)).shape
         torch.Size([3, 7, 8])
     """
@@ -171,9 +171,10 @@ class GeneratedAdapter(TaskSpecific):
         else:
             self.down = Factors(size, bottleneck, width, inner)
             self.up = Factors(size, width, bottleneck, inner)
-            for start in self.up.left.parameters():
-                nn.init.zeros_(start)
         self.down_bias, self.up_bias = Generator(size, bottleneck), Generator(size, width)
+        if inner is not None:
+            for start in (*self.up.left.parameters(), *self.up_bias.parameters()):
+                nn.init.zeros_(start)
         if norm:
             self.scale, self.shift = Generator(size, width), Generator(size, width)
 
