@@ -100,7 +100,5 @@ def test_parameters_at_full_size():
 
 
 def test_a_vit_is_refused():
-    with pytest.raises(
-        UnsuitableTrunk, match="Swin, not for FusedViT"
-    ):
+    with pytest.raises(UnsuitableTrunk, match="Swin, not for FusedViT"):
         mtlora.build(VIT, OUTPUTS)

@@ -10,9 +10,6 @@ positions, and the matrices of the patch mergings.
 
 MTLoRA+ freezes these matrices, too, and gives them shared updates. In the published setting its
 tasks' updates have the rank of the shared ones; in that of MTLoRA they have a fixed one, 4.
-
-The last block's shared update of ``fc2`` in the last stage reaches no task: nobody reads the shared
-stream there. It is there because it is in the authors' code, and counts.
 """
 
 from collections.abc import Mapping
@@ -25,14 +22,27 @@ from tssbn.methods.freeze import freeze
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
 from tssbn.networks.stages import UnsuitableTrunk
-from tssbn.networks.swin import Swin
 from tssbn.peft.branches import BranchedSwin
 from tssbn.peft.low_rank import LowRank, Parallel
 from tssbn.tasks import Tasks
 
-__all__ = ["build"]
+__all__ = ["MTLoRA", "build"]
 
 LINEAR = (("attn", "qkv"), ("attn", "proj"), ("mlp", "fc1"), ("mlp", "fc2"))
+
+
+class MTLoRA(MultiTask):
+    """A network whose trunk is a :class:`~tssbn.peft.branches.BranchedSwin`.
+
+    Its last shared update reaches no task: nobody reads the shared stream behind it. It is there
+    because it is in the authors' code, and counts.
+    """
+
+    def shared(self) -> list[nn.Parameter]:
+        """The parameters that more than one task's loss reaches: not the last shared update."""
+        last = self.trunk.swin.layers[-1].blocks[-1].fc2.update
+        idle = {id(parameter) for parameter in last.parameters()}
+        return [parameter for parameter in super().shared() if id(parameter) not in idle]
 
 
 def build(
@@ -43,7 +53,7 @@ def build(
     scale: float = 4.0,
     dropout: float = 0.05,
     merging: bool = False,
-) -> MultiTask:
+) -> MTLoRA:
     """A Swin transformer with shared updates and branches of the tasks, and the heads.
 
     Args:
@@ -56,6 +66,8 @@ def build(
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: the trunk is no :class:`tssbn.networks.swin.Swin`.
     """
+    from tssbn.networks.swin import Swin  # and with it timm
+
     swin, tasks = network.trunk(), Tasks(outputs)
     if not isinstance(swin, Swin):
         raise UnsuitableTrunk(
@@ -73,7 +85,7 @@ def build(
             stage.downsample.reduction.requires_grad_(False)
             update(stage.downsample, "reduction")
     options = {"rank": rank, "own_rank": own_rank, "scale": scale, "dropout": dropout}
-    return MultiTask(BranchedSwin(swin, tasks, **options), heads(network, outputs))
+    return MTLoRA(BranchedSwin(swin, tasks, **options), heads(network, outputs))
 
 
 def _with_update(parent: nn.Module, name: str, rank: int, scale: float, dropout: float) -> None:

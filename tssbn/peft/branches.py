@@ -5,12 +5,18 @@ each task besides, which goes through the patch merging and is that task's tap: 
 three thin branches and a merging in each stage.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from tssbn.networks.swin import Swin
 from tssbn.peft.low_rank import LowRank
 from tssbn.stacking import stack
 from tssbn.tasks import Tasks, TaskSpecific
+
+if TYPE_CHECKING:
+    from tssbn.networks.swin import Swin
 
 __all__ = ["BranchedBlock", "BranchedLinear", "BranchedSwin"]
 
