@@ -78,7 +78,8 @@ class BranchedBlock(nn.Module):
 
     Args:
         block: timm's, taken apart.
-        tasks, rank, own_rank, scale, dropout: as of :class:`BranchedLinear`.
+        tasks: of the network.
+        options: the ranks and what else :class:`BranchedLinear` takes.
 
     Shape: (B, H, W, C), t -> the shared stream, of the same shape, and the tasks', (B·t, H, W, C).
     """
@@ -114,7 +115,8 @@ class BranchedSwin(TaskSpecific):
 
     Args:
         swin: the trunk, taken apart.
-        tasks, rank, own_rank, scale, dropout: as of :class:`BranchedLinear`.
+        tasks: of the network.
+        options: the ranks and what else :class:`BranchedLinear` takes.
 
     Shape: (B·t, 3, H, W) -> a list of (B·t, C, h, w), as of :class:`~tssbn.networks.swin.Swin`.
     """
