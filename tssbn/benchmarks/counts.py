@@ -2,14 +2,11 @@
 
 The tables mix several ways to count. Each row here has the parameters that are trained in the trunk
 and those of the decoders apart, as built, and the sum of two such numbers that rounds to what the
-paper prints. Where that sum comes from is told by ``fit``:
-
-* ``"code"``: from the code of the method's authors.
-* ``"decoders"``: the method leaves no choice; decoders were chosen such that several rows agree.
-* ``"search"``: settings were searched until the number came out; others may meet it, too.
-* ``"none"``: nothing was found that does.
-
-What is met shows what a table's number can mean, not that its authors counted so.
+paper prints. That shows what a printed number can mean, not that it was counted so. Where the sum
+comes from, ``fit`` says: ``"code"``, from the code of the method's authors; ``"decoders"``, the
+method leaves no choice, but decoders were chosen such that several rows agree; ``"search"``,
+settings were searched until the number came out, and others may meet it, too; ``"none"``, nothing
+was found that does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -68,7 +68,7 @@ def build(
         for place, name in (block.attn, "proj"), (block.mlp, "fc2"):
             adapter = GeneratedAdapter(codes, code, width, width // reduction, tasks, inner, norm)
             setattr(place, name, nn.Sequential(getattr(place, name), adapter))
-    return MultiTask(trunk, heads(network, outputs))
+    return MultiTask(trunk, heads(network, outputs), stem=network.stem)
 
 
 HYPERFORMER = Method(

@@ -51,7 +51,7 @@ def build(
     rank: int = 16,
     own_rank: int = 4,
     scale: float = 4.0,
-    dropout: float = 0.05,
+    drop: float = 0.05,
     merging: bool = False,
 ) -> MTLoRA:
     """A Swin transformer with shared updates and branches of the tasks, and the heads.
@@ -60,7 +60,7 @@ def build(
         rank: of the shared updates.
         own_rank: of the tasks'; with 0 all tasks have the same taps.
         scale: what an update is multiplied with.
-        dropout: the probability with which a value that an update reads is dropped.
+        drop: the probability with which a value that an update reads is dropped.
         merging: whether the matrices of the patch mergings are frozen and have shared updates.
 
     Raises:
@@ -74,7 +74,7 @@ def build(
             f"MTLoRA was designed for Swin transformers, tssbn.networks.swin.Swin, not for "
             f"{type(swin).__name__}"
         )
-    update = partial(_with_update, rank=rank, scale=scale, dropout=dropout)
+    update = partial(_with_update, rank=rank, scale=scale, dropout=drop)
     freeze(swin, network.trains)
     branching = [stage.blocks[-1] for stage in swin.layers]
     for block in blocks(swin).values():
@@ -84,7 +84,7 @@ def build(
         for stage in swin.layers[1:]:
             stage.downsample.reduction.requires_grad_(False)
             update(stage.downsample, "reduction")
-    options = {"rank": rank, "own_rank": own_rank, "scale": scale, "dropout": dropout}
+    options = {"rank": rank, "own_rank": own_rank, "scale": scale, "dropout": drop}
     return MTLoRA(BranchedSwin(swin, tasks, **options), heads(network, outputs))
 
 

@@ -76,7 +76,7 @@ def _counts(options: argparse.Namespace) -> int:
     chosen = (options.table,) if options.table else counts.TABLES
     for table in map(counts.TABLES.__getitem__, chosen):
         print(table.title, "", counts.text(counts.rows(table)), "", sep="\n")
-    print(textwrap.fill(" ".join(_paragraphs(counts.__name__)[1:]), width=100))
+    print(textwrap.fill(_paragraphs(counts.__name__)[1].replace("`", ""), width=100))
     return 0
 
 
