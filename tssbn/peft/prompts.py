@@ -1,7 +1,5 @@
 """Visual prompts: tokens of each task, which stand beside those of an image."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
