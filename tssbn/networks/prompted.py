@@ -12,11 +12,12 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from tssbn.mixin import mix_in
+from tssbn.networks.stages import UnsuitableTrunk
 from tssbn.networks.swin import Swin
 from tssbn.networks.vit import ViT
 from tssbn.networks.windows import attend
 
-__all__ = ["Prompted", "give_prompts", "run_with_prompts"]
+__all__ = ["Prompted", "find_promptable", "give_prompts", "run_with_prompts"]
 
 
 def run_with_prompts(part: nn.Module, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +113,26 @@ class Prompted(nn.Module):
             return x
 
         return self.run(images, call)
+
+
+def find_promptable(trunk: nn.Module) -> ViT | Swin:
+    """Find the ViT or Swin transformer in a trunk.
+
+    Raises:
+        tssbn.networks.stages.UnsuitableTrunk: There is none.
+
+    Example:
+        >>> vit = ViT(image=(16, 16), width=8, depth=2, heads=2, patch=8, taps=(2,))
+        >>> find_promptable(nn.Sequential(vit)) is vit
+        True
+    """
+    for part in trunk.modules():
+        if isinstance(part, (ViT, Swin)):
+            return part
+    raise UnsuitableTrunk(
+        f"prompts are for tssbn.networks.vit.ViT and tssbn.networks.swin.Swin, and a trunk of type "
+        f"{type(trunk).__name__} has neither"
+    )
 
 
 def give_prompts(trunk: ViT | Swin, prompts: list[nn.Module]) -> None:

@@ -45,14 +45,15 @@ class TaskTables(TaskSpecific):
         attn: a ``WindowAttention`` of timm.
         tasks: those of the network.
 
-    Shape: (B·t·windows, N, C) stays; the differences are (T, positions, heads).
+    Shape: (B·t·windows, N, C) stays; the differences are (T, positions · heads), vectors as other
+    biases are.
 
     Example:
         >>> import tssbn
         >>> from timm.models.swin_transformer import WindowAttention
         >>> attn = WindowAttention(8, num_heads=2, window_size=3)
         >>> TaskTables(attn, tssbn.Tasks(("seg", "depth"))).delta.shape
-        torch.Size([2, 25, 2])
+        torch.Size([2, 50])
     """
 
     per_task = ("delta",)
@@ -62,12 +63,12 @@ class TaskTables(TaskSpecific):
         self.tasks = tasks
         self.host = attn
         table = attn.relative_position_bias_table
-        self.delta = nn.Parameter(table.new_zeros(len(tasks.names), *table.shape))
+        self.delta = nn.Parameter(table.new_zeros(len(tasks.names), table.numel()))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        attn = self.host
-        tables = attn.relative_position_bias_table + self.rows(self.delta)
-        area = attn.window_area
+        attn, area = self.host, self.host.window_area
+        table = attn.relative_position_bias_table
+        tables = table + self.rows(self.delta).unflatten(1, table.shape)
         of_pairs = tables[:, attn.relative_position_index.flatten()].permute(0, 2, 1)
         bias = of_pairs.unflatten(2, (area, area))  # (t, heads, N, N)
         windows = len(self.unstack(x[:, 0, 0]))
