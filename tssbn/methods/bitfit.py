@@ -35,7 +35,7 @@ def build(network: Network, outputs: Mapping[str, int], tables: bool = True) -> 
     for name, layer in list(trunk.named_modules()):
         bias = getattr(layer, "bias", None)
         if isinstance(bias, nn.Parameter) and not bias.requires_grad:
-            dim = 1 if isinstance(layer, nn.Conv2d) else -1
+            dim = -1 if isinstance(layer, (nn.Linear, nn.LayerNorm)) else 1
             trunk.set_submodule(name, nn.Sequential(layer, TaskBias(len(bias), tasks, dim)))
     table = getattr(attention, "relative_position_bias_table", None)
     if tables and table is not None and not table.requires_grad:

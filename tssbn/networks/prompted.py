@@ -71,20 +71,23 @@ def _window_block(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tu
 
 
 def _attend(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
-    (images, height, width, _), count = x.shape, prompts.shape[1]
+    images, height, width, _ = x.shape
+    count = prompts.shape[1]
     (down, right), (rows, columns) = block.shift_size, block.window_size
     x = torch.roll(x, (-down, -right), (1, 2))
     x = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
-    padded = x.shape[1:3]
+    padded = x.shape
 
     windows = window_partition(x, block.window_size).flatten(1, 2)
-    each = len(windows) // images
+    each = windows.shape[0] // images
     seen = torch.cat([prompts.repeat_interleave(each, 0), windows], 1)
     bias = F.pad(block.attn._get_rel_pos_bias(), (count, 0, count, 0))
     mask = None if block.attn_mask is None else F.pad(block.attn_mask, (count, 0, count, 0))
     windows, prompts = _apart(attend(block.attn, seen, bias, mask), count)
 
-    x = window_reverse(windows.unflatten(1, (rows, columns)), block.window_size, *padded)
+    x = window_reverse(
+        windows.unflatten(1, (rows, columns)), block.window_size, padded[1], padded[2]
+    )
     x = torch.roll(x[:, :height, :width], (down, right), (1, 2))
     return x, prompts.unflatten(0, (images, each)).mean(1)
 

@@ -28,11 +28,11 @@ def attend(attn: nn.Module, x: Tensor, bias: Tensor, mask: Tensor | None = None)
         True
     """
     rows, count, _ = x.shape
-    heads = attn.qkv(x).reshape(rows, count, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    q, k, v = attn.qkv(x).reshape(rows, count, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     if mask is not None:
-        bias = bias + mask.repeat(rows // len(mask), 1, 1)[:, None]
+        bias = bias + mask.repeat(rows // mask.shape[0], 1, 1)[:, None]
     dropout = attn.attn_drop.p if attn.training else 0.0
-    y = F.scaled_dot_product_attention(*heads, bias, dropout, scale=attn.scale)
+    y = F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=attn.scale)
     return attn.proj_drop(attn.proj(y.transpose(1, 2).reshape(rows, count, -1)))
 
 
@@ -71,6 +71,6 @@ class TaskTables(TaskSpecific):
         tables = table + self.rows(self.delta).unflatten(1, table.shape)
         of_pairs = tables[:, attn.relative_position_index.flatten()].permute(0, 2, 1)
         bias = of_pairs.unflatten(2, (area, area))  # (t, heads, N, N)
-        windows = len(self.unstack(x[:, 0, 0]))
+        windows = self.unstack(x[:, 0, 0]).shape[0]
         bias = self.stack(bias.expand(windows, *bias.shape))
         return attend(attn, x, bias, mask)
