@@ -1,0 +1,84 @@
+"""HyperFormer and Polyhistor: adapters in a frozen transformer, generated for each task.
+
+HyperFormer (Karimi Mahabadi et al., arXiv 2106.04489, and its code) has two adapters in a block, on
+the output of the attention and on that of the MLP, each before it is added to the tokens:
+
+    z = x + LN_t(U_t GELU(D_t x + c_t) + e_t)
+
+D, c, U, e and the scale and shift of the LayerNorm are linear in a code h_t, which each block
+computes from the task's embedding z_t, its only parameters of a task: h_t = P₂ ReLU(P₁ z_t). No
+parameter of the trunk is trained. The language model for which the method was made shares the
+generators over the layers, whose embeddings join the task's; here each block has its own, because
+the widths differ, and so 72.77 M parameters on Swin-T are met, as arXiv 2512.20420 prints in its
+table 4.
+
+Polyhistor (Liu et al., arXiv 2210.03265) generates factors of the matrices instead of these. No
+code of it is public, and the paper's sizes are not all known, so that this is our reading: D and U
+are products of two generated factors of inner width 8, biases are generated, and there is no
+LayerNorm. Its scaling kernels, which blow up one template to the width of each stage, are left out.
+With the defaults 8.96 M are met as in the table, as with several other settings.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from torch import nn
+
+from tssbn.methods import Method, Network, heads
+from tssbn.methods.freeze import freeze
+from tssbn.multitask import MultiTask
+from tssbn.networks.blocks import blocks
+from tssbn.peft.hypernetwork import Code, GeneratedAdapter, TaskEmbedding
+from tssbn.tasks import Tasks
+
+__all__ = ["build"]
+
+
+def build(
+    network: Network,
+    outputs: Mapping[str, int],
+    reduction: int = 8,
+    embedding: int = 512,
+    hidden: int = 128,
+    code: int = 64,
+    inner: int | None = None,
+    norm: bool = True,
+) -> MultiTask:
+    """A frozen trunk with two generated adapters in each block, and the heads.
+
+    Args:
+        reduction: width of a block over that of the bottleneck.
+        embedding: width of a task's embedding.
+        hidden: width between the two layers of a block's projection.
+        code: width of a code.
+        inner: of the factors that are generated; None generates the matrices as a whole.
+        norm: whether a generated LayerNorm follows an adapter.
+
+    Raises:
+        tssbn.networks.stages.UnsuitableTrunk: the trunk is no transformer.
+    """
+    trunk, tasks = network.trunk(), Tasks(outputs)
+    found = blocks(trunk).values()
+    freeze(trunk, network.trains)
+    tasks.parts_checked = True  # the windows of Swin's images follow one another
+    of_tasks = TaskEmbedding(embedding, tasks)
+    for block in found:
+        width = block.norm1.normalized_shape[0]
+        codes = Code(of_tasks, embedding, hidden, code)
+        for place, name in (block.attn, "proj"), (block.mlp, "fc2"):
+            adapter = GeneratedAdapter(codes, code, width, width // reduction, tasks, inner, norm)
+            setattr(place, name, nn.Sequential(getattr(place, name), adapter))
+    return MultiTask(trunk, heads(network, outputs))
+
+
+HYPERFORMER = Method(
+    "HyperFormer",
+    build,
+    about="A frozen transformer; hypernetworks generate adapters from the task's embedding.",
+)
+POLYHISTOR = Method(
+    "Polyhistor (our reading)",
+    partial(build, code=32, inner=8, norm=False),
+    about="HyperFormer that generates factors of the adapters' matrices; our reading, its code is "
+    "not public.",
+)
