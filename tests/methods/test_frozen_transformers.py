@@ -175,9 +175,10 @@ def test_what_is_trained_in_the_trunk_learns_samples_by_heart(method):
         targets = {t: y + torch.randn(y.shape, generator=random) / 4 for t, y in net(x).items()}
     trained = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=2e-2)
-    for step in range(150):
+    start = None
+    for _ in range(150):
         losses = {t: (y - targets[t]).square().mean() for t, y in net(x).items()}
-        start = losses if step == 0 else start
+        start = start or losses
         sum(losses.values()).backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -112,7 +112,7 @@ def test_what_they_refuse():
 
 
 def test_the_shared_update_is_that_of_peft():
-    peft = pytest.importorskip("peft")
+    peft = pytest.importorskip("peft", minversion="0.10")
     torch.manual_seed(0)
     blocks = nn.ModuleDict({"qkv": nn.Linear(5, 12), "proj": nn.Linear(5, 4)})
 

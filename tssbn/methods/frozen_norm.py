@@ -42,21 +42,21 @@ def build_low_rank(
     affine: str = "auto",
     rank: int = 16,
     scale: float = 4.0,
-    dropout: float = 0.05,
+    drop: float = 0.05,
     biases: bool = True,
 ) -> MultiTask:
     """A frozen trunk with gates of each task, and low-rank updates that all tasks share.
 
     Args:
         affine: as of :func:`build`.
-        rank, scale, dropout, biases: as of :func:`tssbn.methods.low_rank.build_shared`. The biases
+        rank, scale, drop, biases: as of :func:`tssbn.methods.low_rank.build_shared`. The biases
             make the difference of the two rows of TSσBN in the paper's table.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
     """
     trunk, readers = frozen(network, outputs, norms=True)
-    add_updates(trunk, rank, scale, dropout, biases)
+    add_updates(trunk, rank, scale, drop, biases)
     task_specific(trunk, outputs, affine=affine)
     return MultiTask(trunk, readers, stem=network.stem)
 

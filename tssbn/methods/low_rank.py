@@ -25,7 +25,7 @@ def add_updates(
     trunk: nn.Module,
     rank: int,
     scale: float,
-    dropout: float,
+    drop: float,
     biases: bool,
     tasks: Tasks | None = None,
     places: tuple[str, ...] = insertion.LINEAR,
@@ -33,7 +33,7 @@ def add_updates(
     """Put low-rank updates beside layers of every block of a trunk, in place.
 
     Args:
-        rank, scale, dropout: as of :class:`tssbn.peft.LowRank`.
+        rank, scale, drop: as of :class:`tssbn.peft.LowRank`, the last its dropout.
         biases: whether the biases of all linear layers of the blocks are trained, in common.
         tasks: those of which each has updates; without, all share them.
         places: the layers that have one.
@@ -41,7 +41,7 @@ def add_updates(
 
     def updated(layer: nn.Linear) -> Parallel:
         sizes = layer.in_features, layer.out_features
-        return Parallel(layer, LowRank(*sizes, rank, scale, dropout, tasks))
+        return Parallel(layer, LowRank(*sizes, rank, scale, drop, tasks))
 
     for block in blocks(trunk).values() if biases else ():
         for place in insertion.LINEAR:
@@ -54,7 +54,7 @@ def build(
     outputs: Mapping[str, int],
     rank: int = 4,
     scale: float = 4.0,
-    dropout: float = 0.0,
+    drop: float = 0.0,
     biases: bool = False,
 ) -> MultiTask:
     """A frozen trunk with low-rank updates of each task, of query, key and value.
@@ -62,7 +62,7 @@ def build(
     Args:
         rank: of the updates.
         scale: what they are multiplied with.
-        dropout: the probability with which a value that they read is dropped.
+        drop: the probability with which a value that they read is dropped.
         biases: whether the biases of all linear layers of the blocks are trained, in common.
 
     Raises:
@@ -70,7 +70,7 @@ def build(
     """
     trunk, readers = frozen(network, outputs)
     tasks = insertion.tasks_of_blocks(outputs)
-    add_updates(trunk, rank, scale, dropout, biases, tasks, places=("attn.qkv",))
+    add_updates(trunk, rank, scale, drop, biases, tasks, places=("attn.qkv",))
     return MultiTask(trunk, readers, stem=network.stem)
 
 
@@ -79,19 +79,19 @@ def build_shared(
     outputs: Mapping[str, int],
     rank: int = 16,
     scale: float = 4.0,
-    dropout: float = 0.05,
+    drop: float = 0.05,
     biases: bool = False,
 ) -> MultiTask:
     """A frozen trunk with low-rank updates that all tasks share, of all linear layers of a block.
 
     Args:
-        rank, scale, dropout, biases: as of :func:`build`.
+        rank, scale, drop, biases: as of :func:`build`.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
     """
     trunk, readers = frozen(network, outputs)
-    add_updates(trunk, rank, scale, dropout, biases)
+    add_updates(trunk, rank, scale, drop, biases)
     return MultiTask(trunk, readers)
 
 

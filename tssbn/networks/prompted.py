@@ -76,7 +76,7 @@ def _attend(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tuple[Te
     (down, right), (rows, columns) = block.shift_size, block.window_size
     x = torch.roll(x, (-down, -right), (1, 2))
     x = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
-    padded = x.shape
+    padded = x.shape[1], x.shape[2]
 
     windows = window_partition(x, block.window_size).flatten(1, 2)
     each = windows.shape[0] // images
@@ -85,9 +85,7 @@ def _attend(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tuple[Te
     mask = None if block.attn_mask is None else F.pad(block.attn_mask, (count, 0, count, 0))
     windows, prompts = _apart(attend(block.attn, seen, bias, mask), count)
 
-    x = window_reverse(
-        windows.unflatten(1, (rows, columns)), block.window_size, padded[1], padded[2]
-    )
+    x = window_reverse(windows.unflatten(1, (rows, columns)), block.window_size, *padded)
     x = torch.roll(x[:, :height, :width], (down, right), (1, 2))
     return x, prompts.unflatten(0, (images, each)).mean(1)
 
