@@ -1,4 +1,7 @@
 """Methods that take transformers alone, by name: what they are tried on is in tiny_transformers."""
 
 SWIN_ONLY = ("mtlora", "mtlora+")
-TRANSFORMERS_ONLY = ("hyperformer", "polyhistor", *SWIN_ONLY)
+TRANSFORMERS_ONLY = (
+    *("bitfit", "lora", "lora-shared", "adapter", "vl-adapter", "compacter", "compacter++"),
+    *("vpt-shallow", "vpt-deep", "hyperformer", "polyhistor", "tssbn-lora", *SWIN_ONLY),
+)

@@ -121,6 +121,7 @@ def plain_norms(net: MultiTask, name: str) -> nn.Sequential:
             made[layer] = mean_norm(layer, (name,))
         elif isinstance(layer, TaskSpecific):
             made[layer] = layer.of_task(name)
+            made[layer]._modules = layer._modules  # of what is inside parts are replaced, too
         elif isinstance(layer, SigmoidNorm):
             folding.make_plain(layer)
     for module in single.modules():

@@ -40,7 +40,7 @@ class TaskBias(TaskSpecific):
         x, delta = self.unstack(x), self.rows(self.delta)  # (B, t, ...) and (t, C)
         others = [1] * (x.ndim - 3)
         before, after = ([], others) if self.dim == 1 else (others, [])
-        return self.stack(x + delta.reshape(len(delta), *before, -1, *after))
+        return self.stack(x + delta.reshape(delta.shape[0], *before, -1, *after))
 
     def extra_repr(self) -> str:
         return f"{self.delta.shape[1]}, dim={self.dim}, {super().extra_repr()}"

@@ -61,7 +61,7 @@ class TaskKronecker(TaskSpecific):
         y = torch.einsum("bt...pq,tiqr->bt...pir", pieces, left)
         y = torch.einsum("bt...pir,tipo->bt...oir", y, mix)
         y = torch.einsum("bt...oir,tirk->bt...ok", y, right).flatten(-2)
-        return self.stack(y + bias.reshape(len(bias), *[1] * (y.ndim - 3), -1))
+        return self.stack(y + bias.reshape(bias.shape[0], *[1] * (y.ndim - 3), -1))
 
     def matrix(self) -> Tensor:
         """The matrices W, (T, inputs, outputs)."""

@@ -49,7 +49,7 @@ class TaskLinear(TaskSpecific):
         y = torch.einsum("bt...i,toi->bt...o", self.unstack(x), self.rows(self.weight))
         if self.bias is not None:
             bias = self.rows(self.bias)
-            y = y + bias.reshape(len(bias), *[1] * (y.ndim - 3), -1)
+            y = y + bias.reshape(bias.shape[0], *[1] * (y.ndim - 3), -1)
         return self.stack(y)
 
     def extra_repr(self) -> str:

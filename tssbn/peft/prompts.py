@@ -44,7 +44,7 @@ class TaskPrompts(TaskSpecific):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x, tokens = self.unstack(x), self.rows(self.tokens)
-        return self.stack(x), self.stack(tokens.expand(len(x), *tokens.shape))
+        return self.stack(x), self.stack(tokens.expand(x.shape[0], *tokens.shape))
 
     def extra_repr(self) -> str:
         _, count, width = self.tokens.shape
