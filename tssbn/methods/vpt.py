@@ -32,7 +32,7 @@ def build(
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no ViT or Swin transformer of
             this package.
     """
-    from tssbn.networks.prompted import find_promptable, give_prompts  # needs timm, lists do not
+    from tssbn.networks.prompted import find_promptable, give_prompts  # and with it timm
 
     trunk, readers = frozen(network, outputs)
     host = find_promptable(trunk)
