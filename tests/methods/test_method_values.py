@@ -10,6 +10,8 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
+from transformer_methods import TRANSFORMERS_ONLY
+
 from tssbn.methods import METHODS, Network, find_method
 from tssbn.norm import TaskSpecificNorm
 
@@ -20,6 +22,7 @@ GATE = {  # γ of a gate of this value
     "shuffled-gates": lambda value: math.log(value / (1 - value)),
     "deep-gates": lambda value: math.log(value / (1 - value)),
     "tssbn-bias": lambda value: math.log(value / (1 - value)),
+    "tssbn-frozen": lambda value: math.log(value / (1 - value)),
     "tanh": math.atanh,
     "softplus": lambda value: math.log(math.expm1(value)),
     "clamp": lambda value: value,
@@ -39,6 +42,10 @@ LINE = {  # y = w x̂ + b, at x̂ of -1 and 1
     "affine": {"a": (2, 10), "b": (3, 20)},
     "tsbn-no-bias": {"a": (2, 0), "b": (3, 0)},
     "tssbn": {"a": (0.25, 0), "b": (0.75, 0)},
+    "heads-only": {"a": (2, 1), "b": (2, 1)},
+    "shared-norm": {"a": (2, 1), "b": (2, 1)},
+    "tsbn-frozen": {"a": (2, 10), "b": (3, 20)},
+    "tssbn-frozen": {"a": (0.25, 0), "b": (0.75, 0)},
     "hps-wide": {"a": (2, 1), "b": (2, 1)},
     "shared-gates": {"a": (SIGMA, 0), "b": (SIGMA, 0)},
     "random-gates": {"a": (0.25, 0), "b": (0.75, 0)},
@@ -65,7 +72,7 @@ def head(channels):
 
 
 def test_every_method_has_a_value():
-    assert set(LINE) | STAGED == set(METHODS)
+    assert set(LINE) | STAGED | set(TRANSFORMERS_ONLY) == set(METHODS)
 
 
 @pytest.mark.parametrize("method", LINE)
