@@ -38,7 +38,7 @@ def distances(ax: Axes, paths: Mapping[str, Sequence[Sequence[float]]]) -> None:
     ax.set_title(
         f"At the end the mixtures are {mean:.2f} apart ({len(ends)} runs, {low:.2f} to {high:.2f})"
     )
-    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.95))
+    ax.legend(loc="lower right", ncols=2)
 
 
 def prices(

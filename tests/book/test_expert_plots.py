@@ -44,7 +44,7 @@ def test_prices_are_dots_with_names_in_front_of_the_band():
     assert (ax.patches[0].get_y(), ax.patches[0].get_height()) == (-0.5, 1)
 
 
-@pytest.mark.parametrize("dark", IMAGES.glob("*-dark.svg"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("dark", [*IMAGES.glob("*-dark.svg")], ids=lambda path: path.stem)
 def test_a_dark_drawing_differs_in_its_colours_alone(dark):
     light = dark.with_name(dark.name.replace("-dark", ""))
     drawings = [path.read_text(encoding="utf-8") for path in (light, dark)]
