@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # parameters to hard sharing; TSσBN adds 0.04 %.
 # :::
 #
-# *Fifteen minutes to read; runs in a minute on one CPU core, without downloads.*
+# *Fifteen minutes to read; runs in a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -60,7 +60,6 @@ plots.style()
 # :alt: The same ten panels, on a dark ground.
 # :class: only-dark
 # :::
-#
 # - **Nothing or everything.** {term}`STL` has a {term}`trunk` for each of $T$
 #   tasks, {term}`HPS` one for all {cite:p}`caruana1997multitask`.
 # - **A trunk for each task, with crossings.** In Cross-Stitch
@@ -284,12 +283,13 @@ plt.show()
 #
 # There are two beds; on each, all methods have the same trunk and recipe.
 # Census-Income asks three questions about a person, as MMoE's paper did; its
-# trunk is an MLP. The rooms of chapter 6 have three dense tasks. Rates that were
-# chosen on validation data are in `tuned` of a benchmark; others are those of
-# its recipe. MTAN takes neither trunk.
+# trunk is an MLP. The rooms of chapter 6 have three dense tasks. Rates that
+# were chosen on validation data are in `tuned` of a benchmark; others are those
+# of its recipe. MTAN takes neither trunk.
 
 # %%
-ARMS = ["stl", "hps", "cross-stitch", "mmoe", "dselect-k", "cgc", "ple", "ltb", "tsbn", "tssbn"]
+ARMS = ["stl", "hps", "cross-stitch", "mmoe", "dselect-k", "cgc", "ple", "ltb"]
+ARMS += ["tsbn", "tssbn"]
 BEDS = {"census": "Census-Income", "rooms": "Synthetic rooms"}
 runs = {
     bed: {find_method(m).title: records.of(bed, m, range(20)) for m in ARMS}
@@ -313,8 +313,8 @@ expert_plots.bed_effects(found, "HPS")
 plt.show()
 
 # %% [markdown]
-# An interval that holds zero does not decide. Grey reaches up to the effect that
-# four of five such experiments would show.
+# An interval that holds zero does not decide. Grey reaches up to the effect
+# that four of five such experiments would show.
 #
 # ## What to do with it
 #
@@ -322,19 +322,19 @@ plt.show()
 # |---|---|---|
 # | time for one pass | HPS | all others make more, or compute masks |
 # | few tasks, little memory for weights | TSσBN | $T$ passes, one trunk |
-# | forty tasks | HPS, MMoE, DSelect-k | most others make forty passes or more |
+# | forty tasks | HPS, MMoE, DSelect-k | most others make forty passes |
 # | tasks with little in common, and memory | STL | the toy went there |
 # | one task to ship | STL or TSσBN | one trunk runs |
 # | images of several sizes | `gate="pooled"` | `"image"` fits one size |
 #
-# (The option `gate` is the literature's name for the mixing layer; a {term}`gate`
-# is σ(γ) here.) Measure HPS and STL first, the ends of what a mixture can be.
+# (In the literature, and as an option, the mixing layer is a gate. Here a
+# {term}`gate` is σ(γ).) Measure HPS and STL first, the ends of any mixture.
 #
 # ## Limits
 #
 # - Table 2's scores are the paper's; ours are of small networks and few runs.
 #   `python -m tssbn table 2` puts full-size runs beside the printed rows.
-# - The architectures are LibMTL's; the papers of PLE and LTB differ in details.
+# - The architectures are LibMTL's; the papers of PLE and LTB differ a little.
 #
 # ## Exercises
 #
