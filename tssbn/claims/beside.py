@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tssbn.claims.bed import Bed
@@ -52,8 +52,9 @@ def beside(
     """Put arms beside others; a row for each that has runs, below the constant baseline.
 
     Columns are the number of runs; the mean Δm over the baseline, in percent; the difference of Δm
-    from each reference, with its 95 % interval; and parameters, MACs and seconds a step, relative
-    to the first reference. Seconds are medians over the runs, of whatever machines they ran on.
+    from each reference, with its 95 % interval; and parameters and MACs, relative to the first
+    reference. (Times of saved runs are of whatever machines they ran on; for time see
+    :func:`tssbn.timing.methods.time_methods`.)
 
     Args:
         runs, baseline: as :func:`effects` takes them.
@@ -72,8 +73,7 @@ def beside(
     import pandas
 
     sure = {reference: effects(runs, reference, baseline) for reference in references}
-    base, one = runs[baseline], runs[references[0]]
-    first, seconds = one[0], _seconds(one)
+    base, first = runs[baseline], runs[references[0]][0]
     rows: dict[str, dict[str, str]] = {}
     if base and (gain := _gain_of_a_constant(base)) is not None:
         rows["constant baseline"] = {"Δm": _signed(gain)}
@@ -87,9 +87,8 @@ def beside(
             row[f"minus {reference}"] = by_arm[arm].interval if arm in by_arm else ""
         row["#P"] = f"{found[0]['parameters'] / first['parameters']:.2f}"
         row["#F"] = f"{found[0]['macs'] / first['macs']:.2f}"
-        row["time"] = f"{_seconds(found) / seconds:.2f}"
         rows[arm] = row
-    columns = ["n", "Δm", *(f"minus {reference}" for reference in sure), "#P", "#F", "time"]
+    columns = ["n", "Δm", *(f"minus {reference}" for reference in sure), "#P", "#F"]
     return pandas.DataFrame(rows).T.reindex(columns=columns).fillna("")
 
 
@@ -104,7 +103,3 @@ def _gain_of_a_constant(base: SavedRuns) -> float | None:
 
 def _signed(gain: float) -> str:
     return f"{round(gain, 2) + 0.0:+.2f}"
-
-
-def _seconds(runs: SavedRuns) -> float:
-    return median(run["seconds_per_step"] for run in runs)
