@@ -305,7 +305,7 @@ pd.concat(
 outputs = {"income": 1, "never_married": 1, "college": 1}
 census = find_benchmark("census")().network
 times = time_methods(census, outputs, ["hps", *ARMS], 512, rounds=5)
-pd.DataFrame({find_method(m).title: [t] for m, t in times.items()}).round(1)
+pd.Series(times, name="time").round(1).to_frame().T
 
 # %% [markdown]
 # **Predict.** How many intervals will lie right of HPS, and that of TSσBN?
