@@ -39,6 +39,7 @@ NEEDS = {
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
     "tssbn.networks.windows": ("timm",),
+    "tssbn.expert_plots": ("matplotlib",),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),
