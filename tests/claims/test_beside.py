@@ -60,6 +60,10 @@ def test_a_row_for_each_arm_with_runs(arms):
     assert (row["n"], row["Δm"], row["#P"], row["time"]) == ("3", "+20.00", "1.01", "1.33")
     assert row["minus hps"] == effects(arms, "hps")["tssbn"].interval
     assert table.loc["mmoe", "minus hps"] == ""
+    both = beside(arms, "hps", "tssbn")
+    assert list(both.columns[2:4]) == ["minus hps", "minus tssbn"]
+    assert both.drop(columns="minus tssbn").equals(table)
+    assert both.loc["hps", "minus tssbn"] == effects(arms, "tssbn")["hps"].interval
 
 
 def test_runs_saved_without_a_constant_have_no_such_row(arms):

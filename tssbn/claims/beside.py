@@ -47,40 +47,49 @@ def effects(
 
 
 def beside(
-    runs: Mapping[str, SavedRuns], reference: str, baseline: str = "stl"
+    runs: Mapping[str, SavedRuns], *references: str, baseline: str = "stl"
 ) -> pandas.DataFrame:
-    """Put arms beside one of them; a row for each that has runs, below the constant baseline.
+    """Put arms beside others; a row for each that has runs, below the constant baseline.
 
     Columns are the number of runs; the mean Δm over the baseline, in percent; the difference of Δm
-    from the reference, with its 95 % interval; and parameters, MACs and seconds a step, relative to
-    the reference. Seconds are medians over the runs, of whatever machines they ran on.
+    from each reference, with its 95 % interval; and parameters, MACs and seconds a step, relative
+    to the first reference. Seconds are medians over the runs, of whatever machines they ran on.
 
     Args:
-        runs, reference, baseline: as :func:`effects` takes them.
+        runs, baseline: as :func:`effects` takes them.
+        references: one arm or more; the first has runs.
 
     Raises:
-        FileNotFoundError: the reference has no run.
+        FileNotFoundError: the first reference has no run.
         ValueError: as there.
+
+    Example:
+        >>> from tssbn import records
+        >>> runs = {arm: records.of("census", arm) for arm in ("stl", "hps", "tssbn")}
+        ... # doctest: +SKIP
+        >>> print(beside(runs, "hps", "tssbn"))  # doctest: +SKIP
     """
     import pandas
 
-    sure, base, one = effects(runs, reference, baseline), runs[baseline], runs[reference][0]
-    seconds = _seconds(runs[reference])
+    sure = {reference: effects(runs, reference, baseline) for reference in references}
+    base, one = runs[baseline], runs[references[0]]
+    first, seconds = one[0], _seconds(one)
     rows: dict[str, dict[str, str]] = {}
     if base and (gain := _gain_of_a_constant(base)) is not None:
-        rows["constant baseline"] = {"Δm": f"{gain:+.2f}"}
+        rows["constant baseline"] = {"Δm": _signed(gain)}
     for arm, found in runs.items():
         if not found:
             continue
         row = {"n": str(len(found))}
         if base:
-            row["Δm"] = f"{found.delta(base).mean():+.2f}"
-        row[f"minus {reference}"] = sure[arm].interval if arm in sure else ""
-        row["#P"] = f"{found[0]['parameters'] / one['parameters']:.2f}"
-        row["#F"] = f"{found[0]['macs'] / one['macs']:.2f}"
+            row["Δm"] = _signed(found.delta(base).mean())
+        for reference, by_arm in sure.items():
+            row[f"minus {reference}"] = by_arm[arm].interval if arm in by_arm else ""
+        row["#P"] = f"{found[0]['parameters'] / first['parameters']:.2f}"
+        row["#F"] = f"{found[0]['macs'] / first['macs']:.2f}"
         row["time"] = f"{_seconds(found) / seconds:.2f}"
         rows[arm] = row
-    columns = ["n", "Δm", f"minus {reference}", "#P", "#F", "time"]
+    columns = ["n", "Δm", *(f"minus {reference}" for reference in sure), "#P", "#F", "time"]
     return pandas.DataFrame(rows).T.reindex(columns=columns).fillna("")
 
 
@@ -91,6 +100,10 @@ def _gain_of_a_constant(base: SavedRuns) -> float | None:
         scores, mean = ({"mean": fmean(values.values())} for values in (scores, mean))
         up = {"mean": next(iter(up.values()))}
     return delta(scores, mean, up) if scores else None
+
+
+def _signed(gain: float) -> str:
+    return f"{round(gain, 2) + 0.0:+.2f}"
 
 
 def _seconds(runs: SavedRuns) -> float:
