@@ -52,7 +52,6 @@ plots.style()
 # ## Ten drawings
 #
 # Three tasks look at one image. How much of the network do they share?
-#
 # :::{image} images/experts.svg
 # :alt: Ten panels. STL has a trunk for each task, HPS one for all. Cross-Stitch and LTB have a trunk for each task; a stage reads all of them, or one. MMoE and DSelect-k mix two shared trunks before the heads. CGC and PLE have a shared trunk and one for each task, mixed at the end or after each stage. MTAN has masks on one trunk, TSσBN gates in three passes of one trunk.
 # :class: only-light
@@ -139,8 +138,7 @@ for task, y in ours(x).items():
     assert torch.allclose(y, net(x)[task], atol=1e-12)
 
 # %% [markdown]
-# The same answers. What else can this network be? Let a task put all weight on
-# one expert, or let the experts be equal.
+# What else can it be? Let a task put all weight on one expert.
 
 
 # %%

@@ -13,7 +13,7 @@ from tssbn.methods import find_method
 if TYPE_CHECKING:
     from tssbn.claims import Effect
 
-__all__ = ["bed_effects", "distances", "prices"]
+__all__ = ["bed_effects", "distances", "effects", "prices"]
 
 
 def distances(ax: Axes, paths: Mapping[str, Sequence[Sequence[float]]]) -> None:
@@ -66,8 +66,25 @@ def prices(
     ax.margins(x=0.15)
 
 
+def effects(ax: Axes, found: Mapping[str, "Effect"]) -> None:
+    """Draw effects with their intervals, one below the other.
+
+    Grey around zero is what so many runs would hardly show, :attr:`tssbn.claims.Effect.visible`.
+
+    Args:
+        found: by the label of each.
+    """
+    for height, effect in enumerate(found.values()):
+        ax.barh(-height, 2 * effect.visible, 0.7, -effect.visible, color="#E4E4E4")
+        ends = [[effect.value - effect.low], [effect.high - effect.value]]
+        ax.errorbar(effect.value, -height, xerr=ends, fmt="o", color=plots.COLORS["blue"])
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks([-height for height in range(len(found))], list(found))
+    ax.grid(axis="y", visible=False)
+
+
 def bed_effects(beds: Mapping[str, Mapping[str, "Effect"]], reference: str) -> Figure:
-    """Draw the effects of each bed in a panel of its own, see :func:`tssbn.plots.effects`.
+    """Draw the effects of each bed in a panel of its own, see :func:`effects`.
 
     Args:
         beds: by title, the effects by arm; those without any have no panel.
@@ -82,7 +99,7 @@ def bed_effects(beds: Mapping[str, Mapping[str, "Effect"]], reference: str) -> F
         len(beds), figsize=(7, 0.27 * sum(rows)), height_ratios=rows, squeeze=False
     )
     for ax, (bed, found) in zip(axes.flat, beds.items(), strict=True):
-        plots.effects(ax, found)
+        effects(ax, found)
         over = sum(effect.low > 0 for effect in found.values())
         under = sum(effect.high < 0 for effect in found.values())
         n = sorted({k for effect in found.values() for k in effect.n})
