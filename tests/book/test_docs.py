@@ -33,6 +33,7 @@ NEEDS = {
     "tssbn.networks.pretrained": ("timm",),
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
+    "tssbn.expert_plots": ("matplotlib",),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),
