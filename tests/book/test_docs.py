@@ -34,6 +34,8 @@ NEEDS = {
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
     "tssbn.expert_plots": ("matplotlib",),
+    "tssbn.balancing_plots": ("matplotlib",),
+    "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),
