@@ -50,26 +50,24 @@ added = {method: gains(bed, method) for method in METHODS}
 claim = [f"{sure(of)[0]} of {len(of)} on {m}" for m, of in added.items()]
 top = max((e.value for of in added.values() for e in of.values()), default=0)
 Markdown(
-    ":::{admonition} The claim\nOn Census-Income, balancings that surely improve "
-    f"on the plain sum: {' and '.join(claim)}; the largest gain is {top:+.2f} % "
-    "of Δm.\n:::"
+    ":::{admonition} The claim\nOn Census-Income, balancings that surely "
+    f"improve on the plain sum: {' and '.join(claim)}; the largest gain is "
+    f"{top:+.2f} % of Δm.\n:::"
 )
 
 # %% [markdown]
 # *15 minutes to read; under a minute to run on one CPU core.*
 #
-# The paper minimises the plain sum of its losses. Its appendix G compares
-# that with {term}`balancings <balancing>`: rules that weigh the losses of a
-# step, or their gradients, against each other. The package has 22 of them.
-# This chapter draws one step of each, builds three from scratch and counts
-# what they cost. Then it asks: do they improve {term}`HPS` and
+# The paper minimises the plain sum of its losses. Its appendix G compares that
+# with {term}`balancings <balancing>`, rules that weigh losses or gradients
+# against each other. We draw one step of 22 of them, build three from scratch
+# and count what they cost. Then we ask: do they improve {term}`HPS` and
 # {term}`TSσBN`, or do task-specific gates make them unnecessary?
 #
 # ## Two tasks that disagree
 #
 # Two tasks share two numbers, $\theta = (\theta_1, \theta_2)$. Each loss is a
-# bowl. The bowls have different centres, so the tasks disagree; and loss A has
-# another unit, so it is 20 times as large.
+# bowl. The bowls have different centres, and A has a unit 20 times as large.
 
 # %%
 CENTRE = torch.tensor([[-1.0, 0.0], [1.0, 0.5]])  # of bowl A, of bowl B
@@ -91,9 +89,8 @@ print(f"lengths {g[0].norm():.1f} and {g[1].norm():.1f}, cosine {cosine:.2f}")
 BOX = -1.9, 2.1, -1.3, 1.9
 _, ax = plt.subplots(figsize=(6, 3.6))
 draw.contours(ax, losses, BOX)
-own = [plots.COLORS[name] for name in ("orange", "green", "black")]
-labels = "lowers A most", "lowers B most", "plain sum"
-for row, color, label in zip((*g, g.sum(0)), own, labels, strict=True):
+own = {"C1": "lowers A most", "C2": "lowers B most", "black": "plain sum"}
+for row, (color, label) in zip((*g, g.sum(0)), own.items(), strict=True):
     draw.arrow(ax, -row / row.norm(), color, POINT, label=label)
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 ax.set_title("The sum follows the larger loss")
@@ -101,8 +98,8 @@ plt.show()
 
 # %% [markdown]
 # Arrows show directions; all have the same length. The cosine of the gradients
-# is negative: each task's own step raises the other's loss. This is a conflict.
-# The sum of a long gradient and a short one follows A, and B gets worse. On the
+# is negative, a conflict: each task's own step raises the other's loss. The
+# sum of a long gradient and a short one follows A, and B gets worse. On the
 # grey curve, the {term}`Pareto set`, no step lowers both losses.
 #
 # A step goes against a direction $d$. Most balancings make $d$ from the tasks'
@@ -112,7 +109,7 @@ plt.show()
 # \theta \leftarrow \theta - \eta\, d, \qquad d = \sum_{t=1}^{T} w_t\, g_t .
 # $$ (eq-balanced-step)
 #
-# 1. **Weights of the losses.** A function $S(L_1, \dots, L_T)$ is minimised, so
+# 1. **Weights of the losses.** A function $S(L_1, \dots, L_T)$ is minimised:
 #    $w_t = \partial S / \partial L_t$. Heads and gates get the weights, too.
 # 2. **Weights of the gradients.** They follow from the products
 #    $g_s^\top g_t$. Only what the tasks share gets them.
@@ -128,10 +125,9 @@ plt.show()
 # \frac{\partial S}{\partial s_t} = 0 \;\Rightarrow\; w_t = \frac{1}{2 L_t} .
 # $$ (eq-uw)
 #
-# A loss that is 20 times as large gets a weight that is 20 times as small.
-# **MGDA** {cite:p}`sener2018mgda` takes the shortest weighted mean of the
-# gradients. For two tasks that is the point next to 0 on the line from $g_A$ to
-# $g_B$:
+# A loss 20 times as large gets a weight 20 times as small. **MGDA**
+# {cite:p}`sener2018mgda` takes the shortest weighted mean of the gradients.
+# For two tasks that is the point next to 0 on the line from $g_A$ to $g_B$:
 #
 # $$
 # w_A = \min\!\left(\max\!\left( \frac{(g_B - g_A)^\top g_B}
@@ -163,9 +159,8 @@ def pcgrad(a, b):
 
 
 # %% [markdown]
-# Are they equal to those of the package? We draw 30 pairs of gradients of 50
-# numbers, one about 20 times as long as the other. A `Probe` of the package is
-# a balancing on numbers instead of a network; its `step` gives $d$.
+# Are they those of the package? We draw 30 pairs of gradients of 50 numbers. A
+# `Probe` is a balancing on numbers instead of a network; its `step` gives $d$.
 
 
 # %%
@@ -180,7 +175,8 @@ def difference():
     s = theirs["uw"].balancing.scalariser.log_variance
     values = torch.tensor([60.0, 3.0], requires_grad=True)
     w = torch.autograd.grad(uw(values, s.detach().normal_()), values)[0]
-    ours = {"uw": w[0] * a + w[1] * b, "mgda": mgda(a, b), "pcgrad": pcgrad(a, b)}
+    ours = {"uw": w[0] * a + w[1] * b, "mgda": mgda(a, b)}
+    ours["pcgrad"] = pcgrad(a, b)
     return max((ours[n] - theirs[n].step()).abs().max() for n in theirs)
 
 
@@ -191,9 +187,13 @@ print("equal to the package's, to 1e-10")
 # %% [markdown]
 # ## One step of each
 #
-# We let each balancing stay at the point above until the weights that it
-# learns have settled. Then we look at its step. **Before you look:** in the
-# grey sector both losses fall. Which of the three kinds can leave it?
+# Each balancing stays at the point above until the weights that it learns have
+# settled. Then we draw its step. In the grey sector both losses fall.
+#
+# :::{admonition} Predict
+# :class: tip
+# Which of the three kinds can leave the grey sector?
+# :::
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three compasses, one for each kind of balancing, with the direction of every method's step. The plain sum and dwa leave the grey sector in which both losses fall. Methods with weights of the losses by their logarithms, and those that equalise gradients, lie in its middle; MGDA and FairGrad lean to B, PCGrad, UPGrad and CAGrad lie at its border."}}
 _ = torch.manual_seed(0)
@@ -201,15 +201,15 @@ draw.compasses(POINT, losses)
 plt.show()
 
 # %% [markdown]
-# Orange and green are the tasks' own steps. Thin arrows are single draws of the
-# random methods, black ones their means.
+# Orange and green are the tasks' own steps. Thin arrows are single draws of
+# the random methods, black ones their means.
 #
 # - Methods that take logarithms of the losses, or learn such weights, do not
 #   see the unit of A. Their steps coincide.
 # - IMTL-G, Nash-MTL and DB-MTL make both gradients equally long. MGDA and
 #   FairGrad go further, and follow the *shorter* gradient.
 # - PCGrad and UPGrad repair the sum just enough: B no longer gets worse.
-# - CosReg, GradVac and GradDrop change little here, and DWA nothing.
+# - CosReg, GradVac and GradDrop change little here, DWA nothing.
 #
 # Now a whole training: a walk from two starts, in shrinking steps that are
 # equally long for all methods.
@@ -221,24 +221,23 @@ _, axes = plt.subplots(1, 2, figsize=(9, 3.7), sharey=True)
 for ax, start in zip(axes, ([-1.5, 1.6], [1.7, -0.9]), strict=True):
     draw.contours(ax, losses, BOX)
     draw.walks(ax, losses, torch.tensor(start), WALKERS)
-axes[0].set_title("From the left: where do the paths end?")
-axes[1].set_title("From the right")
+    ax.set_title(f"From {tuple(start)}")
 axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# The plain sum and UW minimise one function, so each ends at one point from both
-# starts, at A and near B. PCGrad, MGDA and IMTL-G stop where they meet the
-# Pareto set, which depends on the start. No end is the right one: a balancing
-# chooses *which compromise* is made. Both losses can become smaller only if the
-# tasks share less, or a larger network.
+# The plain sum and UW minimise one function, so each ends at one point from
+# both starts, at A and near B. PCGrad, MGDA and IMTL-G stop where they meet
+# the Pareto set, which depends on the start. No end is the right one: a
+# balancing chooses *which compromise* is made. Both losses fall only in
+# a larger network, or if the tasks share less.
 #
 # ## What it costs
 #
-# HPS makes one pass forward for all tasks, and one back for the sum of their
-# losses. For methods that look at each gradient, it must go back once for each
-# task. TSσBN makes a pass for each task anyhow, because each has its own
-# statistics. We count the samples that pass the last shared layer in a step.
+# HPS makes one pass forward for all tasks, and one back for the sum. Methods
+# that look at each gradient must go back once for each task. TSσBN makes a
+# pass for each task anyhow, because each has its own statistics. We count the
+# samples that pass the last shared layer.
 
 
 # %%
@@ -248,24 +247,21 @@ def passing(method, name):
     net = find_method(method).build(census, dict.fromkeys("ABC", 1))
     balancing = find_balancing(name)(net)
     net.tasks_per_pass = 1 if balancing.one_task_per_pass else None
-    seen = {"forward": 0, "backward": 0}
-
-    def watch(layer, inputs, output):
-        seen["forward"] += len(output)
-        output.register_hook(lambda g: seen.update(backward=seen["backward"] + len(g)))
-
-    net.trunk[-1][0].register_forward_hook(watch)
+    rows = [], []
+    layer = net.trunk[-1][0]
+    layer.register_forward_hook(lambda m, x, y: rows[0].append(len(y)))
+    layer.register_full_backward_hook(lambda m, x, y: rows[1].append(len(*y)))
     fabric = Fabric(accelerator="cpu", devices=1)
     x = census.example.double()
     for tasks in balancing.passes(net):
         values = {t: y.square().mean() for t, y in net(x, tasks).items()}
         balancing.backward(net, values, fabric)
-    return " / ".join(str(count // len(x)) for count in seen.values())
+    return " / ".join(str(sum(parts) // len(x)) for parts in rows)
 
 
-names = "sum", "uw", "pcgrad", "mgda"
-table = {m: [passing(m, n) for n in names] for m in ("hps", "tssbn")}
-pd.DataFrame(table, names).T
+SOME = "sum", "uw", "pcgrad", "mgda"
+table = {m: [passing(m, n) for n in SOME] for m in ("hps", "tssbn")}
+pd.DataFrame(table, SOME).T
 
 # %% tags=["hide-input"]
 for name, tasks in ("nyuv2", 3), ("celeba", 40):
@@ -274,14 +270,13 @@ for name, tasks in ("nyuv2", 3), ("celeba", 40):
         heads = {str(t): 1 for t in range(tasks)}
         net = find_method("tssbn").build(benchmark.network, heads)
     size = sum(p.numel() for p in net.shared())
-    print(f"{benchmark.title}: T = {tasks}, P = {size:,}", end=", ")
-    print(f"T·P in float32: {4e-6 * tasks * size:.0f} MB")
+    mb = round(4e-6 * tasks * size)  # in float32
+    print(f"{benchmark.title}: T = {tasks}, P = {size:,}, T·P: {mb} MB")
 
 # %% [markdown]
-# So gradients for each task cost TSσBN no further pass. They cost memory: $T$
-# rows of $P$ shared parameters are kept until the weights are known.
-# `book/studies/balancing_cost.py` measured a step on synthetic rooms, on one
-# thread, relative to the plain sum of the same method (median and quartiles):
+# So gradients for each task cost TSσBN no further pass, but memory for $T$ rows
+# of $P$ numbers. A step on synthetic rooms, on one thread, over the plain sum
+# of its method (`book/studies/balancing_cost.py`; median and quartiles):
 
 # %% tags=["hide-input"]
 cost()
@@ -291,10 +286,10 @@ cost()
 #
 # Census-Income asks three questions about a person. Each balancing trained HPS
 # and TSσBN with the recipe of the plain sum, by
-# `python -m tssbn train census --method hps --set balance=uw` and its likes. The
-# scores are AUC, and Δm is the mean gain over single-task networks. Of 22
-# comparisons some look good by luck, so the intervals are Dunnett's: all of a
-# panel hold together in 95 % of cases.
+# `python -m tssbn train census --method hps --set balance=uw` and its likes.
+# Scores are AUC, and Δm is the mean gain over single-task networks. By luck
+# some of 22 look good, so intervals are Dunnett's: all of a panel together hold
+# in 95 % of cases.
 #
 # :::{admonition} Predict
 # :class: tip
@@ -307,8 +302,7 @@ draw.added(bed)
 plt.show()
 
 # %% [markdown]
-# The one that looks best on the test people is partly the luckiest. So we
-# choose on the validation people and ask the test people.
+# The best of 22 is partly the luckiest. So we choose on validation people.
 
 # %%
 answers(bed)
@@ -319,8 +313,8 @@ answers(bed)
 # Appendix G of the paper is not at hand. LibMTL {cite:p}`lin2022libmtl` has 12
 # of the balancings in the protocol of the paper's table 2, NYUv2 with a
 # pretrained ResNet-50, one run each. The paper of DB-MTL
-# {cite:p}`lin2023dbmtl` has three runs each; its HPS has the very numbers of HPS
-# in table 2. If more than luck is at work, the two agree on who is good.
+# {cite:p}`lin2023dbmtl` has three runs each; its HPS has the very numbers of
+# HPS in table 2. If more than luck is at work, the two agree on who is good.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Δm of nine balancings of HPS on NYUv2 over the plain sum, in LibMTL's single runs and in the means of three runs of the DB-MTL paper. GLS, CAGrad and Nash-MTL are best in both. A dashed line above all nine is TSσBN in the paper."}}
 paper = find_benchmark("nyuv2_libmtl")().paper["tssbn"]["delta"]
@@ -334,10 +328,10 @@ plt.show()
 
 # %% [markdown]
 # They do agree: GLS, CAGrad and Nash-MTL gain in both, and the spread between
-# balancings is twice that between the tables. But the second table is higher by
-# 0.8 % throughout, because the plain sum of the first is one run, and a good one:
-# four of nine gains have another sign. TSσBN has +2.48 % in the paper, more than
-# these nine; DB-MTL on HPS, with one forward pass of the trunk, has +2.75 %.
+# balancings is twice that between the tables. But the second is higher by some
+# 0.8 %, because the plain sum of the first is one run, and a good one: four of
+# nine gains have another sign. TSσBN has +2.48 % in the paper, more than the
+# nine; DB-MTL on HPS, with one forward pass of the trunk, has +2.75 %.
 #
 # ## What to do with it
 #
@@ -345,10 +339,9 @@ plt.show()
 #    size by hand. UW and its kind learn such weights.
 # 2. If you cannot say what a loss is worth, take `uw`, `imtl-l` or `gls`: they
 #    cost one backward pass.
-# 3. On HPS, gradients of each task cost $T$ backward passes; on TSσBN they cost
-#    memory only. There try `cagrad` or `nash-mtl` first.
-# 4. Compare with at least five seeds of the plain sum, and say how many
-#    balancings you tried.
+# 3. On HPS, gradients of each task cost $T$ backward passes; on TSσBN memory
+#    only. There try `cagrad` or `nash-mtl` first.
+# 4. Compare five seeds or more of each, and say how many balancings you tried.
 #
 # **Limits.** Census-Income is one small bed, with three tasks of similar size.
 # All balancings took the rates that were chosen for the plain sum.
@@ -357,9 +350,8 @@ plt.show()
 #
 # :::{exercise}
 # :label: ex-19-units
-# Loss A changes its unit and becomes 10 times as large. Which of `sum`, `uw`,
-# `pcgrad`, `mgda`, `cagrad`, `imtl-g` and `nash-mtl` keep the direction of their
-# step? Predict, then fill in `turned`: the angle in degrees.
+# Loss A changes its unit and becomes 10 times as large. Which of these
+# seven keep the direction of their step? Fill in `turned`, angles in degrees.
 # :::
 
 # %%
@@ -370,25 +362,24 @@ turned = {}  # by name
 # %% [markdown]
 # :::{solution} ex-19-units
 # :class: dropdown
-# UW at rest, IMTL-G and Nash-MTL keep it: scaling a loss scales their weight of
-# it the other way. The sum and PCGrad turn to A, MGDA to B.
+# UW at rest, IMTL-G and Nash-MTL keep it: scaling a loss scales their weight
+# of it the other way. The sum and PCGrad turn to A, MGDA to B.
 # :::
 
 # %% tags=["hide-cell"]
 for name in SEVEN:
-    one, other = (Probe(name, POINT, f).settle(300, lr=0.1) for f in (losses, larger))
-    cosine = torch.cosine_similarity(one, other, 0).clamp(-1, 1)
-    turned[name] = torch.rad2deg(cosine.acos()).item()
+    probes = (Probe(name, POINT, of) for of in (losses, larger))
+    cosine = torch.cosine_similarity(*(p.settle(lr=0.1) for p in probes), 0)
+    turned[name] = torch.rad2deg(cosine.clamp(max=1).acos()).item()
 assert {n for n in SEVEN if turned[n] < 1} == {"uw", "imtl-g", "nash-mtl"}
 
 # %% [markdown]
 # :::{exercise}
 # :label: ex-19-cagrad
-# CAGrad {cite:p}`liu2021cagrad` takes, with the mean gradient $g_0$ and
-# $g_w = w\, g_A + (1 - w)\, g_B$, the $w$ between 0 and 1 of least
-# $g_w^\top g_0 + c\, \lVert g_0 \rVert \lVert g_w \rVert$, and
-# $d = (g_0 + c\, \lVert g_0 \rVert\, g_w / \lVert g_w \rVert) / (1 + c^2)$. Write it
-# with a grid of $w$. The package has $2d$.
+# CAGrad {cite:p}`liu2021cagrad`: with the mean gradient $g_0$ and
+# $g_w = w\, g_A + (1 - w)\, g_B$, the $w$ from 0 to 1 of least
+# $g_w^\top g_0 + c\, \lVert g_0 \rVert \lVert g_w \rVert$ gives the step
+# $2\,(g_0 + c\, \lVert g_0 \rVert\, g_w / \lVert g_w \rVert) / (1 + c^2)$.
 # :::
 
 # %%
