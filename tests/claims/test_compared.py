@@ -9,7 +9,7 @@ pytest.importorskip("pandas")
 pytest.importorskip("lightning_fabric")
 
 from tssbn.claims import Bed
-from tssbn.claims.compared import answers, chosen, cost, gains, sure
+from tssbn.claims.compared import answers, chosen, cost, gains, summary, sure
 from tssbn.records import SavedRun, SavedRuns
 
 TEST = {
@@ -41,7 +41,8 @@ def saved(arm, scores):
 @pytest.fixture
 def bed():
     runs = {arm: saved(arm, scores) for arm, scores in TEST.items()}
-    return SimpleNamespace(arms=dict.fromkeys(runs), runs=runs, against=Bed.of(runs, "STL").against)
+    against = Bed.of(runs, "STL").against
+    return SimpleNamespace(title="toys", arms=dict.fromkeys(runs), runs=runs, against=against)
 
 
 def test_gains_are_over_the_plain_sum_of_the_same_method(bed):
@@ -50,6 +51,13 @@ def test_gains_are_over_the_plain_sum_of_the_same_method(bed):
     assert found["gls"].value == pytest.approx(0)
     assert sure(found) == (1, 0) and sure({"a": -found["uw"]}) == (0, 1)
     assert list(gains(bed, "TSσBN")) == ["uw"]  # the other has no runs
+
+
+def test_the_sentence_counts_those_that_are_sure(bed):
+    assert summary(bed) == (
+        "On toys, balancings that surely improve on the plain sum are 1 of 2 with HPS and 0 of 1 "
+        "with TSσBN; the largest mean gain is +20.00 % of Δm."
+    )
 
 
 def test_validation_chooses_and_the_test_answers(bed):
@@ -66,6 +74,7 @@ def test_without_balancings_there_is_no_choice(bed):
     bed.arms = {arm: None for arm in ("STL", "HPS", "TSσBN")}
     assert gains(bed, "HPS") == {} and chosen(bed, "HPS") is None
     assert list(answers(bed).index) == ["TSσBN − HPS"]
+    assert "no runs to compare" in summary(bed)
 
 
 def test_costs_are_relative_within_a_round():

@@ -13,7 +13,7 @@ from tssbn.claims.verdict import Effect
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["answers", "chosen", "cost", "gains", "sure"]
+__all__ = ["answers", "chosen", "cost", "gains", "summary", "sure"]
 
 PLAIN = "plain"
 
@@ -73,6 +73,19 @@ def answers(bed: BedOfRuns) -> pandas.DataFrame:
             row = {"% of Δm": effect.interval, "n": " and ".join(map(str, effect.n))}
             rows[f"{one} − {other}"] = row | {"visible from": f"{effect.visible:.2g}"}
     return pandas.DataFrame(rows).T
+
+
+def summary(bed: BedOfRuns) -> str:
+    """Say in a sentence how many balancings surely improve on the plain sum, and by how much."""
+    found = {method: of for method in METHODS if (of := gains(bed, method))}
+    if not found:
+        return f"What balancing adds on {bed.title} is open: there are no runs to compare."
+    counts = [f"{sure(of)[0]} of {len(of)} with {method}" for method, of in found.items()]
+    largest = max(effect.value for of in found.values() for effect in of.values())
+    return (
+        f"On {bed.title}, balancings that surely improve on the plain sum are "
+        f"{' and '.join(counts)}; the largest mean gain is {largest:+.2f} % of Δm."
+    )
 
 
 def cost(record: Mapping[str, Any] | None = None) -> pandas.DataFrame:
