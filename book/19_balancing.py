@@ -343,9 +343,8 @@ plt.show()
 #    the cheaper kind: try `cagrad` or `nash-mtl` first.
 # 4. Compare five seeds or more of each, and say how many balancings you tried.
 #
-# **Limits.** Census-Income is one small bed, and little is at stake there: STL,
-# HPS and TSσBN are within 0.1 % of Δm. All balancings took the rates of the
-# plain sum.
+# **Limits.** Census-Income is a small bed, where STL, HPS and TSσBN are within
+# 0.1 % of Δm. All balancings took the rates of the plain sum.
 #
 # ## Exercises
 #
