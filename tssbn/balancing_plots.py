@@ -39,7 +39,7 @@ KINDS = {
     "other gradients": ("pcgrad", "gradvac", "upgrad", "graddrop", "cosreg"),
 }
 RANDOM = "rlw", "graddrop"
-LINE = 0.17  # between two names
+LINE = 0.2  # between two names
 LEVELS = 0.1, 0.5, 1.5, 3.0, 5.0  # in parts of the least loss, above it
 
 
@@ -131,12 +131,12 @@ def compass(ax: Axes, steps: Mapping[str, Tensor], gradients: Tensor) -> None:
         turn = np.deg2rad(angles[names[0]])
         x, y = np.cos(turn), np.sin(turn)
         arrow(ax, torch.tensor([x, y]), "black", width=0.008)
-        lines = [", ".join(names[k : k + 3]) for k in range(0, len(names), 3)]
+        lines = [", ".join(names[k : k + 2]) for k in range(0, len(names), 2)]
         height = min(y, height - LINE * (1 + len(lines)) / 2)
         ax.plot([x, 1.12], [y, height], color="#AAAAAA", lw=0.6, zorder=2)
         ax.text(1.15, height, ",\n".join(lines), fontsize=8, va="center")
         height -= LINE * (len(lines) - 1) / 2
-    ax.set(aspect="equal", xlim=(-0.6, 2.0), ylim=(-1.45, 0.2), xticks=[], yticks=[])
+    ax.set(aspect="equal", xlim=(-0.6, 2.1), ylim=(-1.6, 0.2), xticks=[], yticks=[])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
 
@@ -155,7 +155,7 @@ def compasses(point: Tensor, losses: Callable[[Tensor], Tensor]) -> None:
     from tssbn.training.balancing.probe import Probe
 
     slopes = jacobian(losses, point)
-    _, axes = plt.subplots(1, len(KINDS), figsize=(10, 2.5))
+    _, axes = plt.subplots(1, len(KINDS), figsize=(8, 2.6))
     for ax, (kind, names) in zip(axes, KINDS.items(), strict=True):
         steps = {}
         for name in names:
@@ -200,22 +200,28 @@ def added(bed: BedOfRuns) -> None:
     from tssbn.claims.balanced import METHODS
     from tssbn.claims.compared import gains, sure
 
-    _, axes = plt.subplots(1, len(METHODS), figsize=(9, 5.4))
-    for ax, method in zip(axes, METHODS, strict=True):
-        found = gains(bed, method)
-        expert_plots.effects(ax, found)
-        better, worse = sure(found)
-        ax.set_title(f"{method}: {better} surely better, {worse} surely worse")
+    found = {method: gains(bed, method) for method in METHODS}
+    height = 1.7 + 0.17 * max(map(len, found.values()))
+    _, axes = plt.subplots(1, len(found), figsize=(9, height), sharex=True)
+    for ax, (method, effects) in zip(axes, found.items(), strict=True):
+        expert_plots.effects(ax, effects)
+        better, worse = sure(effects)
+        runs = {n for effect in effects.values() for n in effect.n}
+        n = f", n = {min(runs)} to {max(runs)}" if runs else ""
+        ax.set_title(f"{method}{n}: {better} surely better, {worse} worse", pad=16)
         ax.set_xlabel("minus its plain sum, % of Δm")
+    first = axes[0]
     if gap := bed.against("TSσBN", "HPS")["HPS"]:
-        axes[0].axvline(gap.value, color="C1", linestyle="--", label="TSσBN, plain sum")
-        axes[0].legend(loc="upper right", bbox_to_anchor=(1, -0.09))
+        first.axvline(gap.value, color="C1", linestyle="--")
+        place = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        first.annotate("dashed: TSσBN with the plain sum", (0, 1), (0, 2), fontsize=9, **place)
     single = bed.runs["STL"]
     if single and (blind := records.constant(single[0])):
         mean = single.scores().mean().to_dict()
         worth = records.delta(blind, mean, single[0]["directions"])
-        text = f"← constant baseline at {worth:.1f} % of Δm over single-task networks"
-        axes[0].text(0, -0.17, text, transform=axes[0].transAxes, fontsize=9)
+        first.set_xlabel(
+            f"{first.get_xlabel()}\n← constant baseline at {worth:.1f} % over single-task networks"
+        )
 
 
 def repeats(ax: Axes, table: Mapping[str, tuple[float, float]]) -> None:

@@ -58,4 +58,4 @@ def test_a_bed_without_runs_has_empty_panels():
     bed = BedOfRuns("none", "census", arms)
     balancing_plots.added(bed)
     titles = [ax.get_title() for ax in plt.gcf().axes]
-    assert titles == [f"{method}: 0 surely better, 0 surely worse" for method in METHODS]
+    assert titles == [f"{method}: 0 surely better, 0 worse" for method in METHODS]
