@@ -193,15 +193,15 @@ draw.compasses(POINT, losses)
 plt.show()
 
 # %% [markdown]
-# Orange and green are the tasks' own steps. Thin arrows are single draws of
-# the random methods, black ones their means.
+# Orange and green are the tasks' own steps, thin arrows single draws of random
+# methods. Of the second kind all stay in the sector, CAGrad at its border.
 #
 # - Methods that take logarithms of the losses, or learn such weights, do not
 #   see the unit of A. Their steps coincide.
 # - IMTL-G, Nash-MTL and DB-MTL make both gradients equally long. MGDA and
 #   FairGrad go further, and follow the *shorter* gradient.
 # - PCGrad and UPGrad repair the sum just enough: B no longer gets worse.
-# - CosReg, GradVac and GradDrop change little here, DWA nothing.
+# - CosReg, GradVac, GradDrop and DWA stay near the sum, outside the sector.
 #
 # Now a whole training: a walk from two starts, in shrinking steps that are
 # equally long for all methods.

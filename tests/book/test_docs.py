@@ -21,6 +21,7 @@ NEEDS = {
     "tssbn.claims.arms": ("scipy", *WHOLE),
     "tssbn.claims.attributes": ("scipy", "sklearn"),
     "tssbn.claims.balanced": ("scipy", *WHOLE),
+    "tssbn.claims.compared": ("scipy", *WHOLE),
     "tssbn.claims.grid": ("scipy", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
     "tssbn.clusters": ("scipy", "sklearn"),
