@@ -160,7 +160,9 @@ def test_the_papers_gains_follow_from_its_numbers():
     assert set(find_benchmark("pascal5")().paper) >= {"mlore", "tsbn", "tssbn"}
 
 
-@pytest.mark.parametrize(("name", "method"), [("pascal5", "tssbn"), ("pascal4", "hps")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("pascal5", "tssbn"), ("pascal4", "hps"), ("pascal4", "tssbn-lora")]
+)
 def test_the_command_trains_the_protocol(name, method, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {**SMALL[name], "pretrained": "none", "batch": 2, "epochs": 1}
