@@ -13,7 +13,7 @@ from functools import partial
 from torch import nn
 
 from tssbn.convert import task_specific
-from tssbn.methods import Method, Network
+from tssbn.methods import Method, Network, freeze
 from tssbn.methods.freeze import frozen
 from tssbn.methods.low_rank import add_updates
 from tssbn.multitask import MultiTask
@@ -61,8 +61,15 @@ def build_low_rank(
     return MultiTask(trunk, readers, stem=network.stem)
 
 
-def groups(net: nn.Module, lr: float, multiplier: float = 100.0) -> list[dict]:
-    """The gates, or the tasks' scales and biases, at ``multiplier * lr``; vectors do not decay."""
+def groups(net: nn.Module, lr: float, multiplier: float = 100.0, whole: bool = False) -> list[dict]:
+    """The gates, or the tasks' scales and biases, at ``multiplier * lr``; vectors do not decay.
+
+    Args:
+        whole: whether all that is trained in the trunk has this rate, as in the other methods that
+            freeze it: the biases of gated layers and low-rank updates, too.
+    """
+    if whole:
+        return freeze.groups(net, lr, multiplier)
     return param_groups(net, lr, multiplier, decay_vectors=False)
 
 

@@ -25,7 +25,7 @@ from functools import partial
 from torch import nn
 
 from tssbn.methods import Method, Network, heads
-from tssbn.methods.freeze import freeze
+from tssbn.methods.freeze import freeze, groups
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
 from tssbn.peft.hypernetwork import Code, GeneratedAdapter, TaskEmbedding
@@ -74,11 +74,13 @@ def build(
 HYPERFORMER = Method(
     "HyperFormer",
     build,
-    about="A frozen transformer; hypernetworks generate adapters from the task's embedding.",
+    groups,
+    "A frozen transformer; hypernetworks generate adapters from the task's embedding.",
 )
 POLYHISTOR = Method(
     "Polyhistor (our reading)",
     partial(build, code=32, inner=8, norm=False),
-    about="HyperFormer that generates factors of the adapters' matrices; our reading, its code is "
+    groups,
+    "HyperFormer that generates factors of the adapters' matrices; our reading, its code is "
     "not public.",
 )

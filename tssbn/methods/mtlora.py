@@ -18,7 +18,7 @@ from functools import partial
 from torch import nn
 
 from tssbn.methods import Method, Network, heads
-from tssbn.methods.freeze import freeze
+from tssbn.methods.freeze import freeze, groups
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
 from tssbn.networks.stages import UnsuitableTrunk
@@ -98,10 +98,12 @@ def _with_update(parent: nn.Module, name: str, rank: int, scale: float, dropout:
 MTLORA = Method(
     "MTLoRA",
     build,
-    about="A Swin transformer with low-rank updates for all tasks, and for each where stages end.",
+    groups,
+    "A Swin transformer with low-rank updates for all tasks, and for each where stages end.",
 )
 MTLORA_PLUS = Method(
     "MTLoRA+",
     partial(build, rank=8, own_rank=8, merging=True),
-    about="MTLoRA whose patch mergings have low-rank updates, too.",
+    groups,
+    "MTLoRA whose patch mergings have low-rank updates, too.",
 )
