@@ -26,6 +26,8 @@ SWIN = {
     "compacter": 2_177_408,
     "compacter++": 2_062_016,
     "vl-adapter": 4_137_440,
+    "tssbn-frozen": 3_615_866,
+    "tssbn-lora": 4_786_106,
 }
 VIT = {
     "hps": 29_257_762,
@@ -41,8 +43,9 @@ CASES = [("4", m, n) for m, n in SWIN.items()] + [("3", m, n) for m, n in VIT.it
 @pytest.mark.parametrize(("name", "method", "expected"), [c for c in CASES if c[1] in METHODS])
 def test_what_is_built(name, method, expected):
     table = TABLES[name]
-    beside = next((row.beside for row in table.rows if row.method == method), True)
-    assert sum(count(method, table, beside)) == expected
+    found = [(row.beside, row.options) for row in table.rows if row.method == method]
+    beside, options = found[0] if found else (True, {})
+    assert sum(count(method, table, beside, **options)) == expected
 
 
 @pytest.mark.parametrize("name", TABLES)

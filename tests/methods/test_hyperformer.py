@@ -7,6 +7,7 @@ from torch import nn
 pytest.importorskip("timm")
 
 from asserts import (
+    assert_is_multitask,
     assert_only_own_rows_move,
     assert_same_outputs,
     assert_stacked_is_separate,
@@ -22,7 +23,7 @@ from tssbn.networks.stages import UnsuitableTrunk
 from tssbn.stacking import tensors
 
 OUTPUTS = {"a": 2, "b": 1, "c": 3}
-SMALL = {"embedding": 6, "hidden": 5, "code": 4, "reduction": 2}
+SMALL = {"embedding": 6, "hidden": 5, "code": 4, "ratio": 2}
 BOTH = {"hyperformer": HYPERFORMER, "polyhistor": POLYHISTOR}
 every_case = pytest.mark.parametrize(("method", "kind"), [(m, k) for m in BOTH for k in NETWORKS])
 
@@ -49,6 +50,7 @@ def test_stacked_tasks_equal_separate_passes(method, kind):
 @every_case
 def test_the_tasks_own_rows_of_one_embedding(method, kind):
     net, x = built(method, kind)
+    assert_is_multitask(net, x)
     assert_only_own_rows_move(net, "b", x)
     trained = {id(p) for p in net.trunk.parameters() if p.requires_grad}
     own = trained - {id(p) for p in net.shared()}

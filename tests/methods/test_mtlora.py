@@ -6,7 +6,7 @@ from torch import nn
 
 pytest.importorskip("timm")
 
-from asserts import assert_same_outputs, assert_stacked_is_separate
+from asserts import assert_is_multitask, assert_same_outputs, assert_stacked_is_separate
 from tiny_transformers import SWIN, VIT
 
 from tssbn import export
@@ -51,6 +51,8 @@ def test_tasks_together_and_one_by_one(method):
     assert_stacked_is_separate(net, x)
     assert_same_outputs(net(x, ("c", "a")), {t: y for t, y in net(x).items() if t != "b"})
     net.check(x)
+    assert_is_multitask(net, x)
+    assert BOTH[method].build(SWIN, {"a": 2}).shared() == []
 
 
 def test_the_trunk_sees_each_image_once():

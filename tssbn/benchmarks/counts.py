@@ -10,7 +10,8 @@ was found that does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -35,6 +36,7 @@ class Row:
         meaning: What they count.
         beside: Whether what the network itself names is trained in a frozen trunk, see
             :attr:`tssbn.methods.Network.trains`.
+        options: Of the method, for the count here.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Row:
     fit: str
     meaning: str
     beside: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ ALL_MLP = 2_537_504 + 11_520  # four decoders and a LayerNorm of each on four ma
 OWN, ONE = 1_946_624, 1_397_120  # MTLoRA's, whose narrowing is each task's own, or is shared
 CONV = 1_668_322  # five of MLoRE's
 WHOLE = 27_519_354 + 1_344  # a Swin-T with its final norm, and norms on the three other maps
+PRETRAINED = {"affine": "preserve"}  # gates γ and biases β, as in a trunk with given weights
 
 SWIN = (
     Row("stl", 112.62, 4 * WHOLE, ALL_MLP - 11_520, "decoders", "four trunks, norms on their maps"),
@@ -93,10 +97,10 @@ SWIN = (
     Row("polyhistor", 8.96, 6_413_648, ALL_MLP, "search", "one of many settings that meet it"),
     Row("mtlora", 4.95, 3_006_522, OWN, "code", "updates and all but linear layers", beside=True),
     Row("vl-adapter", 4.74, 2_167_584 + 23_232, ALL_MLP, "search", "with the norms"),
-    Row("tssbn-lora", 4.25, 2_851_098, ONE, "search", "as below; updates and biases", beside=True),
+    Row("tssbn-lora", 4.25, 2_851_098, ONE, "search", "as below; and LoRA", True, PRETRAINED),
     Row("vpt-deep", 3.43, 883_200, ALL_MLP, "decoders", "50 prompts in each block"),
     Row("mtlora+", 3.15, 1_201_722, OWN, "code", "patch mergings have updates, too", beside=True),
-    Row("tssbn-frozen", 3.08, 1_680_858, ONE, "search", "nine vectors in each norm", beside=True),
+    Row("tssbn-frozen", 3.08, 1_680_858, ONE, "search", "9 vectors a norm", True, PRETRAINED),
     Row("lora", 2.87, 282_624 + 39_744, ALL_MLP, "search", "with the biases of linear layers"),
     Row("bitfit", 2.85, 299_112, ALL_MLP, "decoders", "with the tables of positions"),
     Row("compacter", 2.78, 230_784, ALL_MLP, "search", "8 products of rank 1; one of two"),
@@ -129,7 +133,7 @@ TABLES = {
 }
 
 
-def count(method: str, table: Table, beside: bool = True) -> tuple[int, int]:
+def count(method: str, table: Table, beside: bool = True, **options: Any) -> tuple[int, int]:
     """Count the trained parameters of a method's network at full size: all but decoders, and these.
 
     Nothing is computed, and no memory is taken.
@@ -138,6 +142,7 @@ def count(method: str, table: Table, beside: bool = True) -> tuple[int, int]:
         method: One of :data:`tssbn.methods.METHODS`.
         table: Whose network and tasks are taken.
         beside: As of :class:`Row`.
+        options: Of the method.
 
     Example:
         >>> count("hps", TABLES["4"])
@@ -147,7 +152,7 @@ def count(method: str, table: Table, beside: bool = True) -> tuple[int, int]:
         network = table.network()
         network = network if beside else replace(network, trains=nothing)
         decoders = parameters(heads(network, table.outputs))
-        whole = parameters(find_method(method).build(network, table.outputs))
+        whole = parameters(find_method(method).build(network, table.outputs, **options))
     return whole - decoders, decoders
 
 
@@ -156,7 +161,7 @@ def rows(table: Table) -> Iterator[Counted]:
     _, decoders = count("hps", table)
     for row in table.rows:
         if row.method in METHODS:
-            trunk, _ = count(row.method, table, row.beside)
+            trunk, _ = count(row.method, table, row.beside, **row.options)
             yield Counted(row, find_method(row.method).title, trunk, decoders)
         else:
             yield Counted(row, row.method, None, decoders)

@@ -14,7 +14,7 @@ Compacter that takes 8 products of rank 1, a quarter of the width inside, and fa
 adapters share, where its authors have 4 products, ratio 32, and mixing factors that all share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from torch import nn
@@ -53,7 +53,8 @@ def build_shared(
     """A frozen trunk with adapters that all tasks share.
 
     Args:
-        ratio, norms: as of :func:`build`.
+        ratio: how many times narrower than the block an adapter is inside.
+        norms: whether the norm layers of the trunk are trained.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
@@ -75,7 +76,8 @@ def build_compacter(
     """A frozen trunk with adapters of each task whose matrices are sums of Kronecker products.
 
     Args:
-        ratio, norms: as of :func:`build`.
+        ratio: how many times narrower than the block an adapter is inside.
+        norms: whether the norm layers of the trunk are trained, one set for all tasks.
         products: how many a sum has; divides the widths of the blocks and of the adapters inside.
         rank: of the second factor of each.
         attention: whether there is one behind the attention, too.
@@ -91,7 +93,9 @@ def build_compacter(
     return MultiTask(trunk, readers, stem=network.stem)
 
 
-def behind(adapter, ratio: float):
+def behind(
+    adapter: Callable[[int, int], nn.Module], ratio: float
+) -> Callable[[nn.Linear], nn.Sequential]:
     """What puts an adapter behind a layer, so many times narrower inside than its output."""
 
     def make(layer: nn.Linear) -> nn.Sequential:

@@ -49,8 +49,11 @@ def build_low_rank(
 
     Args:
         affine: as of :func:`build`.
-        rank, scale, drop, biases: as of :func:`tssbn.methods.low_rank.build_shared`. The biases
-            make the difference of the two rows of TSσBN in the paper's table.
+        rank: of the updates.
+        scale: what they are multiplied with.
+        drop: the probability with which a value that they read is dropped.
+        biases: whether the biases of all linear layers of the blocks are trained, too. By these
+            and the updates the two rows of TSσBN in the paper's table differ.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.

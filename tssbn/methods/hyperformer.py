@@ -24,12 +24,12 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.methods import Method, Network, heads
-from tssbn.methods.freeze import freeze, groups
+from tssbn.methods import Method, Network, insertion
+from tssbn.methods.adapters import BOTH
+from tssbn.methods.freeze import frozen, groups
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
 from tssbn.peft.hypernetwork import Code, GeneratedAdapter, TaskEmbedding
-from tssbn.tasks import Tasks
 
 __all__ = ["build"]
 
@@ -37,7 +37,7 @@ __all__ = ["build"]
 def build(
     network: Network,
     outputs: Mapping[str, int],
-    reduction: int = 8,
+    ratio: float = 8.0,
     embedding: int = 512,
     hidden: int = 128,
     code: int = 64,
@@ -47,7 +47,7 @@ def build(
     """A frozen trunk with two generated adapters in each block, and the heads.
 
     Args:
-        reduction: width of a block over that of the bottleneck.
+        ratio: how many times narrower than the block an adapter is inside.
         embedding: width of a task's embedding.
         hidden: width between the two layers of a block's projection.
         code: width of a code.
@@ -57,18 +57,18 @@ def build(
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: the trunk is no transformer.
     """
-    trunk, tasks = network.trunk(), Tasks(outputs)
-    found = blocks(trunk).values()
-    freeze(trunk, network.trains)
-    tasks.parts_checked = True  # the windows of Swin's images follow one another
+    trunk, readers = frozen(network, outputs)
+    tasks = insertion.tasks_of_blocks(outputs)
     of_tasks = TaskEmbedding(embedding, tasks)
-    for block in found:
-        width = block.norm1.normalized_shape[0]
+    for block in blocks(trunk).values():
         codes = Code(of_tasks, embedding, hidden, code)
-        for place, name in (block.attn, "proj"), (block.mlp, "fc2"):
-            adapter = GeneratedAdapter(codes, code, width, width // reduction, tasks, inner, norm)
-            setattr(place, name, nn.Sequential(getattr(place, name), adapter))
-    return MultiTask(trunk, heads(network, outputs), stem=network.stem)
+        for place in BOTH:
+            layer = block.get_submodule(place)
+            width = layer.out_features
+            inside = int(width / ratio)
+            adapter = GeneratedAdapter(codes, code, width, inside, tasks, inner, norm)
+            block.set_submodule(place, nn.Sequential(layer, adapter))
+    return MultiTask(trunk, readers, stem=network.stem)
 
 
 HYPERFORMER = Method(

@@ -33,7 +33,9 @@ def add_updates(
     """Put low-rank updates beside layers of every block of a trunk, in place.
 
     Args:
-        rank, scale, drop: as of :class:`tssbn.peft.LowRank`, the last its dropout.
+        rank: of the updates.
+        scale: what they are multiplied with.
+        drop: the probability with which a value that they read is dropped.
         biases: whether the biases of all linear layers of the blocks are trained, in common.
         tasks: those of which each has updates; without, all share them.
         places: the layers that have one.
@@ -85,7 +87,10 @@ def build_shared(
     """A frozen trunk with low-rank updates that all tasks share, of all linear layers of a block.
 
     Args:
-        rank, scale, drop, biases: as of :func:`build`.
+        rank: of the updates.
+        scale: what they are multiplied with.
+        drop: the probability with which a value that they read is dropped.
+        biases: whether the biases of all linear layers of the blocks are trained.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.

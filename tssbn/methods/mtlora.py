@@ -17,8 +17,9 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.methods import Method, Network, heads
-from tssbn.methods.freeze import freeze, groups
+from tssbn.methods import Method, Network
+from tssbn.methods.freeze import frozen, groups
+from tssbn.methods.insertion import LINEAR
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
 from tssbn.networks.stages import UnsuitableTrunk
@@ -27,8 +28,6 @@ from tssbn.peft.low_rank import LowRank, Parallel
 from tssbn.tasks import Tasks
 
 __all__ = ["MTLoRA", "build"]
-
-LINEAR = (("attn", "qkv"), ("attn", "proj"), ("mlp", "fc1"), ("mlp", "fc2"))
 
 
 class MTLoRA(MultiTask):
@@ -68,31 +67,26 @@ def build(
     """
     from tssbn.networks.swin import Swin  # and with it timm
 
-    swin, tasks = network.trunk(), Tasks(outputs)
+    swin, readers = frozen(network, outputs)
     if not isinstance(swin, Swin):
         raise UnsuitableTrunk(
             f"MTLoRA was designed for Swin transformers, tssbn.networks.swin.Swin, not for "
             f"{type(swin).__name__}"
         )
-    update = partial(_with_update, rank=rank, scale=scale, dropout=drop)
-    freeze(swin, network.trains)
-    branching = [stage.blocks[-1] for stage in swin.layers]
+
+    def updated(layer: nn.Linear) -> Parallel:
+        return Parallel(layer, LowRank(layer.in_features, layer.out_features, rank, scale, drop))
+
+    branching = {id(stage.blocks[-1]) for stage in swin.layers}
     for block in blocks(swin).values():
-        for part, layer in LINEAR[:1] if block in branching else LINEAR:
-            update(getattr(block, part), layer)
+        for place in LINEAR[:1] if id(block) in branching else LINEAR:
+            block.set_submodule(place, updated(block.get_submodule(place)))
     if merging:
         for stage in swin.layers[1:]:
             stage.downsample.reduction.requires_grad_(False)
-            update(stage.downsample, "reduction")
+            stage.downsample.reduction = updated(stage.downsample.reduction)
     options = {"rank": rank, "own_rank": own_rank, "scale": scale, "dropout": drop}
-    return MTLoRA(BranchedSwin(swin, tasks, **options), heads(network, outputs))
-
-
-def _with_update(parent: nn.Module, name: str, rank: int, scale: float, dropout: float) -> None:
-    """Put a shared low-rank update beside a linear layer, in place."""
-    host = getattr(parent, name)
-    added = LowRank(host.in_features, host.out_features, rank, scale, dropout)
-    setattr(parent, name, Parallel(host, added))
+    return MTLoRA(BranchedSwin(swin, Tasks(outputs), **options), readers)
 
 
 MTLORA = Method(

@@ -83,7 +83,8 @@ def kronecker(width: int, inner: int, tasks: Tasks, n: int = 8, rank: int = 1) -
         width: channels of what the adapter reads and gives.
         inner: channels inside.
         tasks: those of the network.
-        n, rank: as of :class:`TaskKronecker`.
+        n: number of products, divides both numbers of channels.
+        rank: of the second factor of each.
 
     Example:
         >>> import tssbn
