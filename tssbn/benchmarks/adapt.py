@@ -31,8 +31,8 @@ def benchmark(
     Table 4 of the paper in small: 48x48 pixels, 0.57 million parameters in the trunk, the decoders
     of MTLoRA. AdamW makes 300 steps of 16 images, at 1e-3 after a warm-up of 20 steps, then down by
     a cosine; the last epoch counts. A method that freezes the trunk trains nothing there but its
-    own part, at ``multiplier`` times the base rate, which is to be chosen on images held out. Δm is
-    against the decoders alone.
+    own part, at ``multiplier`` times the base rate, which is to be chosen on images held out. VPT
+    has a prompt for each token of a window, as on Swin-T. Δm is against the decoders alone.
 
     The weights are those of ``adapt-source-<source>.pth`` in a folder ``weights``, see
     :func:`tssbn.networks.weights.find_file`; ``book/studies/adapt_source.py`` trains them.
@@ -73,7 +73,8 @@ def benchmark(
             interval="step",
             drop_last=True,
         ),
-        tuned={name: {"whole": True} for name in ("tsbn-frozen", "tssbn-frozen", "tssbn-lora")},
+        tuned={name: {"whole": True} for name in ("tsbn-frozen", "tssbn-frozen", "tssbn-lora")}
+        | {name: {"prompts": 9} for name in ("vpt-shallow", "vpt-deep")},  # as many as tokens
         synthetic=True,
         baseline="heads-only",
     )
