@@ -90,7 +90,7 @@ def decoder(outputs: int) -> SwinHead:
 
     Example:
         >>> sum(parameter.numel() for parameter in decoder(4).parameters())
-        22660
+        20772
     """
     return SwinHead(outputs, (SIZE, SIZE), inputs=tap_widths(32, 3), widths=(8, 16, 32))
 
