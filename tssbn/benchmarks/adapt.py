@@ -29,10 +29,11 @@ def benchmark(
     """A small Swin transformer that knows synthetic streets, and few rooms to adapt it to.
 
     Table 4 of the paper in small: 48x48 pixels, 0.57 million parameters in the trunk, the decoders
-    of MTLoRA. AdamW makes 300 steps of 16 images, at 1e-3 after a warm-up of 20 steps, then down by
-    a cosine; the last epoch counts. A method that freezes the trunk trains nothing there but its
-    own part, at ``multiplier`` times the base rate, which is to be chosen on images held out. VPT
-    has a prompt for each token of a window, as on Swin-T. Δm is against the decoders alone.
+    of MTLoRA. Adam makes 300 steps of 16 images, at 1e-3 after a warm-up of 20 steps, then down by
+    a cosine; the last epoch counts. (A decay of weights would grow with their rate.) A method that
+    freezes the trunk trains nothing there but its own part, at ``multiplier`` times the base rate,
+    which is to be chosen on images held out. VPT has a prompt for each token of a window, as on
+    Swin-T. Δm is against the decoders alone.
 
     The weights are those of ``adapt-source-<source>.pth`` in a folder ``weights``, see
     :func:`tssbn.networks.weights.find_file`; ``book/studies/adapt_source.py`` trains them.
@@ -66,8 +67,6 @@ def benchmark(
             epochs=max(1, round(STEPS / steps)),
             batch=BATCH,
             lr=1e-3,
-            optimiser="adamw",
-            weight_decay=0.01,
             schedule="cosine",
             warmup=WARMUP / steps,
             interval="step",

@@ -13,11 +13,10 @@ from functools import partial
 from torch import nn
 
 from tssbn.convert import task_specific
-from tssbn.methods import Method, Network, freeze
+from tssbn.methods import Method, Network, task_norm
 from tssbn.methods.freeze import frozen
 from tssbn.methods.low_rank import add_updates
 from tssbn.multitask import MultiTask
-from tssbn.optim import param_groups
 
 __all__ = ["build", "build_low_rank"]
 
@@ -65,15 +64,23 @@ def build_low_rank(
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 100.0, whole: bool = False) -> list[dict]:
-    """The gates, or the tasks' scales and biases, at ``multiplier * lr``; vectors do not decay.
+    """The gates, or the tasks' scales and biases, at ``multiplier * lr`` without weight decay.
 
     Args:
         whole: whether all that is trained in the trunk has this rate, as in the other methods that
             freeze it: the biases of gated layers and low-rank updates, too.
     """
-    if whole:
-        return freeze.groups(net, lr, multiplier)
-    return param_groups(net, lr, multiplier, decay_vectors=False)
+    shared, gates = task_norm.groups(net, lr, multiplier)
+    if not whole:
+        return [shared, gates]
+    in_trunk = {id(p) for p in net.trunk.parameters()}
+    trunk = [p for p in shared["params"] if id(p) in in_trunk]
+    rest = [p for p in shared["params"] if id(p) not in in_trunk]
+    return [
+        {**shared, "params": rest},
+        gates,
+        {"name": "trunk", "params": trunk, "lr": multiplier * lr},
+    ]
 
 
 TSSBN = Method(

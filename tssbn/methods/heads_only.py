@@ -3,8 +3,7 @@
 What other methods that train little of a trunk are compared with: what the heads can make of given
 features, and what the fewest parameters do that all tasks share. Beside these, whatever
 :attr:`tssbn.methods.Network.trains` names is trained. The statistics of BatchNorm follow the data
-in any case. The other end is full fine-tuning: HPS, whose trunk has a rate of its own here, and no
-decay of vectors, as in those methods.
+in any case. The other end is full fine-tuning: HPS, whose trunk has a rate of its own here.
 """
 
 from collections.abc import Mapping
