@@ -9,7 +9,7 @@ With --multipliers, each method is tried at these instead, at the base rate of t
 what it trains in the trunk. No test image counts, and the seed is none of the reported ones.
 
 The best trial is the one with the highest Δm on the validation images over the first. The file of a
-method holds its trials and the settings of the best; --suffix goes to the end of its name. Trials that
+method holds its trials and the settings of the best; its name may have a --suffix. Trials that
 are there are not run again.
 """
 
@@ -91,7 +91,7 @@ def search(
     **how: Any,
 ) -> Iterator[dict]:
     """Run the trials of a method; gives the record after each."""
-    name = f"tuning/{benchmark}-{method}{suffix}"
+    name = "-".join([f"tuning/{benchmark}", method, *([suffix] if suffix else [])])
     common = {"report": "val", **settings}
     plain = Run(benchmark, method, seed, common)
     lr = find_benchmark(benchmark)().recipe.lr
