@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tssbn import sealed
+from tssbn.benchmarks.recipe import Recipe
 from tssbn.training.memory import is_out_of_memory
 
 __all__ = [
@@ -198,6 +200,8 @@ def _read(path: Path, keys: Collection[str]) -> dict[str, Any]:
 def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Refuse a checkpoint of another run.
 
+    A field of the recipe that came after the checkpoint had its default when that was made.
+
     Raises:
         ValueError: says what differs.
 
@@ -211,6 +215,8 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Pat
             f"{folder / LAST} is of an earlier version, whose recipes have other names: finish "
             "the run with that version, or delete the file to begin anew"
         )
+    defaults = {field.name: field.default for field in fields(Recipe) if field.name in now}
+    saved = {**defaults, **saved}
     differ = [key for key in sorted({*saved, *now}) if saved.get(key) != now.get(key)]
     if differ:
         what = ", ".join(
