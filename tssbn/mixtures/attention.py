@@ -41,9 +41,7 @@ class AttentionExperts(nn.Module):
         self.output = uniform(experts, inputs, width, bound=1 / width)
         self.key_value = nn.Linear(inputs, 2 * width)
 
-    def forward(
-        self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal=False) -> Tensor:
         weights, places = self.router(x)
         shape, flat = places.shape, places.flatten(0, 1)
         experts = len(self.query)
@@ -87,9 +85,7 @@ class WideAttention(nn.Module):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def forward(
-        self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal=False) -> Tensor:
         parts = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         heads = F.scaled_dot_product_attention(*parts, attn_mask, is_causal=is_causal)
         return self.proj(heads.transpose(1, 2).flatten(2))

@@ -1,6 +1,5 @@
 """Experts that compute the tokens that were sent to them, of all tasks together."""
 
-import math
 from collections.abc import Callable
 
 import torch
