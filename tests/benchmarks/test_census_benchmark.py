@@ -11,6 +11,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
 from asserts import assert_is_multitask
+from transformer_methods import TRANSFORMERS_ONLY
 
 from tssbn.benchmarks import find_benchmark
 from tssbn.data.real.census import INPUTS, SHIPPED, Census
@@ -31,7 +32,9 @@ def few(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "mtan"])
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if name not in ("mtan", *TRANSFORMERS_ONLY)]
+)
 def test_every_method_but_the_one_of_convolutions_takes_vectors(method):
     network = find_benchmark("census")(width=16).network
     net = find_method(method).build(network, OUTPUTS)

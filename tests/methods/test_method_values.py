@@ -10,6 +10,8 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
+from transformer_methods import TRANSFORMERS_ONLY
+
 from tssbn.methods import METHODS, Network, find_method
 from tssbn.norm import TaskSpecificNorm
 
@@ -65,7 +67,7 @@ def head(channels):
 
 
 def test_every_method_has_a_value():
-    assert set(LINE) | STAGED == set(METHODS)
+    assert set(LINE) | STAGED | set(TRANSFORMERS_ONLY) == set(METHODS)
 
 
 @pytest.mark.parametrize("method", LINE)

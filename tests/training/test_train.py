@@ -19,6 +19,7 @@ pytest.importorskip("torchmetrics")
 import decayed
 import tiny
 from lightning_fabric import Fabric
+from transformer_methods import TRANSFORMERS_ONLY
 
 from tssbn.benchmarks import find_benchmark, nyuv2
 from tssbn.convert import task_specific
@@ -63,7 +64,10 @@ def with_loss(run, loss):
 # -- what a run does ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"shuffled-gates"}))  # needs a run
+@pytest.mark.parametrize(
+    "method",
+    sorted(METHODS.keys() - {"shuffled-gates", *TRANSFORMERS_ONLY}),  # that one needs a run
+)
 def test_every_method_trains_and_is_recorded(method):
     std = {"std": 1} if method == "random-gates" else {}
     net, record = train(Run("rooms_segnet", method, settings=SMALL | std))
