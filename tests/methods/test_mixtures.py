@@ -1,4 +1,4 @@
-"""M³ViT, Mod-Squad, MLoRE and TaskExpert: sizes, what they are in special cases, and the penalty."""
+"""M³ViT, Mod-Squad, MLoRE and TaskExpert: sizes, special cases, and the penalty."""
 
 import copy
 import pickle
@@ -131,7 +131,7 @@ def test_stacked_tasks_are_each_task_alone(method, kind):
 def test_a_loss_reaches_the_rows_of_its_task_alone(method, kind):
     net = built(method, kind)
     if method == "taskexpert":  # at first a memory is 0, and so is what its weights learn
-        net.trunk.decoder.recall[0][0].weight.requires_grad_(False)
+        net.eval().trunk.decoder.recall[0][0].weight.requires_grad_(False)
     assert_only_own_rows_move(net, "b", images(kind))
 
 
@@ -369,7 +369,7 @@ def test_the_penalty_refuses_a_pass_of_some_tasks(method):
     net.penalty()
     net(images(), ["a", "b"])
     with pytest.raises(
-        RuntimeError, match="is of all 3 tasks, but in the last pass router .* saw 2"
+        RuntimeError, match=r"is of all 3 tasks, but in the last pass router .* saw 2"
     ):
         net.penalty()
 
@@ -395,7 +395,7 @@ def test_a_balancing_that_looks_at_each_task_leaves_the_penalty_whole(method):
         run = tiny.run(method, epochs=1, batch=12, settings=settings)  # a single step
         return train(tiny.changed(run, network=SMALL), accelerator="cpu")
 
-    (one, first), (other, second) = (trained(b, 1.0) for b in ("sum", "pcgrad"))
+    (one, first), (_, second) = (trained(b, 1.0) for b in ("sum", "pcgrad"))
     penalties = [record["epochs"][0]["penalty"] for record in (first, second)]
     assert 0 < penalties[0] == pytest.approx(penalties[1], rel=1e-5)
     without = trained("sum", 0.0).net.state_dict()
