@@ -11,8 +11,8 @@ multiplications that are printed for it:
     f_0 = GELU(BN(3x3 convolution of m)),   of the task, m its memory, 0 at first
     m <- m + Σ_k g_k f_k,   g a softmax, linear in the means over the pixels of the f_k, k ≥ 1
 
-The trunk, a ViT, and the experts run once for all tasks. At the first map, where the memory is 0, of
-f_0 the bias of the norm layer alone learns.
+The trunk, a ViT, and the experts run once for all tasks. At the first map the memory is 0, so that
+of its expert the bias of the norm layer alone learns.
 """
 
 from collections.abc import Mapping
