@@ -17,6 +17,7 @@ pytest.importorskip("lightning_fabric")
 import tiny
 from lightning_fabric import Fabric
 from tiny_transformers import SWIN, VIT
+from transformer_methods import MIXTURES
 
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.benchmarks.transformers import vit_network
@@ -173,7 +174,7 @@ def test_a_task_can_be_added(method, kind):
         torch.testing.assert_close(after[task], before[task], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["m3vit", "mod-squad", "taskexpert", "mlore"])
+@pytest.mark.parametrize("method", MIXTURES)
 def test_other_trunks_are_refused(method):
     plain = Network(
         lambda: nn.Conv2d(3, 4, 3), lambda n: nn.Conv2d(4, n, 1), torch.rand(2, 3, 9, 9)
@@ -393,7 +394,7 @@ SMALL = vit_network(
 )
 
 
-@pytest.mark.parametrize("method", ["m3vit", "mod-squad", "taskexpert", "mlore"])
+@pytest.mark.parametrize("method", MIXTURES)
 def test_a_whole_run(method):
     net, record = train(tiny.changed(tiny.run(method, epochs=1), network=SMALL), accelerator="cpu")
     assert record["finished"] and record["parameters"] == parameters(net)
@@ -415,7 +416,7 @@ def test_a_balancing_that_looks_at_each_task_leaves_the_penalty_whole(method):
     assert moved and all(".decoder." in n or ".vit." in n or ".shared." in n for n in moved)
 
 
-@pytest.mark.parametrize("method", ["m3vit", "mod-squad", "taskexpert", "mlore"])
+@pytest.mark.parametrize("method", MIXTURES)
 def test_four_samples_are_learned_by_heart(method):
     tasks, batch = tasks_for(tiny.TARGETS), tiny.data("train")[:4]
     for name, value in tiny.data("train")[:4].items():
@@ -426,7 +427,7 @@ def test_four_samples_are_learned_by_heart(method):
         (6, 8), fused=8, width=16, depth=2, heads=2, patch=2, taps=(2,), drop_path=0.0
     )
     torch.manual_seed(0)
-    net = find_method(method).build(shallow, outputs, **FEW.get(method, {}))
+    net = find_method(method).build(shallow, outputs)
     seam = Penalised(net) if hasattr(net, "penalty") else find_balancing("sum")(net)
     fabric = Fabric(accelerator="cpu", devices=1)
     model, optimiser = fabric.setup(net, torch.optim.Adam(net.parameters(), lr=1e-2))
