@@ -28,7 +28,7 @@ class AttentionExperts(nn.Module):
     Shape: (B·t, N, inputs) -> the same.
 
     Example:
-        >>> import tssbn
+        >>> import torch, tssbn
         >>> router = Router(8, experts=5, top=2, tasks=tssbn.Tasks(("seg",)))
         >>> AttentionExperts(router, 5, inputs=8, width=6)(torch.rand(3, 7, 8)).shape
         torch.Size([3, 7, 8])
@@ -72,6 +72,7 @@ class WideAttention(nn.Module):
     Shape: (B, N, inputs) -> the same.
 
     Example:
+        >>> import torch
         >>> WideAttention(8, heads=2, width=6)(torch.rand(3, 7, 8)).shape
         torch.Size([3, 7, 8])
     """
