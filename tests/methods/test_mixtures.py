@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from tiny_transformers import SWIN, VIT
 from transformer_methods import MIXTURES
 
+from tssbn import export
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.benchmarks.transformers import vit_network
 from tssbn.cost import macs, parameters
@@ -32,6 +33,7 @@ from tssbn.training.loop import train
 
 OUTPUTS = {"a": 2, "b": 1, "c": 3}
 PASCAL = {"segmentation": 21, "parts": 7, "saliency": 2, "normal": 3, "edge": 1}
+OWN = ("router.weight", ".embedding")  # of tasks, in blocks
 BLOCKS, EMBEDDING, FUSION, HEADS = 42_589_440, 689_280, 5_606_592, 1_668_322
 KINDS = {"vit": VIT, "swin": SWIN}
 CASES = [("m3vit", "vit"), ("m3vit", "swin"), ("mod-squad", "vit"), ("taskexpert", "vit")]
@@ -83,6 +85,15 @@ def test_parameters_and_multiplications_at_full_size(method, size, expected):
 
 
 def test_where_the_parameters_are():
+    for method, matrices, with_vectors in (
+        ("m3vit", 42_467_328, BLOCKS),  # which the paper's table has as 42 million
+        ("mod-squad", 51_904_512, 52_025_856),
+    ):
+        named = full(method).trunk.vit.blocks.named_parameters()
+        sizes = {n: p.numel() for n, p in named if not n.endswith(OWN)}
+        assert sum(sizes.values()) == with_vectors
+        vectors = [n for n in sizes if "norm" in n or n.rsplit(".")[-1].startswith("bias")]
+        assert sum(sizes[name] for name in sizes.keys() - set(vectors)) == matrices
     rest = EMBEDDING + FUSION + HEADS
     assert parameters(full("m3vit")) == BLOCKS + 5 * 6 * 16 * 384 + rest
     routers, embedding = 5 * 6 * 31 * 384, 5 * 384
@@ -161,6 +172,17 @@ def test_copies_are_networks_of_their_own(method, kind):
                 value.fill_(0.5)
         assert not torch.equal(twin(x)["a"], before["a"])
         assert_same_outputs(net(x), before, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:torch.fx cannot follow")  # how many tokens an expert gets
+@every_case
+def test_one_task_as_a_network_of_its_own(method, kind):
+    net, x = built(method, kind), images(kind)
+    net(x)
+    net.eval()
+    single = export.task(net, "b", example=x)
+    torch.testing.assert_close(single(x), net(x)["b"], rtol=0, atol=1e-12)
+    assert parameters(single) < parameters(net)
 
 
 @every_case
@@ -257,7 +279,7 @@ def test_tasks_of_mod_squad_differ_by_embedding_and_routers_alone():
     net, x = built("mod-squad").eval(), images()
     with torch.no_grad():
         assert not torch.allclose(*features(net, x)[:2])
-        nn.init.zeros_(net.trunk.task_embedding.embedding)
+        nn.init.zeros_(net.trunk.vit.blocks[0][0].embedding)
         one, *others = features(net, x)
         assert all(torch.allclose(one, other, rtol=0, atol=1e-12) for other in others)
         for name, value in net.trunk.named_parameters():
@@ -280,7 +302,7 @@ def features(net, x):
 
 def test_mod_squad_adds_the_embedding_before_each_block():
     net, x = built("mod-squad").eval(), images()
-    for block in net.trunk.vit.blocks:
+    for _, block in net.trunk.vit.blocks:
         for branch in block.norm1, block.norm2:  # nothing but the residual stream is left
             nn.init.zeros_(branch.weight), nn.init.zeros_(branch.bias)
         block.ls1 = block.ls2 = type("Nothing", (nn.Module,), {"forward": lambda _, y: 0 * y})()
@@ -288,7 +310,7 @@ def test_mod_squad_adds_the_embedding_before_each_block():
     net.trunk.vit.norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     net(x, ["b"])
     vit = net.trunk.vit
-    expected = vit.patch_embed(x) + vit.pos_embed + 4 * net.trunk.task_embedding.embedding[1]
+    expected = vit.patch_embed(x) + vit.pos_embed + 4 * net.trunk.vit.blocks[0][0].embedding[1]
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-13)
 
 

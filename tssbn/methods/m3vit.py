@@ -12,10 +12,10 @@ even use: with importance, the sum of the p that an expert is used with, and loa
 tokens (which has no gradient), it is λ (cv²(importance) + cv²(load)), summed over the routers.
 
 No weights of trained experts are published. Here the experts start from slices of the trunk's own
-perceptrons, enlarged by E, so that with even routing the sum of the chosen is close to the trunk it
-was. Of the published code the noise on the logits is left out, which its command sets to 0; so is a
-fusion of features across tasks that is in use while training alone. Its routers read the features
-of the task alone in its own command ("multi gate"), as here.
+perceptrons, enlarged by E: a token that goes to each slice once, with even weights, gets what the
+perceptron gave. Heads and recipe are the benchmark's. Of the published code the noise on the logits
+is left out, which its command sets to 0, and so is a fusion of features across tasks that is in use
+while training alone. The paper also has a single router, which reads an embedding of the task.
 """
 
 from collections.abc import Mapping

@@ -63,11 +63,6 @@ class TaskEmbedding(TaskSpecific):
     def forward(self, x: Tensor) -> Tensor:
         return self.stack(self.unstack(x) + self.rows(self.embedding)[:, None])
 
-    def before(self, block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """As a forward pre-hook of a block: add to its first input."""
-        x, *rest = args
-        return self(x), *rest
-
 
 def measure(routes: Routes) -> Tensor:
     """Compute minus the mutual information of tasks and experts at a router.
@@ -109,16 +104,17 @@ def build(
     check_number("experts", experts, top)
     check_weight("information", information)
     trunk, tasks = network.trunk(), Tasks(outputs)
-    found = list(blocks(trunk).values())
-    if any(hasattr(block.attn, "window_size") for block in found):
+    found = blocks(trunk)
+    if any(hasattr(block.attn, "window_size") for block in found.values()):
         raise UnsuitableTrunk(
             f"Mod-Squad's attention is that of a ViT, a trunk of type {type(trunk).__name__} "
             "has windows"
         )
-    width = found[0].mlp.fc1.in_features
-    trunk.task_embedding = TaskEmbedding(width, tasks)
-    for place, block in enumerate(found):
-        block.register_forward_pre_hook(trunk.task_embedding.before)
+    first, *_ = found.values()
+    width = first.mlp.fc1.in_features
+    embedding = TaskEmbedding(width, tasks)
+    for place, (name, block) in enumerate(found.items()):
+        trunk.set_submodule(name, nn.Sequential(embedding, block))
         chosen = block.attn.num_heads
         of_head = 2 * width // chosen
         if place % 2:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tssbn.mixtures.convolution import TaskConv2d
 from tssbn.mixtures.low_rank import ImageRouter, LowRankExperts
+from tssbn.norm import TaskSpecificNorm
 from tssbn.tasks import Tasks, TaskSpecific
 
 __all__ = ["LowRankMixture"]
@@ -91,10 +92,14 @@ class LowRankMixture(TaskSpecific):
 
     def _affine(self) -> tuple[Tensor, Tensor]:
         """What BN_t multiplies with and adds in evaluation, (t, channels) each."""
-        norm = self.norm
-        weight, bias = norm.weight_and_bias(self.tasks.now.rows)
-        scale = weight * (self.rows(norm.running_var) + norm.eps).rsqrt()
-        return scale, bias - self.rows(norm.running_mean) * scale
+        norm, values = self.norm, (self.norm.running_mean, self.norm.running_var)
+        if isinstance(norm, TaskSpecificNorm):
+            mean, var = map(self.rows, values)
+            weight, bias = norm.weight_and_bias(self.tasks.now.rows)
+        else:  # of a network that was taken out for one task
+            mean, var, weight, bias = (v[None] for v in (*values, norm.weight, norm.bias))
+        scale = weight * (var + norm.eps).rsqrt()
+        return scale, bias - mean * scale
 
     def _own(self) -> tuple[Tensor, Tensor]:
         """S_t as one convolution: kernels (t, channels, channels, 3, 3), biases (t, channels)."""
