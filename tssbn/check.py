@@ -95,7 +95,9 @@ def _run(net: MultiTask, example: Any, tasks: tuple[str, ...]) -> list[tuple[str
     seen: list[tuple[str, Tensor | None]] = []
 
     def see(name: str, layer: TaskSpecific, args: tuple, kwargs: dict) -> None:
-        x = tensors((args, kwargs))[0]
+        x = next(iter(tensors((args, kwargs))), None)
+        if x is None:  # it gives something of the tasks, such as an embedding, of nothing
+            return
         x = x if x.is_floating_point() else x.float()
         parted = len(tasks) == 1 or not layer.tasks.now.stem
         seen.append((f"the input of {name!r}", x.flatten(1).norm(dim=1) if parted else None))

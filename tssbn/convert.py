@@ -282,7 +282,7 @@ def _start(
         closed = not weight.is_meta and not weight.any()
         return "zero-initialised" if closed else "paper", kind.start(weight, bias)
     if affine == "preserve":
-        if not weight.any():
+        if not weight.is_meta and not weight.any():
             raise ValueError(
                 f"layer {name!r} has an all-zero weight (a zero-initialised residual branch?): "
                 "affine='preserve' would freeze it there; use affine='paper' or 'auto'"

@@ -155,7 +155,10 @@ class MultiTask(nn.Module):
     chunks = former_method("chunks", "passes")
 
     def shared(self) -> list[nn.Parameter]:
-        """The parameters that more than one task's loss reaches: the trunk without its rows."""
+        """The parameters that more than one task's loss reaches: of the trunk, without its rows.
+
+        What is frozen is not among them.
+        """
         if len(self.tasks) == 1:
             return []
         own = {
@@ -163,7 +166,7 @@ class MultiTask(nn.Module):
             for layer in self._layers().values()
             for name in layer.per_task
         }
-        return [parameter for parameter in self.trunk.parameters() if id(parameter) not in own]
+        return [p for p in self.trunk.parameters() if p.requires_grad and id(p) not in own]
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay would spoil; timm's optimisers ask for them.

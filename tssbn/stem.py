@@ -80,8 +80,11 @@ def find_stem(trunk: nn.Module) -> str:
             len(last.users) == 1 and _is_homogeneous(trunk, *last.users) and _reads_one(*last.users)
         ):
             (last,) = last.users
-    for place in (last, value):
-        if isinstance(place, fx.Node) and (name := _only_reader(graph, place)):
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    earlier = [node for node in order if order[node] < order.get(value, 0)]
+    inside = (node for node in reversed(earlier) if node.op != "placeholder")
+    for place in (last, value, *inside):  # past a sum that goes around the layer, such as a block's
+        if isinstance(place, fx.Node) and (name := _only_reader(order, place)):
             return name
     return ""
 
@@ -110,12 +113,11 @@ def _is_homogeneous(trunk: nn.Module, node: fx.Node) -> bool:
     return node.target in HOMOGENEOUS and not node.kwargs.get("return_indices")
 
 
-def _only_reader(graph: fx.Graph, value: fx.Node) -> str:
+def _only_reader(order: dict[fx.Node, int], value: fx.Node) -> str:
     """The outermost module that reads this value first, if nothing else passes from before it."""
-    nodes = list(graph.nodes)
-    cut = nodes.index(value) + 1
-    for node in nodes[:cut]:  # what else is read on both sides of the cut would keep B rows
-        if node is not value and any(nodes.index(user) >= cut for user in node.users):
+    cut = order[value] + 1
+    for node in list(order)[:cut]:  # what else is read on both sides of the cut would keep B rows
+        if node is not value and any(order[user] >= cut for user in node.users):
             return ""
     stacks = [_modules(user) for user in value.users if user.op != "output"]
     if len(stacks) < len(value.users):

@@ -162,16 +162,12 @@ class TaskSpecific(nn.Module):
 
     def of_task(self, task: str) -> nn.Module:
         """A copy with the rows of one task only, which runs without being told the task."""
-        row = self.tasks.names.index(task)
+        row, only = self.tasks.names.index(task), Tasks((task,))
         alone = copy.deepcopy(self)
-        alone.tasks = Tasks((task,))
-        for kind in alone._parameters, alone._buffers:
-            for name in kind.keys() & set(self.per_task):
-                if (value := kind[name]) is not None:
-                    kept = value.detach()[row : row + 1].clone()
-                    if isinstance(value, nn.Parameter):
-                        kept = nn.Parameter(kept, requires_grad=value.requires_grad)
-                    kind[name] = kept
+        for part in alone.modules():  # itself, and task-specific modules that it computes with
+            if isinstance(part, TaskSpecific):
+                part.tasks = only
+                part._keep(row)
         return alone
 
     def new_row(self, name: str, value: Tensor) -> Tensor:
@@ -180,6 +176,16 @@ class TaskSpecific(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, tasks={list(self.tasks.names)}".removeprefix(", ")
+
+    def _keep(self, row: int) -> None:
+        """Keep this row of what each task owns, and no other."""
+        for kind in self._parameters, self._buffers:
+            for name in kind.keys() & set(self.per_task):
+                if (value := kind[name]) is not None:
+                    kept = value.detach()[row : row + 1].clone()
+                    if isinstance(value, nn.Parameter):
+                        kept = nn.Parameter(kept, requires_grad=value.requires_grad)
+                    kind[name] = kept
 
     def _images_and_parts(self, rows: int) -> tuple[int, int]:
         """B, and in how many parts this layer sees an image."""

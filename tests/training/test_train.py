@@ -84,7 +84,7 @@ def test_every_method_trains_and_is_recorded(method):
     assert record["directions"] == {"segmentation": True, "depth": False, "normal": False}
     assert all(math.isfinite(value) for value in summary(record)["test"].values())
     assert set(record["classes"]) == {"segmentation"}
-    gated = ("tssbn", "random-gates", "deep-gates", "tssbn-bias")
+    gated = ("tssbn", "tssbn-frozen", "random-gates", "deep-gates", "tssbn-bias")
     assert ("gates" in record) == (method in gated)
 
 

@@ -16,6 +16,19 @@ PAPER = {  # mIoU in percent, absolute error in metres, mean angle in degrees; Î
     "tsbn": {"segmentation": 53.44, "depth": 0.3761, "normal": 23.01, "delta": 1.04},
     "tssbn": {"segmentation": 53.78, "depth": 0.3735, "normal": 22.31, "delta": 2.48},
 }
+#: #P and #F as table 2 prints them, relative to HPS.
+COSTS = {
+    "hps": (1.00, 1.00),
+    "cross-stitch": (1.65, 1.69),
+    "mmoe": (1.35, 1.34),
+    "mtan": (1.28, 1.56),
+    "cgc": (2.01, 2.03),
+    "ple": (2.41, 2.71),
+    "ltb": (1.65, 1.69),
+    "dselect-k": (1.38, 1.34),
+    "tsbn": (1.00, 1.69),
+    "tssbn": (1.00, 1.69),
+}
 
 
 def benchmark(

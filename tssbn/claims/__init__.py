@@ -39,6 +39,7 @@ and :func:`matrix` show many.
 """
 
 from tssbn.claims.bed import Bed
+from tssbn.claims.beside import beside, effects
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import BedOfRuns, Counted, Measured
 from tssbn.claims.printed import delta_noise, standard_errors
@@ -56,8 +57,10 @@ __all__ = [
     "Measured",
     "Verdict",
     "above",
+    "beside",
     "count",
     "delta_noise",
+    "effects",
     "judge",
     "matrix",
     "power",

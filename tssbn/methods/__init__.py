@@ -17,7 +17,7 @@ from tssbn.registry import find, short_name
 __all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
 
 #: Where each method is, by name, in the order of the rows of tables. The paper's come first, then
-#: the controls of TSσBN, then its ablations.
+#: those that train little of a frozen trunk, the controls of TSσBN, and its ablations.
 METHODS = {
     "stl": "tssbn.methods.single:METHOD",
     "hps": "tssbn.methods.hard_sharing:METHOD",
@@ -35,6 +35,24 @@ METHODS = {
     "tsbn": "tssbn.methods.task_norm:TSBN",
     "tsbn-x100": "tssbn.methods.task_norm:TSBN_X100",
     "tssbn": "tssbn.methods.task_norm:TSSBN",
+    "heads-only": "tssbn.methods.heads_only:HEADS_ONLY",
+    "shared-norm": "tssbn.methods.heads_only:SHARED_NORM",
+    "bitfit": "tssbn.methods.bitfit:METHOD",
+    "lora": "tssbn.methods.low_rank:LORA",
+    "lora-shared": "tssbn.methods.low_rank:SHARED",
+    "adapter": "tssbn.methods.adapters:ADAPTER",
+    "vl-adapter": "tssbn.methods.adapters:VL_ADAPTER",
+    "compacter": "tssbn.methods.adapters:COMPACTER",
+    "compacter++": "tssbn.methods.adapters:COMPACTER_PP",
+    "vpt-shallow": "tssbn.methods.vpt:SHALLOW",
+    "vpt-deep": "tssbn.methods.vpt:DEEP",
+    "hyperformer": "tssbn.methods.hyperformer:HYPERFORMER",
+    "polyhistor": "tssbn.methods.hyperformer:POLYHISTOR",
+    "mtlora": "tssbn.methods.mtlora:MTLORA",
+    "mtlora+": "tssbn.methods.mtlora:MTLORA_PLUS",
+    "tsbn-frozen": "tssbn.methods.frozen_norm:TSBN",
+    "tssbn-frozen": "tssbn.methods.frozen_norm:TSSBN",
+    "tssbn-lora": "tssbn.methods.frozen_norm:LOW_RANK",
     "hps-wide": "tssbn.methods.wide_sharing:METHOD",
     "shared-gates": "tssbn.methods.shared_gates:METHOD",
     "random-gates": "tssbn.methods.frozen_gates:RANDOM",

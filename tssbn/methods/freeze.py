@@ -1,10 +1,13 @@
-"""Freeze a trunk, but for what its family still trains."""
+"""Freeze a trunk, but for what its family still trains; and the rates of what is trained in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import nn
 
-__all__ = ["freeze"]
+from tssbn.methods import Network, heads
+from tssbn.recognise import is_norm
+
+__all__ = ["freeze", "frozen", "groups", "in_norms"]
 
 
 def freeze(trunk: nn.Module, trains: Callable[[str], bool]) -> None:
@@ -26,3 +29,52 @@ def freeze(trunk: nn.Module, trains: Callable[[str], bool]) -> None:
     """
     for name, parameter in trunk.named_parameters():
         parameter.requires_grad_(trains(name))
+
+
+def in_norms(trunk: nn.Module) -> set[str]:
+    """Find the parameters of a trunk's norm layers, by name.
+
+    Example:
+        >>> sorted(in_norms(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))))
+        ['1.bias', '1.weight']
+    """
+    return {
+        f"{path}.{name}".removeprefix(".")
+        for path, layer in trunk.named_modules()
+        if is_norm(layer)
+        for name, _ in layer.named_parameters(recurse=False)
+    }
+
+
+def frozen(
+    network: Network, outputs: Mapping[str, int], norms: bool = False
+) -> tuple[nn.Module, nn.ModuleDict]:
+    """Make a frozen trunk and the heads, which start as those of HPS from the same seed.
+
+    Args:
+        norms: whether the norm layers of the trunk are trained, beside what the network names.
+    """
+    trunk, readers = network.trunk(), heads(network, outputs)
+    chosen: Iterable[str] = in_norms(trunk) if norms else ()
+    freeze(trunk, lambda name: name in chosen or network.trains(name))
+    return trunk, readers
+
+
+def groups(net: nn.Module, lr: float, multiplier: float = 1.0) -> list[dict]:
+    """The heads at ``lr``, and what is trained in the trunk at ``multiplier * lr``.
+
+    What of them decays, the recipe says.
+
+    Example:
+        >>> import tssbn
+        >>> net = tssbn.MultiTask(nn.Linear(4, 3), {"a": nn.Linear(3, 1)})
+        >>> [(g["name"], g["lr"], len(g["params"])) for g in groups(net, lr=0.1, multiplier=10.0)]
+        [('heads', 0.1, 2), ('trunk', 1.0, 2)]
+    """
+    trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    trunk = [p for name, p in trained.items() if name.startswith("trunk.")]
+    rest = [p for name, p in trained.items() if not name.startswith("trunk.")]
+    return [
+        {"name": "heads", "params": rest, "lr": lr},
+        {"name": "trunk", "params": trunk, "lr": multiplier * lr},
+    ]

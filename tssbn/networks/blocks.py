@@ -1,12 +1,17 @@
 """Where a transformer's blocks are: the places in which methods put modules of their own."""
 
-from timm.models.swin_transformer import SwinTransformerBlock
-from timm.models.vision_transformer import Block
+import sys
+
 from torch import nn
 
 from tssbn.networks.stages import UnsuitableTrunk
 
 __all__ = ["blocks"]
+
+KINDS = {
+    "timm.models.vision_transformer": "Block",
+    "timm.models.swin_transformer": "SwinTransformerBlock",
+}
 
 
 def blocks(trunk: nn.Module) -> dict[str, nn.Module]:
@@ -28,7 +33,10 @@ def blocks(trunk: nn.Module) -> dict[str, nn.Module]:
         >>> list(blocks(ViT(image=(32, 32), width=24, depth=2, heads=2, taps=(1, 2))))
         ['blocks.0', 'blocks.1']
     """
-    kinds = Block, SwinTransformerBlock
+    # Whoever made such a trunk imported them.
+    kinds = tuple(
+        getattr(sys.modules[name], kind) for name, kind in KINDS.items() if name in sys.modules
+    )
     found = {name: part for name, part in trunk.named_modules() if isinstance(part, kinds)}
     if not found:
         raise UnsuitableTrunk(

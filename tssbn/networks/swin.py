@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
+from tssbn.networks.stages import Call, call
+
 __all__ = ["Swin", "SwinHead", "tap_widths"]
 
 
@@ -68,13 +70,18 @@ class Swin(nn.Module):
         self.layers = whole.layers
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.patch_embed(images)  # (B, H, W, C)
+        return self.run(images)
+
+    def run(self, images: Tensor, call: Call = call) -> list[Tensor]:
+        """As ``forward``; ``call(part, x)`` runs each merging and block, x (B, H, W, C)."""
+        x = self.patch_embed(images)
         features = []
         for place, stage in enumerate(self.layers):
-            x = stage.downsample(x)
+            x = call(stage.downsample, x)
             if place:
                 features.append(x)
-            x = stage.blocks(x)
+            for block in stage.blocks:
+                x = call(block, x)
         return [one.permute(0, 3, 1, 2) for one in (*features, x)]
 
     def no_weight_decay(self) -> set[str]:

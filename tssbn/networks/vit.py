@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from tssbn.networks.stages import Call, call
+
 __all__ = ["ConvHead", "FusedViT", "Fusion", "ViT"]
 
 
@@ -91,10 +93,14 @@ class ViT(nn.Module):
         self.norm = whole.norm
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        return self.run(images)
+
+    def run(self, images: Tensor, call: Call = call) -> list[Tensor]:
+        """As ``forward``; ``call(block, x)`` runs each block, x (B, N, width)."""
         x = self.embed(images)
         features = []
         for number, block in enumerate(self.blocks, 1):
-            x = block(x)
+            x = call(block, x)
             if number in self.taps:
                 features.append(self.as_map(self.norm(x) if number == len(self.blocks) else x))
         return features

@@ -1,4 +1,4 @@
-"""``python -m tssbn methods | benchmarks | balancings``."""
+"""``python -m tssbn methods | benchmarks | balancings | counts``."""
 
 import argparse
 import sys
@@ -21,6 +21,9 @@ def add(commands: "argparse._SubParsersAction") -> None:
         ("balancings", _balancings, "list the ways from losses to gradients, and their settings"),
     ):
         add_command(commands, name, run, text)
+    text = "count the parameters of tables 3 and 4, beside those that the paper prints"
+    counts = add_command(commands, "counts", _counts, text)
+    counts.add_argument("table", nargs="?", choices=("3", "4"), help="one of them; both by default")
 
 
 def _methods(options: argparse.Namespace) -> int:
@@ -65,6 +68,16 @@ def _balancings(options: argparse.Namespace) -> int:
         _print(name, text, f"source: {source}", f"costs: {costs}", settings=settings)
 
     return _each(BALANCINGS, show)
+
+
+def _counts(options: argparse.Namespace) -> int:
+    from tssbn.benchmarks import counts
+
+    chosen = (options.table,) if options.table else counts.TABLES
+    for table in map(counts.TABLES.__getitem__, chosen):
+        print(table.title, "", counts.text(counts.rows(table)), "", sep="\n")
+    print(textwrap.fill(_paragraphs(counts.__name__)[1].replace("`", ""), width=100))
+    return 0
 
 
 def _each(names: Mapping[str, str], show: Any) -> int:

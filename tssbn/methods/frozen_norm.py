@@ -1,0 +1,82 @@
+"""Task-specific norm layers in a frozen trunk: its gates alone are trained, or with LoRA.
+
+What arXiv 2512.20420 puts into its table 4: the filters of a pretrained trunk stay, each task has
+gates of its own in every norm layer (TSσLN in a transformer), and beside them is trained what
+:attr:`tssbn.methods.Network.trains` names. A trunk with pretrained norm layers starts as it was:
+``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w, of which γ and β are trained. Which of these vectors the
+paper trains it does not say.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from tssbn.convert import task_specific
+from tssbn.methods import Method, Network
+from tssbn.methods.freeze import frozen
+from tssbn.methods.low_rank import add_updates
+from tssbn.methods.task_norm import groups
+from tssbn.multitask import MultiTask
+
+__all__ = ["build", "build_low_rank"]
+
+
+def build(
+    network: Network, outputs: Mapping[str, int], norm: str = "sigmoid", affine: str = "auto"
+) -> MultiTask:
+    """A frozen trunk with norm layers of each task.
+
+    Args:
+        norm: ``"sigmoid"`` or ``"plain"``, what a task owns in each.
+        affine: how gates treat scale and bias of the trunk, as in :func:`tssbn.task_specific`.
+    """
+    trunk, readers = frozen(network, outputs, norms=True)
+    task_specific(trunk, outputs, norm, affine)
+    return MultiTask(trunk, readers, stem=network.stem)
+
+
+def build_low_rank(
+    network: Network,
+    outputs: Mapping[str, int],
+    affine: str = "auto",
+    rank: int = 16,
+    scale: float = 4.0,
+    drop: float = 0.05,
+    biases: bool = True,
+) -> MultiTask:
+    """A frozen trunk with gates of each task, and low-rank updates that all tasks share.
+
+    Args:
+        affine: as of :func:`build`.
+        rank: of the updates.
+        scale: what they are multiplied with.
+        drop: the probability with which a value that they read is dropped.
+        biases: whether the biases of all linear layers of the blocks are trained, too. By these
+            and the updates the two rows of TSσBN in the paper's table differ.
+
+    Raises:
+        tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
+    """
+    trunk, readers = frozen(network, outputs, norms=True)
+    add_updates(trunk, rank, scale, drop, biases)
+    task_specific(trunk, outputs, affine=affine)
+    return MultiTask(trunk, readers, stem=network.stem)
+
+
+TSSBN = Method(
+    "TSσBN, frozen",
+    build,
+    groups,
+    "A frozen trunk; each task gates its channels with σ(γ).",
+)
+TSBN = Method(
+    "TSBN, frozen",
+    partial(build, norm="plain"),
+    partial(groups, multiplier=1.0),
+    "A frozen trunk; each task has norm layers of its own.",
+)
+LOW_RANK = Method(
+    "TSσBN + LoRA",
+    build_low_rank,
+    groups,
+    "A frozen transformer whose channels each task gates, with low-rank updates that all share.",
+)

@@ -1,0 +1,34 @@
+"""A frozen trunk: the heads alone are trained, or with them the norm layers, one set for all tasks.
+
+Two ends of a scale, between which other methods that train little of a trunk stand: what the heads
+can make of given features, and what the fewest parameters do that all tasks share. Beside these,
+whatever :attr:`tssbn.methods.Network.trains` names is trained. The statistics of BatchNorm follow
+the data in any case.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from tssbn.methods import Method, Network
+from tssbn.methods.freeze import frozen, groups
+from tssbn.multitask import MultiTask
+
+__all__ = ["build"]
+
+
+def build(network: Network, outputs: Mapping[str, int], norms: bool = False) -> MultiTask:
+    """A frozen trunk, whose features every head reads.
+
+    Args:
+        norms: whether its norm layers are trained.
+    """
+    return MultiTask(*frozen(network, outputs, norms))
+
+
+HEADS_ONLY = Method("heads only", build, groups, "A frozen trunk, whose features every head reads.")
+SHARED_NORM = Method(
+    "shared norm",
+    partial(build, norms=True),
+    groups,
+    "A frozen trunk of which only the norm layers are trained, one set for all tasks.",
+)

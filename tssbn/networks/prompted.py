@@ -1,0 +1,158 @@
+"""Prompts in a ViT or a Swin transformer: how they go through its parts beside the tokens."""
+
+import torch
+import torch.nn.functional as F
+from timm.models.swin_transformer import (
+    PatchMerging,
+    SwinTransformerBlock,
+    window_partition,
+    window_reverse,
+)
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from tssbn.mixin import mix_in
+from tssbn.networks.stages import UnsuitableTrunk
+from tssbn.networks.swin import Swin
+from tssbn.networks.vit import ViT
+from tssbn.networks.windows import attend
+
+__all__ = ["Prompted", "find_promptable", "give_prompts", "run_with_prompts"]
+
+
+def run_with_prompts(part: nn.Module, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a part of a transformer on tokens and prompts.
+
+    A block of a ViT sees the prompts in front of the tokens. In a block of a Swin transformer each
+    window sees the same prompts in front of its own tokens, without bias for relative positions,
+    and what its windows make of them is averaged over those of the image. Patch merging makes of a
+    prompt four copies of itself. (Jia et al., arXiv 2203.12119, and its code, in which windows of
+    several images are confused, though: here a batch is what its images are.)
+
+    Args:
+        part: a block of a ViT, or a block or a patch merging of a Swin transformer, of timm.
+        x: tokens, (B, N, C) in a ViT, (B, H, W, C) in a Swin transformer.
+        prompts: (B, P, C).
+
+    Returns:
+        Tokens and prompts.
+
+    Raises:
+        TypeError: The part is none of these.
+
+    Example:
+        >>> block = Block(8, num_heads=2)
+        >>> x, prompts = run_with_prompts(block, torch.rand(2, 9, 8), torch.rand(2, 3, 8))
+        >>> x.shape, prompts.shape
+        (torch.Size([2, 9, 8]), torch.Size([2, 3, 8]))
+    """
+    if isinstance(part, Block):
+        return _apart(part(torch.cat([prompts, x], 1)), prompts.shape[1])
+    if isinstance(part, SwinTransformerBlock):
+        return _window_block(part, x, prompts)
+    if isinstance(part, PatchMerging):
+        return part(x), part.reduction(part.norm(prompts.repeat(1, 1, 4)))
+    raise TypeError(f"prompts cannot go through a {type(part).__name__}")
+
+
+def _apart(both: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return both[:, count:], both[:, :count]
+
+
+def _window_block(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    count, grid = prompts.shape[1], x.shape[1:3]
+    both = torch.cat([prompts, x.flatten(1, 2)], 1)
+    normed, of_prompts = _apart(block.norm1(both), count)
+    seen, of_prompts = _attend(block, normed.unflatten(1, grid), of_prompts)
+    both = both + block.drop_path1(torch.cat([of_prompts, seen.flatten(1, 2)], 1))
+    both = both + block.drop_path2(block.mlp(block.norm2(both)))
+    x, prompts = _apart(both, count)
+    return x.unflatten(1, grid), prompts
+
+
+def _attend(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    images, height, width, _ = x.shape
+    count = prompts.shape[1]
+    (down, right), (rows, columns) = block.shift_size, block.window_size
+    x = torch.roll(x, (-down, -right), (1, 2))
+    x = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
+    padded = x.shape[1], x.shape[2]
+
+    windows = window_partition(x, block.window_size).flatten(1, 2)
+    each = windows.shape[0] // images
+    seen = torch.cat([prompts.repeat_interleave(each, 0), windows], 1)
+    bias = F.pad(block.attn._get_rel_pos_bias(), (count, 0, count, 0))
+    mask = None if block.attn_mask is None else F.pad(block.attn_mask, (count, 0, count, 0))
+    windows, prompts = _apart(attend(block.attn, seen, bias, mask), count)
+
+    x = window_reverse(windows.unflatten(1, (rows, columns)), block.window_size, *padded)
+    x = torch.roll(x[:, :height, :width], (down, right), (1, 2))
+    return x, prompts.unflatten(0, (images, each)).mean(1)
+
+
+class Prompted(nn.Module):
+    """A ViT or Swin transformer whose blocks see prompts, a mixin; see :func:`give_prompts`.
+
+    Attributes:
+        prompts: a `tssbn.peft.TaskPrompts` for each of the first blocks, which takes the place of
+            the prompts that the block before it gave.
+    """
+
+    prompts: nn.ModuleList
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        left, carried = iter(self.prompts), None
+
+        def call(part: nn.Module, x: Tensor) -> Tensor:
+            nonlocal carried
+            block = isinstance(part, (Block, SwinTransformerBlock))
+            if block and (fresh := next(left, None)) is not None:
+                x, carried = fresh(x)
+            if carried is None:
+                return part(x)
+            x, carried = run_with_prompts(part, x, carried)
+            return x
+
+        return self.run(images, call)
+
+
+def find_promptable(trunk: nn.Module) -> ViT | Swin:
+    """Find the ViT or Swin transformer in a trunk.
+
+    Raises:
+        tssbn.networks.stages.UnsuitableTrunk: There is none.
+
+    Example:
+        >>> vit = ViT(image=(16, 16), width=8, depth=2, heads=2, patch=8, taps=(2,))
+        >>> find_promptable(nn.Sequential(vit)) is vit
+        True
+    """
+    for part in trunk.modules():
+        if isinstance(part, (ViT, Swin)):
+            return part
+    raise UnsuitableTrunk(
+        f"prompts are for tssbn.networks.vit.ViT and tssbn.networks.swin.Swin, and a trunk of type "
+        f"{type(trunk).__name__} has neither"
+    )
+
+
+def give_prompts(trunk: ViT | Swin, prompts: list[nn.Module]) -> None:
+    """Give a trunk prompts, in place: for its first block alone, or for more.
+
+    What the trunk gives, on the way and at the end, is without them.
+
+    Args:
+        trunk: its class becomes one of :class:`Prompted` and itself; names stay.
+        prompts: a `tssbn.peft.TaskPrompts` for each of the first blocks.
+
+    Example:
+        >>> import tssbn
+        >>> from tssbn.peft import TaskPrompts
+        >>> trunk = ViT(image=(16, 16), width=8, depth=2, heads=2, patch=8, taps=(2,))
+        >>> give_prompts(trunk, [TaskPrompts(5, 8, tssbn.Tasks(("seg", "depth")), bound=0.1)])
+        >>> with tssbn.select(trunk, "seg"):
+        ...     [x.shape for x in trunk(torch.rand(3, 3, 16, 16))]
+        [torch.Size([3, 8, 2, 2])]
+    """
+    mix_in(trunk, Prompted)
+    trunk.prompts = nn.ModuleList(prompts)

@@ -1,0 +1,80 @@
+"""LoRA: a low-rank matrix beside that of a linear layer."""
+
+from torch import Tensor, nn
+
+from tssbn.peft.linear import linear
+from tssbn.tasks import Tasks
+
+__all__ = ["LowRank", "Parallel"]
+
+
+class LowRank(nn.Module):
+    """What LoRA adds to the output of a linear layer, ``s · B A D(x)``, where D is dropout.
+
+    A starts as a linear layer does, B with zeros, so that nothing is added at first. (Hu et al.,
+    arXiv 2106.09685. The scale is s itself, as in the code of MTLoRA, not α/r.)
+
+    Args:
+        inputs: channels of x.
+        outputs: channels of what is added.
+        rank: of the matrix, r.
+        scale: s.
+        dropout: the probability with which D drops a value.
+        tasks: those of which each has an A and a B; without, there is one pair for all.
+
+    Shape: (..., inputs) -> (..., outputs), with B·t rows where there are tasks.
+
+    Example:
+        >>> import torch
+        >>> update = LowRank(4, 3, rank=2)
+        >>> update(torch.rand(1, 4))
+        tensor([[0., 0., 0.]], grad_fn=<MulBackward0>)
+        >>> sum(p.numel() for p in update.parameters())
+        14
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        rank: int = 4,
+        scale: float = 4.0,
+        dropout: float = 0.0,
+        tasks: Tasks | None = None,
+    ):
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"rank={rank} must be 1 or more")
+        self.scale = scale
+        self.dropout = nn.Dropout(dropout)
+        self.down = linear(inputs, rank, tasks, bias=False)
+        self.up = linear(rank, outputs, tasks, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.up(self.down(self.dropout(x)))
+
+    def matrix(self) -> Tensor:
+        """The matrix s·B A, to be added to that of the layer: (T, outputs, inputs), or of all."""
+        return self.scale * self.up.weight @ self.down.weight
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
+
+
+class Parallel(nn.Module):
+    """A layer and what is added to its output, which sees the same input.
+
+    Example:
+        >>> layer = nn.Linear(4, 3)
+        >>> Parallel(layer, LowRank(4, 3, rank=2)).host is layer
+        True
+    """
+
+    def __init__(self, host: nn.Module, update: nn.Module):
+        super().__init__()
+        self.host = host
+        self.update = update
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.host(x) + self.update(x)
