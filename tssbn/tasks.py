@@ -162,12 +162,11 @@ class TaskSpecific(nn.Module):
 
     def of_task(self, task: str) -> nn.Module:
         """A copy with the rows of one task only, which runs without being told the task."""
-        row, only = self.tasks.names.index(task), Tasks((task,))
-        alone = copy.deepcopy(self)
+        alone, only = copy.deepcopy(self), Tasks((task,))
         for part in alone.modules():  # itself, and task-specific modules that it computes with
             if isinstance(part, TaskSpecific):
+                part._keep(part.tasks.names.index(task))  # one that is of this task alone stays
                 part.tasks = only
-                part._keep(row)
         return alone
 
     def new_row(self, name: str, value: Tensor) -> Tensor:
