@@ -114,6 +114,7 @@ def macs(net: nn.Module, example: Tensor) -> int:
     modes = {module: module.training for module in net.modules()}
     with_stem = [module for module in modes if isinstance(module, MultiTask) and module.stem]
     sizes = [module.tasks_per_pass for module in with_stem]
+    trained = [p for p in net.parameters() if p.requires_grad]
     if with_stem and len(example) == 1:  # of which no stem is shared
         example = torch.cat([example, example])
 
@@ -124,10 +125,16 @@ def macs(net: nn.Module, example: Tensor) -> int:
     try:
         for module in with_stem:
             module.tasks_per_pass = None
+        for (
+            p
+        ) in trained:  # a module may give a view of one: torch's counter would ask for its graph
+            p.requires_grad_(False)
         return count_macs(net, predict) // len(example)
     finally:
         for module, size in zip(with_stem, sizes, strict=True):
             module.tasks_per_pass = size
+        for p in trained:
+            p.requires_grad_(True)
         for module, mode in modes.items():
             module.training = mode
 

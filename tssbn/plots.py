@@ -155,7 +155,7 @@ def dots(ax: Axes, scores: Mapping[str, Sequence[float]], constant: float | None
         ax.axvline(constant, color="black", linestyle=":", label="ignores the image")
         ax.legend()
     ax.set_yticks(range(len(scores)), [find_method(method).title for method in scores])
-    ax.invert_yaxis()
+    ax.set_ylim(len(scores) - 0.5, -0.5)
 
 
 def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[str]) -> None:

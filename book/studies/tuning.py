@@ -5,15 +5,17 @@
 A method whose gates, or scales and biases, learn at a rate of their own is tried at four of these
 gate rates, at the base rate of the recipe; the best of them is then tried at half and at twice that
 base rate. Any other method is tried at six base rates. So each has as many trials as the others.
-No test image counts, and the seed is none of the reported ones.
+With --multipliers, each method is tried at these instead, at the base rate of the recipe; they are of
+what it trains in the trunk. No test image counts, and the seed is none of the reported ones.
 
 The best trial is the one with the highest Δm on the validation images over the first. The file of a
-method holds its trials and the settings of the best. Trials that are there are not run again.
+method holds its trials and the settings of the best; its name may have a --suffix. Trials that
+are there are not run again.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +32,24 @@ BASE_RATES = (1, 0.5, 2, 0.25, 4, 8)  # times the recipe's
 Trial = Mapping[str, Any]
 
 
-def next_rates(gated: bool, lr: float, trials: list[Trial]) -> dict[str, float] | None:
+def next_rates(
+    gated: bool, lr: float, trials: list[Trial], multipliers: Sequence[float] = ()
+) -> dict[str, float] | None:
     """The rates that come after those of some trials; None after the last.
 
     Args:
         gated: whether the method has a gate rate.
         lr: the base rate of the recipe.
         trials: so far, in their order.
+        multipliers: to try at the base rate, instead of all that.
 
     Example:
         >>> next_rates(True, 0.001, []), next_rates(False, 0.001, [{}] * 6)
         ({'lr': 0.001, 'multiplier': 10.0}, None)
     """
     done = len(trials)
+    if multipliers:
+        return {"lr": lr, "multiplier": multipliers[done]} if done < len(multipliers) else None
     if not gated:
         return {"lr": BASE_RATES[done] * lr} if done < len(BASE_RATES) else None
     if done < len(GATE_RATES):
@@ -75,10 +82,16 @@ def tried(run: Run, rates: Mapping[str, float], runs: Path, **how: Any) -> Trial
 
 
 def search(
-    benchmark: str, method: str, seed: int, settings: Mapping[str, Any], **how: Any
+    benchmark: str,
+    method: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    multipliers: Sequence[float] = (),
+    suffix: str = "",
+    **how: Any,
 ) -> Iterator[dict]:
     """Run the trials of a method; gives the record after each."""
-    name = f"tuning/{benchmark}-{method}"
+    name = "-".join([f"tuning/{benchmark}", method, *([suffix] if suffix else [])])
     common = {"report": "val", **settings}
     plain = Run(benchmark, method, seed, common)
     lr = find_benchmark(benchmark)().recipe.lr
@@ -87,7 +100,7 @@ def search(
         trials = list(load(name)["trials"])
     except FileNotFoundError:
         trials = []
-    while rates := next_rates(gated, lr, trials):
+    while rates := next_rates(gated, lr, trials, multipliers):
         run = Run(benchmark, method, seed, {**common, **rates})
         trials.append(tried(run, rates, **how))
         record = {
@@ -110,6 +123,8 @@ def main() -> None:
     parser.add_argument("methods", metavar="METHOD", nargs="+")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--set", dest="settings", metavar="KEY=VALUE", nargs="+", default=[])
+    parser.add_argument("--multipliers", metavar="TIMES", type=float, nargs="+", default=[])
+    parser.add_argument("--suffix", default="")
     parser.add_argument("--data", type=Path, metavar="ROOT")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--precision", default="32")
@@ -117,6 +132,8 @@ def main() -> None:
     given = parser.parse_args()
     settings = dict(map(setting, given.settings))
     how = {
+        "multipliers": given.multipliers,
+        "suffix": given.suffix,
         "root": given.data,
         "runs": given.runs,
         "precision": given.precision,

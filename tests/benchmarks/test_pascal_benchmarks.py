@@ -120,6 +120,13 @@ def test_the_recipes_are_those_of_the_protocols():
     assert (five.clip, four.clip, five.decay_vectors, four.decay_vectors) == (10, 5, True, False)
 
 
+def test_heads_alone_are_trained_where_nothing_is_beside_the_method():
+    for beside in True, False:
+        network = made("pascal4", beside=beside).network
+        net = find_method("heads-only").build(network, {"segmentation": 21})
+        assert any(p.requires_grad for p in net.trunk.parameters()) == beside
+
+
 def test_parameters_of_four_tasks_at_full_size():
     network = find_benchmark("pascal4")().network
     with torch.device("meta"):
@@ -153,7 +160,9 @@ def test_the_papers_gains_follow_from_its_numbers():
     assert set(find_benchmark("pascal5")().paper) >= {"mlore", "tsbn", "tssbn"}
 
 
-@pytest.mark.parametrize(("name", "method"), [("pascal5", "tssbn"), ("pascal4", "hps")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("pascal5", "tssbn"), ("pascal4", "hps"), ("pascal4", "tssbn-lora")]
+)
 def test_the_command_trains_the_protocol(name, method, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {**SMALL[name], "pretrained": "none", "batch": 2, "epochs": 1}

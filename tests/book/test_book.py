@@ -96,7 +96,7 @@ def test_colab_installs_the_package_first(chapter):
     first = code_cells(chapter)[0]
     assert "remove-cell" in tags(first)
     assert 'if "google.colab" in sys.modules:' in first.source
-    assert re.search(r'%pip install -q "tssbn(\[train\])? @ git\+https://', first.source)
+    assert re.search(r'%pip install -q "tssbn(\[train(,balance)?\])? @ git\+https://', first.source)
 
 
 @every_numbered_chapter

@@ -21,6 +21,7 @@ NEEDS = {
     "tssbn.claims.arms": ("scipy", *WHOLE),
     "tssbn.claims.attributes": ("scipy", "sklearn"),
     "tssbn.claims.balanced": ("scipy", *WHOLE),
+    "tssbn.claims.compared": ("scipy", *WHOLE),
     "tssbn.claims.grid": ("scipy", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
     **dict.fromkeys(
@@ -40,6 +41,8 @@ NEEDS = {
     "tssbn.networks.vit": ("timm",),
     "tssbn.networks.windows": ("timm",),
     "tssbn.expert_plots": ("matplotlib",),
+    "tssbn.balancing_plots": ("matplotlib",),
+    "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.pruning.removal": ("torch_pruning",),

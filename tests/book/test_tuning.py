@@ -47,6 +47,15 @@ def test_any_other_method_has_as_many_trials():
     assert more is None
 
 
+def test_given_multipliers_are_tried_in_their_order_at_the_base_rate():
+    trials, wanted = [], [1.0, 30.0]
+    for gated, times in zip((True, False), wanted, strict=True):
+        rates = tuning.next_rates(gated, 0.004, trials, wanted)
+        assert rates == {"lr": 0.004, "multiplier": times}
+        trials.append(trial(0.4, **rates))
+    assert tuning.next_rates(True, 0.004, trials, wanted) is None
+
+
 def test_the_best_trial_has_the_highest_gain_over_all_tasks():
     trials = [
         {"val": {"depth": depth, "miou": miou}, "directions": {"depth": False, "miou": True}}

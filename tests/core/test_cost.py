@@ -277,6 +277,29 @@ def test_a_trunk_that_cannot_be_stacked_is_counted_as_it_runs():
     assert macs(net, torch.rand(1, 5, 4)) == 2 * (4 * 5 * 4 * 4 + 2 * 5 * 5 * 4)
 
 
+def test_a_module_may_give_a_view_of_a_parameter():
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = nn.Parameter(torch.zeros(3, 4))
+            self.kept = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+        def forward(self):
+            return self.rows[:2]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.given = Rows()
+
+        def forward(self, x):
+            return x @ self.given().T
+
+    net = Net()
+    assert macs(net, torch.rand(5, 4)) == 4 * 2
+    assert [p.requires_grad for p in net.parameters()] == [True, False]
+
+
 def test_scaled_features_are_no_macs():
     class Scale(nn.Module):
         def __init__(self, scales_features):

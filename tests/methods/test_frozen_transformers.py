@@ -217,7 +217,7 @@ WITH_OTHERS = [  # as in MTLoRA's protocol
     ("tssbn-lora", {"affine": "paper"}, BESIDE + 4 * GATES + LORA + MLP),
     ("tssbn-lora", {"affine": "preserve", "biases": False}, BESIDE + 8 * GATES + LORA),
 ]
-COUNTS = [(replace(swin_network(), trains=nothing), *case) for case in ALONE]
+COUNTS = [(swin_network(beside=False), *case) for case in ALONE]
 COUNTS += [(swin_network(), *case) for case in WITH_OTHERS]
 
 

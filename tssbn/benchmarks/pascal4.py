@@ -40,7 +40,9 @@ PAPER |= {  # of these Δm and parameters alone are written down here
 }
 
 
-def benchmark(size: int = 448, width: int = 96, pretrained: str = FILE) -> Benchmark:
+def benchmark(
+    size: int = 448, width: int = 96, pretrained: str = FILE, beside: bool = True
+) -> Benchmark:
     """The 4,998 training and 5,105 test images of PASCAL-Context, 448x448, with four tasks.
 
     AdamW at 3.125e-5 (5e-4 for 512 images) with weight decay of 0.05, but none for biases and norm
@@ -56,6 +58,9 @@ def benchmark(size: int = 448, width: int = 96, pretrained: str = FILE) -> Bench
         pretrained: the file of the trunk's weights in the folder ``weights``, by the names of timm
             or of Swin's authors; ``"none"`` for a start at random. See
             :func:`tssbn.networks.pretrained.swin_weights`.
+        beside: whether a method that freezes the trunk trains all but the linear layers of its
+            blocks, as MTLoRA and TSσBN do in the paper's table. The other rows train nothing beside
+            the method: ``False``.
     """
     transform = partial(augment.pascal4, size=size)
     weights = {task: weight for task, weight in WEIGHTS.items() if task != "boundary"}
@@ -63,7 +68,7 @@ def benchmark(size: int = 448, width: int = 96, pretrained: str = FILE) -> Bench
         name="pascal4",
         title="PASCAL-Context, four tasks",
         data=partial(parts, tasks=4, augment=transform),
-        network=swin_network((size, size), pretrained, width),
+        network=swin_network((size, size), pretrained, width, beside),
         tasks=partial(tasks, protocol="mtlora"),
         recipe=Recipe(
             epochs=300,

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from tssbn.benchmarks import dummy_images
-from tssbn.methods import Network
+from tssbn.methods import Network, nothing
 from tssbn.networks.pretrained import swin_weights, vit_weights
 from tssbn.networks.swin import Swin, SwinHead, tap_widths
 from tssbn.networks.vit import ConvHead, FusedViT, ViT
@@ -42,12 +42,13 @@ def vit_network(
 
 
 def swin_network(
-    image: tuple[int, int] = (448, 448), pretrained: str = "none", width: int = 96, **swin
+    image: tuple[int, int] = (448, 448),
+    pretrained: str = "none",
+    width: int = 96,
+    beside: bool = True,
+    **swin,
 ) -> Network:
     """A Swin transformer as the trunk, and the heads of MTLoRA (Table 4).
-
-    A method that freezes the trunk still trains what MTLoRA does: all but the linear layers of the
-    blocks.
 
     Args:
         image: height and width.
@@ -55,6 +56,8 @@ def swin_network(
             :func:`tssbn.networks.pretrained.swin_weights`; ``"none"`` for a start at random. It is
             looked for when a trunk is made.
         width: channels of the first stage; those inside of heads follow it.
+        beside: whether a method that freezes the trunk trains, beside its own, what MTLoRA does:
+            all but the linear layers of the blocks.
         swin: what else :class:`tssbn.networks.swin.Swin` takes.
     """
     make = partial(Swin, image, width, **swin)
@@ -65,7 +68,7 @@ def swin_network(
         partial(started, make, weights),
         partial(SwinHead, image=image, inputs=tap_widths(width, stages), widths=widths),
         dummy_images(*image),
-        trains=outside_linear_layers,
+        trains=outside_linear_layers if beside else nothing,
         pretrained=weights,
     )
 

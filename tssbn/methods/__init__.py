@@ -17,7 +17,8 @@ from tssbn.registry import find, short_name
 __all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
 
 #: Where each method is, by name, in the order of the rows of tables. The paper's come first, then
-#: those that train little of a frozen trunk, the controls of TSσBN, and its ablations.
+#: those that train little of a frozen trunk and what they are compared with, the controls of TSσBN,
+#: and its ablations.
 METHODS = {
     "stl": "tssbn.methods.single:METHOD",
     "hps": "tssbn.methods.hard_sharing:METHOD",
@@ -37,6 +38,7 @@ METHODS = {
     "tssbn": "tssbn.methods.task_norm:TSSBN",
     "heads-only": "tssbn.methods.heads_only:HEADS_ONLY",
     "shared-norm": "tssbn.methods.heads_only:SHARED_NORM",
+    "full": "tssbn.methods.heads_only:FULL",
     "bitfit": "tssbn.methods.bitfit:METHOD",
     "lora": "tssbn.methods.low_rank:LORA",
     "lora-shared": "tssbn.methods.low_rank:SHARED",

@@ -10,11 +10,12 @@ paper trains it does not say.
 from collections.abc import Mapping
 from functools import partial
 
+from torch import nn
+
 from tssbn.convert import task_specific
-from tssbn.methods import Method, Network
+from tssbn.methods import Method, Network, task_norm
 from tssbn.methods.freeze import frozen
 from tssbn.methods.low_rank import add_updates
-from tssbn.methods.task_norm import groups
 from tssbn.multitask import MultiTask
 
 __all__ = ["build", "build_low_rank"]
@@ -60,6 +61,26 @@ def build_low_rank(
     add_updates(trunk, rank, scale, drop, biases)
     task_specific(trunk, outputs, affine=affine)
     return MultiTask(trunk, readers, stem=network.stem)
+
+
+def groups(net: nn.Module, lr: float, multiplier: float = 100.0, whole: bool = False) -> list[dict]:
+    """The gates, or the tasks' scales and biases, at ``multiplier * lr`` without weight decay.
+
+    Args:
+        whole: whether all that is trained in the trunk has this rate, as in the other methods that
+            freeze it: the biases of gated layers and low-rank updates, too.
+    """
+    shared, gates = task_norm.groups(net, lr, multiplier)
+    if not whole:
+        return [shared, gates]
+    in_trunk = {id(p) for p in net.trunk.parameters()}
+    trunk = [p for p in shared["params"] if id(p) in in_trunk]
+    rest = [p for p in shared["params"] if id(p) not in in_trunk]
+    return [
+        {**shared, "params": rest},
+        gates,
+        {"name": "trunk", "params": trunk, "lr": multiplier * lr},
+    ]
 
 
 TSSBN = Method(

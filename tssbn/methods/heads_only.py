@@ -1,15 +1,15 @@
 """A frozen trunk: the heads alone are trained, or with them the norm layers, one set for all tasks.
 
-Two ends of a scale, between which other methods that train little of a trunk stand: what the heads
-can make of given features, and what the fewest parameters do that all tasks share. Beside these,
-whatever :attr:`tssbn.methods.Network.trains` names is trained. The statistics of BatchNorm follow
-the data in any case.
+What other methods that train little of a trunk are compared with: what the heads can make of given
+features, and what the fewest parameters do that all tasks share. Beside these, whatever
+:attr:`tssbn.methods.Network.trains` names is trained. The statistics of BatchNorm follow the data
+in any case. The other end is full fine-tuning: HPS, whose trunk has a rate of its own here.
 """
 
 from collections.abc import Mapping
 from functools import partial
 
-from tssbn.methods import Method, Network
+from tssbn.methods import Method, Network, hard_sharing
 from tssbn.methods.freeze import frozen, groups
 from tssbn.multitask import MultiTask
 
@@ -31,4 +31,10 @@ SHARED_NORM = Method(
     partial(build, norms=True),
     groups,
     "A frozen trunk of which only the norm layers are trained, one set for all tasks.",
+)
+FULL = Method(
+    "full fine-tuning",
+    hard_sharing.build,
+    groups,
+    "HPS whose trunk is trained at a rate of its own.",
 )
