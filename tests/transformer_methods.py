@@ -5,4 +5,5 @@ IN_BLOCKS = (
     *("bitfit", "lora", "lora-shared", "adapter", "vl-adapter", "compacter", "compacter++"),
     *("vpt-shallow", "vpt-deep", "hyperformer", "polyhistor", "tssbn-lora"),
 )
-TRANSFORMERS_ONLY = (*IN_BLOCKS, *SWIN_ONLY)
+MIXTURES = ("m3vit", "mod-squad", "taskexpert", "mlore")
+TRANSFORMERS_ONLY = (*IN_BLOCKS, *SWIN_ONLY, *MIXTURES)

@@ -1,0 +1,110 @@
+"""The module of MLoRE: a task's own convolutions around experts of low rank that tasks share."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tssbn.mixtures.convolution import TaskConv2d
+from tssbn.mixtures.low_rank import ImageRouter, LowRankExperts
+from tssbn.norm import TaskSpecificNorm
+from tssbn.tasks import Tasks, TaskSpecific
+
+__all__ = ["LowRankMixture"]
+
+
+class LowRankMixture(TaskSpecific):
+    """A mixture of convolutions of low rank, one of a task's own, and one of all (MLoRE).
+
+    (Yang et al., arXiv 2403.17749.) With u = C1_t v, the weights ρ and the number a of the task's
+    router at u, experts L_i that all share, a convolution S_t of low rank, and a full one, G, which
+    learns from u but sends no gradient to it,
+
+        y = BN_t(Σ_i ρ_i L_i u) + a S_t u + G(u),        output C3_t GELU(BN'_t(y))
+
+    In evaluation all that is linear in u is one 3x3 convolution for each image and task, whose
+    kernel is summed first. Norm layers are made the tasks' own by :func:`tssbn.task_specific`,
+    which has to be called before the module runs.
+
+    Args:
+        channels: of the map.
+        positions: how many pixels it has.
+        ranks: of the experts.
+        top: how many of them have a weight.
+        own: the rank of S.
+        tasks: those of the network.
+
+    Shape: (B·t, channels, h, w) -> the same.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        positions: int,
+        ranks: Sequence[int],
+        top: int,
+        own: int,
+        tasks: Tasks,
+    ):
+        super().__init__()
+        self.tasks = tasks
+        self.first = TaskConv2d(channels, channels, 1, tasks)
+        self.router = ImageRouter(channels, positions, len(ranks), top, tasks)
+        self.experts = LowRankExperts(channels, ranks)
+        self.norm = nn.BatchNorm2d(channels)
+        self.own_down = TaskConv2d(channels, own, 3, tasks)
+        self.own_up = TaskConv2d(own, channels, 1, tasks)
+        self.general = nn.Conv2d(channels, channels, 3, padding=1)
+        self.last_norm = nn.BatchNorm2d(channels)
+        self.last = TaskConv2d(channels, channels, 1, tasks)
+
+    def forward(self, v: Tensor) -> Tensor:
+        u = self.first(v)
+        weights, share = self.router(u)
+        y = (self.branches if self.training else self.folded)(u, weights, share)
+        return self.last(F.gelu(self.last_norm(y)))
+
+    def branches(self, u: Tensor, weights: Tensor, share: Tensor) -> Tensor:
+        """Compute y branch by branch.
+
+        Args:
+            u: (B·t, channels, h, w).
+            weights: ρ, (B·t, E).
+            share: a, (B·t, 1).
+        """
+        mixed = self.norm(self.experts(u, weights))
+        own = self.own_up(self.own_down(u))
+        return mixed + share[..., None, None] * own + self.general(u.detach())
+
+    def folded(self, u: Tensor, weights: Tensor, share: Tensor) -> Tensor:
+        """Compute what `branches` does in evaluation, by one convolution of each image and task."""
+        kernels, biases = self.experts.kernels()
+        weights, share = self.unstack(weights).to(kernels), self.unstack(share)
+        scale, shift = self._affine()
+        own, own_bias = self._own()
+        kernel = scale[..., None, None, None] * torch.tensordot(weights, kernels, 1)
+        kernel = kernel + share[..., None, None, None] * own + self.general.weight
+        bias = scale * (weights @ biases) + shift + share * own_bias + self.general.bias
+        kernel, bias, rows = kernel.flatten(0, 2), bias.flatten(), len(u)
+        y = F.conv2d(u.flatten(0, 1)[None], kernel, bias, padding=1, groups=rows)
+        return y[0].unflatten(0, (rows, -1))
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """What BN_t multiplies with and adds in evaluation, (t, channels) each."""
+        norm, values = self.norm, (self.norm.running_mean, self.norm.running_var)
+        if isinstance(norm, TaskSpecificNorm):
+            mean, var = map(self.rows, values)
+            weight, bias = norm.weight_and_bias(self.tasks.now.rows)
+        else:  # of a network that was taken out for one task
+            mean, var, weight, bias = (v[None] for v in (*values, norm.weight, norm.bias))
+        scale = weight * (var + norm.eps).rsqrt()
+        return scale, bias - mean * scale
+
+    def _own(self) -> tuple[Tensor, Tensor]:
+        """S_t as one convolution: kernels (t, channels, channels, 3, 3), biases (t, channels)."""
+        down, up = self.own_down, self.own_up
+        back = self.rows(up.weight)[..., 0, 0]
+        kernel = torch.einsum("tor,trixy->toixy", back, self.rows(down.weight))
+        bias = torch.einsum("tor,tr->to", back, self.rows(down.bias)) + self.rows(up.bias)
+        return kernel, bias

@@ -1,0 +1,45 @@
+"""Penalties on how experts are used: unevenly, or by all tasks alike."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["mutual_information", "unevenness"]
+
+
+def unevenness(use: Tensor) -> Tensor:
+    """Compute the squared coefficient of variation, var(use) / mean(use)², over the experts.
+
+    With the unbiased variance: 0 if all are used alike, E if only one of E is (Shazeer et al.,
+    arXiv 1701.06538, section 4). A single expert is always used evenly.
+
+    Args:
+        use: (..., E), not negative, and not 0 for all experts.
+
+    Returns:
+        (...).
+
+    Example:
+        >>> unevenness(torch.tensor([[2.0, 2.0, 2.0, 2.0], [8.0, 0.0, 0.0, 0.0]]))
+        tensor([0., 4.])
+    """
+    mean = use.mean(-1, keepdim=True)
+    return (use / mean - 1).square().sum(-1) / max(use.shape[-1] - 1, 1)
+
+
+def mutual_information(use: Tensor) -> Tensor:
+    """Compute how much the expert says about the task, Σ P log(P / (P_t P_e)), in nats.
+
+    P(t, e) is the share of the use, P_t and P_e are its sums. 0 if all tasks use the experts alike,
+    log T if T tasks use different ones, as often as one another; never more than the logarithm of
+    the smaller number (Chen et al., arXiv 2212.08066, eq. 5 and 6).
+
+    Args:
+        use: (T, E), not negative.
+
+    Example:
+        >>> mutual_information(torch.tensor([[1.0, 0.0], [0.0, 1.0]])) / torch.tensor(2.0).log()
+        tensor(1.)
+    """
+    joint = use / use.sum()
+    independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    return torch.xlogy(joint, joint / independent).sum()
