@@ -24,10 +24,9 @@ if "google.colab" in sys.modules:
 #
 # *Runs in a minute on one CPU core; no GPU, no download.*
 #
-# A network that does several tasks can share all its filters and still treat
-# each task in its own way: the task gets its own normalisation layers, a gate
-# between 0 and 1 for every channel. This page trains such a network, reads its
-# gates and shuts some of them.
+# Several tasks can share all filters of a network if each has its own
+# normalisation layers, with a gate between 0 and 1 for every channel. This page
+# trains such a network, reads its gates and shuts some of them.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -49,13 +48,17 @@ plots.style()
 # Two networks for two tasks need twice the filters. One network for both, hard
 # parameter sharing (HPS), needs them once, but one task's gradient can undo
 # what the other's has done. Most remedies add modules: experts, attention,
-# units that mix. Task-specific normalisation adds none. Every task makes a pass
-# of its own through the same filters, and gates their channels:
+# units that mix. Task-specific normalisation adds none: every task makes its own
+# pass through the same filters, and gates their channels.
 #
-# ```{image} _static/idea.svg
-# :alt: One image passes one shared convolution; its channels are normalised and gated three times, once for each task, and each task makes its own pass through what follows to its own head.
-# :width: 100%
-# ```
+# :::{image} images/experts.svg
+# :alt: Ten ways to share a network among three tasks; the last, TSσBN, is one grey trunk with coloured gates, through which each task makes a pass.
+# :class: only-light
+# :::
+# :::{image} images/experts-dark.svg
+# :alt: The same ten ways, on a dark ground.
+# :class: only-dark
+# :::
 #
 # $$
 # \mathrm{TS}\sigma\mathrm{BN}(x;\, \gamma_t) = \sigma(\gamma_t)\cdot\hat{x}_t,
