@@ -59,7 +59,8 @@ def runs(method, **of):
 @pytest.fixture(scope="module")
 def made():
     hps = runs("hps", nash_mtl=BETTER, sum=PLAIN, uw=SAME)
-    return grid("census", [*runs("stl", sum=SAME), *runs("tssbn", sum=BETTER, uw=PLAIN), *hps])
+    left_out = *runs("stl", sum=SAME), *runs("mtan", sum=SAME)
+    return grid("census", [*left_out, *runs("tssbn", sum=BETTER, uw=PLAIN), *hps])
 
 
 def test_a_gain_is_against_the_plain_sum_of_the_same_method(made):
@@ -100,6 +101,11 @@ def test_a_single_run_has_a_gain_and_no_interval_and_one_without_a_plain_sum_no_
     assert made.cells["hps", "uw"].gain > 0 and made.cells["hps", "uw"].effect is None
     assert made.cells["mmoe", "uw"].gain is None and made.cells["mmoe", "uw"].effect is None
     assert str(made)
+
+
+def test_with_the_plain_sum_alone_all_methods_are_there():
+    made = grid("census", [*runs("hps", sum=PLAIN), *runs("mtan", sum=SAME)])
+    assert made.methods == ["hps", "mtan"] and made.balancings == ["sum"]
 
 
 def test_a_score_that_is_not_a_number_leaves_the_others_their_intervals():

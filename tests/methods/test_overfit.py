@@ -79,9 +79,10 @@ def samples(targets, side):
 # network of another method.
 MIXING = ("mmoe", "cgc", "ple", "ltb", "dselect-k")
 PAPER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn", *MIXING)
-# MTAN was not designed for a U-Net. LTB draws its branches anew in every step: on SegNet its losses
-# stay noisy for longer than a test should take.
-EXCEPT = (("unet", "mtan"), ("segnet", "ltb"))
+EXCEPT = (("unet", "mtan"),)  # it was not designed for a U-Net
+# LTB draws its branches anew in every step. With the ten stages of SegNet its losses stay noisy for
+# longer than a test should take: there its tree is settled, all columns read the first.
+SETTLED = ("segnet", "ltb")
 # The methods that tables 3 and 4 have in common with the others.
 ON_TRANSFORMERS = ("stl", "hps", "tsbn", "tssbn")
 # Parts in blocks are the same in both transformers; these are not, or not quite.
@@ -106,6 +107,9 @@ def test_eight_samples_are_learned_by_heart(name, method):
     chosen, batch = tasks_for(targets), samples(targets, side)
     network = Network(trunk, head, dummy_images(side, side), trains=TRAINS.get(name, nothing))
     net = find_method(method).build(network, {task: t.out_channels for task, t in chosen.items()})
+    if (name, method) == SETTLED:
+        with torch.no_grad():
+            net.logits[..., 0] += 20
     groups = find_method(method).groups(net, lr=3e-3)
     fabric = Fabric(accelerator="cpu", devices=1)
     net, optimiser = fabric.setup(net, torch.optim.Adam(groups))

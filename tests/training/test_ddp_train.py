@@ -50,6 +50,7 @@ RUNS = {
     "orthogonal gradients": lambda: balanced("cosreg", alpha=0.1),
     "surgery on gradients": lambda: balanced("pcgrad", "hps"),
     "surgery on gradients, a pass for each task": lambda: balanced("pcgrad"),
+    "impartial gradients of scaled losses": lambda: balanced("imtl", "hps"),
     "a second forward pass": lambda: balanced("famo", "hps"),
     "an end of the epoch": lambda: balanced("dwa"),
     "lengths of gradients": lambda: balanced("gradnorm", "hps"),
@@ -91,7 +92,8 @@ def results(folder, name):
 
 
 if find_spec("torchjd") is None:
-    RUNS = {name: run for name, run in RUNS.items() if not name.startswith("surgery")}
+    WITH = "surgery", "impartial"  # need it
+    RUNS = {name: run for name, run in RUNS.items() if not name.startswith(WITH)}
 WHOLE = [name for name in RUNS if not name.startswith("batch statistics")]
 
 

@@ -17,7 +17,7 @@ from tssbn.claims.verdict import judge
 
 __all__ = ["FEW", "added", "balanced", "balancings", "unneeded"]
 
-#: Those that are asked of a costly bed: of each kind the ones that papers compare with most.
+#: For a costly bed, those of each kind that papers compare with most.
 FEW = ("uw", "famo", "gradnorm", "pcgrad", "cagrad", "imtl", "nash-mtl", "fairgrad")
 METHODS = "HPS", "TSσBN"
 

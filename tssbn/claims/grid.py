@@ -33,7 +33,10 @@ SAID = (
     "Δm against the plain sum of the same method; * where its 95 % interval, Dunnett's of all "
     "balancings of a method, leaves out 0"
 )
-THEIRS = "LibMTL: its published single runs, the best epoch on the test images"
+THEIRS = (
+    "LibMTL: its published single runs, the best epoch on the test images; its mgda, graddrop and "
+    "imtl are of the gradients of features"
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Cell:
             of either.
         effect: the same with its interval; None with fewer than two runs of either.
         seconds: of a run, the mean; None without runs.
-        theirs: LibMTL's published scores, by task; and ``their_gain``, their Δm against its plain
-            sum.
+        theirs: LibMTL's published scores, by task.
+        their_gain: Δm of these against its plain sum; None where it published none.
     """
 
     row: Row | None
@@ -70,7 +73,8 @@ class Grid:
     Attributes:
         caption: what our runs are, and of which data.
         table: our runs, see :func:`tssbn.records.table.table`.
-        methods, balancings: the columns and rows, of which the plain sum is the first.
+        methods: the columns.
+        balancings: the rows; the plain sum is the first.
         cells: by method and balancing, those that there are.
     """
 
@@ -117,7 +121,8 @@ class Grid:
 def grid(benchmark: str | Benchmark, records: Iterable[Mapping[str, Any]]) -> Grid:
     """Compare the balancings with the plain sum, method by method, from finished runs.
 
-    A single-task network shares nothing to balance, and is left out.
+    Left out are single-task networks, which share nothing to balance, and methods of which there is
+    nothing but the plain sum where others have more.
 
     Args:
         benchmark: its name, or itself where it is none of
@@ -157,6 +162,8 @@ def grid(benchmark: str | Benchmark, records: Iterable[Mapping[str, Any]]) -> Gr
                 of_theirs.get(balance, {}),
                 _gain(of_theirs, balance, DIRECTIONS),
             )
+    balanced = {method for method, balance in cells if balance != PLAIN}
+    cells = {key: cell for key, cell in cells.items() if key[0] in balanced or not balanced}
     found = {method: None for method, _ in cells}, {balance: None for _, balance in cells}
     methods, balancings = (
         [*(name for name in order if name in of), *(name for name in of if name not in order)]
