@@ -16,8 +16,8 @@ from tiny_transformers import NETWORKS
 
 from tssbn import export, select
 from tssbn.benchmarks.transformers import swin_network
-from tssbn.cost import parameters
-from tssbn.methods import Network
+from tssbn.cost import macs, parameters
+from tssbn.methods import Network, find_method
 from tssbn.methods.hyperformer import HYPERFORMER, POLYHISTOR
 from tssbn.networks.stages import UnsuitableTrunk
 from tssbn.stacking import tensors
@@ -83,6 +83,22 @@ def test_one_task_is_exported_and_another_one_added(method, kind):
     torch.testing.assert_close(single(x), expected["b"])
     net.add_task("d", NETWORKS[kind].head(2).double().eval(), like="b")
     assert_same_outputs({t: y for t, y in net(x).items() if t != "d"}, expected)
+
+
+def test_generators_run_once_a_pass_and_adapters_for_every_token():
+    tasks, tokens, width, inner, size, blocks = 3, 24, 24, 12, 4, 4
+    with torch.device("meta"):
+        net = HYPERFORMER.build(NETWORKS["vit"], OUTPUTS, **SMALL)
+        base = find_method("heads-only").build(NETWORKS["vit"], OUTPUTS)
+        base.heads = net.heads = nn.ModuleDict(dict.fromkeys(OUTPUTS, nn.Identity()))
+        for images in 1, 5:
+            x = torch.empty(images, *NETWORKS["vit"].example.shape[1:])
+            adapters = images * 2 * tokens * width * inner
+            generators = size * (2 * width * inner + inner + width + 2 * width)
+            codes = 6 * 5 + 5 * size
+            added = tasks * 2 * blocks * (adapters + generators + codes)
+            alike = images * tasks * macs(base, x)
+            assert macs(net, x) == (alike + added) // images
 
 
 def test_parameters_at_full_size():

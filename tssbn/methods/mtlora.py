@@ -33,9 +33,13 @@ __all__ = ["MTLoRA", "build"]
 class MTLoRA(MultiTask):
     """A network whose trunk is a :class:`~tssbn.peft.branches.BranchedSwin`.
 
+    All tasks share the pass of the shared stream, whatever a trainer sets as ``tasks_per_pass``.
+
     Its last shared update reaches no task: nobody reads the shared stream behind it. It is there
     because it is in the authors' code, and counts.
     """
+
+    tasks_per_pass = property(lambda self: None, lambda self, value: None)
 
     def shared(self) -> list[nn.Parameter]:
         """The parameters that more than one task's loss reaches: not the last shared update."""

@@ -37,7 +37,7 @@ class TaskEmbedding(TaskSpecific):
         self.vectors = nn.Parameter(torch.randn(len(tasks.names), width))
 
     def forward(self) -> Tensor:
-        return self.rows(self.vectors)
+        return self.rows(self.vectors).clone()  # PyTorch's counter takes no view of a parameter
 
 
 class Code(nn.Module):
