@@ -1,0 +1,127 @@
+"""The table and the figure of the chapter on transformers."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tssbn import plots
+from tssbn.methods import find_method
+
+if TYPE_CHECKING:
+    from tssbn.benchmarks.counts import Row
+
+__all__ = ["frame", "rank_correlation", "trained"]
+
+SIDES = {  # of a name, where the right of its mark is taken
+    "left": ("tssbn-lora", "mtlora", "polyhistor", "vl-adapter", "hyperformer", "lora"),
+    "below": ("mtlora+", "adapter", "tssbn-frozen"),
+}
+PLACES = {"right": (7, -3, "left"), "left": (-7, -3, "right"), "below": (0, -15, "center")}
+
+
+def frame(
+    rows: Iterable["Row"],
+    counted: Mapping[str, tuple[int, int, int]],
+    passes: Mapping[str, float],
+) -> pd.DataFrame:
+    """Show rows of the paper's table beside what was counted here.
+
+    Args:
+        rows: of a table of :mod:`tssbn.benchmarks.counts`.
+        counted: by method, trained parameters in the trunk, those of the decoders, and MACs.
+        passes: by method, the work in passes of the trunk.
+
+    Example:
+        >>> from tssbn.benchmarks.counts import TABLES
+        >>> row = TABLES["4"].rows[2]
+        >>> frame([row], {"hps": (27_517_818, 1_946_624, 0)}, {"hps": 1.0}).loc["HPS", "sum, M"]
+        '29.46'
+    """
+    lines = {}
+    for row in rows:
+        trunk, decoders, _ = counted[row.method]
+        ours = f"{trunk:,}", f"{(trunk + decoders) / 1e6:.2f}", f"{row.printed:.2f}"
+        met = f"{row.trunk:,} + {row.decoders:,}", row.fit, f"{passes[row.method]:.2f}"
+        lines[find_method(row.method).title] = [*ours, *met]
+    columns = ["trunk", "sum, M", "paper, M", "met by", "from", "work in passes"]
+    return pd.DataFrame(lines, columns).T
+
+
+def rank_correlation(
+    one: Mapping[str, float], other: Mapping[str, float]
+) -> tuple[float, float, float]:
+    """Give Spearman's correlation of two numbers for the same n names, and its 95 % interval.
+
+    The interval is Fisher's, with the variance 1.06/(n − 3) of ranks.
+
+    Example:
+        >>> rows = dict(zip("abcdefgh", range(8)))
+        >>> [round(x, 2) for x in rank_correlation(rows, rows | {"a": 1, "b": 0})]
+        [0.98, 0.86, 1.0]
+    """
+    ranks = [np.argsort(np.argsort([each[name] for name in one])) for each in (one, other)]
+    rho = np.corrcoef(*ranks)[0, 1]
+    half = 1.96 * (1.06 / (len(one) - 3)) ** 0.5
+    z = np.arctanh(rho)
+    low, high = np.tanh([z - half, z + half])
+    return float(rho), float(low), float(high)
+
+
+def trained(
+    ax: Axes,
+    size: Mapping[str, int],
+    delta: Mapping[str, float],
+    passes: Mapping[str, float],
+    gates: int,
+) -> None:
+    """Draw printed Δm over the parameters that are trained in the trunk, a mark for each method.
+
+    Circles make several passes, squares about one.
+
+    Args:
+        size: by method, the parameters.
+        delta: by method, as printed.
+        passes: by method, the work in passes of the trunk.
+        gates: parameters of TSσLN without what is trained beside them; a hollow mark.
+
+    Example:
+        >>> _, ax = plots.plt.subplots()
+        >>> delta = {"hps": 1.0, "lora": -1.0, "bitfit": -2.0, "tssbn-frozen": 0.5}
+        >>> size = {"hps": 1000, "lora": 100, "bitfit": 10, "tssbn-frozen": 200}
+        >>> trained(ax, size, delta, {"hps": 1, "lora": 4, "bitfit": 4, "tssbn-frozen": 4}, 20)
+        >>> ax.get_title()
+        'Rank correlation of the two: 1.00 (1.00 to 1.00, n = 4)'
+    """
+    own, one = plots.COLORS["blue"], plots.COLORS["orange"]
+    ax.axhline(0, color="black", lw=1)
+    at = gates, delta["tssbn-frozen"]
+    ax.plot([gates, size["tssbn-frozen"]], [at[1]] * 2, ":", color=own, lw=1)
+    ax.plot(*at, "o", color=own, mfc="white", ms=7)
+    ax.annotate("γ and β alone", at, (0, 8), textcoords="offset points", ha="center", fontsize=8.5)
+    for method, x in size.items():
+        several = passes[method] > 2
+        ax.plot(x, delta[method], *("os"[not several],), color=own if several else one, ms=7)
+        title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
+        side = next((side for side, names in SIDES.items() if method in names), "right")
+        *shift, align = PLACES[side]
+        ax.annotate(
+            title.replace("TSσBN", "TSσLN"),
+            (x, delta[method]),
+            shift,
+            textcoords="offset points",
+            ha=align,
+            fontsize=8.5,
+        )
+    ax.plot([], [], "o", color=own, label="four passes or more")
+    ax.plot([], [], "s", color=one, label="about one pass")
+    ax.set(xscale="log", xlabel="parameters trained in the trunk", ylabel="Δm, %, as printed")
+    ax.margins(x=0.12)
+    with np.errstate(divide="ignore"):
+        rho, low, high = rank_correlation(size, delta)
+    ax.set_title(
+        f"Rank correlation of the two: {rho:.2f} ({low:.2f} to {high:.2f}, n = {len(size)})"
+    )
+    ax.legend(loc="lower right")
