@@ -62,32 +62,29 @@ plots.style()
 # :class: only-dark
 # :::
 # - **a.** VPT {cite:p}`jia2022vpt` puts learned tokens beside the image's.
-# - **b.** TSσLN is {term}`TSσBN` on {term}`LN`: gates of each task. TSLN has a
-#   plain scale and bias of each task instead.
+# - **b.** TSσLN is {term}`TSσBN` on {term}`LN`; TSLN has scales and biases.
 # - **c.** BitFit {cite:p}`zaken2022bitfit` adds a bias, LoRA
-#   {cite:p}`hu2022lora` a matrix of low rank. MTLoRA's {cite:p}`agiza2024mtlora`
-#   are shared, but for thin branches.
-# - **d.** An Adapter {cite:p}`houlsby2019adapter` maps its input to fewer
-#   channels and back, and adds the result. VL-Adapter
-#   {cite:p}`sung2022vladapter` has one set, Compacter
-#   {cite:p}`karimi2021compacter` Kronecker products. HyperFormer
-#   {cite:p}`karimi2021hyperformer` and Polyhistor {cite:p}`liu2022polyhistor`
-#   make the matrices of each task by a network.
+#   {cite:p}`hu2022lora` a matrix of low rank. In MTLoRA
+#   {cite:p}`agiza2024mtlora` the tasks share most of it.
+# - **d.** An Adapter {cite:p}`houlsby2019adapter` maps to fewer channels and
+#   back, and adds that. All tasks share a VL-Adapter
+#   {cite:p}`sung2022vladapter`. Compacter {cite:p}`karimi2021compacter` has
+#   Kronecker products. HyperFormer {cite:p}`karimi2021hyperformer` and
+#   Polyhistor {cite:p}`liu2022polyhistor` let a network make the matrices.
 #
 # A *pass* is one run of an image through the trunk. If a task changes a block,
 # later blocks see other values. So $T$ sets cost $T$ passes.
 #
 # ## Gates in a LayerNorm
 #
-# A pretrained LayerNorm gives $w\hat x + b$. Gates of each task should change
-# nothing at first, and start at $\sigma(0) = \tfrac12$. So we double $w$:
+# A pretrained LayerNorm gives $w\hat x + b$. A gate starts at
+# $\sigma(0) = \tfrac12$. To change nothing then, we double $w$, and train
+# $\gamma_t$ and $\beta_t$:
 #
 # $$
-# y_t = 2w\,\sigma(\gamma_t)\,\hat x + \beta_t, \qquad \gamma_t = 0,\; \beta_t = b
-# \text{ at the start.}
+# y_t = 2w\,\sigma(\gamma_t)\,\hat x + \beta_t, \qquad
+# \gamma_t = 0,\; \beta_t = b \text{ at the start.}
 # $$ (eq-gated-ln)
-#
-# Only $\gamma_t$ and $\beta_t$ are trained.
 
 
 # %%
@@ -237,26 +234,22 @@ transformer_plots.frame(table.rows, counted, passes)
 # - **Passes.** Twelve rows work for 4 passes or more; VPT for 5.9, since each
 #   window of 49 tokens gets 50 more. MTLoRA works for 1.3.
 # - **Gates are few.** TSσLN's row trains 1.67 million numbers in the trunk. Of
-#   these 92,928 are gates and biases. The rest MTLoRA trains, too: patch
-#   embedding, tables of positions, patch mergings.
+#   these 92,928 are gates and biases, the rest is what MTLoRA trains, too.
 #
 # **Predict.** Will the paper's Δm grow with what is trained in the trunk? Will
 # the rows of one pass lie below those of four?
 
 # %% mystnb={"image": {"alt": "Δm of table 4 as printed over the parameters trained in the trunk on a log scale, a labelled mark for each of sixteen rows. Circles make four passes or more, squares about one. VPT is lowest at minus 11, HyperFormer highest at plus 2.6; Δm mostly grows to the right. A hollow circle has the gates and biases of TSσLN alone, at 92,928."}}
-size = {method: trunk for method, (trunk, _, _) in counted.items()}
 _, ax = plt.subplots(figsize=(7, 4))
-transformer_plots.trained(ax, size, counts.DELTAS, passes, gates)
+transformer_plots.trained(ax, counted, counts.DELTAS, passes, gates)
 plt.show()
 
 # %% [markdown]
-# Rows that train more in the trunk tend to have a higher Δm. But they come
-# from two recipes. The four of MTLoRA's, which all train patch mergings or updates
-# of them, lie from +0.29 to +1.63; the ten frozen trunks of the other from
-# -11.18 to +2.64. The table cannot tell a method from its recipe.
-#
-# The paper prints no spread. Two Δm differ from what their rows' scores give:
-# HPS prints +2.23 and gives +2.45, Polyhistor +2.34 and +1.80.
+# Rows that train more in the trunk tend to have a higher Δm. (The interval takes
+# rows as independent.) But they come from two recipes. The four of MTLoRA's,
+# which train patch mergings or updates of them, lie from +0.29 to +1.63; the
+# ten frozen trunks of the other lie from -11.18 to +2.64. So the table cannot
+# tell a method from its recipe. The rows of one pass are not below.
 #
 # ## What to do with it
 #
@@ -272,9 +265,10 @@ plt.show()
 #
 # ## Limits
 #
-# We trained nothing: all Δm are the paper's, most of them copied from others.
-# Polyhistor's code is not public. The paper does not say what TSσLN trains in a
-# LayerNorm; its 3.08 million take nine vectors a layer, and ours trains eight.
+# We trained nothing: all Δm are the paper's, without spread, and most are copied
+# from others. HPS's prints +2.23 where its scores give +2.45. The paper does
+# not say what TSσLN trains: 3.08 million take nine vectors a LayerNorm, ours
+# trains eight. Polyhistor's code is not public.
 #
 # ## Exercise
 #

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["frame", "rank_correlation", "trained"]
 
 SIDES = {  # of a name, where the right of its mark is taken
-    "left": ("tssbn-lora", "mtlora", "polyhistor", "vl-adapter", "hyperformer", "lora"),
-    "below": ("mtlora+", "adapter", "tssbn-frozen"),
+    "left": ("tssbn-lora", "polyhistor", "vl-adapter", "hyperformer", "lora", "compacter"),
+    "below": ("mtlora+", "adapter", "hps", "stl"),
+    "aside": ("tssbn-frozen",),
 }
-PLACES = {"right": (7, -3, "left"), "left": (-7, -3, "right"), "below": (0, -15, "center")}
+PLACES = {
+    "right": (7, -3, "left"),
+    "left": (-7, -3, "right"),
+    "below": (0, -15, "center"),
+    "aside": (5, -11, "left"),
+}
 
 
 def frame(
@@ -45,7 +51,7 @@ def frame(
         trunk, decoders, _ = counted[row.method]
         ours = f"{trunk:,}", f"{(trunk + decoders) / 1e6:.2f}", f"{row.printed:.2f}"
         met = f"{row.trunk:,} + {row.decoders:,}", row.fit, f"{passes[row.method]:.2f}"
-        lines[find_method(row.method).title] = [*ours, *met]
+        lines[_title(row.method)] = [*ours, *met]
     columns = ["trunk", "sum, M", "paper, M", "met by", "from", "work in passes"]
     return pd.DataFrame(lines, columns).T
 
@@ -65,14 +71,15 @@ def rank_correlation(
     ranks = [np.argsort(np.argsort([each[name] for name in one])) for each in (one, other)]
     rho = np.corrcoef(*ranks)[0, 1]
     half = 1.96 * (1.06 / (len(one) - 3)) ** 0.5
-    z = np.arctanh(rho)
+    with np.errstate(divide="ignore"):
+        z = np.arctanh(rho)
     low, high = np.tanh([z - half, z + half])
     return float(rho), float(low), float(high)
 
 
 def trained(
     ax: Axes,
-    size: Mapping[str, int],
+    counted: Mapping[str, tuple[int, int, int]],
     delta: Mapping[str, float],
     passes: Mapping[str, float],
     gates: int,
@@ -82,7 +89,7 @@ def trained(
     Circles make several passes, squares about one.
 
     Args:
-        size: by method, the parameters.
+        counted: by method, trained parameters in the trunk, those of the decoders, and MACs.
         delta: by method, as printed.
         passes: by method, the work in passes of the trunk.
         gates: parameters of TSσLN without what is trained beside them; a hollow mark.
@@ -90,11 +97,13 @@ def trained(
     Example:
         >>> _, ax = plots.plt.subplots()
         >>> delta = {"hps": 1.0, "lora": -1.0, "bitfit": -2.0, "tssbn-frozen": 0.5}
-        >>> size = {"hps": 1000, "lora": 100, "bitfit": 10, "tssbn-frozen": 200}
-        >>> trained(ax, size, delta, {"hps": 1, "lora": 4, "bitfit": 4, "tssbn-frozen": 4}, 20)
-        >>> ax.get_title()
-        'Rank correlation of the two: 1.00 (1.00 to 1.00, n = 4)'
+        >>> sizes = zip(delta, (1000, 100, 10, 200))
+        >>> counted = {method: (size, 0, 0) for method, size in sizes}
+        >>> trained(ax, counted, delta, {"hps": 1, "lora": 4, "bitfit": 4, "tssbn-frozen": 4}, 20)
+        >>> [text.get_text() for text in ax.texts]
+        ['γ and β alone', 'HPS', 'LoRA', 'BitFit', 'TSσLN']
     """
+    size = {method: trunk for method, (trunk, _, _) in counted.items()}
     own, one = plots.COLORS["blue"], plots.COLORS["orange"]
     ax.axhline(0, color="black", lw=1)
     at = gates, delta["tssbn-frozen"]
@@ -104,11 +113,10 @@ def trained(
     for method, x in size.items():
         several = passes[method] > 2
         ax.plot(x, delta[method], *("os"[not several],), color=own if several else one, ms=7)
-        title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
         side = next((side for side, names in SIDES.items() if method in names), "right")
         *shift, align = PLACES[side]
         ax.annotate(
-            title.replace("TSσBN", "TSσLN"),
+            _title(method),
             (x, delta[method]),
             shift,
             textcoords="offset points",
@@ -119,9 +127,14 @@ def trained(
     ax.plot([], [], "s", color=one, label="about one pass")
     ax.set(xscale="log", xlabel="parameters trained in the trunk", ylabel="Δm, %, as printed")
     ax.margins(x=0.12)
-    with np.errstate(divide="ignore"):
-        rho, low, high = rank_correlation(size, delta)
+    rho, low, high = rank_correlation(size, delta)
     ax.set_title(
         f"Rank correlation of the two: {rho:.2f} ({low:.2f} to {high:.2f}, n = {len(size)})"
     )
     ax.legend(loc="lower right")
+
+
+def _title(method: str) -> str:
+    """A method's name on a transformer, in short."""
+    title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
+    return title.replace("TSσBN", "TSσLN")
