@@ -78,14 +78,12 @@ plots.style()
 # ## Gates in a LayerNorm
 #
 # A pretrained LayerNorm gives $w\hat x + b$. A gate starts at
-# $\sigma(0) = \tfrac12$. To change nothing then, we double $w$, and train
-# $\gamma_t$ and $\beta_t$:
+# $\sigma(0) = \tfrac12$. To change nothing then, we double $w$ and start
+# $\beta_t$ at $b$. Only $\gamma_t$ and $\beta_t$ are trained:
 #
 # $$
-# y_t = 2w\,\sigma(\gamma_t)\,\hat x + \beta_t, \qquad
-# \gamma_t = 0,\; \beta_t = b \text{ at the start.}
+# y_t = 2w\,\sigma(\gamma_t)\,\hat x + \beta_t .
 # $$ (eq-gated-ln)
-
 
 # %%
 class GatedLN(nn.Module):
@@ -119,14 +117,12 @@ for t, task in enumerate(TASKS):
 # %% [markdown]
 # ## A low-rank matrix beside a linear layer
 #
-# A gate scales a channel. To mix channels anew takes a matrix, and a full one
-# for each task is as large as $W$. LoRA takes a product of two thin ones,
-# with $r$ columns and $r$ rows:
+# A gate scales a channel. To mix channels takes a matrix, and a full one for
+# each task is as large as $W$. LoRA has a product of two thin ones:
 #
 # $$
 # y_t = W x + s\, B_t A_t\, x, \qquad B_t = 0 \text{ at the start.}
 # $$ (eq-task-lora)
-
 
 # %%
 class TaskLoRA(nn.Module):
@@ -146,7 +142,6 @@ class TaskLoRA(nn.Module):
 layer, tasks = nn.Linear(8, 24), tssbn.Tasks(TASKS)
 lora = TaskLoRA(layer, len(TASKS))
 assert torch.equal(lora(x, 0), layer(x))  # at the start
-
 nn.init.normal_(lora.B)
 package = peft.Parallel(layer, peft.LowRank(8, 24, rank=4, tasks=tasks))
 package.update.down.weight.data.copy_(lora.A)
@@ -190,9 +185,8 @@ for row in rows:
 assert sum(start < 1e-12 for start in starts) == 11  # of 14
 
 # %% [markdown]
-# Eleven of fourteen start as the frozen trunk. HyperFormer starts near it. VPT
-# does not: a new token takes attention from the others. Stacked and separate
-# tasks agree within $10^{-10}$.
+# Eleven of fourteen start as the frozen trunk. VPT does not: new tokens take
+# attention from others. Stacked and separate tasks agree within $10^{-10}$.
 #
 # ## Table 4, counted
 #
@@ -245,11 +239,11 @@ transformer_plots.trained(ax, counted, counts.DELTAS, passes, gates)
 plt.show()
 
 # %% [markdown]
-# Rows that train more in the trunk tend to have a higher Δm. (The interval takes
-# rows as independent.) But they come from two recipes. The four of MTLoRA's,
-# which train patch mergings or updates of them, lie from +0.29 to +1.63; the
-# ten frozen trunks of the other lie from -11.18 to +2.64. So the table cannot
-# tell a method from its recipe. The rows of one pass are not below.
+# Rows that train more in the trunk tend to have a higher Δm, if rows count as
+# independent. But they come from two recipes. The four of MTLoRA's train patch
+# mergings or updates of them, and lie from +0.29 to +1.63. The ten frozen
+# trunks of the other lie from -11.18 to +2.64. So the table cannot tell a
+# method from its recipe. The rows of one pass are not below.
 #
 # ## What to do with it
 #
@@ -265,10 +259,9 @@ plt.show()
 #
 # ## Limits
 #
-# We trained nothing: all Δm are the paper's, without spread, and most are copied
-# from others. HPS's prints +2.23 where its scores give +2.45. The paper does
-# not say what TSσLN trains: 3.08 million take nine vectors a LayerNorm, ours
-# trains eight. Polyhistor's code is not public.
+# All Δm are the paper's, without spread, most of them from other papers; we
+# trained nothing. HPS's prints +2.23, its scores give +2.45. What TSσLN trains
+# is not said: 3.08 million take nine vectors a LayerNorm, ours trains eight.
 #
 # ## Exercise
 #
