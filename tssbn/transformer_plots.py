@@ -1,17 +1,14 @@
 """The table and the figure of the chapter on transformers."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from tssbn import plots
+from tssbn.benchmarks.counts import Row
 from tssbn.methods import find_method
-
-if TYPE_CHECKING:
-    from tssbn.benchmarks.counts import Row
 
 __all__ = ["frame", "rank_correlation", "trained"]
 
@@ -29,7 +26,7 @@ PLACES = {
 
 
 def frame(
-    rows: Iterable["Row"],
+    rows: Iterable[Row],
     counted: Mapping[str, tuple[int, int, int]],
     passes: Mapping[str, float],
 ) -> pd.DataFrame:

@@ -37,7 +37,7 @@ NEEDS = {
     "tssbn.networks.windows": ("timm",),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
-    "tssbn.transformer_plots": ("matplotlib", "pandas"),
+    "tssbn.transformer_plots": ("matplotlib", "pandas", "timm"),
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),
     **dict.fromkeys(
