@@ -38,7 +38,7 @@ from torch import nn
 
 import tssbn
 from tssbn import peft, plots, transformer_plots
-from tssbn.benchmarks import counts
+from tssbn.benchmarks import counts, pascal4
 from tssbn.benchmarks.transformers import swin_network
 from tssbn.cost import macs, parameters
 from tssbn.methods import find_method, heads, nothing
@@ -235,7 +235,7 @@ transformer_plots.frame(table.rows, counted, passes)
 
 # %% mystnb={"image": {"alt": "Δm of table 4 as printed over the parameters trained in the trunk on a log scale, a labelled mark for each of sixteen rows. Circles make four passes or more, squares about one. VPT is lowest at minus 11, HyperFormer highest at plus 2.6; Δm mostly grows to the right. A hollow circle has the gates and biases of TSσLN alone, at 92,928."}}
 _, ax = plt.subplots(figsize=(7, 4))
-transformer_plots.trained(ax, counted, counts.DELTAS, passes, gates)
+transformer_plots.trained(ax, counted, pascal4.PAPER, passes, gates)
 plt.show()
 
 # %% [markdown]

@@ -1,7 +1,8 @@
 """Methods that take transformers alone, by name: what they are tried on is in tiny_transformers."""
 
 SWIN_ONLY = ("mtlora", "mtlora+")
-TRANSFORMERS_ONLY = (
+IN_BLOCKS = (
     *("bitfit", "lora", "lora-shared", "adapter", "vl-adapter", "compacter", "compacter++"),
-    *("vpt-shallow", "vpt-deep", "hyperformer", "polyhistor", "tssbn-lora", *SWIN_ONLY),
+    *("vpt-shallow", "vpt-deep", "hyperformer", "polyhistor", "tssbn-lora"),
 )
+TRANSFORMERS_ONLY = (*IN_BLOCKS, *SWIN_ONLY)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from torch import nn
 
 from tssbn.norm import SigmoidNorm, TaskSigmoidNorm, TaskSpecificNorm
 from tssbn.tasks import TaskSpecific
 
-__all__ = ["param_groups", "vectors_of_tasks"]
+__all__ = ["param_groups", "spare_vectors", "vectors_of_tasks"]
 
 
 def param_groups(
@@ -83,8 +86,7 @@ def param_groups(
     rest = {name: p for name, p in model.named_parameters() if id(p) not in taken}
     kept = set(rest)
     if not decay_vectors:
-        kept = {name for name, p in rest.items() if p.ndim > 1} - set(vectors_of_tasks(model))
-        kept -= getattr(model, "no_weight_decay", set)()
+        kept -= _vectors(model) | getattr(model, "no_weight_decay", set)()
     shared = {"name": "shared", "params": [p for name, p in rest.items() if name in kept], "lr": lr}
     if weight_decay is not None:
         shared["weight_decay"] = weight_decay
@@ -97,6 +99,43 @@ def param_groups(
         spared = [p for name, p in rest.items() if name not in kept]
         groups.append({"name": "no decay", "params": spared, "lr": lr, "weight_decay": 0.0})
     return groups
+
+
+def spare_vectors(groups: Iterable[Mapping[str, Any]], model: nn.Module) -> list[dict]:
+    """Split parameter groups, so that biases and other vectors have no weight decay.
+
+    A vector is a parameter of less than two dimensions, one whose name ends in ``bias``, or one of
+    :func:`tssbn.optim.vectors_of_tasks`. The rates stay. Position tables are matrices here, as in
+    the code of MTLoRA, which decays them.
+
+    Args:
+        groups: Of any optimiser; those without weight decay of their own get that of the optimiser.
+        model: Whose parameters they are.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 3)
+        >>> groups = spare_vectors([{"params": [*layer.parameters()], "lr": 0.1}], layer)
+        >>> [(len(group["params"]), group.get("weight_decay")) for group in groups]
+        [(1, None), (1, 0.0)]
+    """
+    names = _vectors(model)
+    vectors = {id(p) for name, p in model.named_parameters() if name in names}
+    split = []
+    for group in groups:
+        params = list(group["params"])
+        spared = [p for p in params if id(p) in vectors]
+        if kept := [p for p in params if id(p) not in vectors]:
+            split.append({**group, "params": kept})
+        if spared:
+            split.append({**group, "params": spared, "weight_decay": 0.0})
+    return split
+
+
+def _vectors(model: nn.Module) -> set[str]:
+    named = model.named_parameters()
+    short = {name for name, p in named if p.ndim < 2 or name.split(".")[-1] == "bias"}
+    return short | set(vectors_of_tasks(model))
 
 
 def vectors_of_tasks(model: nn.Module) -> dict[str, nn.Parameter]:

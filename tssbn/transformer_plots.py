@@ -77,7 +77,7 @@ def rank_correlation(
 def trained(
     ax: Axes,
     counted: Mapping[str, tuple[int, int, int]],
-    delta: Mapping[str, float],
+    paper: Mapping[str, Mapping[str, float]],
     passes: Mapping[str, float],
     gates: int,
 ) -> None:
@@ -87,19 +87,21 @@ def trained(
 
     Args:
         counted: by method, trained parameters in the trunk, those of the decoders, and MACs.
-        delta: by method, as printed.
+        paper: rows of a benchmark's ``paper``; that without a ``"delta"`` is the baseline, at 0.
         passes: by method, the work in passes of the trunk.
         gates: parameters of TSσLN without what is trained beside them; a hollow mark.
 
     Example:
         >>> _, ax = plots.plt.subplots()
-        >>> delta = {"hps": 1.0, "lora": -1.0, "bitfit": -2.0, "tssbn-frozen": 0.5}
-        >>> sizes = zip(delta, (1000, 100, 10, 200))
+        >>> paper = {"stl": {}, "lora": {"delta": -1}, "bitfit": {"delta": -2}}
+        >>> paper["tssbn-frozen"] = {"delta": 0.5}
+        >>> sizes = zip(paper, (1000, 100, 10, 200))
         >>> counted = {method: (size, 0, 0) for method, size in sizes}
-        >>> trained(ax, counted, delta, {"hps": 1, "lora": 4, "bitfit": 4, "tssbn-frozen": 4}, 20)
+        >>> trained(ax, counted, paper, {"stl": 4, "lora": 4, "bitfit": 4, "tssbn-frozen": 4}, 20)
         >>> [text.get_text() for text in ax.texts]
-        ['γ and β alone', 'HPS', 'LoRA', 'BitFit', 'TSσLN']
+        ['γ and β alone', 'STL', 'LoRA', 'BitFit', 'TSσLN']
     """
+    delta = {method: row.get("delta", 0.0) for method, row in paper.items()}
     size = {method: trunk for method, (trunk, _, _) in counted.items()}
     own, one = plots.COLORS["blue"], plots.COLORS["orange"]
     ax.axhline(0, color="black", lw=1)

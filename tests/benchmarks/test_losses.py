@@ -11,7 +11,14 @@ pytest.importorskip("torchmetrics")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tssbn.benchmarks.losses import binary_cross_entropy, cosine_loss, cross_entropy, l1_loss
+from tssbn.benchmarks.losses import (
+    balanced_cross_entropy,
+    binary_cross_entropy,
+    cosine_loss,
+    cross_entropy,
+    l1_loss,
+    normal_l1_loss,
+)
 from tssbn.benchmarks.tasks import tasks_for
 from tssbn.data.target import Target
 
@@ -207,3 +214,100 @@ def test_other_shapes_are_refused(kind):
         TASKS[kind].loss(prediction[:4], target)
     with pytest.raises(ValueError, match=r"prediction has shape .* and target .*must agree"):
         TASKS[kind].loss(torch.cat([prediction, prediction], 1), target)
+
+
+def binary_maps(n=3, channels=1):
+    """Logits and labels of two classes, a fifth of them void."""
+    random = torch.Generator().manual_seed(channels)
+    logits = torch.randn(n, channels, 5, 7, generator=random).double()
+    labels = (torch.rand(n, 5, 7, generator=random) < 0.3).long()
+    return logits, labels.where(torch.rand(n, 5, 7, generator=random) > 0.2, -1)
+
+
+def test_the_balance_is_that_of_class_weights_in_torch():
+    """MLoRE's form: two logits, weights of the batch, divided by what counts."""
+    logits, labels = binary_maps(channels=2)
+    counted = labels >= 0
+    weight = (labels[counted] == 0).double().mean()
+    each = F.cross_entropy(
+        logits, labels, torch.stack([1 - weight, weight]), ignore_index=-1, reduction="none"
+    )
+    expected = each.sum() / counted.sum()
+    assert balanced_cross_entropy(logits, labels).item() == pytest.approx(expected.item(), 1e-13)
+    one = logits[:, 1:] - logits[:, :1]
+    assert balanced_cross_entropy(one, labels).item() == pytest.approx(expected.item(), 1e-13)
+    everything = balanced_cross_entropy(one, labels, over="all")  # MTLoRA's form
+    assert everything.item() == pytest.approx(expected.item() * counted.double().mean().item())
+
+
+def test_a_fixed_weight_of_the_rare_class():
+    """Of boundaries: 0.95 of the positive part and 0.05 of the negative, over what counts."""
+    logits, labels = binary_maps()
+    counted = labels >= 0
+    kept, found = logits.squeeze(1)[counted], labels[counted].double()
+    each = F.binary_cross_entropy_with_logits(kept, found, reduction="none")
+    expected = (each * (0.95 * found + 0.05 * (1 - found))).mean()
+    ours = balanced_cross_entropy(logits, labels, positive=0.95)
+    assert ours.item() == pytest.approx(expected.item(), 1e-13)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("over", ["counted", "all"])
+def test_void_pixels_of_two_classes_have_no_gradient(channels, over):
+    logits, labels = binary_maps(channels=channels)
+    logits.requires_grad_()
+    balanced_cross_entropy(logits, labels, over=over).backward()
+    void = (labels < 0)[:, None].expand_as(logits)
+    assert (logits.grad[void] == 0).all() and (logits.grad[~void] != 0).all()
+    logits.grad = None
+    loss = balanced_cross_entropy(logits, torch.full_like(labels, -1), over=over)
+    loss.backward()
+    assert loss == 0 and (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_batch_of_one_class_has_no_balanced_loss(label):
+    """The share of the other class, its weight, is 0: so the protocols have it."""
+    logits, _ = binary_maps()
+    assert balanced_cross_entropy(logits, torch.full((3, 5, 7), label)) == 0
+
+
+def test_large_logits_do_not_overflow():
+    logits = torch.tensor([1e4, -1e4, 1e4]).view(1, 1, 1, 3)
+    loss = balanced_cross_entropy(logits, torch.tensor([[[1, 0, 0]]]), positive=0.5)
+    assert loss.item() == pytest.approx(0.5 * 1e4 / 3)
+
+
+def test_the_absolute_error_of_normals_has_two_divisors():
+    prediction, target = batch("normal")
+    target[1] = 0
+    target[2, :, 0] = math.nan
+    counted = ((target != 0) & ~target.isnan()).all(1)
+    unit = F.normalize(prediction, dim=1).movedim(1, -1)[counted]
+    error = (unit - target.movedim(1, -1)[counted]).abs()
+    pixels, components = (
+        normal_l1_loss(prediction, target, over) for over in ("pixels", "components")
+    )
+    assert pixels.item() == pytest.approx(error.sum(1).mean().item(), 1e-13)
+    assert components.item() == pytest.approx(error.mean().item(), 1e-13)
+    scaled = normal_l1_loss(7 * prediction, target)
+    assert scaled.item() == pytest.approx(pixels.item(), 1e-13)
+
+
+def test_the_absolute_error_of_no_normal_is_zero():
+    prediction, target = batch("normal")
+    prediction.requires_grad_()
+    loss = normal_l1_loss(prediction, torch.zeros_like(target))
+    loss.backward()
+    assert loss == 0 and (prediction.grad == 0).all()
+
+
+def test_shapes_of_the_losses_of_pascal_are_checked():
+    logits, labels = binary_maps()
+    for loss, prediction, target in (
+        (balanced_cross_entropy, logits[:, :, 1:], labels),
+        (balanced_cross_entropy, torch.cat([logits] * 3, 1), labels),
+        (normal_l1_loss, logits, torch.zeros(3, 3, 5, 7)),
+    ):
+        with pytest.raises(ValueError, match=r"prediction has shape .* and target .*must agree"):
+            loss(prediction, target)

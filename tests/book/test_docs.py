@@ -23,6 +23,10 @@ NEEDS = {
     "tssbn.claims.balanced": ("scipy", *WHOLE),
     "tssbn.claims.grid": ("scipy", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
+    **dict.fromkeys(
+        map("tssbn.benchmarks.{}".format, ("pascal", "pascal4", "pascal5")),
+        ("scipy", "skimage", *WHOLE),
+    ),
     "tssbn.clusters": ("scipy", "sklearn"),
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.synthetic.digits": ("sklearn",),

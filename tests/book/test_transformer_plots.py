@@ -18,7 +18,7 @@ def clean():
 def test_each_method_has_a_mark_where_it_belongs():
     _, ax = plt.subplots()
     passes = dict.fromkeys(DELTA, 4.0) | {"hps": 1.0}
-    plots.trained(ax, COUNTED, DELTA, passes, gates=5)
+    plots.trained(ax, COUNTED, {m: {"delta": y} for m, y in DELTA.items()}, passes, gates=5)
     marks = {
         tuple(line.get_xydata()[0]): line.get_marker()
         for line in ax.lines

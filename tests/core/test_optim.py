@@ -6,6 +6,7 @@ from inputs import NORMS
 from torch import nn
 
 import tssbn
+from tssbn.optim import spare_vectors
 
 
 def net(norm="sigmoid", affine="auto"):
@@ -139,6 +140,28 @@ def test_vectors_may_go_without_decay():
         ],
     }
     assert [g["weight_decay"] for g in groups] == [0.05, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("norm", ["sigmoid", "plain"])
+def test_groups_are_split_by_what_decays_and_keep_their_rates(norm):
+    model = net(norm)
+    model.trunk.table = nn.Parameter(torch.ones(9, 2))  # of relative positions: a matrix
+    model.trunk.bias = nn.Parameter(torch.ones(2, 2, 2))
+    groups = tssbn.param_groups(model, lr=0.1, multiplier=7)
+    names = {id(p): name for name, p in model.named_parameters()}
+    split = spare_vectors(groups, model)
+    decayed = {names[id(p)] for g in split if "weight_decay" not in g for p in g["params"]}
+    assert decayed == {"trunk.0.weight", "trunk.table", "heads.a.weight", "heads.b.weight"}
+    assert sum(len(g["params"]) for g in split) == len(names)
+    rates = {names[id(p)]: g["lr"] for g in split for p in g["params"]}
+    before = {names[id(p)]: g["lr"] for g in groups for p in g["params"]}
+    assert rates == before and rates["trunk.1.gamma"] == pytest.approx(0.7)
+
+
+def test_a_group_without_vectors_stays_one():
+    weight = nn.Linear(2, 2, bias=False)
+    (group,) = spare_vectors([{"params": [weight.weight], "lr": 1.0, "name": "x"}], weight)
+    assert group == {"params": [weight.weight], "lr": 1.0, "name": "x"}
 
 
 def test_the_network_names_what_must_not_decay():

@@ -126,22 +126,18 @@ def test_other_trunks_are_refused(method):
         built(method, network)
 
 
-def test_matrices_decay_and_vectors_do_not():
+def test_the_trunk_has_a_rate_of_its_own():
     net = built("bitfit", NETWORKS["swin"])
-    found = {group["name"]: group for group in groups(net, lr=0.1, multiplier=10.0)}
-    assert [group["lr"] for group in found.values()] == [0.1, 0.1, 1.0, 1.0]
-    assert [group.get("weight_decay") for group in found.values()] == [None, 0.0, None, 0.0]
-    names = {id(p): name for name, p in net.named_parameters()}
-    listed = [names[id(p)] for group in found.values() for p in group["params"]]
-    assert sorted(listed) == sorted(n for n, p in net.named_parameters() if p.requires_grad)
-    vectors = {names[id(p)] for p in found["vectors"]["params"]}
-    assert {"trunk.layers.0.blocks.0.attn.qkv.1.delta", "trunk.patch_embed.norm.weight"} <= vectors
-    assert any(name.endswith("relative_position_bias_table") for name in vectors)
-    matrices = {names[id(p)] for p in found["trunk"]["params"]}
-    assert "trunk.layers.1.downsample.reduction.weight" in matrices
+    heads, trunk = groups(net, lr=0.1, multiplier=10.0)
+    assert (heads["lr"], trunk["lr"]) == (0.1, 1.0)
+    names = {id(p): name for name, p in net.named_parameters() if p.requires_grad}
+    listed = [[names.pop(id(p)) for p in group["params"]] for group in (heads, trunk)]
+    assert not names
+    for prefix, chosen in zip(("heads.", "trunk."), listed, strict=True):
+        assert chosen and all(name.startswith(prefix) for name in chosen)
 
 
-def vectors(width, inputs):
+def pooled(width, inputs):
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, width))
 
 
@@ -150,7 +146,7 @@ class LastMap(nn.Module):
 
     def __init__(self, outputs):
         super().__init__()
-        self.read = vectors(outputs, 16)
+        self.read = pooled(outputs, 16)
 
     def forward(self, maps):
         return self.read(maps[-1])

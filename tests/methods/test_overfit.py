@@ -12,7 +12,7 @@ pytest.importorskip("timm")
 pytest.importorskip("torchvision")
 
 from lightning_fabric import Fabric
-from transformer_methods import TRANSFORMERS_ONLY
+from transformer_methods import IN_BLOCKS, SWIN_ONLY, TRANSFORMERS_ONLY
 
 from tssbn.benchmarks import dummy_images
 from tssbn.benchmarks.tasks import tasks_for
@@ -95,7 +95,7 @@ CASES = [
     for method in sorted(METHODS)
     if (method in PAPER and (name, method) not in EXCEPT and name not in TRAINS)
     or (method in ON_TRANSFORMERS and name in TRAINS)
-    or (method in TRANSFORMERS_ONLY and name == "swin")
+    or (method in (*IN_BLOCKS, *SWIN_ONLY) and name == "swin")
     or (method in ON_VIT and name == "vit")
     or (name == "celeba" and method not in NOT_ON_CELEBA)
 ]

@@ -162,4 +162,4 @@ def test_a_network_starts_from_a_file_of_the_folder_weights(
         (tmp_path / "weights/some.pth").unlink()
         started.trunk()
     with pytest.raises(FileNotFoundError, match=r"pretrained='other.pth' is no file"):
-        network((64, 64), "other.pth", **fields)
+        network((64, 64), "other.pth", **fields).trunk()

@@ -307,7 +307,7 @@ def test_the_baseline_is_that_of_the_benchmark():
 
 def test_what_is_known_without_data():
     real = {name for name in BENCHMARKS if find_benchmark(name)().source}
-    assert real == set(TABLES["1"]) | set(TABLES["2"])
+    assert real == {name for names in TABLES.values() for name in names}
     with pytest.raises(ValueError, match="benchmark='x' is unknown, use one of nyuv2"):
         table("x", [])
 
@@ -412,3 +412,20 @@ def test_the_bars_of_another_baseline_name_it():
     assert ax.get_xlabel() == "Δm against HPS, %"
     assert [text.get_text() for text in ax.get_yticklabels()] == ["TSσBN", "HPS + uw"]
     plots.plt.close("all")
+
+
+def test_parameters_and_macs_may_be_absolute():
+    """Tables 3 and 4 print them so, and the paper's stand beside them."""
+    metric = {"segmentation": "miou", "parts": "miou", "saliency": "miou", "normal": "mean"}
+    up = {task: task != "normal" for task in metric}
+    runs = [
+        record(m, benchmark="pascal4", values=(0.6, 0.6, 0.6, 18.0), metric=metric, directions=up)
+        for m in ("stl", "hps")
+    ]
+    made = table("pascal4", runs)
+    assert [row(made, m).parameters for m in ("stl", "hps")] == [300, 100]
+    assert row(made, "hps").macs == 3e9 and row(made, "hps").delta.mean == 0
+    lines = [line.split() for line in str(made).splitlines()]
+    assert ["the", "paper", "67.21", "61.93", "62.35", "17.97", "112.62M"] in lines
+    assert lines[-1][-2:] == ["+2.23", "30.06M"]
+    assert list(made.tasks) == list(table("pascal4", []).tasks) == list(metric)

@@ -61,7 +61,33 @@ def rates_of_torch(make, total):
 
 
 def test_every_schedule_is_compared():
-    assert TORCH.keys() == SCHEDULES.keys()
+    assert TORCH.keys() | {"warm-cosine"} == SCHEDULES.keys()
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(300, 1), (15, 7), (6, 1), (1, 1)])
+def test_the_warm_cosine_is_that_of_timm(epochs, steps):
+    """Which MTLoRA takes; rates of other groups keep their multiple."""
+    timm = pytest.importorskip("timm.scheduler")
+    total = epochs * steps
+    warm = round(total / 15)
+    taken = SGD([nn.Parameter(torch.ones(1))], lr=0.3)
+    cosine = timm.CosineLRScheduler(
+        taken,
+        t_initial=total - warm,
+        lr_min=0.003,
+        warmup_lr_init=0.0003,
+        warmup_t=warm,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+    expected = []
+    for step in range(total):
+        cosine.step_update(step)
+        expected.append(taken.param_groups[0]["lr"])
+    recipe = replace(RECIPE, schedule="warm-cosine", interval="step", epochs=epochs)
+    rates = rates_of(recipe, steps)
+    assert [rate for rate, _ in rates] == pytest.approx(expected, rel=1e-9)
+    assert [fast for _, fast in rates] == pytest.approx([100 * rate for rate in expected])
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 30, 200])
@@ -154,10 +180,11 @@ def test_frozen_parameters_are_in_no_group():
         ("weight_decay", (-1.0, math.nan), "0 or more, and finite"),
         ("clip", (0.0, -1.0, math.nan), "positive, or None for no limit"),
         ("optimiser", ("lion", None), r"one of \('adam', 'adamw', 'sgd'\)"),
-        ("schedule", ("linear",), "one of .*'one-cycle'"),
+        ("schedule", ("linear",), "one of .*'one-cycle', 'warm-cosine'"),
         ("interval", ("batch",), r"one of \('epoch', 'step'\)"),
         ("report", ("best",), r"one of \('last', 'last-10', 'val', 'libmtl'\)"),
         ("drop_last", ("yes",), r"one of \(False, True\)"),
+        ("decay_vectors", ("no",), r"one of \(False, True\)"),
         ("warmup", (-1.0, 7.0, math.nan), "0 or more and below epochs=7"),
         ("warmup", (0.5,), 'a whole number of epochs unless interval="step"'),
     ],

@@ -167,6 +167,18 @@ def test_the_last_batch_is_dropped_where_the_recipe_says_so():
     assert steps == [3, 2]
 
 
+@pytest.mark.parametrize("method", ["hps", "tssbn"])
+def test_vectors_do_not_decay_where_the_recipe_says_so(method, monkeypatch):
+    made = []
+    monkeypatch.setattr(loop, "Trainer", lambda *given: made.append(Trainer(*given)) or made[0])
+    net, _ = train(tiny.run(method, decay_vectors=False, weight_decay=0.1, epochs=1))
+    names = {id(p): name for name, p in net.named_parameters()}
+    groups = made[0].optimiser.param_groups
+    decayed = {names[id(p)] for g in groups if g["weight_decay"] for p in g["params"]}
+    filters = {"trunk.0.weight", "trunk.3.weight", "heads.parts.weight", "heads.depth.weight"}
+    assert decayed == filters and sum(len(g["params"]) for g in groups) == len(names)
+
+
 def test_frozen_parameters_stay_and_are_counted_apart():
     class Frozen(torch.nn.Conv2d):
         def __init__(self, *arguments, **options):

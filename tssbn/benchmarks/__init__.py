@@ -43,6 +43,8 @@ BENCHMARKS = {
         "streets",
         "faces",
         "census",
+        "pascal4",
+        "pascal5",
     )
 }
 
@@ -74,8 +76,11 @@ class Benchmark:
         average: Whether Δm is the gain of the mean of all tasks' metrics, as the papers have it
             for the forty attributes of CelebA, instead of the mean of the gains.
         baseline: The method against which Δm is a gain; the paper's second table has HPS.
+        absolute: Whether tables print parameters and MACs themselves, instead of their ratios to
+            the baseline.
         paper: The paper's numbers, in the units of its tables: method, then task (or ``"mean"``
-            of all), and ``"delta"`` for Δm in percent. A table has a row for each of these methods.
+            of all), and ``"delta"`` for Δm in percent; where they are absolute, ``"parameters"``
+            and ``"macs"``, too. A table has a row for each of these methods.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Benchmark:
     synthetic: bool = False
     average: bool = False
     baseline: str = "stl"
+    absolute: bool = False
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def folder(self, root: str | Path | None = None) -> str | Path | None:

@@ -19,7 +19,7 @@ from tssbn.benchmarks.transformers import swin_network, vit_network
 from tssbn.cost import parameters
 from tssbn.methods import METHODS, Network, find_method, heads, nothing
 
-__all__ = ["DELTAS", "TABLES", "Counted", "Row", "Table", "count", "rows"]
+__all__ = ["TABLES", "Counted", "PaperTable", "Row", "count", "rows"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table of the paper.
 
     Attributes:
@@ -116,36 +116,15 @@ VIT = (
     Row("tssbn", 29, 27_622_848, CONV, "search", "all, with our fusion", beside=True),
 )
 
-#: Δm of table 4 in per cent against STL, as the paper prints it. Most rows are of other papers; of
-#: Polyhistor's and of HPS what is printed beside them gives +1.80 and +2.45.
-DELTAS = {
-    "stl": 0.0,
-    "hyperformer": 2.64,
-    "hps": 2.23,
-    "adapter": -2.71,
-    "polyhistor": 2.34,
-    "mtlora": 1.35,
-    "vl-adapter": -1.83,
-    "tssbn-lora": 1.63,
-    "vpt-deep": -10.85,
-    "mtlora+": 0.29,
-    "tssbn-frozen": 0.91,
-    "lora": -2.17,
-    "bitfit": -4.60,
-    "compacter": -4.55,
-    "compacter++": -5.84,
-    "vpt-shallow": -11.18,
-}
-
 #: The tables, by number.
 TABLES = {
-    "3": Table(
+    "3": PaperTable(
         "PASCAL-Context, ViT-S/16, 5 tasks",
         vit_network,
         {"segmentation": 21, "parts": 7, "saliency": 2, "normals": 3, "boundary": 1},
         VIT,
     ),
-    "4": Table(
+    "4": PaperTable(
         "PASCAL-Context, Swin-T, 4 tasks",
         swin_network,
         {"segmentation": 21, "parts": 7, "saliency": 1, "normals": 3},
@@ -154,7 +133,7 @@ TABLES = {
 }
 
 
-def count(method: str, table: Table, beside: bool = True, **options: Any) -> tuple[int, int]:
+def count(method: str, table: PaperTable, beside: bool = True, **options: Any) -> tuple[int, int]:
     """Count the trained parameters of a method's network at full size: all but decoders, and these.
 
     Nothing is computed, and no memory is taken.
@@ -177,7 +156,7 @@ def count(method: str, table: Table, beside: bool = True, **options: Any) -> tup
     return whole - decoders, decoders
 
 
-def rows(table: Table) -> Iterator[Counted]:
+def rows(table: PaperTable) -> Iterator[Counted]:
     """Count the methods of a table; those that are not in this package have no numbers."""
     _, decoders = count("hps", table)
     for row in table.rows:

@@ -27,6 +27,21 @@ def one_cycle(done: int, total: int, _: int = 0) -> float:
     return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
 
 
+def warm_cosine(done: int, total: int, _: int = 0) -> float:
+    """A line up from 1/1000 to 1 in the first fifteenth, and half a cosine down to 1/100.
+
+    Both may be of steps. MTLoRA's has 20 of 300 epochs to warm up.
+
+    Example:
+        >>> [round(warm_cosine(done, 300), 4) for done in (0, 10, 20, 160, 300)]
+        [0.001, 0.5005, 1.0, 0.505, 0.01]
+    """
+    warm = round(total / 15)
+    if done < warm:
+        return 1 / 1000 + (1 - 1 / 1000) * done / warm
+    return 1 / 100 + (1 - 1 / 100) * (1 + math.cos(math.pi * (done - warm) / (total - warm))) / 2
+
+
 #: What the base rate is multiplied with after `done` of `total` epochs or steps, of which the rate
 #: is to be halved every `halve`: ``factor(done, total, halve)``, by name.
 SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
@@ -35,6 +50,7 @@ SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
     "cosine": lambda done, total, halve: (1 + math.cos(math.pi * done / total)) / 2,
     "poly": lambda done, total, halve: (1 - done / total) ** 0.9,
     "one-cycle": one_cycle,
+    "warm-cosine": warm_cosine,
 }
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
@@ -52,10 +68,13 @@ class Recipe:
         lr: The base learning rate.
         optimiser: ``"adam"``, ``"adamw"``, or ``"sgd"`` with momentum 0.9.
         weight_decay: Of everything but gates.
+        decay_vectors: Whether biases, and other parameters that have one dimension, or one for each
+            task, decay too. :func:`tssbn.optim.spare_vectors` says which these are.
         schedule: How the rate changes, a name in :data:`~tssbn.benchmarks.recipe.SCHEDULES`, with t
             from 0 to 1 over the whole training: ``"constant"``; ``"step"``, half every
             `halve_every` epochs; ``"cosine"``, (1 + cos πt)/2; ``"poly"``, (1 - t)^0.9;
-            ``"one-cycle"``, see :func:`~tssbn.benchmarks.recipe.one_cycle`.
+            ``"one-cycle"`` and ``"warm-cosine"``, see :func:`~tssbn.benchmarks.recipe.one_cycle`
+            and :func:`~tssbn.benchmarks.recipe.warm_cosine`.
         halve_every: See there.
         warmup: For so many epochs the rate is multiplied by a ramp, (k + 1)/(w + 1) in step k of w;
             the schedule runs meanwhile.
@@ -87,6 +106,7 @@ class Recipe:
     lr: float
     optimiser: str = "adam"
     weight_decay: float = 0.0
+    decay_vectors: bool = True
     schedule: str = "constant"
     halve_every: int = 100
     warmup: float = 0.0
@@ -114,6 +134,7 @@ class Recipe:
             ("interval", INTERVALS),
             ("report", REPORTS),
             ("drop_last", (False, True)),
+            ("decay_vectors", (False, True)),
         ):
             _check(name, getattr(self, name), getattr(self, name) in choices, f"one of {choices}")
         within = 0 <= self.warmup < self.epochs

@@ -25,12 +25,10 @@ def vit_network(
     Args:
         image: height and width.
         pretrained: the file of the ViT's weights, see :func:`tssbn.networks.weights.find_file` and
-            :func:`tssbn.networks.pretrained.vit_weights`; ``"none"`` for a start at random.
+            :func:`tssbn.networks.pretrained.vit_weights`; ``"none"`` for a start at random. It is
+            looked for when a trunk is made.
         fused: channels of the fusion and inside of heads.
         vit: what else :class:`tssbn.networks.vit.ViT` takes.
-
-    Raises:
-        FileNotFoundError: There is no such file.
     """
     make = partial(ViT, image, **vit)
     weights = read_by(vit_weights, pretrained, make)
@@ -54,12 +52,10 @@ def swin_network(
     Args:
         image: height and width.
         pretrained: the file of its weights, see :func:`tssbn.networks.weights.find_file` and
-            :func:`tssbn.networks.pretrained.swin_weights`; ``"none"`` for a start at random.
+            :func:`tssbn.networks.pretrained.swin_weights`; ``"none"`` for a start at random. It is
+            looked for when a trunk is made.
         width: channels of the first stage; those inside of heads follow it.
         swin: what else :class:`tssbn.networks.swin.Swin` takes.
-
-    Raises:
-        FileNotFoundError: There is no such file.
     """
     make = partial(Swin, image, width, **swin)
     weights = read_by(swin_weights, pretrained, make)
@@ -80,8 +76,8 @@ Weights = Callable[[], Mapping[str, Tensor]]
 def read_by(
     read: Callable[..., Mapping[str, Tensor]], pretrained: str, make: Callable
 ) -> Weights | None:
-    """What reads the weights of a trunk, or None without a file."""
-    return None if pretrained == "none" else partial(read, find_file(pretrained), make)
+    """What finds the file of a trunk's weights and reads it, or None without a file."""
+    return None if pretrained == "none" else lambda: read(find_file(pretrained), make)
 
 
 def started(make: Callable[[], nn.Module], weights: Weights | None) -> nn.Module:

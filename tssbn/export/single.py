@@ -115,19 +115,22 @@ def plain_norms(net: MultiTask, name: str) -> nn.Sequential:
     single = copied(nn.Sequential(_parts(net, name))).eval()
     strip_hooks(single)
     bake(single)
-    made = {}
-    for layer in single.modules():
-        if isinstance(layer, TaskSpecificNorm):
-            made[layer] = mean_norm(layer, (name,))
-        elif isinstance(layer, TaskSpecific):
-            made[layer] = layer.of_task(name)
-            made[layer]._modules = layer._modules  # of what is inside parts are replaced, too
-        elif isinstance(layer, SigmoidNorm):
-            folding.make_plain(layer)
-    for module in single.modules():
-        for child, layer in module._modules.items():
-            module._modules[child] = made.get(layer, layer)  # wherever it is used
-    return single
+    return _of_task(single, name, {})
+
+
+def _of_task(module: nn.Module, name: str, made: dict[nn.Module, nn.Module]) -> nn.Module:
+    """What stands for a module in the network of a task: first for what it holds, once for each."""
+    if module not in made:
+        for child, part in module._modules.items():
+            module._modules[child] = None if part is None else _of_task(part, name, made)
+        made[module] = module
+        if isinstance(module, TaskSpecificNorm):
+            made[module] = mean_norm(module, (name,))
+        elif isinstance(module, TaskSpecific):
+            made[module] = module.of_task(name)
+        elif isinstance(module, SigmoidNorm):
+            folding.make_plain(module)
+    return made[module]
 
 
 def channel_gates(net: MultiTask, name: str) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import nn
 
 from tssbn.methods import Network, heads
-from tssbn.optim import vectors_of_tasks
 from tssbn.recognise import is_norm
 
 __all__ = ["freeze", "frozen", "groups", "in_norms"]
@@ -62,29 +61,20 @@ def frozen(
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 1.0) -> list[dict]:
-    """What is trained in the trunk at ``multiplier * lr``, and the heads at ``lr``.
+    """The heads at ``lr``, and what is trained in the trunk at ``multiplier * lr``.
 
-    Matrices decay. Vectors do not, such as biases and scales, of a task or of all, nor what the
-    trunk's own ``no_weight_decay()`` names.
+    What of them decays, the recipe says.
 
     Example:
         >>> import tssbn
         >>> net = tssbn.MultiTask(nn.Linear(4, 3), {"a": nn.Linear(3, 1)})
         >>> [(g["name"], g["lr"], len(g["params"])) for g in groups(net, lr=0.1, multiplier=10.0)]
-        [('heads', 0.1, 1), ('vectors of heads', 0.1, 1), ('trunk', 1.0, 1), ('vectors', 1.0, 1)]
+        [('heads', 0.1, 2), ('trunk', 1.0, 2)]
     """
-    spared = set(vectors_of_tasks(net)) | getattr(net, "no_weight_decay", set)()
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
-    trunk = {name for name in trained if name.startswith("trunk.")}
-    vectors = {name for name, p in trained.items() if p.ndim < 2 or name in spared}
-
-    def group(name: str, chosen: set[str], **options: float) -> dict:
-        return {"name": name, "params": [trained[n] for n in trained if n in chosen], **options}
-
-    heads, rate = trained.keys() - trunk, multiplier * lr
+    trunk = [p for name, p in trained.items() if name.startswith("trunk.")]
+    rest = [p for name, p in trained.items() if not name.startswith("trunk.")]
     return [
-        group("heads", heads - vectors, lr=lr),
-        group("vectors of heads", heads & vectors, lr=lr, weight_decay=0.0),
-        group("trunk", trunk - vectors, lr=rate),
-        group("vectors", trunk & vectors, lr=rate, weight_decay=0.0),
+        {"name": "heads", "params": rest, "lr": lr},
+        {"name": "trunk", "params": trunk, "lr": multiplier * lr},
     ]

@@ -10,14 +10,12 @@ paper trains it does not say.
 from collections.abc import Mapping
 from functools import partial
 
-from torch import nn
-
 from tssbn.convert import task_specific
 from tssbn.methods import Method, Network
 from tssbn.methods.freeze import frozen
 from tssbn.methods.low_rank import add_updates
+from tssbn.methods.task_norm import groups
 from tssbn.multitask import MultiTask
-from tssbn.optim import param_groups
 
 __all__ = ["build", "build_low_rank"]
 
@@ -62,11 +60,6 @@ def build_low_rank(
     add_updates(trunk, rank, scale, drop, biases)
     task_specific(trunk, outputs, affine=affine)
     return MultiTask(trunk, readers, stem=network.stem)
-
-
-def groups(net: nn.Module, lr: float, multiplier: float = 100.0) -> list[dict]:
-    """The gates, or the tasks' scales and biases, at ``multiplier * lr``; vectors do not decay."""
-    return param_groups(net, lr, multiplier, decay_vectors=False)
 
 
 TSSBN = Method(

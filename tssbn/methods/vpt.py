@@ -14,7 +14,6 @@ from tssbn.methods import Method, Network, insertion
 from tssbn.methods.freeze import frozen, groups
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
-from tssbn.networks.prompted import find_promptable, give_prompts
 from tssbn.peft import TaskPrompts
 
 __all__ = ["build"]
@@ -33,6 +32,8 @@ def build(
         tssbn.networks.stages.UnsuitableTrunk: The trunk is no ViT or Swin transformer of
             this package.
     """
+    from tssbn.networks.prompted import find_promptable, give_prompts  # and with it timm
+
     trunk, readers = frozen(network, outputs)
     host = find_promptable(trunk)
     tasks = insertion.tasks_of_blocks(outputs)

@@ -77,7 +77,7 @@ class Generator(nn.Module):
         code: width of a code.
         shape: of the tensor.
 
-    Shape: (t, code) -> (t, *shape).
+    Shape: (t, code) -> (t, ...), with the tensor's shape behind t.
 
     Example:
         >>> Generator(4, 8, 3)(torch.rand(2, 4)).shape

@@ -19,7 +19,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
     made.add_argument(
         "name",
         metavar="NAME",
-        help="a benchmark, its file, or 1 or 2 for a table of the paper, or G: balancings",
+        help="a benchmark, its file, 1 to 4 for a table of the paper, or G: balancings",
     )
     made.add_argument(
         "benchmark", nargs="?", help="of table G; nyuv2_libmtl, that of LibMTL's, without it"

@@ -27,7 +27,10 @@ TABLES = {
         *("celeba", "celeba_small", "celeba_10k"),
     ),
     "2": ("nyuv2_libmtl", "cityscapes_libmtl"),
+    "3": ("pascal5",),
+    "4": ("pascal4",),
 }
+COUNTS = ("parameters", "macs")
 WIDTH = 100
 
 
@@ -70,9 +73,9 @@ class Row:
         values: by task, in the units of the table; empty without saved runs.
         delta: Δm of each seed against the mean of the benchmark's baseline over its seeds, in
             percent; None without saved runs of one of the two.
-        parameters, macs: as a ratio to the baseline; where it has no saved run, the numbers
-            themselves; None without saved runs.
-        paper: the paper's numbers, by task and as ``"delta"``.
+        parameters, macs: as a ratio to the baseline; where it has no saved run, or the benchmark
+            is ``absolute``, the numbers themselves; None without saved runs.
+        paper: the paper's numbers, as :attr:`tssbn.benchmarks.Benchmark.paper` has them.
     """
 
     method: str
@@ -146,7 +149,8 @@ class Table:
                 printed = [self.number(task, row.paper.get(task)) for task in self.tasks]
                 delta = row.paper.get("delta")
                 delta = "" if delta is None else f"{delta:+.2f}"
-                lines.append(["  the paper", "", *printed, delta, "", ""])
+                counts = [_size(row.paper.get(key), 2, "") for key in COUNTS]
+                lines.append(["  the paper", "", *printed, delta, *counts])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         texts = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -229,8 +233,7 @@ def table(
                 tuple(record["seed"] for record in runs),
                 {task: MeanStd.of([run[task] for run in values]) for task in tasks if runs},
                 MeanStd.of([delta(run, base, up) for run in values]) if runs and single else None,
-                _ratio("parameters", runs, single),
-                _ratio("macs", runs, single),
+                *(_ratio(key, runs, [] if known.absolute else single) for key in COUNTS),
                 known.paper.get(method, {}) if balance == "sum" else {},
             )
         )
@@ -274,7 +277,7 @@ def _unit(record: Mapping, task: str) -> tuple[float, str]:
 def _tasks(benchmark: Benchmark, records: Sequence[Mapping]) -> dict[str, Column]:
     if not records:
         columns = dict.fromkeys(column for row in benchmark.paper.values() for column in row)
-        return {column: Column("", True) for column in columns if column != "delta"}
+        return {c: Column("", True) for c in columns if c not in ("delta", *COUNTS)}
     first = records[0]
     tasks = {
         task: Column(metric, first["directions"][task], _unit(first, task)[1])
@@ -301,11 +304,11 @@ def _signed(figure: MeanStd | None) -> str:
     )
 
 
-def _size(value: float | None) -> str:
+def _size(value: float | None, digits: int = 1, missing: str = "-") -> str:
     """A ratio, or a number of parameters or MACs."""
     if value is None:
-        return "-"
+        return missing
     for limit, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= limit:
-            return f"{value / limit:.1f}{sign}"
+            return f"{value / limit:.{digits}f}{sign}"
     return f"{value:.2f}"

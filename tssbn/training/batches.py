@@ -157,7 +157,7 @@ def preload(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
     """The data set decoded, and on the device, as far as it fits.
 
     Decoded sets of up to 8 GiB are kept in memory; on a GPU where they take up to a quarter of what
-    is free there. Larger ones stay files.
+    is free there. Larger ones stay files, and so do those whose images differ in size.
 
     Example:
         >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
@@ -166,6 +166,8 @@ def preload(data: Dataset, device: torch.device | str = "cpu") -> Dataset:
     """
     device = torch.device(device)
     if isinstance(data, RealSet):
+        if data.sizes_differ and data.transform is None:
+            return data
         data = data.decoded() or data
     if not isinstance(data, Stored):
         if size(Stored.read(Subset(data, [0]))) * len(data) > HELD:

@@ -50,8 +50,9 @@ def description(
     """
     pretrained = run.benchmark.network.pretrained
     recipe, metrics = run.benchmark.recipe, {name: task.metric() for name, task in tasks.items()}
-    with torch.device("meta"):
-        image = torch.empty(1, *held["train"][0]["image"].shape)
+    with torch.device("meta"):  # a training image may have another size before it is augmented
+        image = torch.empty(1, *held["test"][0]["image"].shape)
+        decoders = [run.benchmark.network.head(task.out_channels) for task in tasks.values()]
     return {
         "benchmark": run.benchmark.name,
         "method": run.method.name,
@@ -70,6 +71,7 @@ def description(
         "stem": getattr(net, "stem", ""),
         "parameters": parameters(net),
         "all_parameters": parameters(net, frozen=True),
+        "decoder_parameters": sum(map(parameters, decoders)),
         "macs": macs(copy.deepcopy(net).to("meta"), image),
         "directions": {name: metric.higher_is_better for name, metric in metrics.items()},
         "metric": {name: next(iter(metric.directions)) for name, metric in metrics.items()},

@@ -17,6 +17,7 @@ from tssbn.benchmarks.constant import constant_scores
 from tssbn.contract import MultiTaskNetwork
 from tssbn.data.stored import Stored
 from tssbn.metrics.attributes import Attributes
+from tssbn.optim import spare_vectors
 from tssbn.training import checkpoint
 from tssbn.training.balancing import Angles, Penalised, find_balancing
 from tssbn.training.batches import BatchLoader, derive_seed, epoch_batches, preload_all, shard
@@ -124,6 +125,8 @@ class Trainer:
         self.net.tasks_per_pass = 1 if self.balancing.one_task_per_pass else recipe.tasks_per_pass
         self.net.to(memory_format=form)
         groups = run.method.groups(self.net, recipe.lr, **_taken(run, run.method.groups))
+        if not recipe.decay_vectors:
+            groups = spare_vectors(groups, self.net)
         optimiser = recipe.make_optimiser([*groups, *self.balancing.groups(recipe.lr)])
 
         self.penalised = self.angles = None

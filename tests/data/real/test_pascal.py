@@ -10,48 +10,15 @@ pytest.importorskip("skimage")
 
 import numpy as np
 import torch
+from pascal_files import DOG, PERSON, annotation, mask, save, struct
 from PIL import Image
-from scipy.io import savemat
 
 from tssbn.data.real.check import check
 from tssbn.data.real.pascal import HAS_NORMAL, PARTS, TASKS, PascalContext
 
 SIZES = {"2008_000002": (12, 17), "2008_000003": (9, 8), "2010_006993": (16, 11)}
 IDS = list(SIZES)
-PERSON, DOG = 15, 12
 WALL, SKY, TV = 440, 360, 427  # of the Context classes
-
-
-def struct(names, rows):
-    """A 1 x N struct array, as MATLAB stores it."""
-    array = np.zeros((1, len(rows)), [(name, object) for name in names])
-    for k, row in enumerate(rows):
-        for name, value in zip(names, row, strict=True):
-            array[0, k][name] = value
-    return array
-
-
-def annotation(things, size):
-    """anno.objects.parts of PASCAL-Part: things are (class, [(part's name, mask), ...])."""
-    objects = [
-        (
-            {PERSON: "person", DOG: "dog"}[kind],
-            kind,
-            np.ones(size, np.uint8),
-            struct(("part_name", "mask"), parts) if parts else np.zeros((0, 0)),
-        )
-        for kind, parts in things
-    ]
-    return struct(
-        ("imname", "objects"),
-        [("x", struct(("class", "class_ind", "mask", "parts"), objects))],
-    )
-
-
-def mask(size, rows, columns):
-    value = np.zeros(size, np.uint8)
-    value[rows, columns] = 1
-    return value
 
 
 def things(name):
@@ -82,18 +49,6 @@ def stored(name):
         "context": context.astype(np.uint16),
         "anno": annotation(things(name), size),
     }
-
-
-def save(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".mat":
-        savemat(path, value)
-    elif path.parent.name == "VOC12":  # these are palette images
-        picture = Image.fromarray(value).convert("P")
-        picture.putdata(value.ravel().tolist())
-        picture.save(path)
-    else:
-        Image.fromarray(value).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
 
 
 @pytest.fixture(scope="module")

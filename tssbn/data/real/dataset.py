@@ -38,6 +38,7 @@ class RealSet(Dataset):
         where: what ``python -m tssbn data where NAME`` prints: official page, licence, steps,
             expected size, layout.
         downloads: files with a direct official address.
+        sizes_differ: whether images differ in size, so that a batch needs a transform.
 
     Raises:
         ValueError: unknown split.
@@ -47,6 +48,7 @@ class RealSet(Dataset):
     official: ClassVar[Mapping[str, int]]
     where: ClassVar[str]
     downloads: ClassVar[tuple[Remote, ...]] = ()
+    sizes_differ: ClassVar[bool] = False
     targets: Mapping[str, Target]  # of the class or of the object
 
     def __init__(self, root: str | Path, split: str, transform: Transform | None = None) -> None:

@@ -140,6 +140,7 @@ class PascalContext(RealSet):
     """
 
     official: ClassVar = {"train": 4998, "val": 5105}
+    sizes_differ = True
     where = WHERE
     downloads = (
         Remote("https://data.vision.ee.ethz.ch/kmaninis/share/MTL/PASCAL_MT.tgz", "PASCAL_MT.tgz"),
