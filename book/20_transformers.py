@@ -190,8 +190,8 @@ assert sum(start < 1e-12 for start in starts) == 11  # of 14
 #
 # ## Table 4, counted
 #
-# Table 4 adapts a Swin-T to four tasks of PASCAL-Context. We build each row at
-# full size on the meta device, where tensors have shapes and no values.
+# Table 4 adapts a Swin-T to four tasks of PASCAL-Context; {term}`STL` and
+# {term}`HPS` train whole trunks. On the meta device tensors have no values.
 
 # %%
 table = counts.TABLES["4"]
@@ -218,15 +218,15 @@ assert gates == 2 * 4 * 11_616  # γ and β, four tasks, channels in LayerNorms
 transformer_plots.frame(table.rows, counted, passes)
 
 # %% [markdown]
-# *Ours: trunk, and with the decoders. "Met by": trunk + decoders of a setting
-# that rounds to the printed number; "from": found in the authors' code, by a
-# choice of decoders, or, for nine rows, by a search over settings.*
+# *"Trunk" and "sum" are ours. "Met by" is trunk + decoders of a setting that
+# rounds to the printed number. It comes from the authors' code, from a choice
+# of decoders, or, for nine rows, from a search over settings.*
 #
 # - **Three accountings.** Eleven printed numbers fit Polyhistor's decoders of
 #   2.54 million. Four fit MTLoRA's, of 1.95 or 1.40 million. HyperFormer's
 #   72.77 million fits without any decoder.
-# - **Passes.** Twelve rows work for 4 passes or more; VPT for 5.9, since each
-#   window of 49 tokens gets 50 more. MTLoRA works for 1.3.
+# - **Passes.** Twelve rows do the work of 4 passes or more; VPT of 5.9,
+#   since each window of 49 tokens gets 50 more; MTLoRA of 1.3.
 # - **Gates are few.** TSσLN's row trains 1.67 million numbers in the trunk. Of
 #   these 92,928 are gates and biases, the rest is what MTLoRA trains, too.
 #
@@ -240,10 +240,10 @@ plt.show()
 
 # %% [markdown]
 # Rows that train more in the trunk tend to have a higher Δm, if rows count as
-# independent. But they come from two recipes. The four of MTLoRA's train patch
-# mergings or updates of them, and lie from +0.29 to +1.63. The ten frozen
-# trunks of the other lie from -11.18 to +2.64. So the table cannot tell a
-# method from its recipe. The rows of one pass are not below.
+# independent; the four of one pass lie from -1.83 to +2.23. But there are two
+# recipes. The rows of MTLoRA's lie from +0.29 to +1.63, and train patch
+# mergings or updates of them. The ten frozen trunks of the other lie from
+# -11.18 to +2.64. The table does not separate method and recipe.
 #
 # ## What to do with it
 #
