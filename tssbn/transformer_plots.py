@@ -13,8 +13,9 @@ from tssbn.methods import find_method
 __all__ = ["frame", "rank_correlation", "trained"]
 
 SIDES = {  # of a name, where the right of its mark is taken
-    "left": ("tssbn-lora", "polyhistor", "vl-adapter", "hyperformer", "lora", "compacter"),
+    "left": ("tssbn-lora", "polyhistor", "vl-adapter", "lora", "compacter"),
     "below": ("mtlora+", "adapter", "hps", "stl"),
+    "above": ("hyperformer",),
     "aside": ("tssbn-frozen",),
 }
 PLACES = {
@@ -22,6 +23,7 @@ PLACES = {
     "left": (-7, -3, "right"),
     "below": (0, -15, "center"),
     "aside": (5, -11, "left"),
+    "above": (0, 7, "center"),
 }
 
 
