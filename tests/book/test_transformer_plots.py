@@ -1,0 +1,43 @@
+"""The table and the figure of the chapter on transformers show what they are given."""
+
+import pytest
+
+plt = pytest.importorskip("matplotlib.pyplot")
+plots = pytest.importorskip("tssbn.transformer_plots")
+
+DELTA = {"hps": 3.0, "lora": 1.0, "bitfit": -2.0, "tssbn-frozen": 2.0, "adapter": 0.0}
+COUNTED = {method: (10**n, 7, 0) for n, method in enumerate(DELTA, 1)}
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    yield
+    plt.close("all")
+
+
+def test_each_method_has_a_mark_where_it_belongs():
+    _, ax = plt.subplots()
+    passes = dict.fromkeys(DELTA, 4.0) | {"hps": 1.0}
+    plots.trained(ax, COUNTED, {m: {"delta": y} for m, y in DELTA.items()}, passes, gates=5)
+    marks = {
+        tuple(line.get_xydata()[0]): line.get_marker()
+        for line in ax.lines
+        if len(line.get_xydata()) == 1
+    }
+    assert marks.pop((5, 2.0)) == "o"
+    assert marks == {
+        (10**n, DELTA[method]): "s" if method == "hps" else "o" for n, method in enumerate(DELTA, 1)
+    }
+
+
+def test_the_rank_correlation_is_scipys():
+    stats = pytest.importorskip("scipy.stats")
+    sizes = {method: size for method, (size, _, _) in COUNTED.items()}
+    rho, low, high = plots.rank_correlation(sizes, DELTA)
+    expected = stats.spearmanr([*sizes.values()], [*DELTA.values()]).statistic
+    assert rho == pytest.approx(expected, abs=1e-12)
+    assert -1 < low < rho < high < 1
+
+
+def test_a_perfect_correlation_is_exact():
+    assert plots.rank_correlation(DELTA, DELTA) == pytest.approx((1.0, 1.0, 1.0))

@@ -1,0 +1,141 @@
+"""The table and the figure of the chapter on transformers."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tssbn import plots
+from tssbn.benchmarks.counts import Row
+from tssbn.methods import find_method
+
+__all__ = ["frame", "rank_correlation", "trained"]
+
+SIDES = {  # of a name, where the right of its mark is taken
+    "left": ("tssbn-lora", "polyhistor", "vl-adapter", "lora", "compacter"),
+    "below": ("mtlora+", "adapter", "hps", "stl"),
+    "above": ("hyperformer",),
+    "aside": ("tssbn-frozen",),
+}
+PLACES = {
+    "right": (7, -3, "left"),
+    "left": (-7, -3, "right"),
+    "below": (0, -15, "center"),
+    "aside": (5, -11, "left"),
+    "above": (0, 7, "center"),
+}
+
+
+def frame(
+    rows: Iterable[Row],
+    counted: Mapping[str, tuple[int, int, int]],
+    passes: Mapping[str, float],
+) -> pd.DataFrame:
+    """Show rows of the paper's table beside what was counted here.
+
+    Args:
+        rows: of a table of :mod:`tssbn.benchmarks.counts`.
+        counted: by method, trained parameters in the trunk, those of the decoders, and MACs.
+        passes: by method, the work in passes of the trunk.
+
+    Example:
+        >>> from tssbn.benchmarks.counts import TABLES
+        >>> row = TABLES["4"].rows[2]
+        >>> frame([row], {"hps": (27_517_818, 1_946_624, 0)}, {"hps": 1.0}).loc["HPS", "sum, M"]
+        '29.46'
+    """
+    lines = {}
+    for row in rows:
+        trunk, decoders, _ = counted[row.method]
+        ours = f"{trunk:,}", f"{(trunk + decoders) / 1e6:.2f}", f"{row.printed:.2f}"
+        met = f"{row.trunk:,} + {row.decoders:,}", row.fit, f"{passes[row.method]:.2f}"
+        lines[_title(row.method)] = [*ours, *met]
+    columns = ["trunk", "sum, M", "paper, M", "met by", "from", "work in passes"]
+    return pd.DataFrame(lines, columns).T
+
+
+def rank_correlation(
+    one: Mapping[str, float], other: Mapping[str, float]
+) -> tuple[float, float, float]:
+    """Give Spearman's correlation of two numbers for the same n names, and its 95 % interval.
+
+    The interval is Fisher's, with the variance 1.06/(n − 3) of ranks.
+
+    Example:
+        >>> rows = dict(zip("abcdefgh", range(8)))
+        >>> [round(x, 2) for x in rank_correlation(rows, rows | {"a": 1, "b": 0})]
+        [0.98, 0.86, 1.0]
+    """
+    ranks = [np.argsort(np.argsort([each[name] for name in one])) for each in (one, other)]
+    rho = np.corrcoef(*ranks)[0, 1]
+    half = 1.96 * (1.06 / (len(one) - 3)) ** 0.5
+    with np.errstate(divide="ignore"):
+        z = np.arctanh(rho)
+    low, high = np.tanh([z - half, z + half])
+    return float(rho), float(low), float(high)
+
+
+def trained(
+    ax: Axes,
+    counted: Mapping[str, tuple[int, int, int]],
+    paper: Mapping[str, Mapping[str, float]],
+    passes: Mapping[str, float],
+    gates: int,
+) -> None:
+    """Draw printed Δm over the parameters that are trained in the trunk, a mark for each method.
+
+    Circles make several passes, squares about one.
+
+    Args:
+        counted: by method, trained parameters in the trunk, those of the decoders, and MACs.
+        paper: rows of a benchmark's ``paper``; that without a ``"delta"`` is the baseline, at 0.
+        passes: by method, the work in passes of the trunk.
+        gates: parameters of TSσLN without what is trained beside them; a hollow mark.
+
+    Example:
+        >>> _, ax = plots.plt.subplots()
+        >>> paper = {"stl": {}, "lora": {"delta": -1}, "bitfit": {"delta": -2}}
+        >>> paper["tssbn-frozen"] = {"delta": 0.5}
+        >>> sizes = zip(paper, (1000, 100, 10, 200))
+        >>> counted = {method: (size, 0, 0) for method, size in sizes}
+        >>> trained(ax, counted, paper, {"stl": 4, "lora": 4, "bitfit": 4, "tssbn-frozen": 4}, 20)
+        >>> [text.get_text() for text in ax.texts]
+        ['γ and β alone', 'STL', 'LoRA', 'BitFit', 'TSσLN']
+    """
+    delta = {method: row.get("delta", 0.0) for method, row in paper.items()}
+    size = {method: trunk for method, (trunk, _, _) in counted.items()}
+    own, one = plots.COLORS["blue"], plots.COLORS["orange"]
+    ax.axhline(0, color="black", lw=1)
+    at = gates, delta["tssbn-frozen"]
+    ax.plot([gates, size["tssbn-frozen"]], [at[1]] * 2, ":", color=own, lw=1)
+    ax.plot(*at, "o", color=own, mfc="white", ms=7)
+    ax.annotate("γ and β alone", at, (0, 8), textcoords="offset points", ha="center", fontsize=8.5)
+    for method, x in size.items():
+        several = passes[method] > 2
+        ax.plot(x, delta[method], *("os"[not several],), color=own if several else one, ms=7)
+        side = next((side for side, names in SIDES.items() if method in names), "right")
+        *shift, align = PLACES[side]
+        ax.annotate(
+            _title(method),
+            (x, delta[method]),
+            shift,
+            textcoords="offset points",
+            ha=align,
+            fontsize=8.5,
+        )
+    ax.plot([], [], "o", color=own, label="four passes or more")
+    ax.plot([], [], "s", color=one, label="about one pass")
+    ax.set(xscale="log", xlabel="parameters trained in the trunk", ylabel="Δm, %, as printed")
+    ax.margins(x=0.12)
+    rho, low, high = rank_correlation(size, delta)
+    ax.set_title(
+        f"Rank correlation of the two: {rho:.2f} ({low:.2f} to {high:.2f}, n = {len(size)})"
+    )
+    ax.legend(loc="lower right")
+
+
+def _title(method: str) -> str:
+    """A method's name on a transformer, in short."""
+    title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
+    return title.replace("TSσBN", "TSσLN")
