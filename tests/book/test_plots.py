@@ -11,13 +11,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 plots = pytest.importorskip("tssbn.plots")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    with plt.rc_context():
-        yield
-    plt.close("all")
-
-
 def test_style_is_white_and_fits_the_page():
     plots.style()
     assert plt.rcParams["figure.facecolor"] == "white"
