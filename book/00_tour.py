@@ -25,8 +25,8 @@ if "google.colab" in sys.modules:
 # *Runs in a minute on one CPU core; no GPU, no download.*
 #
 # Several tasks can share all filters of a network if each has its own
-# normalisation layers, with a gate between 0 and 1 for every channel. This page
-# trains such a network, reads its gates and shuts some of them.
+# normalisation layers, with a gate between 0 and 1 for every channel. This
+# page trains such a network, reads its gates and shuts some of them.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -48,8 +48,8 @@ plots.style()
 # Two networks for two tasks need twice the filters. One network for both, hard
 # parameter sharing (HPS), needs them once, but one task's gradient can undo
 # what the other's has done. Most remedies add modules: experts, attention,
-# units that mix. Task-specific normalisation adds none: every task makes its own
-# pass through the same filters, and gates their channels.
+# units that mix. Task-specific normalisation adds none: every task makes its
+# own pass through the same filters, and gates their channels.
 #
 # :::{image} images/experts.svg
 # :alt: Ten ways to share a network among three tasks; the last, TSσBN, is one grey trunk with coloured gates, through which each task makes a pass.
@@ -70,9 +70,9 @@ plots.style()
 #
 # ## Two digits, one network
 #
-# A canvas shows two handwritten digits. Task `left` reads the even digit on the
-# left, task `right` the odd one on the right. The test pairs, such as 4 and 5,
-# never occur in training.
+# A canvas shows two handwritten digits. Task `left` reads the even digit on
+# the left, task `right` the odd one on the right. The test pairs, such as 4
+# and 5, never occur in training.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Five canvases with two handwritten digits each, an even one on the left and an odd one on the right."}}
 TASKS = ("left", "right")
@@ -84,8 +84,8 @@ plt.show()
 
 # %% [markdown]
 # The trunk has two small convolutions that both tasks share; each task has a
-# head. One line, `tssbn.task_specific`, gives the tasks normalisation layers of
-# their own. It does the same for a ResNet or a ViT.
+# head. One line, `tssbn.task_specific`, gives the tasks normalisation layers
+# of their own. It does the same for a ResNet or a ViT.
 
 
 # %%
@@ -106,8 +106,8 @@ def make(norm):
 
 
 # %% [markdown]
-# Training is ordinary. Only the gates learn faster, at 100 times the rate: they
-# start half open, at $\gamma = 0$, and have a long way to go.
+# Training is ordinary. Only the gates learn faster, at 100 times the rate:
+# they start half open, at $\gamma = 0$, and have a long way to go.
 
 
 # %%
@@ -147,7 +147,7 @@ scores = {
 
 # %% [markdown]
 # TSBN is the same network with the usual scale and bias in place of the gate.
-# Before you look: do layers of one's own help, and does it matter which?
+# Before you look: which of the three reads most digits?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A dot for each of twelve networks of HPS, TSBN and TSσBN, and their means, in per cent of right answers; a dotted line at 20 per cent, which is what an answer that ignores the image gets."}}
 ax = plt.subplots(figsize=(6, 2))[1]
@@ -160,7 +160,8 @@ for method, gain in Bed(scores).against("tssbn", "hps", "tsbn").items():
     print(f"TSσBN minus {method}: {gain} points")
 
 # %% [markdown]
-# The intervals are 95 %. Chapter {doc}`04_task_specific` compares more ways,
+# The intervals are 95 %. Where one holds 0, twelve networks do not settle it.
+# Chapter {doc}`04_task_specific` compares more ways,
 # and the page {doc}`claims` has the same question for every data set.
 #
 # ## Read the gates
@@ -168,14 +169,14 @@ for method, gain in Bed(scores).against("tssbn", "hps", "tsbn").items():
 # A gate says how much of a filter a task lets through. This is one network: a
 # row for each task, a column for each of the 16 filters.
 
-# %% mystnb={"image": {"alt": "Heat map of two rows and sixteen columns: many filters are open for one task and shut for the other."}}
+# %% mystnb={"image": {"alt": "Heat map of two rows and sixteen columns: a few filters are open for one task and shut for the other."}}
 net = nets["tssbn"][0]
 gate_plots.importance(net, plt.subplots(figsize=(7, 1.4))[1])
 plt.show()
 
 # %% [markdown]
-# The mean of a row is the capacity that a task uses; a column that is bright in
-# one row alone is a filter of that task.
+# The mean of a row is the capacity that a task uses; a column that is bright
+# in one row alone is a filter of that task.
 #
 # ## Shut some of them
 #

@@ -73,8 +73,8 @@ plots.style()
 # - **One trunk, adapted.** MTAN {cite:p}`liu2019mtan` masks its features for
 #   each task. {term}`TSσBN` passes it once for each task, with own gates.
 #
-# A {term}`pass` is one run of an image through a whole trunk. Time and memory
-# follow the passes, the size of the file follows the trunks.
+# A {term}`pass` is one run of an image through a whole trunk, or as much work.
+# Time and memory follow the passes, the size of the file follows the trunks.
 #
 # ## A mixture in ten lines
 #
@@ -203,7 +203,7 @@ plt.show()
 
 # %% [markdown]
 # At 0 both tasks read the same mixture, at the dotted line they share nothing.
-# Left and right digits have little in common: the mixtures move towards STL.
+# Left and right digits have little in common: most mixtures move towards STL.
 # With $h_t$ for the mixture that the head reads and $a_{t,k}$ for the $k$-th
 # number that goes into the softmax, the gradient is
 #
@@ -280,10 +280,12 @@ plt.show()
 #
 # ## Small runs of our own
 #
-# There are two beds; on each, all methods have the same trunk and recipe, and
-# some a tuned rate. Census-Income asks three questions about a person, as in
-# MMoE's paper, of an MLP; the rooms of chapter 6 have three dense tasks. MTAN
-# takes neither trunk.
+# On each of two beds the methods that were run, n times, have the same trunk
+# and recipe, and some a tuned rate. Census-Income asks three questions about a
+# person, as in MMoE's paper, of an MLP; the rooms of chapter 6 have three
+# dense tasks. MTAN takes neither trunk.
+#
+# **Predict.** How many intervals will lie right of HPS, and that of TSσBN?
 
 # %%
 ARMS = ["stl", "hps", "cross-stitch", "mmoe", "dselect-k", "cgc", "ple", "ltb"]
@@ -307,9 +309,6 @@ census = find_benchmark("census")().network
 times = time_methods(census, outputs, ["hps", *ARMS], 512, rounds=5)
 pd.Series(times, name="time").round(1).to_frame().T
 
-# %% [markdown]
-# **Predict.** How many intervals will lie right of HPS, and that of TSσBN?
-
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A panel for each bed. For each architecture the difference of its Δm from that of HPS with a 95 per cent interval; grey around zero is what so many runs would hardly show."}}
 found = {BEDS[bed]: effects(runs[bed], "HPS", "STL") for bed in BEDS}
 expert_plots.bed_effects(found, "HPS")
@@ -327,9 +326,9 @@ plt.show()
 # | few tasks, little memory for weights | TSσBN | $T$ passes, one trunk |
 # | forty tasks | HPS, MMoE, DSelect-k | most others make forty passes |
 # | tasks with little in common, and memory | STL | the toy went there |
-# | one task to ship | STL or TSσBN | one trunk runs |
+# | one task to ship | STL, HPS or TSσBN | one trunk runs |
 #
-# (In the literature, and as an option, the mixing layer is a gate. Here a
+# (Others call the mixing layer a gate, as the option `gate=` does. Here a
 # {term}`gate` is σ(γ).) Measure HPS and STL first, the ends of any mixture.
 #
 # ## Limits
@@ -365,7 +364,8 @@ assert f"{sizes['mmoe'] / sizes['hps']:.4f}" == "1.4286"
 assert sizes["tssbn"] == sizes["hps"]
 
 # %% [markdown]
-# 1.43. A channel of HPS has a scale and a bias, here a gate for each task.
+# We count 1.4286, so 1.43. A channel of HPS has a scale and a bias, here a
+# gate for each task.
 # :::{solution-end}
 # :::
 #

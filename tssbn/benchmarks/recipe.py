@@ -138,7 +138,8 @@ class Recipe:
         ):
             _check(name, getattr(self, name), getattr(self, name) in choices, f"one of {choices}")
         within = 0 <= self.warmup < self.epochs
-        _check("warmup", self.warmup, within, f"0 or more and below epochs={self.epochs}")
+        room = f"0 or more and below epochs={self.epochs}: take more epochs, or another warmup"
+        _check("warmup", self.warmup, within, room)
         steady = self.interval == "step" or self.warmup == int(self.warmup)
         _check("warmup", self.warmup, steady, 'a whole number of epochs unless interval="step"')
         for task, weight in self.weights.items():
