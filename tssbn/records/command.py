@@ -42,7 +42,12 @@ def _table(options: argparse.Namespace) -> int:
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
     folder = options.results or next(iter(store.folders()), store.results_dir())
-    for name in TABLES.get(options.name, (options.name,)):
+    if options.name.isdigit() and options.name not in TABLES:
+        raise ValueError(
+            f"table {options.name} is not here; those that are: {', '.join(TABLES)}, G"
+        )
+    names = TABLES.get(options.name, (options.name,))
+    for name in names:
         benchmark = find_benchmark(name)()
         found = store.load_all(benchmark.name, folder)
         if options.name == "1" and benchmark.source != name and not found:
@@ -55,8 +60,9 @@ def _table(options: argparse.Namespace) -> int:
         tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
         left += [record["settings"] for record in found if record not in chosen]
+    none = f"there is no saved run of {' or '.join(names)} in {folder.resolve()}"
     if settings and not seen:
-        raise ValueError(f"there is no saved run of {options.name} in {folder.resolve()}")
+        raise ValueError(none)
     if settings and settings not in seen:
         keys = sorted({key for of_record in seen for key in of_record})
         raise ValueError(
@@ -65,7 +71,7 @@ def _table(options: argparse.Namespace) -> int:
         )
     print(*tables, sep="\n\n")
     if not seen:
-        print(f"there is no saved run of {options.name} in {folder.resolve()}", file=sys.stderr)
+        print(none, file=sys.stderr)
     if others := sorted({f"--set {_words(one)}" if one else "no --set" for one in left}):
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         print(f"runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
