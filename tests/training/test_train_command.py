@@ -304,10 +304,3 @@ def test_a_missing_package_is_named_and_how_to_get_it(monkeypatch, capsys):
 def test_a_table_that_is_not_here_names_those_that_are(capsys):
     assert main(["table", "5"]) == 1
     assert capsys.readouterr().err == "error: table 5 is not here; those that are: 1, 2, 3, 4, G\n"
-
-
-def test_a_folder_that_is_not_there_says_where_its_data_are_from(capsys):
-    assert main(["train", "nyuv2", "--method", "hps", "--data", "nowhere"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: no folder root='nowhere' for nyuv2;")
-    assert "`python -m tssbn data where nyuv2`" in told

@@ -104,8 +104,7 @@ class Benchmark:
         """The folder of its data: the one that is named, else where its real set is found.
 
         Raises:
-            FileNotFoundError: None is named, and that of its real set is not found; or the named
-                one is not there.
+            FileNotFoundError: None is named, and that of its real set is not found.
             ValueError: One is named, and its data are synthetic.
 
         Example:
@@ -116,14 +115,13 @@ class Benchmark:
             raise ValueError(
                 f"root={str(root)!r} is of no use: the data of {self.name} are synthetic"
             )
-        if not self.source:
-            return root
-        advice = f"`python -m tssbn data where {self.source}` says where to get it"
-        if root is not None and not Path(root).exists():
-            raise FileNotFoundError(f"no folder root={str(root)!r} for {self.name}; {advice}")
-        root = find_folder(self.source) if root is None else root
-        if root is None:
-            raise FileNotFoundError(f"{self.name} needs the folder of its data; {advice}")
+        if root is None and self.source:
+            root = find_folder(self.source)
+            if root is None:
+                raise FileNotFoundError(
+                    f"{self.name} needs the folder of its data; `python -m tssbn data where "
+                    f"{self.source}` says where to get it"
+                )
         return root
 
 
