@@ -8,6 +8,7 @@ the updates that all tasks share in MTLoRA (Agiza et al., arXiv 2403.20320).
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from tssbn.methods import Method, Network, insertion
 from tssbn.methods.freeze import frozen, groups
 from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
-from tssbn.peft import LowRank, Parallel
+from tssbn.peft import updated
 from tssbn.tasks import Tasks
 
 __all__ = ["add_updates", "build", "build_shared"]
@@ -41,14 +42,11 @@ def add_updates(
         places: the layers that have one.
     """
 
-    def updated(layer: nn.Linear) -> Parallel:
-        sizes = layer.in_features, layer.out_features
-        return Parallel(layer, LowRank(*sizes, rank, scale, drop, tasks))
-
     for block in blocks(trunk).values() if biases else ():
         for place in insertion.LINEAR:
             block.get_submodule(place).bias.requires_grad_(True)
-    insertion.insert(trunk, places, updated)
+    beside = partial(updated, rank=rank, scale=scale, dropout=drop, tasks=tasks)
+    insertion.insert(trunk, places, beside)
 
 
 def build(

@@ -24,7 +24,7 @@ from tssbn.multitask import MultiTask
 from tssbn.networks.blocks import blocks
 from tssbn.networks.stages import UnsuitableTrunk
 from tssbn.peft.branches import BranchedSwin
-from tssbn.peft.low_rank import LowRank, Parallel
+from tssbn.peft.low_rank import updated
 from tssbn.tasks import Tasks
 
 __all__ = ["MTLoRA", "build"]
@@ -78,17 +78,15 @@ def build(
             f"{type(swin).__name__}"
         )
 
-    def updated(layer: nn.Linear) -> Parallel:
-        return Parallel(layer, LowRank(layer.in_features, layer.out_features, rank, scale, drop))
-
+    beside = partial(updated, rank=rank, scale=scale, dropout=drop)
     branching = {id(stage.blocks[-1]) for stage in swin.layers}
     for block in blocks(swin).values():
         for place in LINEAR[:1] if id(block) in branching else LINEAR:
-            block.set_submodule(place, updated(block.get_submodule(place)))
+            block.set_submodule(place, beside(block.get_submodule(place)))
     if merging:
         for stage in swin.layers[1:]:
             stage.downsample.reduction.requires_grad_(False)
-            stage.downsample.reduction = updated(stage.downsample.reduction)
+            stage.downsample.reduction = beside(stage.downsample.reduction)
     options = {"rank": rank, "own_rank": own_rank, "scale": scale, "dropout": drop}
     return MTLoRA(BranchedSwin(swin, Tasks(outputs), **options), readers)
 

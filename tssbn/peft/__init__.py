@@ -10,7 +10,7 @@ from tssbn.peft.bias import TaskBias
 from tssbn.peft.bottleneck import Adapter, bottleneck
 from tssbn.peft.kronecker import TaskKronecker, kronecker
 from tssbn.peft.linear import TaskLinear, linear
-from tssbn.peft.low_rank import LowRank, Parallel
+from tssbn.peft.low_rank import LowRank, Parallel, updated
 from tssbn.peft.prompts import TaskPrompts
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "bottleneck",
     "kronecker",
     "linear",
+    "updated",
 ]

@@ -1,11 +1,13 @@
 """LoRA: a low-rank matrix beside that of a linear layer."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from tssbn.peft.linear import linear
 from tssbn.tasks import Tasks
 
-__all__ = ["LowRank", "Parallel"]
+__all__ = ["LowRank", "Parallel", "updated"]
 
 
 class LowRank(nn.Module):
@@ -78,3 +80,17 @@ class Parallel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.host(x) + self.update(x)
+
+
+def updated(layer: nn.Linear, **options: Any) -> Parallel:
+    """Put a low-rank update beside a linear layer.
+
+    Args:
+        layer: the linear layer, whose sizes the update has.
+        options: of the update, see :class:`LowRank`.
+
+    Example:
+        >>> updated(nn.Linear(4, 3), rank=2).update.matrix().shape
+        torch.Size([3, 4])
+    """
+    return Parallel(layer, LowRank(layer.in_features, layer.out_features, **options))
