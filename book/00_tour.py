@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tssbn
-from tssbn import gate_plots, plots
+from tssbn import plots
 from tssbn.claims import Bed
 from tssbn.data.synthetic import digits
 
@@ -171,7 +171,7 @@ for method, gain in Bed(scores).against("tssbn", "hps", "tsbn").items():
 
 # %% mystnb={"image": {"alt": "Heat map of two rows and sixteen columns: a few filters are open for one task and shut for the other."}}
 net = nets["tssbn"][0]
-gate_plots.importance(net, plt.subplots(figsize=(7, 1.4))[1])
+plots.importance(net, plt.subplots(figsize=(7, 1.4))[1])
 plt.show()
 
 # %% [markdown]

@@ -36,12 +36,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tssbn import expert_plots, is_norm, plots, records
+from tssbn import is_norm, plots, records
 from tssbn.benchmarks import find_benchmark, libmtl, nyuv2_libmtl
 from tssbn.claims import beside, delta_noise, effects
 from tssbn.cost import macs, parameters
 from tssbn.data.synthetic import digits
 from tssbn.methods import Network, find_method
+from tssbn.plots import experts as expert_plots
 from tssbn.timing.methods import time_methods
 
 _ = torch.manual_seed(0)

@@ -30,13 +30,13 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from tssbn import balancing_plots as draw
 from tssbn import plots
 from tssbn.benchmarks import find_benchmark
 from tssbn.claims.balanced import balanced
 from tssbn.claims.compared import answers, cost, summary
 from tssbn.claims.libmtl import repeated
 from tssbn.methods import find_method
+from tssbn.plots import balancing as draw
 from tssbn.training.balancing import find_balancing
 from tssbn.training.balancing.probe import Probe
 

@@ -37,11 +37,12 @@ import torch
 from torch import nn
 
 import tssbn
-from tssbn import peft, plots, transformer_plots
+from tssbn import peft, plots
 from tssbn.benchmarks import counts, pascal4
 from tssbn.benchmarks.transformers import swin_network
 from tssbn.cost import macs, parameters
 from tssbn.methods import find_method, heads, nothing
+from tssbn.plots import transformers as transformer_plots
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 plt = pytest.importorskip("matplotlib.pyplot")
-expert_plots = pytest.importorskip("tssbn.expert_plots")
+expert_plots = pytest.importorskip("tssbn.plots.experts")
 
 IMAGES = Path(__file__).resolve().parents[2] / "book/images"
 EFFECTS = {

@@ -196,15 +196,16 @@ def added(bed: BedOfRuns) -> None:
     """
     import matplotlib.pyplot as plt
 
-    from tssbn import expert_plots, records
+    from tssbn import records
     from tssbn.claims.balanced import METHODS
     from tssbn.claims.compared import gains, sure
+    from tssbn.plots import experts
 
     found = {method: gains(bed, method) for method in METHODS}
     height = 1.7 + 0.17 * max(map(len, found.values()))
     _, axes = plt.subplots(1, len(found), figsize=(9, height), sharex=True)
     for ax, (method, effects) in zip(axes, found.items(), strict=True):
-        expert_plots.effects(ax, effects)
+        experts.effects(ax, effects)
         better, worse = sure(effects)
         runs = {n for effect in effects.values() for n in effect.n}
         n = f", n = {min(runs)} to {max(runs)}" if runs else ""

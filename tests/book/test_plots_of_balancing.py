@@ -11,7 +11,7 @@ from tssbn.claims.balanced import METHODS
 from tssbn.training.balancing import BALANCINGS
 
 plt = pytest.importorskip("matplotlib.pyplot")
-balancing_plots = pytest.importorskip("tssbn.balancing_plots")
+balancing_plots = pytest.importorskip("tssbn.plots.balancing")
 
 CENTRES = torch.tensor([[-1.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
 

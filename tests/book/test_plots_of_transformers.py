@@ -3,7 +3,7 @@
 import pytest
 
 plt = pytest.importorskip("matplotlib.pyplot")
-plots = pytest.importorskip("tssbn.transformer_plots")
+plots = pytest.importorskip("tssbn.plots.transformers")
 
 DELTA = {"hps": 3.0, "lora": 1.0, "bitfit": -2.0, "tssbn-frozen": 2.0, "adapter": 0.0}
 COUNTED = {method: (10**n, 7, 0) for n, method in enumerate(DELTA, 1)}
