@@ -43,6 +43,7 @@ BENCHMARKS = {
         "streets",
         "faces",
         "census",
+        "digits",
         "adapt",
         "pascal4",
         "pascal5",
