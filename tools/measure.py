@@ -102,7 +102,8 @@ def measure(chapter: Path) -> Measures:
         line for source, each in code if not is_plumbing(each) for line in lines_of(source, [each])
     ]
     prose = re.sub(r"\$\$.*?\$\$", "", prose, flags=re.DOTALL)
-    words = len(re.sub(r"^ *:.*$", "", prose, flags=re.MULTILINE).split())
+    said = re.sub(r"^ *:.*$", "", prose, flags=re.MULTILINE).split()
+    words = sum(any(map(str.isalnum, word)) for word in said)
     text = chapter.read_text(encoding="utf-8")
     return Measures(
         lines=len(text.splitlines()),
