@@ -181,7 +181,7 @@ def train_routers(penalty, W, x, steps=300):
     return use(W.detach(), x)
 
 
-tokens, W = torch.randn(400, 8), torch.randn(2, 4, 8)
+tokens, W = 1 + torch.randn(400, 8), torch.randn(2, 4, 8)
 routed = {
     "at the start": use(W, tokens),
     "even use (M³ViT)": train_routers(unevenness, W, tokens),
@@ -203,7 +203,7 @@ assert information(routed["division (Mod-Squad)"]) > 0.6
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three heat maps of two rows, the tasks, and four columns, the experts. At the start the rows are unlike and uneven. After the penalty for even use all eight cells hold about a quarter. After that for division each expert is used by one task alone."}}
 _, axes = plt.subplots(1, 3, figsize=(7.4, 1.7), sharey=True)
-for ax, (title, P) in zip(axes, routed.items()):
+for ax, (title, P) in zip(axes, routed.items(), strict=True):
     ax.imshow(P, vmin=0, vmax=1, cmap="Blues")
     for (t, e), p in np.ndenumerate(P.numpy()):
         ax.text(e, t, f"{p:.2f}", ha="center", va="center", fontsize=9)
@@ -237,16 +237,21 @@ branches = sum(
     p[:, e, None, None, None] * F.conv2d(F.conv2d(u, A[e], padding=1), B[e])
     for e in range(len(ranks))
 )
-products = [torch.einsum("or,rchw->ochw", b[:, :, 0, 0], a) for a, b in zip(A, B)]
-kernels = torch.einsum("ne,eochw->nochw", p, torch.stack(products))
-folded = [F.conv2d(v[None], K, padding=1) for v, K in zip(u, kernels)]
+products = torch.stack(
+    [
+        torch.einsum("or,rchw->ochw", B[e][:, :, 0, 0], A[e])
+        for e in range(len(ranks))
+    ]
+)
+K = torch.einsum("ne,eochw->nochw", p, products)  # a kernel of each image
+folded = [F.conv2d(u[i : i + 1], K[i], padding=1) for i in range(2)]
 gap = (torch.cat(folded) - branches).abs().max().item()
 assert gap < 1e-10
 
 # %% tags=["remove-cell"]
 layer = LowRankExperts(8, ranks)
 K, b = (torch.tensordot(p, each, 1) for each in layer.kernels())
-one = [F.conv2d(v[None], k, c, padding=1) for v, k, c in zip(u, K, b)]
+one = [F.conv2d(u[i : i + 1], K[i], b[i], padding=1) for i in range(2)]
 assert torch.allclose(torch.cat(one), layer(u, p), atol=1e-10)
 
 # %% [markdown]

@@ -1,7 +1,8 @@
 """Find what a name stands for: a part of the package, or the user's own file."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from tssbn._install import install
 
-__all__ = ["find", "short_name"]
+__all__ = ["find", "meant", "short_name"]
 
 
 def short_name(name: str | Path) -> str:
@@ -21,6 +22,17 @@ def short_name(name: str | Path) -> str:
         ('tssbn', 'my_method')
     """
     return Path(name).stem if _is_file(name) else str(name)
+
+
+def meant(name: Any, known: Iterable[str]) -> str:
+    """The end of an error's sentence: the known name that an unknown one is close to, if any.
+
+    Example:
+        >>> meant("epoch", ["lr", "epochs"]), meant("colour", ["lr", "epochs"])
+        (" (did you mean 'epochs'?)", '')
+    """
+    close = get_close_matches(str(name), list(known), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str, extra: str) -> Any:
@@ -48,8 +60,8 @@ def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str,
     if name not in list(places):  # whatever the type of the name
         known = ", ".join(places)
         raise ValueError(
-            f"{kind}={name!r} is unknown, use one of {known}, or the path of a file that ends in "
-            f".py and defines {attribute!r}"
+            f"{kind}={name!r} is unknown{meant(name, places)}, use one of {known}, or the path of "
+            f"a file that ends in .py and defines {attribute!r}"
         )
     module, _, named = places[name].partition(":")
     try:

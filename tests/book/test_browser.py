@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrom
 
 
 def shown(tmp_path, body, *scripts, then=""):
-    """What a page holds after its scripts ran and `then` was done to it; errors stand in it, too."""
+    """What a page holds after its scripts ran and `then` was done to it."""
     sources = "".join(f'<script src="{(STATIC / name).as_uri()}"></script>' for name in scripts)
     errors = "<script>window.onerror = (m) => document.body.append(`ERROR ${m}`)</script>"
     after = f"<script>window.addEventListener('load', () => {{ {then} }})</script>"

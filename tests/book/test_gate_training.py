@@ -1,4 +1,4 @@
-"""The data of the animation: gates begin half open, move as the rate allows, and stand in the file."""
+"""The data of the animation: gates begin half open and move as the rate allows."""
 
 import json
 

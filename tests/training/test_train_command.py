@@ -206,7 +206,10 @@ def test_other_folders(tmp_path, capsys):
             "root='x' is of no use: the data of rooms are synthetic",
         ),
         (["nyuv2", "--method", "hps"], "nyuv2 needs the folder of its data"),
-        (["nyuv2", "--method", "hps", "--data", "x"], "root='x'"),
+        (
+            ["nyuv2", "--method", "hps", "--data", "x"],
+            "--data x is no folder; `python -m tssbn data",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arguments, message, capsys):

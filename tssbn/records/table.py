@@ -93,6 +93,8 @@ class Row:
 class Table:
     """The methods on a benchmark; printed, it is a table of at most 100 columns.
 
+    Printed, a method without saved runs has the paper's row alone.
+
     Attributes:
         title: of the benchmark.
         caption: what the numbers are, and of which data.
@@ -135,22 +137,18 @@ class Table:
             )
         lines = [head, [*below, "% ↑", "", ""]]
         for row in self._all():
-            lines.append(
-                [
-                    row.title,
-                    str(len(row.seeds)) if row.seeds else "",
-                    *(self.cell(task, row.values.get(task)) for task in self.tasks),
-                    _signed(row.delta),
-                    _size(row.parameters),
-                    _size(row.macs),
-                ]
-            )
+            if row.values:
+                scores = [self.cell(task, row.values.get(task)) for task in self.tasks]
+                counts = _size(row.parameters), _size(row.macs)
+                seeds = str(len(row.seeds)) if row.seeds else ""
+                lines.append([row.title, seeds, *scores, _signed(row.delta), *counts])
             if row.paper:
+                title = "  the paper" if row.values else f"{row.title}, the paper"
                 printed = [self.number(task, row.paper.get(task)) for task in self.tasks]
                 delta = row.paper.get("delta")
                 delta = "" if delta is None else f"{delta:+.2f}"
                 counts = [_size(row.paper.get(key), 2, "") for key in COUNTS]
-                lines.append(["  the paper", "", *printed, delta, *counts])
+                lines.append([title, "", *printed, delta, *counts])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         texts = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -116,6 +116,11 @@ def _train(options: argparse.Namespace) -> int:
         settings["epochs"] = options.epochs
     run = Run(options.benchmark, options.method, options.seed, settings)
     root = run.benchmark.folder(options.data)
+    if run.benchmark.source and not Path(root).is_dir():
+        raise FileNotFoundError(
+            f"--data {root} is no folder; `python -m tssbn data where {run.benchmark.source}` says "
+            "where to get the data"
+        )
     results, runs = _folders(options)
     folder = runs / run.name
     record, last = results / f"{run.name}.json", folder / checkpoint.LAST

@@ -65,7 +65,7 @@ class Run:
         ('rooms/tssbn-1-epochs=5-multiplier=10', 5, {'multiplier': 10})
         >>> Run("rooms", "tssbn", settings={"multiplyer": 10})
         Traceback (most recent call last):
-        ValueError: setting 'multiplyer' is unknown; known are epochs, batch, ...
+        ValueError: setting 'multiplyer' is unknown (did you mean 'multiplier'?); known are ...
     """
 
     name: str

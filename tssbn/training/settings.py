@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
+from tssbn.registry import meant
+
 __all__ = ["BALANCE", "WEIGHT", "changes", "check_known", "checked", "options_of"]
 
 WEIGHT = "weight."  # and the name of a task: a setting
@@ -35,7 +37,7 @@ def check_known(settings: Mapping[str, Any], places: Mapping[str, Mapping[str, A
     Example:
         >>> check_known({"epoch": 1}, {"the recipe": {"epochs": 8, "lr": 0.1}, "hps": {}})
         Traceback (most recent call last):
-        ValueError: setting 'epoch' is unknown; known are epochs, lr of the recipe, none of hps, ...
+        ValueError: setting 'epoch' is unknown (did you mean 'epochs'?); known are epochs, ...
     """
     for key in settings:
         if key == BALANCE or str(key).startswith(WEIGHT):
@@ -44,9 +46,10 @@ def check_known(settings: Mapping[str, Any], places: Mapping[str, Mapping[str, A
         if len(owners) > 1:
             raise ValueError(f"setting {key!r} means two things: rename that of {owners[0]}")
         if not owners:
+            close = meant(key, [name for names in places.values() for name in names])
             names = [f"{', '.join(names) or 'none'} of {place}" for place, names in places.items()]
             raise ValueError(
-                f"setting {key!r} is unknown; known are {', '.join(names)}, {BALANCE}, and "
+                f"setting {key!r} is unknown{close}; known are {', '.join(names)}, {BALANCE}, and "
                 f"{WEIGHT}<task>"
             )
 
