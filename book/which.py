@@ -1,0 +1,109 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["remove-cell"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install -q "tssbn[train] @ git+https://github.com/tssbn/tssbn"
+    pass
+
+# %% [markdown]
+# # Which should I use?
+#
+# *Five minutes. Every line has its evidence, in a chapter or in the figure
+# below, which is drawn from our saved runs.*
+#
+# ## Start with the two ends
+#
+# 1. Train one network per task ({term}`STL`) and one network for all tasks
+#    ({term}`HPS`), with the same effort of tuning. Every other method lies
+#    between these two in size, time and, mostly, in scores.
+# 2. If HPS is as good as STL, stop. It needs one {term}`pass` and the fewest
+#    parameters.
+# 3. If HPS loses on a task you care about, and $T$ networks are too many, give
+#    the tasks their own normalisation layers. That is one line:
+#    `tssbn.task_specific(trunk, tasks)`.
+#
+# | you have | take | because |
+# |---|---|---|
+# | memory for $T$ networks, no time pressure | STL | no task disturbs another |
+# | time for one pass only | HPS | all others make more passes or add modules |
+# | $T$ passes, memory for one trunk | TSBN or TSσBN | they add less than 1 % of parameters ({doc}`18_experts`) |
+# | the same, and you want to read or prune the network | TSσBN | a gate is one number between 0 and 1 ({doc}`10_capacity`, {doc}`12_filters`) |
+# | the same, and only scores count | try both | on our rooms tuned TSBN is ahead of TSσBN, the paper has it the other way |
+# | a frozen transformer, many tasks | TSσLN or LoRA | 23 or 71 thousand numbers a task ({doc}`20_transformers`) |
+# | one task to ship | TSσBN, exported | it folds into one plain network ({doc}`16_export`) |
+# | losses of very different sizes | the plain sum first | none of 21 balancings surely helped on our data ({doc}`19_balancing`) |
+#
+# ## What our runs found
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A panel for each data set: the difference of Δm from that of hard parameter sharing, for single networks, a wider shared network, one row of gates for all tasks, TSBN and TSσBN, each with a 95 per cent interval; grey is what so many runs would hardly show."}}
+import matplotlib.pyplot as plt
+
+from tssbn import plots, records
+from tssbn.claims import effects
+from tssbn.methods import find_method
+from tssbn.plots import experts as expert_plots
+
+plots.style()
+BEDS = {
+    "rooms": "Synthetic rooms, U-Net",
+    "census": "Census-Income, perceptron",
+    "digits": "Two digits, ViT",
+}
+ARMS = ["stl", "hps", "hps-wide", "shared-gates", "tsbn", "tssbn"]
+found = {}
+for bed, title in BEDS.items():
+    runs = {find_method(m).title: records.of(bed, m, range(20)) for m in ARMS}
+    if all(runs[arm] for arm in ("STL", "HPS", "TSσBN")):
+        found[title] = effects(runs, "HPS", "STL")
+expert_plots.bed_effects(found, "HPS")
+plt.show()
+
+# %% [markdown]
+# Each dot is Δm minus that of HPS; the bars are 95 % intervals. Where a bar
+# holds 0, our runs do not decide. Grey is what so many runs would hardly show.
+# So expect a gain of a few points where tasks disturb each other, and none
+# where HPS already equals single networks. The page {doc}`claims` has the same
+# for each claim of the paper.
+#
+# ## How to set it up
+#
+# | choice | take | evidence |
+# |---|---|---|
+# | gate rate: multiplier × base rate | 0.01 with Adam; try 0.003 and 0.03 | {doc}`13_knobs` |
+# | weight decay | none on gates; `param_groups` sees to it | {doc}`13_knobs` |
+# | start of the gates | half open; `affine="preserve"` for a pretrained trunk | {doc}`20_transformers` |
+# | statistics | each task's own; evaluate in `eval()` mode | {doc}`04_task_specific`, {doc}`08_celeba` |
+# | layers before the first normalisation | run once: `stem=` | {doc}`15_cost` |
+# | memory is short | `tasks_per_pass=1`, or recomputation | {doc}`15_cost` |
+# | tuning | the same trials for every method, on validation data | {doc}`13_knobs` |
+#
+# ## What it costs
+#
+# Parameters: two numbers per channel leave and $T$ come. Time: $T$ passes of
+# everything behind the first gate, in training and in use, unless one task is
+# exported. Memory in training: $T$ times the activations, or one task's with
+# `tasks_per_pass=1`. {doc}`15_cost` measures all three.
+#
+# ## When not to use it
+#
+# - **Forty tasks, one image at a time.** Forty passes are forty passes. HPS, or
+#   a tree of tasks ({doc}`17_branches`), is faster.
+# - **The trunk has no normalisation layers.** There is nothing to convert.
+# - **Tiny batches with BatchNorm.** Statistics of two images are poor for any
+#   method; GroupNorm and LayerNorm convert, too.
+# - **You compare with one seed.** The differences are of the size of the
+#   spread between seeds. Take three at least, and print the interval.
