@@ -112,10 +112,10 @@ def macs(net: nn.Module, example: Tensor) -> int:
     if example.dim() == 0 or len(example) == 0:
         raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
     modes = {module: module.training for module in net.modules()}
-    with_stem = [module for module in modes if isinstance(module, MultiTask) and module.stem]
-    sizes = [module.tasks_per_pass for module in with_stem]
+    networks = [module for module in modes if isinstance(module, MultiTask)]
+    sizes = [module.tasks_per_pass for module in networks]
     trained = [p for p in net.parameters() if p.requires_grad]
-    if with_stem and len(example) == 1:  # of which no stem is shared
+    if len(example) == 1 and any(module.stem for module in networks):  # of which none is shared
         example = torch.cat([example, example])
 
     def predict() -> None:
@@ -123,15 +123,13 @@ def macs(net: nn.Module, example: Tensor) -> int:
             net.eval()(example)
 
     try:
-        for module in with_stem:
+        for module in networks:
             module.tasks_per_pass = None
-        for (
-            p
-        ) in trained:  # a module may give a view of one: torch's counter would ask for its graph
+        for p in trained:  # torch's counter would ask for the graph of a view of one
             p.requires_grad_(False)
         return count_macs(net, predict) // len(example)
     finally:
-        for module, size in zip(with_stem, sizes, strict=True):
+        for module, size in zip(networks, sizes, strict=True):
             module.tasks_per_pass = size
         for p in trained:
             p.requires_grad_(True)

@@ -124,6 +124,13 @@ def test_the_cost_falls_from_tssbn_to_hps_as_stages_are_shared(kind):
         assert len(set(costs)) == every + 1
 
 
+def test_the_cost_is_that_of_one_pass_however_many_a_step_makes():
+    net, x = built("deep-gates", "celeba", first=3)
+    whole = macs(net, x)
+    net.tasks_per_pass = 1
+    assert macs(net, x) == whole and net.tasks_per_pass == 1
+
+
 @pytest.mark.parametrize(("name", "every"), [("rooms", 7), ("faces", 5), ("census", 3)])
 def test_it_costs_no_more_than_tssbn_with_the_stem_of_a_benchmark(name, every):
     network = find_benchmark(name)().network
