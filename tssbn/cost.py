@@ -112,7 +112,7 @@ def macs(net: nn.Module, example: Tensor) -> int:
     if example.dim() == 0 or len(example) == 0:
         raise ValueError(f"example has shape {tuple(example.shape)}, expected a batch of inputs")
     modes = {module: module.training for module in net.modules()}
-    networks = [module for module in modes if isinstance(module, MultiTask)]
+    networks = [m for m in modes if isinstance(m, MultiTask) and m.can_stack]
     sizes = [module.tasks_per_pass for module in networks]
     trained = [p for p in net.parameters() if p.requires_grad]
     if len(example) == 1 and any(module.stem for module in networks):  # of which none is shared

@@ -89,6 +89,11 @@ class MultiTask(nn.Module):
         return self._tasks.names if self._tasks else tuple(self.heads)
 
     @property
+    def can_stack(self) -> bool:
+        """Whether the rows of a batch are images, so that tasks can be stacked."""
+        return self._sequence_first is None
+
+    @property
     def tasks_per_pass(self) -> int | None:
         """How many tasks are stacked at most; all if None."""
         return self._tasks_per_pass
@@ -222,7 +227,7 @@ class MultiTask(nn.Module):
         return outputs
 
     def _refuse_sequence_first(self) -> None:
-        if self._sequence_first is not None:
+        if not self.can_stack:
             raise ValueError(
                 f"module {self._sequence_first!r} has batch_first=False, so rows are not "
                 "images and tasks cannot be stacked: run one task a pass (tasks_per_pass=1)"
