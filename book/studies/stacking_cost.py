@@ -1,0 +1,112 @@
+"""Tasks stacked in one pass, or one pass after another: what each kind of module costs.
+
+    python book/studies/stacking_cost.py                 # 10 rounds, one thread
+    python book/studies/stacking_cost.py --rounds 3 --methods lora adapter
+
+A forward and a backward pass of three tasks and a batch of images, with frozen trunks where the
+method freezes them. Methods of Table 4 run on the small Swin transformer of the benchmark `adapt`,
+those of Table 3 on the ViT of `digits`. All steps have their turn in every round, in a new order.
+The ratios, separate over stacked, are taken within a round; the table has their median and
+quartiles. Memory is the peak of two steps in a process of their own, above the network and the
+images. The record `stacking/cost` has the seconds of every round.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+import torch
+
+from tssbn import records
+from tssbn.benchmarks import find_benchmark
+from tssbn.methods import find_method
+from tssbn.timing.memory import peak_memory
+from tssbn.timing.rounds import time_rounds
+from tssbn.timing.strategies import Setting, TimedStep
+
+SETTINGS = {"adapt": {"pretrained": "none"}, "digits": {}}
+METHODS = {
+    **dict.fromkeys(("tsbn-frozen", "tssbn-frozen", "bitfit", "lora", "adapter"), "adapt"),
+    **dict.fromkeys(("compacter", "hyperformer", "polyhistor", "vpt-deep"), "adapt"),
+    **dict.fromkeys(("tsbn", "tssbn"), "digits"),
+}
+OUTPUTS = {"one": 4, "two": 1, "three": 3}
+WAYS = "stacked", "separate"
+CPU = Setting()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method, and the way that its tasks run; "plain" is another word for stacked."""
+
+    method: str
+    strategy: str = "stacked"
+    batch: int = 16
+    setting: Setting = CPU
+
+    def step(self) -> TimedStep:
+        """A forward and a backward pass of all tasks."""
+        benchmark = find_benchmark(METHODS[self.method])(**SETTINGS[METHODS[self.method]])
+        torch.manual_seed(0)
+        options = benchmark.tuned.get(self.method, {})
+        build = find_method(self.method).build
+        known = {k: v for k, v in options.items() if k not in ("whole", "lr", "multiplier")}
+        net = build(benchmark.network, OUTPUTS, **known)
+        net.tasks_per_pass = 1 if self.strategy == "separate" else None
+        images = torch.rand(self.batch, *benchmark.network.example.shape[1:])
+        return TimedStep(net, images, self.setting)
+
+
+def main(methods: Iterable[str] = METHODS, rounds: int = 10, folder: Path | None = None) -> None:
+    """Measure all, and write the record."""
+    torch.set_num_threads(1)
+    keys = [(method, way) for method in methods for way in WAYS]
+    times = list(time_rounds({key: Case(*key).step() for key in keys}, rounds))
+    record = {
+        **records.environment(),
+        "batch": Case("lora").batch,
+        "tasks": len(OUTPUTS),
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "networks": {method: METHODS[method] for method in methods},
+        "seconds": {m: {w: [one[m, w] for one in times] for w in WAYS} for m in methods},
+        "memory_mib": {m: {w: peak_memory(Case(m, w)) for w in WAYS} for m in methods},
+    }
+    print(table(record), records.write("stacking/cost", record, folder), sep="\n")
+
+
+def ratios(record: Mapping, method: str) -> list[float]:
+    """Seconds of separate passes over those of a stacked one, round by round."""
+    of_method = record["seconds"][method]
+    return [one / s for one, s in zip(of_method["separate"], of_method["stacked"], strict=True)]
+
+
+def table(record: Mapping) -> str:
+    """Time and memory of separate passes relative to a stacked one."""
+    lines = [("", "network", "time (quartiles)", "memory")]
+    for method, network in record["networks"].items():
+        low, median, high = quantiles(ratios(record, method))
+        memory = record["memory_mib"][method]
+        known = None not in memory.values() and memory["stacked"]
+        share = f"{memory['separate'] / memory['stacked']:.2f}" if known else ""
+        lines.append((method, network, f"{median:.2f} ({low:.2f} to {high:.2f})", share))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def options() -> dict[str, object]:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=10, help="2 or more; 10 without it")
+    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
+    chosen = parser.parse_args()
+    if chosen.rounds < 2:
+        parser.error(f"--rounds {chosen.rounds} must be 2 or more")
+    return vars(chosen)
+
+
+if __name__ == "__main__":
+    main(**options())
