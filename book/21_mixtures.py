@@ -69,8 +69,8 @@ plots.style()
 # :alt: The same five panels, on a dark ground.
 # :class: only-dark
 # :::
-# - **M³ViT** {cite:p}`liang2022m3vit` replaces the perceptron of every other
-#   block by $E$ small ones. A router picks $k$ of them for each token.
+# - **M³ViT** {cite:p}`liang2022m3vit` has $E$ small perceptrons in place of
+#   every other one. A router picks $k$ of them for each token.
 # - **Mod-Squad** {cite:p}`chen2023modsquad` has experts in every block. The
 #   heads of the attention are experts, too.
 # - **MLoRE** {cite:p}`yang2024mlore` and **TaskExpert**
@@ -249,7 +249,7 @@ gap = (torch.cat(folded) - branches).abs().max().item()
 assert gap < 1e-10
 
 # %% tags=["remove-cell"]
-layer = LowRankExperts(8, ranks)
+layer = LowRankExperts(8, ranks)  # with biases, too
 K, b = (torch.tensordot(p, each, 1) for each in layer.kernels())
 one = [F.conv2d(u[i : i + 1], K[i], b[i], padding=1) for i in range(2)]
 assert torch.allclose(torch.cat(one), layer(u, p), atol=1e-10)
@@ -343,8 +343,8 @@ plt.show()
 # | a fixed set of tasks to ship | TSσLN | gates fold; routers do not |
 # | many tokens, many machines | M³ViT | experts can live on several devices |
 #
-# A penalty has a weight to tune, a router has $k$ and $E$. Give each method the
-# same number of trials before you compare.
+# A penalty has a weight to tune, a router has $k$ and $E$. Give each method as
+# many trials as the others before you compare.
 #
 # ## Limits
 #
@@ -391,8 +391,7 @@ assert torch.allclose(copies(tokens, 0), expert(tokens))
 # :::
 
 # %%
-T, E = 3, 5
-# your turn: give a P (T, E) with the largest `information`
+T, E = 3, 5  # your turn: give a P (T, E) with the largest `information`
 
 # %% [markdown]
 # :::{solution-start} ex-21-bound
@@ -400,10 +399,8 @@ T, E = 3, 5
 # :::
 
 # %%
-P = torch.eye(T, E) + 1e-12
-assert abs(information(P) - torch.tensor(T).log()) < 1e-6
-P = torch.eye(E, T) + 1e-12  # more tasks than experts
-assert abs(information(P) - torch.tensor(T).log()) < 1e-6
+for P in torch.eye(T, E) + 1e-12, torch.eye(E, T) + 1e-12:
+    assert abs(information(P) - torch.tensor(T).log()) < 1e-6
 
 # %% [markdown]
 # $\log \min(T, E)$: each task has experts of its own, or each expert has tasks

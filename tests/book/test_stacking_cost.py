@@ -21,7 +21,7 @@ def test_the_table_has_ratios_of_separate_over_stacked(tmp_path, monkeypatch, ca
     assert record["memory_mib"]["lora"] == {"stacked": 4, "separate": 1}
     seconds = {"seconds": {"lora": {"stacked": [2, 4], "separate": [3, 2]}}}
     assert cost.ratios(seconds, "lora") == [1.5, 0.5]
-    head, row, _ = capsys.readouterr().out.splitlines()
+    _, row, _ = capsys.readouterr().out.splitlines()
     assert row.split()[:2] == ["lora", "adapt"] and row.split()[-1] == "0.25"
 
 
