@@ -40,6 +40,8 @@ NEEDS = {
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
     "tssbn.networks.windows": ("timm",),
+    "tssbn.plots.pruning": ("matplotlib",),
+    "tssbn.plots.rates": ("matplotlib",),
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
