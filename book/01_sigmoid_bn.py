@@ -225,7 +225,10 @@ for training in (True, False):
 # \frac{\partial g}{\partial \gamma} = \sigma'(\gamma) = g\,(1 - g) \le \tfrac14 .
 # $$ (eq-damping)
 #
-# <!-- slider -->
+# On the site you can move $\gamma$ and see what one step does to the gate, at
+# $\eta = 10^{-4}$ and a gradient of 1:
+#
+# <div class="gate-slider">(The slider is on the page of this chapter.)</div>
 #
 # Let $\gamma$ learn at $m$ times the base rate $\eta$. Under SGD the slope
 # counts twice, in the gradient of $\gamma$ and on the way from $\gamma$ to
