@@ -1,0 +1,59 @@
+"""The figure of the first page: what each method is worth beside hard parameter sharing.
+
+    python book/studies/result.py
+
+Reads saved runs; writes `book/images/result.svg`, and `result-dark.svg` for a dark ground.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from tssbn import plots, records
+from tssbn.claims import effects
+from tssbn.methods import find_method
+from tssbn.plots import experts
+
+FOLDER = Path(__file__).resolve().parents[1] / "images"
+BEDS = {
+    "rooms": "Synthetic rooms, U-Net",
+    "digits": "Two digits, ViT",
+    "census": "Census-Income, perceptron",
+}
+ARMS = ("stl", "hps", "tsbn", "tssbn")
+LOOKS = {  # of text, and of the band around zero
+    "result": ("#22303c", "#e4e4e4"),
+    "result-dark": ("#e6ebf0", "#333d47"),
+}
+
+
+def found() -> dict[str, dict]:
+    """By bed, the effects over HPS; beds without runs of all arms are left out."""
+    made = {}
+    for bed, title in BEDS.items():
+        runs = {find_method(m).title: records.of(bed, m, range(20)) for m in ARMS}
+        if all(map(len, runs.values())):
+            made[title] = effects(runs, "HPS", "STL")
+    return made
+
+
+def main(folder: Path = FOLDER) -> None:
+    beds = found()
+    for name, (ink, band) in LOOKS.items():
+        plots.style()
+        colors = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+        with plt.rc_context({**dict.fromkeys(colors, ink), "svg.hashsalt": "result"}):
+            figure = experts.bed_effects(beds, "HPS")
+            for ax in figure.axes:
+                ax.patch.set_alpha(0)
+                ax.lines[-1].set_color(ink)
+                for patch in ax.patches:
+                    patch.set_color(band)
+            path = folder / f"{name}.svg"
+            figure.savefig(path, transparent=True, metadata={"Date": None}, bbox_inches="tight")
+        plt.close(figure)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
