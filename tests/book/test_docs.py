@@ -44,6 +44,8 @@ NEEDS = {
     "tssbn.plots.rates": ("matplotlib",),
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
+    "tssbn.plots.palettes": ("matplotlib",),
+    "tssbn.plots.scores": ("matplotlib",),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),

@@ -12,6 +12,7 @@ from torch import Tensor
 from tssbn.data.target import Target
 from tssbn.gate_plots import capacity, importance, similarity
 from tssbn.methods import METHODS, find_method
+from tssbn.plots.palettes import CITYSCAPES
 from tssbn.records.scores import constant
 
 if TYPE_CHECKING:
@@ -229,12 +230,16 @@ def images(pictures: Tensor, titles: Sequence[str], columns: int = 8) -> None:
 def class_colors(target: Target) -> np.ndarray:
     """Choose RGB for the classes of a target, (classes + 1, 3); the last, white, is void (-1).
 
-    The first of two classes, and one named background, is light grey.
+    Classes of Cityscapes have Cityscapes' own colours (:mod:`tssbn.plots.palettes`). Else the first
+    of two classes, and one named background, is light grey.
 
     Example:
         >>> class_colors(Target("classes", ("background", "salient"), ignore=-1)).shape
         (3, 3)
     """
+    if CITYSCAPES.keys() >= set(target.classes):
+        known = np.array([CITYSCAPES[name] for name in target.classes]) / 255
+        return np.vstack([known, [1, 1, 1]])
     first, second = plt.get_cmap("tab20").colors, plt.get_cmap("tab20b").colors
     colors = np.array([*first[::2], *first[1::2], *second])[: len(target.classes)]
     if len(target.classes) == 2 or target.classes[0] == "background":
