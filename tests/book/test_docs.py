@@ -45,7 +45,7 @@ NEEDS = {
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
     "tssbn.plots.palettes": ("matplotlib",),
-    "tssbn.plots.scores": ("matplotlib",),
+    "tssbn.plots.scores": ("matplotlib", "pandas"),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),

@@ -7,12 +7,12 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+import torch
 
-for needed in ("torchmetrics", "scipy", "skimage"):
-    pytest.importorskip(needed)
-
-from tssbn import metrics
-from tssbn.metrics.base import TaskMetric
+pytest.importorskip("skimage")  # of boundaries
+metrics = pytest.importorskip("tssbn.metrics")
+TaskMetric = pytest.importorskip("tssbn.metrics.base").TaskMetric
+Segmentation = pytest.importorskip("tssbn.metrics.segmentation").Segmentation
 
 PAGE = Path(__file__).resolve().parents[2] / "book/metrics.md"
 
@@ -35,3 +35,18 @@ def test_every_metric_is_on_the_page():
     assert len(found) > 8
     assert not [name for name in found if f"~{name}`" not in text]
     assert text.count("**Constant baseline:**") >= len(found)
+
+
+def test_the_mean_of_each_images_miou_is_another_number():
+    truth = torch.zeros(2, 10, 10, dtype=torch.int64)
+    truth[1, 5:] = 1
+    guess = truth.clone()
+    guess[0, 0, 0] = 1
+
+    def miou(images):
+        metric = Segmentation(classes=2)
+        metric.update(guess[images], truth[images])
+        return metric.compute()["miou"]
+
+    assert round(miou([0, 1]), 3) == 0.987
+    assert round((miou([0]) + miou([1])) / 2, 3) == 0.748

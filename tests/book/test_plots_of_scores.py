@@ -9,6 +9,7 @@ from tssbn.data.target import Target
 
 plt = pytest.importorskip("matplotlib.pyplot")
 plots = pytest.importorskip("tssbn.plots")
+pytest.importorskip("pandas")
 score_plots = pytest.importorskip("tssbn.plots.scores")
 
 
@@ -24,6 +25,15 @@ def test_each_run_has_a_dot_in_the_row_of_its_task():
     dots = [line.get_xydata().tolist() for line in ax.lines[:4]]
     assert dots == [[[0.1, 0]], [[0.2, 0], [0.3, 0]], [[0.4, 1]], []]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_attributes_have_one_row_their_mean():
+    faces = {"constant": [{str(k): float(k) for k in range(9)}], "tiny": [{"0": 1.0}, {"0": 3.0}]}
+    rooms = {"constant": [{"depth": 0.7, "segmentation": 3.4}]}
+    table = score_plots.learned({"faces": {"scores": faces}, "rooms": {"scores": rooms}})
+    assert list(table.index) == ["faces: mean F1", "rooms: depth", "rooms: segmentation"]
+    assert table["constant"].tolist() == ["4", "0.70", "3"]
+    assert table["7×7 filters"].tolist() == ["2", "", ""]
 
 
 def test_trades_have_the_mean_and_each_gain_with_its_interval():

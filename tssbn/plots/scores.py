@@ -1,18 +1,54 @@
 """Scores beside their baselines: what a network adds to a constant answer, or loses by sharing."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tssbn import plots
 from tssbn.methods import find_method
 
-__all__ = ["skills", "trades"]
+__all__ = ["learned", "skills", "trades"]
 
 MARKS = ("D", "black"), ("s", "orange"), ("o", "blue"), ("^", "green")
 TASKS = "green", "purple", "sky"
+UNITS = {"depth": ("m", 2), "disparity": ("pixels", 2), "normal": ("degrees", 0)}
+KINDS = {
+    "constant": "constant",
+    "position": "by position",
+    "tiny": "7×7 filters",
+    "bigger": "U-Net",
+}
+
+
+def learned(saved: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Give the scores of constant answers and of small networks as a table, a row for each task.
+
+    Of attributes there is one row, their mean. Several runs have their mean, and as many digits as
+    three seeds allow.
+
+    Args:
+        saved: by set, what ``book/studies/learnable.py`` saved of it.
+
+    Example:
+        >>> scores = {"constant": [{"depth": 0.712}], "bigger": [{"depth": 0.41}, {"depth": 0.43}]}
+        >>> table = learned({"rooms": {"scores": scores}})
+        >>> table.loc["rooms: depth"].tolist()
+        ['m', '0.71', '', '', '0.42']
+    """
+    rows = {}
+    for name, record in saved.items():
+        means = {kind: pd.DataFrame(runs).mean() for kind, runs in record["scores"].items()}
+        if len(means["constant"]) > len(KINDS) + len(UNITS):
+            means = {kind: pd.Series({"mean F1": values.mean()}) for kind, values in means.items()}
+        for task in means["constant"].index:
+            unit, digits = UNITS.get(task, ("%", 0))
+            cells = [f"{means[k][task]:.{digits}f}" if k in means else "" for k in KINDS]
+            rows[f"{name}: {task}"] = [unit, *cells]
+    return pd.DataFrame(rows, ["unit", *KINDS.values()]).T
 
 
 def skills(ax: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
