@@ -107,7 +107,8 @@ class DeepLabHead(nn.Sequential):
 
     The pyramid has a 1x1 convolution, 3x3 ones of rates 12, 24 and 36, and the average of the
     image; the prediction is enlarged to the size of the image by bilinear interpolation with
-    aligned corners.
+    aligned corners. On features no larger than its rate, such as 32x32 and 36, a filter reads
+    padding with all weights but the centre, which then never learn (Chen et al., arXiv 1706.05587).
 
     Args:
         outputs: channels of the prediction.

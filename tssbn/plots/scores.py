@@ -14,7 +14,7 @@ from tssbn.methods import find_method
 __all__ = ["learned", "skills", "trades"]
 
 MARKS = ("D", "black"), ("s", "orange"), ("o", "blue"), ("^", "green")
-TASKS = "green", "purple", "sky"
+TASKS = ("green", "^"), ("purple", "s"), ("sky", "D")
 UNITS = {"depth": ("m", 2), "disparity": ("pixels", 2), "normal": ("degrees", 0)}
 KINDS = {
     "constant": "constant",
@@ -103,8 +103,8 @@ def trades(
     shifts = np.linspace(-0.22, 0.22, len(errors))
     for height, (method, row) in enumerate(gains.items()):
         left.plot(np.mean([*row.values()]), height, "o", ms=9, color=plots.method_color(method))
-        for shift, color, task in zip(shifts, TASKS, errors, strict=False):
-            bar = {"xerr": 1.96 * errors[task], "fmt": "o", "color": plots.COLORS[color]}
+        for shift, (color, marker), task in zip(shifts, TASKS, errors, strict=False):
+            bar = {"xerr": 1.96 * errors[task], "fmt": marker, "color": plots.COLORS[color]}
             right.errorbar(row[task], height + shift, **bar, label=None if height else task)
     left.set_yticks(range(len(gains)), [find_method(method).title for method in gains])
     left.set_ylim(len(gains) - 0.5, -0.5)
