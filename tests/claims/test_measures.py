@@ -11,7 +11,12 @@ pytest.importorskip("sklearn")
 
 from tssbn import gates
 from tssbn.claims import measures
-from tssbn.claims.attributes import labels_photographed, match_regions
+from tssbn.claims.attributes import (
+    frequency_drawn,
+    frequency_photographed,
+    labels_photographed,
+    match_regions,
+)
 from tssbn.claims.nulls import agreement, beside_shuffled, cohesion
 from tssbn.claims.studies import by_knob, hurt_most, removals, runs
 from tssbn.gates import Importance
@@ -101,6 +106,20 @@ def test_seeds_agree_where_the_same_tasks_are_alike_and_shuffled_gates_do_not():
     alike = [gates.similarity(each) for each in nets]
     assert np.mean(found.values["gates"]) == pytest.approx(measures.agreement(alike))
     assert agreement("toys", nets[:2]).values == {"gates": [], "shuffled": []}
+
+
+def test_seeds_may_be_compared_by_another_similarity():
+    nets = [drawn(seed) for seed in range(3)]
+    found = agreement("toys", nets, lambda net: gates.similarity(net, centred=True))
+    alike = [gates.similarity(net, centred=True) for net in nets]
+    assert np.mean(found.values["gates"]) == pytest.approx(measures.agreement(alike))
+
+
+def test_frequencies_of_attributes_are_in_the_order_that_is_asked_for():
+    for frequency in frequency_drawn, frequency_photographed:
+        rare, common = frequency(["Bald", "No_Beard"])
+        assert rare < 0.2 < 0.5 < common
+        assert frequency(["No_Beard", "Bald"]).tolist() == [common, rare]
 
 
 def test_a_group_of_names_is_held_against_labels():
