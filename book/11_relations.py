@@ -79,10 +79,9 @@ draw.cosines(
 plt.show()
 
 # %% [markdown]
-# They hardly fall. Gates are positive, and two rows of positive numbers point
-# in similar directions whatever filters they open. So the size of a cosine
-# shows nothing. The order of the pairs of tasks may show something, if a
-# network from another seed puts them in the same order.
+# They hardly fall. Gates are positive, so two rows of gates point in similar
+# directions, whatever filters they open. The size of a cosine shows nothing.
+# The order of the pairs may, if another seed puts them in the same order.
 #
 # With $I_t \in (0,1)^F$ for the gates of task $t$ at the $F$ filters, the
 # similarity of two tasks is a cosine. Two networks $a$ and $b$ agree as far as
@@ -167,16 +166,15 @@ for name, bed in product(VIEWS, BEDS):
     found = nulls.agreement(bed, BEDS[bed], VIEWS[name])
     whole, less = found.against("gates", 0, "shuffled").values()
     rows[name][bed] = whole.interval
-    rows[name][f"less shuffled, {bed}"] = less.interval
+    rows[name][f"minus shuffled, {bed}"] = less.interval
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# Dots are pairs of networks. Brackets are 95 % intervals over networks, by the
-# jackknife, because pairs overlap. The *plain* agreement on real faces is the
-# paper's 0.8, and shuffled gates nearly reach it. So 0.8 alone does not show
-# that networks agree on filters. *Depth* is unchanged by construction. Only
-# *channels* need the filters: all pairs of networks agree on them, and after
-# shuffling nothing is left.
+# Dots are pairs of networks, brackets 95 % intervals over networks (jackknife).
+# The *plain* agreement on real faces is about the paper's 0.8, and shuffled
+# gates nearly reach it. So 0.8 alone does not show that networks agree on
+# filters. *Depth* cannot change by shuffling. Only *channels* need the filters:
+# all pairs of networks agree on them, and after shuffling nothing is left.
 #
 # ## What depth follows
 #
@@ -212,10 +210,10 @@ axes[1, 1].set_xlabel("F1 of STL")
 plt.show()
 
 # %% [markdown]
-# On real faces rare attributes open the last layer, and F1 does not matter. On
-# synthetic faces, tasks that are learned well open it. So networks agree on
-# depth because of a property of each single task. Two rare attributes look
-# related, but they need not share any filter.
+# Rare attributes of real faces open the last layer widely, and F1 is unrelated.
+# On synthetic faces, tasks that are learned well open it. So networks agree on
+# depth because of a property of single tasks. Two rare attributes look related,
+# but they need not share any filter.
 #
 # ## What channels follow
 #
@@ -254,7 +252,7 @@ pd.DataFrame(rows).T.map(lambda r: f"{r.value:+.2f} (p = {r.p:.3f})")
 # The p values come from naming the tasks anew, a thousand times. With sixteen
 # tests, only those below 0.003 count. Channels of real faces follow rarity and
 # labels, and perhaps the region; those of synthetic faces follow the region.
-# So channels do carry relations between tasks. Some of these need no network.
+# So channels do show relations between tasks, also some that labels show.
 #
 # ## Families of attributes
 #
@@ -270,9 +268,10 @@ near, tasks = mean("real faces", "channels"), real[0].tasks
 groups = {"blue": attributes.HAIR, "red": attributes.BEARD}
 draw.families(axes[0], near, tasks, groups)
 axes[0].set(title="Facial hair is one branch", xlabel="1 - similarity")
+axes[1].set(title="Labels explain a part", xlabel="correlation of labels")
+axes[1].set_ylabel("similarity of channels")
 named = [("Heavy_Makeup", "Wearing_Lipstick"), ("Attractive", "Male")]
 draw.pairs(axes[1], LABELS["real faces"](tasks), near, tasks, named)
-axes[1].set(title="Labels explain a part", xlabel="correlation of labels")
 plt.show()
 
 # %% [markdown]

@@ -18,7 +18,7 @@ from tssbn.claims.attributes import (
     match_regions,
 )
 from tssbn.claims.nulls import agreement, beside_shuffled, cohesion
-from tssbn.claims.studies import by_knob, hurt_most, removals, runs
+from tssbn.claims.studies import by_knob, hurt_most, losses, lost, removal_runs, removals, runs
 from tssbn.gates import Importance
 from tssbn.records import pack_gates
 
@@ -141,6 +141,24 @@ def test_who_is_hurt_most():
     }
     assert hurt_most(record) == pytest.approx(200 / 3)  # c's filters hurt a more
     assert hurt_most(record, "least") == 0
+
+
+def test_losses_are_in_percent_of_the_score_and_points_of_f1():
+    record = {
+        "metric": {"a": "miou", "b": "absolute"},
+        "directions": {"a": True, "b": False},
+        "base": [0.8, 0.5],
+        "without": {"random": [[[0.6, 0.5], [0.8, 0.6]], [[0.4, 0.5], [0.8, 0.8]]]},
+    }
+    np.testing.assert_allclose(losses(record, "random"), [[37.5, 0], [0, 40]], atol=1e-9)
+    attributes = record | {"metric": {"a": "f1", "b": "f1"}, "directions": {"a": True, "b": True}}
+    np.testing.assert_allclose(lost(attributes, [0.6, 0.6]), [20, -10])
+
+
+def test_removals_are_those_of_the_seeds_that_are_saved():
+    saved = removal_runs("faces", range(4))
+    assert [record["seed"] for record in saved] == [0, 1, 2, 3]
+    assert removals("faces", seeds=[2, 99]) == [hurt_most(saved[2])]
 
 
 def test_a_study_that_is_not_here_has_no_runs(tmp_path, monkeypatch):
