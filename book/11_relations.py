@@ -81,11 +81,11 @@ plt.show()
 # %% [markdown]
 # They hardly fall. Gates are positive, so two rows of gates point in similar
 # directions, whatever filters they open. The size of a cosine shows nothing.
-# The order of the pairs may, if another seed puts them in the same order.
+# The order of the pairs may, if a network from another seed has the same one.
 #
 # With $I_t \in (0,1)^F$ for the gates of task $t$ at the $F$ filters, the
-# similarity of two tasks is a cosine. Two networks $a$ and $b$ agree as far as
-# the ranks $r$ of their pairs are correlated (Spearman's correlation):
+# similarity of two tasks is a cosine. The agreement of two networks $a$ and $b$
+# is Spearman's correlation, that of the ranks $r$ of all pairs of tasks:
 #
 # $$
 # S_{st} = \frac{\langle I_s, I_t\rangle}{\lVert I_s\rVert\,\lVert I_t\rVert} ,
@@ -114,10 +114,10 @@ assert torch.allclose(agreement(*two), rank_correlations(two), atol=1e-3)
 # %% [markdown]
 # ## Two ways to agree
 #
-# Shuffling destroys which *filter* a gate belongs to, but keeps how far a task
-# opens each *layer* on average. To tell the two apart we subtract the mean of
-# a row, $\bar I_t$, and split the rest by the mean $\bar I_{t\ell}$ of the row
-# over layer $\ell$:
+# After shuffling a gate is no longer at its *filter*, but each task still opens
+# each *layer* as far as before. To tell the two apart we subtract the mean of a
+# row, $\bar I_t$, and split the rest by the mean $\bar I_{t\ell}$ of the row over
+# layer $\ell$:
 #
 # $$
 # I_{ti} - \bar I_t = \underbrace{(\bar I_{t\ell} - \bar I_t)}_{\text{depth}} +
@@ -125,7 +125,7 @@ assert torch.allclose(agreement(*two), rank_correlations(two), atol=1e-3)
 # $$ (eq-depth-channels)
 #
 # *Depth* is which layers a task opens, *channels* is which filters it opens in
-# a layer. Each has a cosine of its own. Their sum we call *centred*.
+# a layer. Each has a cosine of its own. We call their sum *centred*.
 
 
 # %%
@@ -179,10 +179,10 @@ pd.DataFrame(rows).T
 # ## What depth follows
 #
 # Tasks differ most in how far they open the last layer, before the heads. Each
-# dot is a task's mean gate there. The left panels have it over the entropy of
-# the task's label, which is 1 bit if every second face has the attribute, and
-# near 0 if few or nearly all have it. The right panels have it over the F1 of
-# single-task networks ({term}`STL`).
+# dot is a task's mean gate there. The left panels show it against the entropy
+# of the task's label, which is 1 bit if every second face has the attribute,
+# and near 0 if few or nearly all have it. The right panels show it against the
+# F1 of single-task networks ({term}`STL`).
 
 # %%
 SOURCES = {
@@ -200,9 +200,9 @@ for bed, (benchmark, frequency) in SOURCES.items():
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Four scatter plots of the mean gate of the last layer, a dot for each task. On real faces it falls with the entropy of the label and has no relation to F1. On synthetic faces it rises with F1."}}
 fig, axes = plt.subplots(2, 2, figsize=(7, 4.2), sharey=True, sharex="col")
-for row, bed, color in zip(axes, BEDS, ("C0", "C2"), strict=True):
+for row, bed in zip(axes, BEDS, strict=True):
     for ax, x in zip(row, (entropy[bed], f1[bed]), strict=True):
-        ax.plot(x, last[bed], "o", ms=4, color=color)
+        ax.plot(x, last[bed], "o", ms=4)
         ax.set_title(f"{bed}: Spearman {spearmanr(x, last[bed])[0]:+.2f}")
     row[0].set_ylabel("mean gate")
 axes[1, 0].set_xlabel("entropy of the label, bits")
@@ -219,7 +219,7 @@ plt.show()
 #
 # Two tasks may use the same filters because they look at the same region of
 # the face, or because their labels are correlated, as those of lipstick and
-# make-up are. They may also be equally rare, or equally hard. We correlate the
+# make-up are. They may also be equally rare, or have equal F1. We correlate the
 # ranks of the pairs with each cause while the other three are held fixed.
 
 
@@ -249,16 +249,17 @@ rows = {of: explained(*of) for of in product(BEDS, ("depth", "channels"))}
 pd.DataFrame(rows).T.map(lambda r: f"{r.value:+.2f} (p = {r.p:.3f})")
 
 # %% [markdown]
-# The p values come from naming the tasks anew, a thousand times. With sixteen
-# tests, only those below 0.003 count. Channels of real faces follow rarity and
-# labels, and perhaps the region; those of synthetic faces follow the region.
-# So channels do show relations between tasks, also some that labels show.
+# The p values come from 1000 random namings of the tasks. With sixteen tests,
+# only those below 0.003 count. Channels of real faces follow rarity and labels,
+# and perhaps the region; those of synthetic faces follow the region. So channels
+# do carry relations between tasks. Some of these are in the labels already.
 #
 # ## Families of attributes
 #
-# The paper clusters tasks by average linkage, which joins the two groups of
-# highest mean similarity, again and again. Its example is that hair of the
-# head and facial hair form two clusters.
+# The paper clusters each network's tasks, and then how often two tasks fall
+# together (`tssbn.clusters.consensus`). Its example is that hair of the head
+# and facial hair form two clusters. We draw the tree of the mean over networks
+# by average linkage, which joins the two most similar groups again and again.
 #
 # **Before you look:** which of these two will be one branch of the tree?
 
@@ -396,4 +397,4 @@ assert rank_correlations(map(VIEWS["centred"], mixed)).mean() < 0.25
 # - Plain cosines are high, and networks agree on them, even after shuffling
 #   within layers. The paper's 0.8 alone does not show shared filters.
 # - Depth is mostly the last layer, and follows rarity or F1 of single tasks.
-# - Channels agree in trained networks alone, and follow labels and regions.
+# - Channels agree only if trained, and follow labels, rarity and regions.

@@ -74,7 +74,7 @@ Markdown(
 #
 # **Before you look:** how many filters have an owner among 40 tasks?
 
-# %% mystnb={"image": {"alt": "Three histograms of the largest share that a task holds of each filter, with a dotted line at 0.5. With three tasks about half of the filters lie right of the line; with twelve tasks all lie below 0.3, with forty below 0.1."}}
+# %% mystnb={"image": {"alt": "Three histograms of the largest share that a task holds of each filter, with a dashed line at 0.5. With three tasks about half of the filters lie right of the line; with twelve tasks all lie below 0.3, with forty below 0.1."}}
 SOURCES = {
     "rooms, T = 3": ("rooms", {}),
     "synthetic faces, T = 12": ("faces", {"multiplier": 10}),
@@ -90,12 +90,12 @@ plt.show()
 # %% [markdown]
 # With 40 tasks no filter has an owner, and none can have one. To hold more
 # than half, a gate must be larger than the sum of the other 39. A gate is at
-# most 1, so those would have to be below 1/39 = 0.026 on average. With $T$
-# tasks and the threshold $\tau$ the rule of the paper is
+# most 1, so those would have to be below 1/39 = 0.026 on average. The rule of
+# the paper for $T$ tasks, with the share $p_{ti}$ and a threshold $\tau$, is
 #
 # $$
-# s_{t,i} = \frac{I_{t,i}}{\sum_{t'=1}^{T} I_{t',i}} > \tau, \qquad
-# I_{t,i} = \color{#D55E00}{\sigma(\gamma_{t,i})}, \qquad \tau = 0.5 .
+# p_{ti} = \frac{I_{ti}}{\sum_{u=1}^{T} I_{ui}} > \tau, \qquad
+# I_{ti} = \color{#D55E00}{\sigma(\gamma_{ti})}, \qquad \tau = 0.5 .
 # $$ (eq-share)
 
 
@@ -112,7 +112,7 @@ for net in nets["rooms, T = 3"]:
     assert torch.equal(owners(net.values), gates.specialised(net))
 
 # %% [markdown]
-# With three tasks half of the filters have an owner, but so they have by chance.
+# With three tasks half of the filters have an owner, as chance would give.
 # For $T$ independent gates, spread evenly over (0, 1), the probability that one
 # of them is larger than the sum of the others is
 #
@@ -175,8 +175,8 @@ plt.show()
 # %% [markdown]
 # It grows with depth, as in the paper, but falls in the last layer. More than
 # half of the slope is left after shuffling, because gates of deeper layers are
-# spread more widely. The rest is more than chance. In deep layers the tasks
-# avoid each other's filters.
+# spread more widely. The rest is more than chance. In deep layers two tasks
+# open the same filter less often than shuffled gates would.
 #
 # ## Take them away
 #
@@ -221,12 +221,12 @@ for filters in own:
         assert all(torch.equal(y, by_hand[task]) for task, y in net(x).items())
 
 # %% [markdown]
-# Now score all tasks each time. $D_{s,t}$ is what task $t$ loses without the
-# filters of task $s$. If the shares mean something, the diagonal of $D$ stands
-# out, and
+# Now score all tasks each time. $D_{st}$ is what task $t$ loses without the
+# filters of task $s$. If shares show who needs a filter, the diagonal of $D$
+# stands out, and
 #
 # $$
-# \delta = \frac1T \sum_t D_{t,t} - \frac{1}{T(T-1)} \sum_{s \ne t} D_{s,t}
+# \delta = \frac1T \sum_t D_{tt} - \frac{1}{T(T-1)} \sum_{s \ne t} D_{st}
 # $$ (eq-self-cross)
 #
 # is above 0. `book/studies/removal.py` did this with trained networks and 2.8 %
@@ -257,8 +257,8 @@ k = ROOMS[0]["count"]  # segmentation is row 0, depth is row 1
 open_to_depth = [n.values[1, n.values[0].topk(k).indices] for n in rooms]
 Markdown(
     "A frame is the largest loss of a column, a dot that of a row.\n\n"
-    "- **By the largest share** the rooms agree with the paper. Tasks lose by "
-    "their own filters, and next to nothing by those of others.\n"
+    "- **By the largest share** the rooms agree with the paper. Each task loses "
+    "without its own filters, and next to nothing without those of others.\n"
     "- **By the widest gates** they contradict it. Depth loses "
     f"{widest[0, 1]:.0f} % without the filters of segmentation, and "
     f"{widest[1, 1]:.0f} % without its own. (An answer that ignores the image "

@@ -18,7 +18,7 @@ def largest_shares(beds: Mapping[str, Sequence[Importance]], tau: float = 0.5) -
 
     Args:
         beds: by title, the gates of each network.
-        tau: a dotted line; filters on its right have an owner, the title says how many.
+        tau: a dashed line; filters on its right have an owner, the title says how many.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ def largest_shares(beds: Mapping[str, Sequence[Importance]], tau: float = 0.5) -
         largest = np.concatenate([(n.values / n.values.sum(0)).max(0).values.numpy() for n in nets])
         weights = np.full(len(largest), 100 / len(largest))
         ax.hist(largest, np.linspace(0, 1, 51), weights=weights, color=plots.COLORS["blue"])
-        ax.axvline(tau, color="black", ls=":")
+        ax.axvline(tau, color="black", ls="--")
         ax.set_title(f"{title}: {100 * (largest > tau).mean():.0f} % with an owner")
         ax.set_ylabel("filters, %")
     axes[-1, 0].set(xlim=(0, 1), xlabel="largest share of a task")

@@ -43,7 +43,7 @@ def agreements(
     Args:
         beds: by title, for each way to compare tasks the correlations of the pairs of runs and of
             the same runs with shuffled gates.
-        printed: what the paper has, a dotted line.
+        printed: what the paper has, a dashed line.
     """
     figure, axes = plots.plt.subplots(1, len(beds), figsize=(7, 3.2), sharey=True, squeeze=False)
     dice = np.random.default_rng(0)
@@ -56,15 +56,16 @@ def agreements(
                 ax.plot([at - 0.17, at + 0.17], [values.mean()] * 2, color="black", lw=1.5)
         ax.axhline(0, color="black", lw=0.8)
         if printed is not None:
-            ax.axhline(printed, color="black", lw=1, ls=":")
+            ax.axhline(printed, color="black", lw=1, ls="--")
         ax.set_xticks(range(len(views)), views)
         ax.set_title(title)
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("agreement of two networks")
     for color, label in (plots.COLORS["blue"], "trained"), ("#999999", "shuffled in layers"):
-        axes[0, -1].plot([], [], "o", ms=4, color=color, label=label)
-    axes[0, -1].plot([], [], color="black", lw=1, ls=":", label="the paper")
-    axes[0, -1].legend(loc="lower left")
+        ax.plot([], [], "o", ms=4, color=color, label=label)
+    if printed is not None:
+        ax.plot([], [], color="black", lw=1, ls="--", label="the paper")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -125,7 +126,7 @@ def pairs(
     """
     x, y = np.asarray(x), np.asarray(y)
     above = np.triu_indices(len(tasks), 1)
-    ax.plot(x[above], y[above], "o", ms=3, alpha=0.4, color=plots.COLORS["sky"])
+    ax.plot(x[above], y[above], "o", ms=3, alpha=0.4, color=plots.COLORS["blue"])
     middle = (x[above].min() + x[above].max()) / 2
     for pair in named:
         s, t = (list(tasks).index(task) for task in pair)
