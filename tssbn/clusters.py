@@ -7,7 +7,7 @@ They need scipy and scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +20,13 @@ from tssbn.gates.measures import ROUNDING, deviations
 
 __all__ = [
     "DepthAndChannels",
+    "PartialCorrelation",
     "cluster_tasks",
     "coassociation",
     "consensus",
     "depth_and_channel_parts",
     "linkage",
+    "partial_rank_correlations",
     "rank_correlations",
 ]
 
@@ -44,6 +46,13 @@ class DepthAndChannels(NamedTuple):
 
     depth: Tensor
     channels: Tensor
+
+
+class PartialCorrelation(NamedTuple):
+    """A correlation with one cause where the others are held fixed, and its two-sided p value."""
+
+    value: float
+    p: float
 
 
 def depth_and_channel_parts(importance: Importance) -> DepthAndChannels:
@@ -106,6 +115,56 @@ def rank_correlations(matrices: Iterable[Any]) -> Tensor:
     ranks = ranks / ranks.norm(dim=1, keepdim=True)  # 0/0 is NaN
     first, second = np.triu_indices(len(checked), 1)
     return (ranks[first] * ranks[second]).sum(dim=1).clamp(-1, 1)
+
+
+def partial_rank_correlations(
+    similarity: Any, causes: Mapping[str, Any], draws: int = 1000, seed: int = 0
+) -> dict[str, PartialCorrelation]:
+    """Correlate a similarity with each of several causes by the ranks of pairs of tasks.
+
+    The others are held fixed. Pairs that share a task are not independent. So the null leaves the
+    pairs of tasks as they are and names the tasks anew, in what the other causes leave of the cause
+    (double semi-partialling; Dekker, Krackhardt and Snijders 2007).
+
+    Args:
+        similarity: (T, T), of four tasks or more.
+        causes: by name, a symmetric (T, T) that is larger where two tasks have more in common.
+        draws: how often the tasks are named anew.
+        seed: of the draws.
+
+    Raises:
+        ValueError: matrices of different sizes, not symmetric or not finite, or one of which the
+            others leave nothing.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> one, two, noise = (m + m.T for m in rng.normal(size=(3, 12, 12)))
+        >>> found = partial_rank_correlations(one + noise / 3, {"one": one, "two": two})
+        >>> found["one"].p, round(found["one"].value, 1), found["two"].p > 0.05
+        (0.000999000999000999, 0.9, True)
+    """
+    from scipy.stats import rankdata
+
+    matrices = [_symmetric(matrix, least=4) for matrix in (similarity, *causes.values())]
+    tasks = len(_same_size(matrices)[0])
+    above = np.triu_indices(tasks, 1)
+    ranks = rankdata([matrix[above] for matrix in matrices], axis=1)
+    dice, found = np.random.default_rng(seed), {}
+    for row, cause in enumerate(causes, 1):
+        fixed = [np.ones(len(above[0])), *np.delete(ranks, [0, row], axis=0)]
+        basis = np.linalg.qr(np.transpose(fixed))[0]
+        rest = ranks - ranks @ basis @ basis.T
+        if (np.linalg.norm(rest[[0, row]], axis=1) < 1e-9 * tasks).any():
+            raise ValueError(f"the causes other than {cause} leave nothing of it, or of the whole")
+        named = np.zeros((tasks, tasks))
+        named[above] = named.T[above] = rest[row]
+        orders = [np.arange(tasks), *(dice.permutation(tasks) for _ in range(draws))]
+        drawn = np.stack([named[np.ix_(order, order)][above] for order in orders])
+        drawn -= drawn @ basis @ basis.T
+        r = drawn @ rest[0] / np.linalg.norm(drawn, axis=1) / np.linalg.norm(rest[0])
+        p = (np.abs(r) > abs(r[0]) - 1e-12).mean()
+        found[cause] = PartialCorrelation(float(r[0]), float(p))
+    return found
 
 
 def linkage(similarity: Any) -> np.ndarray:

@@ -43,6 +43,8 @@ NEEDS = {
     "tssbn.plots.pruning": ("matplotlib",),
     "tssbn.plots.rates": ("matplotlib",),
     "tssbn.plots.experts": ("matplotlib",),
+    "tssbn.plots.filters": ("matplotlib",),
+    "tssbn.plots.relations": ("matplotlib", "scipy", "sklearn"),
     "tssbn.plots.balancing": ("matplotlib",),
     "tssbn.plots.palettes": ("matplotlib",),
     "tssbn.plots.scores": ("matplotlib", "pandas"),

@@ -11,9 +11,14 @@ pytest.importorskip("sklearn")
 
 from tssbn import gates
 from tssbn.claims import measures
-from tssbn.claims.attributes import labels_photographed, match_regions
+from tssbn.claims.attributes import (
+    frequency_drawn,
+    frequency_photographed,
+    labels_photographed,
+    match_regions,
+)
 from tssbn.claims.nulls import agreement, beside_shuffled, cohesion
-from tssbn.claims.studies import by_knob, hurt_most, removals, runs
+from tssbn.claims.studies import by_knob, hurt_most, losses, lost, removal_runs, removals, runs
 from tssbn.gates import Importance
 from tssbn.records import pack_gates
 
@@ -103,6 +108,20 @@ def test_seeds_agree_where_the_same_tasks_are_alike_and_shuffled_gates_do_not():
     assert agreement("toys", nets[:2]).values == {"gates": [], "shuffled": []}
 
 
+def test_seeds_may_be_compared_by_another_similarity():
+    nets = [drawn(seed) for seed in range(3)]
+    found = agreement("toys", nets, lambda net: gates.similarity(net, centred=True))
+    alike = [gates.similarity(net, centred=True) for net in nets]
+    assert np.mean(found.values["gates"]) == pytest.approx(measures.agreement(alike))
+
+
+def test_frequencies_of_attributes_are_in_the_order_that_is_asked_for():
+    for frequency in frequency_drawn, frequency_photographed:
+        rare, common = frequency(["Bald", "No_Beard"])
+        assert rare < 0.2 < 0.5 < common
+        assert frequency(["No_Beard", "Bald"]).tolist() == [common, rare]
+
+
 def test_a_group_of_names_is_held_against_labels():
     values = drawn(3).values
     values[1] = values[0] + 0.01 * drawn(4).values[0]
@@ -122,6 +141,24 @@ def test_who_is_hurt_most():
     }
     assert hurt_most(record) == pytest.approx(200 / 3)  # c's filters hurt a more
     assert hurt_most(record, "least") == 0
+
+
+def test_losses_are_in_percent_of_the_score_and_points_of_f1():
+    record = {
+        "metric": {"a": "miou", "b": "absolute"},
+        "directions": {"a": True, "b": False},
+        "base": [0.8, 0.5],
+        "without": {"random": [[[0.6, 0.5], [0.8, 0.6]], [[0.4, 0.5], [0.8, 0.8]]]},
+    }
+    np.testing.assert_allclose(losses(record, "random"), [[37.5, 0], [0, 40]], atol=1e-9)
+    attributes = record | {"metric": {"a": "f1", "b": "f1"}, "directions": {"a": True, "b": True}}
+    np.testing.assert_allclose(lost(attributes, [0.6, 0.6]), [20, -10])
+
+
+def test_removals_are_those_of_the_seeds_that_are_saved():
+    saved = removal_runs("faces", range(4))
+    assert [record["seed"] for record in saved] == [0, 1, 2, 3]
+    assert removals("faces", seeds=[2, 99]) == [hurt_most(saved[2])]
 
 
 def test_a_study_that_is_not_here_has_no_runs(tmp_path, monkeypatch):

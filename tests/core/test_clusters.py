@@ -20,6 +20,7 @@ from tssbn.clusters import (
     consensus,
     depth_and_channel_parts,
     linkage,
+    partial_rank_correlations,
     rank_correlations,
 )
 from tssbn.data.synthetic.faces import REGIONS
@@ -122,6 +123,50 @@ def test_there_is_no_agreement_with_a_matrix_that_ranks_nothing():
     assert rank_correlations([noise(5, 0), torch.eye(5) + 1e-15 * noise(5, 1)]).isnan().all()
     rounding = 1e-15 * noise(5, 1)
     assert rank_correlations([noise(5, 0), torch.ones(5, 5) + rounding]).isnan().all()
+
+
+# causes, the others held fixed
+
+
+def test_one_cause_alone_has_spearmans_correlation():
+    one, other = noise(8, 0), noise(8, 1)
+    found = partial_rank_correlations(one, {"other": other}, draws=10)
+    assert found["other"].value == pytest.approx(rank_correlations([one, other]).item(), abs=1e-12)
+
+
+def test_two_causes_have_the_partial_correlation_of_the_textbook():
+    y, a, b = (noise(9, seed) for seed in range(3))
+    ya, yb, ab = rank_correlations([y, a, b]).tolist()
+    found = partial_rank_correlations(y, {"a": a, "b": b}, draws=10)
+    expected = (ya - yb * ab) / ((1 - yb**2) * (1 - ab**2)) ** 0.5
+    assert found["a"].value == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_cause_that_comes_with_another_explains_nothing_more():
+    cause = noise(14, 0)
+    whole = cause + 0.3 * noise(14, 1)
+    causes = {"cause": cause, "with it": cause + 0.3 * noise(14, 2)}
+    found = partial_rank_correlations(whole, causes, draws=500)
+    alone = partial_rank_correlations(whole, {"with it": causes["with it"]}, draws=500)
+    assert found["cause"].p < 0.01 and found["cause"].value > 0.5
+    assert alone["with it"].p < 0.01 < 0.05 < found["with it"].p
+
+
+def test_p_values_of_noise_are_spread_evenly_though_pairs_share_tasks():
+    found = [
+        partial_rank_correlations(noise(8, k), {"a": noise(8, 100 + k), "b": noise(8, 200 + k)}, 60)
+        for k in range(80)
+    ]
+    low = np.mean([each["a"].p < 0.2 for each in found])
+    assert 0.08 < low < 0.34  # 0.2 within three standard errors
+
+
+def test_a_cause_of_which_the_others_leave_nothing_is_refused():
+    one = noise(6, 0)
+    with pytest.raises(ValueError, match="other than a leave nothing"):
+        partial_rank_correlations(noise(6, 1), {"a": one, "twice a": 2 * one})
+    with pytest.raises(ValueError, match="leave nothing"):
+        partial_rank_correlations(one, {"a": one, "b": one + noise(6, 2), "c": np.ones((6, 6))})
 
 
 # trees and clusters

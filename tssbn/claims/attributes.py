@@ -13,7 +13,16 @@ from tssbn import records
 from tssbn.clusters import cluster_tasks
 from tssbn.data.synthetic.faces import REGIONS, Faces, faces
 
-__all__ = ["BEARD", "HAIR", "labels_drawn", "labels_photographed", "match_regions"]
+__all__ = [
+    "BEARD",
+    "HAIR",
+    "frequency_drawn",
+    "frequency_photographed",
+    "labels_drawn",
+    "labels_photographed",
+    "match_regions",
+    "same_region",
+]
 
 #: Attributes of head hair, and of facial hair, as far as a set of faces has them.
 KINDS = "Black", "Blond", "Brown", "Gray", "Straight", "Wavy"
@@ -30,6 +39,16 @@ def labels_drawn(tasks: Sequence[str]) -> np.ndarray:
     """
     labels = np.stack([_drawn()[task].double().numpy() for task in tasks])
     return np.abs(np.corrcoef(labels))
+
+
+def frequency_drawn(tasks: Sequence[str]) -> np.ndarray:
+    """Give the share of the synthetic faces that have each attribute, (T,).
+
+    Example:
+        >>> bool(frequency_drawn(["Bald"]) < frequency_drawn(["No_Beard"]))
+        True
+    """
+    return np.array([_drawn()[task].double().mean().item() for task in tasks])
 
 
 @cache
@@ -53,20 +72,56 @@ def labels_photographed(tasks: Sequence[str]) -> np.ndarray:
     return whole[np.ix_(rows, rows)]
 
 
+def frequency_photographed(tasks: Sequence[str]) -> np.ndarray:
+    """Give the same share of CelebA's faces, from ``book/studies/company.py``; (T,).
+
+    Raises:
+        FileNotFoundError: its file is not here.
+        ValueError: an unknown attribute.
+    """
+    known = records.load("company/celeba")
+    return np.array([known["frequency"][known["tasks"].index(task)] for task in tasks])
+
+
+def same_region(tasks: Sequence[str]) -> np.ndarray:
+    """Say which two attributes show in the same region of the face, (T, T).
+
+    Attributes of no region, such as Young, share theirs with none.
+
+    Example:
+        >>> same_region(["Goatee", "Mustache", "Young"]).astype(int)
+        array([[1, 1, 0],
+               [1, 1, 0],
+               [0, 0, 1]])
+    """
+    region = np.array([_regions().get(task, task) for task in tasks])
+    return region[:, None] == region
+
+
+def _regions() -> dict[str, str]:
+    """The region of each attribute that has one."""
+    return {task: name for name, of in REGIONS.items() for task in of}
+
+
 def match_regions(tasks: Sequence[str], similarity: Any) -> float:
     """Give the adjusted Rand index of a similarity's clusters against the regions of the face.
 
+    Attributes of no region, such as Young, are left out.
+
     Args:
-        tasks: attributes of the synthetic faces.
+        tasks: attributes of faces.
         similarity: (T, T).
 
     Example:
-        >>> tasks = ["Goatee", "Mustache", "Eyeglasses", "Narrow_Eyes"]
-        >>> alike = np.kron(np.eye(2), [[0, 0.8], [0.8, 0]]) + np.eye(4)
+        >>> tasks = ["Goatee", "Mustache", "Young", "Eyeglasses", "Narrow_Eyes"]
+        >>> alike = np.eye(5)
+        >>> alike[0, 1] = alike[1, 0] = alike[3, 4] = alike[4, 3] = 0.8
         >>> match_regions(tasks, alike)
         1.0
     """
     from sklearn.metrics import adjusted_rand_score
 
-    region = {task: name for name, of in REGIONS.items() for task in of}
-    return adjusted_rand_score([region[task] for task in tasks], cluster_tasks(similarity))
+    region = _regions()
+    rows = [row for row, task in enumerate(tasks) if task in region]
+    found = cluster_tasks(np.asarray(similarity)[np.ix_(rows, rows)])
+    return adjusted_rand_score([region[tasks[row]] for row in rows], found)

@@ -54,7 +54,11 @@ def beside_shuffled(
     return Measured(title, values | others, unit, paired=True)
 
 
-def agreement(title: str, nets: Sequence[Importance]) -> Measured:
+def agreement(
+    title: str,
+    nets: Sequence[Importance],
+    alike: Callable[[Importance], torch.Tensor] = gates.similarity,
+) -> Measured:
     """Measure how well seeds agree on which tasks are alike, and shuffled gates of the same seeds.
 
     A number for each run by the jackknife, since pairs with a run in common are not independent.
@@ -62,11 +66,12 @@ def agreement(title: str, nets: Sequence[Importance]) -> Measured:
     Args:
         title: of the evidence.
         nets: the gates of each run, of three tasks or more; fewer than three runs give no number.
+        alike: gives the similarity of the tasks of a run, (T, T).
     """
     dice = torch.Generator().manual_seed(0)
     arms = {"gates": nets, "shuffled": [gates.permuted(net, dice) for net in nets]}
     values = {
-        arm: pseudo_values([gates.similarity(net) for net in of], measures.agreement)
+        arm: pseudo_values([alike(net) for net in of], measures.agreement)
         for arm, of in arms.items()
     }
     return Measured(title, values, paired=True)

@@ -10,7 +10,7 @@ import numpy as np
 from tssbn import records
 from tssbn.gates import Importance
 
-__all__ = ["by_knob", "hurt_most", "removals", "runs"]
+__all__ = ["by_knob", "hurt_most", "losses", "lost", "removal_runs", "removals", "runs"]
 
 
 def runs(name: str) -> list[Mapping[str, Any]]:
@@ -48,16 +48,62 @@ def by_knob(knob: str, measure: Callable[[Importance], float]) -> list[float]:
     return numbers
 
 
-def removals(benchmark: str, kind: str = "own", seeds: Iterable[int] = range(20)) -> list[float]:
-    """Give :func:`hurt_most` of the seeds that ``book/studies/removal.py`` has saved."""
-    numbers = []
+def removal_runs(benchmark: str, seeds: Iterable[int] = range(20)) -> list[Mapping[str, Any]]:
+    """Give the networks that ``book/studies/removal.py`` removed filters from and saved.
+
+    Example:
+        >>> removal_runs("no such benchmark")
+        []
+    """
+    found = []
     for seed in seeds:
         try:
-            record = records.load(f"removal/{benchmark}-{seed}")
+            found.append(records.load(f"removal/{benchmark}-{seed}"))
         except FileNotFoundError:
             continue
-        numbers.append(hurt_most(record, kind))
-    return numbers
+    return found
+
+
+def lost(record: Mapping[str, Any], scores: Any) -> np.ndarray:
+    """Give what tasks lose when their scores become those given, in percent of what they were.
+
+    Where all metrics are F1, which may be near 0 of a rare attribute, it is in points.
+
+    Args:
+        record: of ``book/studies/removal.py``.
+        scores: (..., T), in the order of its tasks.
+
+    Example:
+        >>> record = {
+        ...     "metric": {"seg": "miou", "depth": "absolute"},
+        ...     "directions": {"seg": True, "depth": False},
+        ...     "base": [0.8, 0.5],
+        ... }
+        >>> lost(record, [0.6, 0.6]).round(1)  # an error that grows is a loss
+        array([25., 20.])
+    """
+    up = np.where([*record["directions"].values()], 1, -1)
+    base = np.array(record["base"])
+    difference = 100 * up * (base - np.array(scores))
+    return difference if {*record["metric"].values()} == {"f1"} else difference / base
+
+
+def losses(record: Mapping[str, Any], kind: str = "own") -> np.ndarray:
+    """Give what each task loses without the filters that were chosen for each, (T, T).
+
+    Row s has the losses of all tasks without the filters of task s, :func:`lost`; the mean of
+    several draws.
+
+    Args:
+        record: of ``book/studies/removal.py``.
+        kind: how filters were chosen, one of the names in its docstring.
+    """
+    return lost(record, record["without"][kind]).mean(axis=0)
+
+
+def removals(benchmark: str, kind: str = "own", seeds: Iterable[int] = range(20)) -> list[float]:
+    """Give :func:`hurt_most` of the seeds that ``book/studies/removal.py`` has saved."""
+    return [hurt_most(record, kind) for record in removal_runs(benchmark, seeds)]
 
 
 def hurt_most(record: Mapping[str, Any], kind: str = "own") -> float:
