@@ -74,10 +74,10 @@ constant = np.mean([scores["f1"] for scores in ignoring.values()])
 print(f"constant baseline: {constant:.2f} (it answers yes to all questions)")
 
 # %% [markdown]
-# The score is the mean F1 of the twelve questions, with n runs. At the slowest
-# rate all gates are still near one half, so all tasks have the same network.
-# At the fastest nearly every gate is shut or open, and the score is lower
-# again. The paper's Figure 5 shows the same two ends on NYUv2.
+# The score is the mean F1 of the twelve questions over n runs. At the slowest
+# rate all gates are still near one half and hardly differ between tasks. At
+# the fastest nearly every gate is shut or open, and the score is lower again.
+# The paper's Figure 5 shows the same two ends on NYUv2.
 #
 # <!-- animation -->
 #
@@ -97,9 +97,9 @@ print(f"constant baseline: {constant:.2f} (it answers yes to all questions)")
 #
 # Here $\bar g$ and $\overline{g^2}$ are running means. In the first step they
 # are $g$ and $g^2$, so the fraction is the sign of $g$ and the step is
-# $\alpha$. If the loss is multiplied by 1000, $\bar g$ and the root grow by the
-# same factor, and the step stays. SGD has no such division. We make one step
-# with each optimiser.
+# $\alpha$. If the loss is multiplied by 1000, $\bar g$ and the root grow by
+# the same factor, and the step stays the same. SGD has no such division. We
+# make one step with each optimiser.
 
 # %%
 ETA, M, TASKS = 1e-4, 100, ("a", "b")
@@ -184,8 +184,8 @@ draw.paths({rate: walks(rate) for rate in (0.001, 0.01, 0.1)}, SIGNAL > 0)
 plt.show()
 
 # %% [markdown]
-# Blue gates matter, grey ones do not. By {eq}`eq-reach` a signal overtakes
-# the noise after $1/\rho^2 = 25$ steps at every rate. The rate decides where on
+# Blue gates matter, grey ones do not. By {eq}`eq-reach` a signal overtakes the
+# noise after $1/\rho^2 = 25$ steps at every rate. The rate decides where on
 # the sigmoid that happens. At 0.001 all gates are still near one half and the
 # network cannot use the difference. At 0.1 noise opens and shuts gates by
 # chance. Between the two a gate shows what it is worth.
@@ -216,15 +216,15 @@ plt.show()
 overview([PAPER, *OURS])
 
 # %% [markdown]
-# The slowest rate is behind on every data set, and the middle one near 0.03 is
-# close to the best on ours. Where an interval holds zero, the runs do not
-# separate the two rates.
+# In the means, the slowest rate is behind on every data set, and the middle
+# one, near 0.03, is close to the best on ours. Where an interval holds zero,
+# the runs do not separate the two rates.
 #
 # ## What the bound is worth
 #
-# TSBN has a scale and a bias per task and no sigmoid, so nothing bounds its
-# scale. The paper's Table 6 asks what the bound buys. We subtract TSBN from
-# TSσBN *at the same gate rate*.
+# TSBN has a scale and a bias for each task and no sigmoid, so nothing bounds
+# its scale. The paper's Table 6 has both methods at four rates. We subtract
+# TSBN from TSσBN *at the same gate rate*.
 #
 # **Before you look:** will the difference grow or shrink with the rate?
 
@@ -272,9 +272,9 @@ for decay in 0, 0.1, 1:
 # $\sigma(4)$, and those with a weaker signal near one half.
 # `tssbn.param_groups` leaves decay off for gates.
 #
-# A step of SGD with momentum $\mu$ depends on the size of the gradient. Measure
-# $g_0$, the root mean square of the gradients of all $\gamma$ in the first
-# batch. A rate $\alpha$ of SGD then moves gates as this rate of Adam does:
+# A step of SGD with momentum $\mu$ depends on the size of the gradient.
+# Measure $g_0$, the root mean square of the gradients of all $\gamma$ in the
+# first batch. SGD at $\alpha$ then moves gates about as Adam does at
 #
 # $$
 # \alpha' = \frac{g_0}{1 - \mu}\, \alpha .
@@ -291,8 +291,8 @@ for decay in 0, 0.1, 1:
 #   multiplier is the gate rate over the base rate. With one try, take 0.03.
 # - **SGD**: convert by {eq}`eq-sgd-rate`, and again after each change of loss.
 # - **No weight decay** on gates.
-# - **Look at the histogram.** One spike at ½ is too slow, two spikes at 0 and 1
-#   are too fast.
+# - **Look at the histogram.** One spike at ½ is too slow, two spikes at 0 and
+#   1 are too fast.
 # - **TSBN** needs its own search, among slower rates.
 # :::
 #
@@ -305,7 +305,7 @@ for decay in 0, 0.1, 1:
 # - TSσBN also lacks the bias that TSBN has. No saved run separates the two.
 # - Rules such as $\alpha = 1/\sqrt n$ are not shown to beat a constant rate.
 # - On faces, seeds agree on which tasks are alike at the rate 0.04 (Spearman
-#   0.63, 7 networks) and hardly at 0.4 (0.12, 3 networks), {doc}`11_relations`.
+#   0.63, 7 networks) and hardly at 0.4 (0.12, 3 networks).
 # - The paper finds that TSσBN depends least on the weights of the losses. Our
 #   measurement of that is withdrawn: its networks were no better than the
 #   constant baseline.
@@ -395,6 +395,6 @@ assert "trunk.0.weight" not in same
 # ## What we learned
 #
 # - With Adam a gate's step is multiplier times base rate, whatever the loss.
-# - Too slow, and all gates stay at one half. Too fast, and noise sets them.
-#   Validation data choose among 0.01, 0.03 and 0.1.
+# - If the rate is too low, all gates stay at one half. If it is too high,
+#   noise sets them. Validation data choose among 0.01, 0.03 and 0.1.
 # - The sigmoid protects from fast rates. Gates get no weight decay.

@@ -219,9 +219,10 @@ Markdown("\n".join(f"- {ladder.seen(bed)}" for bed in (ROOMS, CENSUS)))
 # %% [markdown]
 # What lies left of zero is worse than TSσBN, *surely* so if the whole interval
 # does. An interval that holds zero does not show that two networks are equal,
-# for an effect within the grey band would hardly have been seen. Where that band is narrow and all intervals hold zero, no
-# ingredient is worth much on these data. Where random or shuffled gates keep up
-# with trained ones, it does not matter *which* channels a task opens.
+# for an effect within the grey band would hardly have been seen. Where that
+# band is narrow and all intervals hold zero, no ingredient is worth much on
+# these data. Where random or shuffled gates keep up with trained ones, it does
+# not matter *which* channels a task opens.
 #
 # (ingredients-stages)=
 # ## Which stages need gates?
@@ -304,8 +305,8 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 # - **Try TSBN as well**, with a slower rate. It is one option away.
 # - **Keep the sigmoid** rather than a clamp if gates may have to reopen.
 # - **On LayerNorm** use `affine="preserve"`.
-# - **Save work** with gates in later stages only, the method `deep-gates`. Check
-#   Δm on validation data.
+# - **Save work** with gates in later stages only, the method `deep-gates`.
+#   Check Δm on validation data.
 #
 # ## Limits
 #
@@ -314,9 +315,9 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 #   ({doc}`04_task_specific`); here they are stacked in one pass.
 # - The rooms made a pass for each task, so their deep gates saved no time, and
 #   the running statistics of shared stages moved three times a step.
-# - On the two digits of chapter {doc}`04_task_specific`, gates tossed to 0 or 1
-#   for each task were 1.8 points behind trained ones [-3.5, +7.0], n = 3, and
-#   7.7 [+2.5, +12.9] ahead of one tossed mask for both tasks.
+# - On the two digits of chapter {doc}`04_task_specific`, gates tossed to 0 or
+#   1 for each task were 1.8 points behind trained ones [-3.5, +7.0], n = 3,
+#   and 7.7 [+2.5, +12.9] ahead of one tossed mask for both tasks.
 # - LayerNorm has one text data set and one Transformer of two layers. Whether
 #   the scale or the bias is missed, the study does not separate.
 #
@@ -359,8 +360,8 @@ assert back[0] > 2 * back[1]
 #
 # :::{exercise}
 # :label: ex-14-seeds
-# How many runs of each network would halve the interval of a pair that five runs
-# give on Census-Income? Use {eq}`eq-interval` with $c = 2$.
+# How many runs of each network would halve the interval of a pair that five
+# runs give on Census-Income? Use {eq}`eq-interval` with $c = 2$.
 # :::
 
 # %%

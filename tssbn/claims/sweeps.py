@@ -24,8 +24,8 @@ __all__ = ["Sweep", "bound", "in_paper", "overview", "summary", "sweep"]
 HPS, METHODS, SEEDS = "hps", ("tsbn", "tssbn"), range(20)
 ENOUGH = 3  # rates that make a sweep
 
-#: Figure 6 of arXiv 2512.20420, NYUv2, Δm over single-task networks, by gate rate: the base rate of
-#: 1e-4 times 1, 10, 100 and 1000.
+#: Table 6 (captioned Figure 6) of arXiv 2512.20420, NYUv2, Δm over single-task networks, by gate
+#: rate: the base rate of 1e-4 times 1, 10, 100 and 1000.
 PRINTED = {
     "tsbn": {1e-4: 4.09, 1e-3: 4.80, 1e-2: 4.42, 1e-1: -2.96},
     "tssbn": {1e-4: 4.02, 1e-3: 5.67, 1e-2: 6.93, 1e-1: 4.33},
@@ -153,7 +153,7 @@ def _minus(gains: Mapping[str, float], bed: Bed) -> Callable[[str, str], Effect]
 
 
 def in_paper() -> Sweep:
-    """Give the paper's sweep on NYUv2, its Figure 6, whose numbers have no printed spread."""
+    """Give the paper's sweep on NYUv2, its Table 6, whose numbers have no printed spread."""
     gains = {Sweep.arm(m, rate): of for m, row in PRINTED.items() for rate, of in row.items()}
     gains[HPS] = NYUV2["HPS"]
     return Sweep(
