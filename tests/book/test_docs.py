@@ -23,6 +23,8 @@ NEEDS = {
     "tssbn.claims.balanced": ("scipy", *WHOLE),
     "tssbn.claims.compared": ("scipy", *WHOLE),
     "tssbn.claims.grid": ("scipy", *WHOLE),
+    "tssbn.claims.ladder": ("scipy", *WHOLE),
+    "tssbn.claims.sweeps": ("scipy", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
     **dict.fromkeys(
         map("tssbn.benchmarks.{}".format, ("pascal", "pascal4", "pascal5")),
@@ -48,6 +50,8 @@ NEEDS = {
     "tssbn.plots.balancing": ("matplotlib",),
     "tssbn.plots.palettes": ("matplotlib",),
     "tssbn.plots.scores": ("matplotlib", "pandas"),
+    "tssbn.plots.ingredients": ("matplotlib",),
+    "tssbn.plots.gate_rates": ("matplotlib",),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),

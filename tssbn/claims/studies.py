@@ -10,7 +10,23 @@ import numpy as np
 from tssbn import records
 from tssbn.gates import Importance
 
-__all__ = ["by_knob", "hurt_most", "losses", "lost", "removal_runs", "removals", "runs"]
+__all__ = [
+    "by_knob",
+    "gains_on_names",
+    "hurt_most",
+    "losses",
+    "lost",
+    "removal_runs",
+    "removals",
+    "runs",
+]
+
+NAMED = {
+    "hps": "HPS",
+    "tsln": "TSLN",
+    "tssln": "TSσLN",
+    "tssln-preserve": "TSσLN, scale and β kept",
+}
 
 
 def runs(name: str) -> list[Mapping[str, Any]]:
@@ -24,6 +40,34 @@ def runs(name: str) -> list[Mapping[str, Any]]:
         return records.load(name)["runs"]
     except FileNotFoundError:
         return []
+
+
+def gains_on_names() -> dict[str, dict[str, list[float]]]:
+    """Give Δm of F1 over single-task networks of ``book/studies/beyond_vision.py``, in percent.
+
+    Returns:
+        By method and multiplier, such as ``"TSσLN ×10"``, Δm of each run by its gates: ``""`` for
+        its own, ``"shuffled"`` among the channels of a layer, and ``"swapped"`` between tasks;
+        nothing where the study is not here.
+    """
+    found = runs("beyond_vision/names")
+    tasks = [*found[0]["test"]] if found else []
+
+    def f1(scored: Mapping[str, Any]) -> np.ndarray:
+        return np.array([scored[task]["f1"] for task in tasks])
+
+    alone = [f1(run["test"]) for run in found if run["method"] == "stl"]
+    rows: dict[str, dict[str, list[float]]] = {}
+    for run in found:
+        if run["method"] not in NAMED:
+            continue
+        times = f" ×{run['multiplier']}" if run["method"] != "hps" else ""
+        row = rows.setdefault(NAMED[run["method"]] + times, {})
+        for part, gates in ("test", ""), ("shuffled", "shuffled"), ("swapped", "swapped"):
+            if part in run:
+                gain = 100 * (f1(run[part]) / np.mean(alone, 0) - 1).mean()
+                row.setdefault(gates, []).append(float(gain))
+    return rows
 
 
 def by_knob(knob: str, measure: Callable[[Importance], float]) -> list[float]:
