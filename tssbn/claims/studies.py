@@ -10,7 +10,7 @@ import numpy as np
 from tssbn import records
 from tssbn.gates import Importance
 
-__all__ = ["by_knob", "hurt_most", "removals", "runs"]
+__all__ = ["by_knob", "by_value", "hurt_most", "removals", "runs"]
 
 
 def runs(name: str) -> list[Mapping[str, Any]]:
@@ -38,14 +38,32 @@ def by_knob(knob: str, measure: Callable[[Importance], float]) -> list[float]:
     """
     from scipy.stats import rankdata
 
-    found = [run for run in runs(f"capacity/{knob}") if run["multiplier"] in (5, 10)]
+    _, measured = by_value(knob, measure)
     numbers = []
-    for seed in sorted({run["seed"] for run in found}):  # the runs are in the order of the values
-        of_seed = [run["gates"] for run in found if run["seed"] == seed]
-        ranks = rankdata([measure(records.unpack_gates(packed)[1]) for packed in of_seed])
+    for of_seed in measured.T:
+        ranks = rankdata(of_seed)
         alike = np.ptp(ranks) == 0
         numbers.append(0.0 if alike else float(np.corrcoef(np.arange(len(ranks)), ranks)[0, 1]))
     return numbers
+
+
+def by_value(knob: str, measure: Callable[[Importance], float]) -> tuple[list, np.ndarray]:
+    """Give a measure of gates at each value of a knob, of the same study.
+
+    Args:
+        knob: what was turned, the name of a file in ``capacity``.
+        measure: of the gates.
+
+    Returns:
+        The values of the knob, in their order, and the measure (values, seeds).
+    """
+    found = [run for run in runs(f"capacity/{knob}") if run["multiplier"] in (5, 10)]
+    values = list(dict.fromkeys(run["value"] for run in found))
+    seeds = sorted({run["seed"] for run in found})
+    measured = {
+        (run["value"], run["seed"]): measure(records.unpack_gates(run["gates"])[1]) for run in found
+    }
+    return values, np.array([[measured[value, seed] for seed in seeds] for value in values])
 
 
 def removals(benchmark: str, kind: str = "own", seeds: Iterable[int] = range(20)) -> list[float]:
