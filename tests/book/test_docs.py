@@ -55,6 +55,7 @@ NEEDS = {
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
+    "tssbn.plots.shares": ("matplotlib", "seaborn"),
     "tssbn.plots.transformers": ("matplotlib", "pandas", "timm"),
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),

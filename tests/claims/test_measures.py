@@ -18,7 +18,16 @@ from tssbn.claims.attributes import (
     match_regions,
 )
 from tssbn.claims.nulls import agreement, beside_shuffled, cohesion
-from tssbn.claims.studies import by_knob, hurt_most, losses, lost, removal_runs, removals, runs
+from tssbn.claims.studies import (
+    by_knob,
+    by_value,
+    hurt_most,
+    losses,
+    lost,
+    removal_runs,
+    removals,
+    runs,
+)
 from tssbn.gates import Importance
 from tssbn.records import pack_gates
 
@@ -186,6 +195,9 @@ def test_a_knob_is_followed_in_the_order_of_its_values(tmp_path, monkeypatch):
     assert by_knob("words", measures.spread) == pytest.approx([1, 1])
     assert by_knob("words", lambda net: -measures.spread(net)) == pytest.approx([-1, -1])
     assert by_knob("words", lambda net: 1.0) == [0.0, 0.0]
+    values, numbers = by_value("words", measures.spread)
+    assert values == ["same", "other", "far"] and numbers.shape == (3, 2)
+    assert (np.diff(numbers, axis=0) > 0).all()
 
 
 def test_labels_of_photographs_are_those_of_the_names_in_any_order():

@@ -12,6 +12,7 @@ from tssbn.gates import Importance
 
 __all__ = [
     "by_knob",
+    "by_value",
     "gains_on_names",
     "hurt_most",
     "losses",
@@ -90,6 +91,25 @@ def by_knob(knob: str, measure: Callable[[Importance], float]) -> list[float]:
         alike = np.ptp(ranks) == 0
         numbers.append(0.0 if alike else float(np.corrcoef(np.arange(len(ranks)), ranks)[0, 1]))
     return numbers
+
+
+def by_value(knob: str, measure: Callable[[Importance], float]) -> tuple[list, np.ndarray]:
+    """Give a measure of gates at each value of a knob, of the same study.
+
+    Args:
+        knob: what was turned, the name of a file in ``capacity``.
+        measure: of the gates.
+
+    Returns:
+        The values of the knob, in their order, and the measure (values, seeds).
+    """
+    found = [run for run in runs(f"capacity/{knob}") if run["multiplier"] in (5, 10)]
+    values = list(dict.fromkeys(run["value"] for run in found))
+    seeds = sorted({run["seed"] for run in found})
+    measured = {
+        (run["value"], run["seed"]): measure(records.unpack_gates(run["gates"])[1]) for run in found
+    }
+    return values, np.array([[measured[value, seed] for seed in seeds] for value in values])
 
 
 def removal_runs(benchmark: str, seeds: Iterable[int] = range(20)) -> list[Mapping[str, Any]]:
