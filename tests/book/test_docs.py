@@ -46,6 +46,7 @@ NEEDS = {
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.plots.transformers": ("matplotlib", "pandas", "timm"),
+    "tssbn.records.networks": WHOLE,
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),
     **dict.fromkeys(

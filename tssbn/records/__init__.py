@@ -4,6 +4,7 @@
 folder or its parent, or from those that come with the package.
 """
 
+from tssbn.records.networks import network, save_network
 from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
 from tssbn.records.rates import by_gate_rate, gate_rate
 from tssbn.records.reader import load_default, of
@@ -35,11 +36,13 @@ __all__ = [
     "load",
     "load_all",
     "load_default",
+    "network",
     "of",
     "pack_gates",
     "pack_logits",
     "reported",
     "results_dir",
+    "save_network",
     "summary",
     "to_json",
     "unpack_gates",
