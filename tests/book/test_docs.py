@@ -23,6 +23,7 @@ NEEDS = {
     "tssbn.claims.balanced": ("scipy", *WHOLE),
     "tssbn.claims.compared": ("scipy", *WHOLE),
     "tssbn.claims.grid": ("scipy", *WHOLE),
+    "tssbn.claims.pairs": ("scipy", "pandas", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
     **dict.fromkeys(
         map("tssbn.benchmarks.{}".format, ("pascal", "pascal4", "pascal5")),
@@ -42,11 +43,13 @@ NEEDS = {
     "tssbn.networks.windows": ("timm",),
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
+    "tssbn.plots.gains": ("matplotlib", "scipy", *WHOLE),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.plots.transformers": ("matplotlib", "pandas", "timm"),
     "tssbn.records.networks": WHOLE,
+    "tssbn.records.paper": ("pandas", *WHOLE),
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),
     **dict.fromkeys(

@@ -6,6 +6,7 @@ folder or its parent, or from those that come with the package.
 
 from tssbn.records.networks import network, save_network
 from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
+from tssbn.records.paper import paper_rows
 from tssbn.records.rates import by_gate_rate, gate_rate
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
@@ -40,6 +41,7 @@ __all__ = [
     "of",
     "pack_gates",
     "pack_logits",
+    "paper_rows",
     "reported",
     "results_dir",
     "save_network",
