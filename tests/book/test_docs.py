@@ -25,6 +25,7 @@ NEEDS = {
     "tssbn.claims.grid": ("scipy", *WHOLE),
     "tssbn.claims.ladder": ("scipy", *WHOLE),
     "tssbn.claims.sweeps": ("scipy", *WHOLE),
+    "tssbn.claims.pairs": ("scipy", "pandas", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
     **dict.fromkeys(
         map("tssbn.benchmarks.{}".format, ("pascal", "pascal4", "pascal5")),
@@ -52,11 +53,14 @@ NEEDS = {
     "tssbn.plots.scores": ("matplotlib", "pandas"),
     "tssbn.plots.ingredients": ("matplotlib",),
     "tssbn.plots.gate_rates": ("matplotlib",),
+    "tssbn.plots.gains": ("matplotlib", "scipy", *WHOLE),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
     "tssbn.plots.shares": ("matplotlib", "seaborn"),
     "tssbn.plots.transformers": ("matplotlib", "pandas", "timm"),
+    "tssbn.records.networks": WHOLE,
+    "tssbn.records.paper": ("pandas", *WHOLE),
     "tssbn.pruning.removal": ("torch_pruning",),
     "tssbn.pruning.ties": ("torch_pruning",),
     **dict.fromkeys(

@@ -4,7 +4,9 @@
 folder or its parent, or from those that come with the package.
 """
 
+from tssbn.records.networks import network, save_network
 from tssbn.records.packing import pack_gates, pack_logits, unpack_gates, unpack_logits
+from tssbn.records.paper import paper_rows
 from tssbn.records.rates import by_gate_rate, gate_rate
 from tssbn.records.reader import load_default, of
 from tssbn.records.saved import SavedRun, SavedRuns
@@ -35,11 +37,14 @@ __all__ = [
     "load",
     "load_all",
     "load_default",
+    "network",
     "of",
     "pack_gates",
     "pack_logits",
+    "paper_rows",
     "reported",
     "results_dir",
+    "save_network",
     "summary",
     "to_json",
     "unpack_gates",

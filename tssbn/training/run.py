@@ -133,6 +133,17 @@ class Run:
             },
         )
 
+    def options_for(self, function: Callable) -> dict[str, Any]:
+        """Give those options that a function of the method takes.
+
+        Example:
+            >>> run = Run("rooms", "tssbn", settings={"multiplier": 10})
+            >>> run.options_for(run.method.groups), run.options_for(run.method.build)
+            ({'multiplier': 10}, {})
+        """
+        taken = signature(function).parameters
+        return {key: value for key, value in self.options.items() if key in taken}
+
 
 def _named(method: Method) -> Method:
     """The method, with a name that a file can have."""

@@ -4,7 +4,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +112,9 @@ class Trainer:
         torch.manual_seed(run.seed)
         outputs = {name: task.out_channels for name, task in self.tasks.items()}
         self.net: MultiTaskNetwork = run.method.build(
-            run.benchmark.network, outputs, **_taken(run, run.method.build)
+            run.benchmark.network, outputs, **run.options_for(run.method.build)
         )
-        self.started = run.method.start(self.net, run, **_taken(run, run.method.start))
+        self.started = run.method.start(self.net, run, **run.options_for(run.method.start))
         # Asked once: to read a property's value in every step would make a GPU wait.
         self.told_progress = hasattr(self.net, "progress")
         self._tell_progress(0)
@@ -124,7 +123,7 @@ class Trainer:
         self.balancing.to(self.fabric.device)
         self.net.tasks_per_pass = 1 if self.balancing.one_task_per_pass else recipe.tasks_per_pass
         self.net.to(memory_format=form)
-        groups = run.method.groups(self.net, recipe.lr, **_taken(run, run.method.groups))
+        groups = run.method.groups(self.net, recipe.lr, **run.options_for(run.method.groups))
         if not recipe.decay_vectors:
             groups = spare_vectors(groups, self.net)
         optimiser = recipe.make_optimiser([*groups, *self.balancing.groups(recipe.lr)])
@@ -266,13 +265,6 @@ class Trainer:
         if self.angles is not None:
             self.angles.measured = self.record.get("angles", {})
             self.angles.steps = self.epochs * len(self.indices(1))
-
-
-def _taken(run: Run, function: Callable) -> dict[str, Any]:
-    """The options that a function of the method takes."""
-    return {
-        key: value for key, value in run.options.items() if key in signature(function).parameters
-    }
 
 
 def _read(losses: Mapping[str, Tensor]) -> dict[str, float]:
