@@ -40,6 +40,7 @@ NEEDS = {
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
     "tssbn.networks.windows": ("timm",),
+    "tssbn.plots.branches": ("matplotlib",),
     "tssbn.plots.cost": ("matplotlib",),
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
