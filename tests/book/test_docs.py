@@ -45,6 +45,8 @@ NEEDS = {
     "tssbn.networks.windows": ("timm",),
     "tssbn.plots.pruning": ("matplotlib",),
     "tssbn.plots.rates": ("matplotlib",),
+    "tssbn.plots.branches": ("matplotlib",),
+    "tssbn.plots.cost": ("matplotlib",),
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.filters": ("matplotlib",),
     "tssbn.plots.relations": ("matplotlib", "scipy", "sklearn"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tssbn import records
+from tssbn.cost import delta_m
 from tssbn.gates import Importance
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "removal_runs",
     "removals",
     "runs",
+    "tree_change",
 ]
 
 NAMED = {
@@ -194,3 +196,42 @@ def hurt_most(record: Mapping[str, Any], kind: str = "own") -> float:
     own = lost.diagonal().copy()
     np.fill_diagonal(lost, -np.inf)
     return float(100 * (own > lost.max(1)).mean())
+
+
+def tree_change(
+    record: Mapping[str, Any], chooser: str, share: float | None = None, stage: str = "tuned"
+) -> float | None:
+    """Give how much a tree of tasks scores above a pass for each task, in percent.
+
+    Both were treated alike: merged, with statistics estimated anew, or trained on as long. It is Δm
+    over the metrics of the tasks; where all are F1, the gain of their mean. None where there is no
+    such tree.
+
+    Args:
+        record: of ``book/studies/branches.py``.
+        chooser: who chose the tree: ``"loss"``, ``"gates"``, ``"random"``, ``"together"``; or
+            ``"trunk"``, the tree without branches.
+        share: of the cost of all passes, as the study was asked for.
+        stage: ``"merged"``, ``"statistics"`` or ``"tuned"``.
+
+    Example:
+        >>> record = {
+        ...     "metric": {"a": "f1", "b": "f1"},
+        ...     "points": [
+        ...         {"chooser": "apart", "share": None, "scores": {"tuned": [0.4, 0.6]}},
+        ...         {"chooser": "loss", "share": 0.5, "scores": {"tuned": [0.5, 0.4]}},
+        ...     ],
+        ... }
+        >>> round(tree_change(record, "loss", 0.5), 1)
+        -10.0
+    """
+    scores = {
+        (point["chooser"], point["share"]): point["scores"].get(stage) for point in record["points"]
+    }
+    passes, tree = scores["apart", None], scores.get((chooser, share))
+    if passes is None or tree is None:
+        return None
+    if set(record["metric"].values()) == {"f1"}:
+        return 100 * (sum(tree) / sum(passes) - 1)
+    named = (dict(zip(record["metric"], values, strict=True)) for values in (tree, passes))
+    return delta_m(*named, record["directions"])

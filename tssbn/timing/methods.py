@@ -1,12 +1,11 @@
 """Methods side by side: what a step of each takes, on the same machine in the same minutes."""
 
 from collections.abc import Iterable, Mapping
-from statistics import median
 
 import torch
 
 from tssbn.methods import Network, find_method
-from tssbn.timing.rounds import time_rounds
+from tssbn.timing.rounds import time_relative
 from tssbn.timing.strategies import Setting, TimedStep
 
 __all__ = ["time_methods"]
@@ -43,6 +42,4 @@ def time_methods(
         name: TimedStep(find_method(name).build(network, outputs), inputs, Setting())
         for name in methods
     }
-    first = next(iter(steps))
-    found = list(time_rounds(steps, rounds))
-    return {name: median(one[name] / one[first] for one in found) for name in steps}
+    return time_relative(steps, rounds)

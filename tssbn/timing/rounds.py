@@ -3,10 +3,11 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from statistics import median
 
 import torch
 
-__all__ = ["matmul", "time_rounds"]
+__all__ = ["matmul", "time_relative", "time_rounds"]
 
 SIDE = {"cpu": 1536}  # of the matrices whose product tells the machine's peak
 LARGE = 8192
@@ -35,6 +36,20 @@ def time_rounds(
             seconds[name] = time.perf_counter() - start
         if number:
             yield {name: seconds[name] for name in steps}
+
+
+def time_relative(
+    steps: Mapping[str, Callable[[], object]], count: int, device: str = "cpu"
+) -> dict[str, float]:
+    """Time each step relative to the first, by the median of the ratios within the rounds.
+
+    Example:
+        >>> time_relative({"a": list, "b": dict}, 3)["a"]
+        1.0
+    """
+    first = next(iter(steps))
+    found = list(time_rounds(steps, count, device))
+    return {name: median(now[name] / now[first] for now in found) for name in steps}
 
 
 def matmul(device: str = "cpu", precision: str = "32") -> tuple[Callable[[], torch.Tensor], int]:
