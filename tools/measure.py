@@ -110,7 +110,7 @@ def measure(chapter: Path) -> Measures:
         words=words,
         minutes=words / 200 + len(every) / 25,
         code=len(every),
-        share=len(idea) / max(len(every), 1),
+        share=len(idea) / len(every) if every else 1.0,
         figures=text.count("mystnb="),
         drawings=len(re.findall(r"\{image\} images/[^ ]*(?<!-dark)\.svg", text)),
         exercises=text.count("{exercise}"),
