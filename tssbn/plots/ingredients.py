@@ -41,7 +41,8 @@ def stages(beds: Mapping[str, Mapping[int, "Effect"]]) -> Figure | None:
         ax.plot(0, 0, "o", color=plots.method_color("tssbn"))
         labels = ["0\nTSσBN", *map(str, range(1, last)), f"{last}\nHPS"]
         ax.set_xticks(range(last + 1), labels)
-        ax.set(xlabel="first stage with gates", title=bed)
+        n = min(min(effect.n) for effect in found.values())
+        ax.set(xlabel="first stage with gates", title=f"{bed}, n = {n} or more")
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("Δm minus that of TSσBN, points")
     return figure
