@@ -188,17 +188,18 @@ for m in sizes:
 pd.DataFrame(rows, ["classes, %", "parts, %", "disparity, pixels", "Δm, %"]).T
 
 # %% [markdown]
-# Δm is the mean of the tasks' gains over STL ({eq}`eq-delta-m`). If the score of
-# task $t$ has the standard deviation $s_t$ from run to run and STL has the
-# score $B_t$, one run of Δm has the standard deviation $s$. Two rows of three
-# runs each then differ by chance with the standard error $e$:
+# Δm is the mean of the tasks' gains over STL ({eq}`eq-delta-m`). Let
+# $\mathrm{SD}_t$ be the standard deviation of the score of task $t$ from run to
+# run, and $B_t$ the score of STL. One run of Δm has the standard deviation SD,
+# and the difference of two rows of three runs has the standard error SE:
 #
 # $$
-# s = \frac{100}{T} \sqrt{\sum_{t=1}^{T} \Bigl(\frac{s_t}{B_t}\Bigr)^2},
-# \qquad e = s \sqrt{\tfrac23} .
+# \mathrm{SD} = \frac{100}{T}
+# \sqrt{\sum_{t=1}^{T} \Bigl(\frac{\mathrm{SD}_t}{B_t}\Bigr)^2},
+# \qquad \mathrm{SE} = \sqrt{\tfrac23}\; \mathrm{SD} .
 # $$ (eq-delta-noise)
 #
-# We found no published $s_t$ for these networks. LibMTL's runs on NYUv2
+# We found no published $\mathrm{SD}_t$ for these networks. LibMTL's runs on NYUv2
 # {cite:p}`lin2022libmtl` differ by about 0.3 points of mIoU, and by 1.3 % of
 # depth and normals. We take 0.3 points for the classes, and 1.3 % for disparity
 # and for the parts, which are rare.
@@ -206,7 +207,7 @@ pd.DataFrame(rows, ["classes, %", "parts, %", "disparity, pixels", "Δm, %"]).T
 # %%
 UP = {"segmentation": True, "parts": True, "disparity": False}
 STL = PAPER["stl"]
-NOISE = {"segmentation": 0.3, "parts": 0.7, "disparity": 0.011}  # s_t
+NOISE = {"segmentation": 0.3, "parts": 0.7, "disparity": 0.011}  # SD_t
 
 gains = {
     method: {
@@ -217,16 +218,17 @@ gains = {
     if row and method != "stl"
 }
 of_two = math.sqrt(2 / 3)  # two means of three runs
-e = of_two * delta_noise([NOISE[t] for t in UP], [STL[t] for t in UP])
+sd = delta_noise([NOISE[t] for t in UP], [STL[t] for t in UP])
+se = of_two * sd
 errors = {t: of_two * 100 * NOISE[t] / STL[t] for t in UP}
-print(f"Δm: ± {1.96 * e:.1f} points in 95 % of cases")
+print(f"Δm: ± {1.96 * se:.1f} points in 95 % of cases")
 
 # %% [markdown]
 # **Before you look:** the five Δm lie between −0.39 and +2.43. How many of them
 # differ from 0, and which task differs from 0 in all five rows?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: Δm of five methods; Cross-Stitch is at 2.4, the other four lie in a grey band of one point around zero. Right: the gains of the three tasks with intervals. Disparity gains 3 to 7 per cent in every row; classes and parts are at zero for Cross-Stitch, slightly below it for TSσBN, and clearly below it for HPS and MTAN."}}
-figure = score_plots.trades(gains, errors, e)
+figure = score_plots.trades(gains, errors, se)
 figure.axes[0].set_title("Four of five Δm may be chance")
 figure.axes[1].set_title("Disparity gains in every row")
 plt.show()
@@ -235,10 +237,10 @@ plt.show()
 deltas = {m: sum(row.values()) / 3 for m, row in gains.items()}
 for m, value in deltas.items():  # the table has more digits than it prints
     assert abs(value - PAPER[m]["delta"]) < 0.03
-    assert (abs(value) > 1.96 * e) == (m == "cross-stitch")
+    assert (abs(value) > 1.96 * se) == (m == "cross-stitch")
     assert gains[m]["disparity"] > 2.9 * errors["disparity"]
-assert abs(deltas["tssbn"] - deltas["hps"]) / e < 1.96
-assert deltas["cross-stitch"] - deltas["tssbn"] > 3 * e
+assert abs(deltas["tssbn"] - deltas["hps"]) / se < 1.96
+assert deltas["cross-stitch"] - deltas["tssbn"] > 3 * se
 for t in ("segmentation", "parts"):
     assert gains["hps"][t] < -1.96 * errors[t] > gains["mtan"][t]
     assert abs(gains["tssbn"][t]) < 1.96 * errors[t]
@@ -300,13 +302,13 @@ pd.DataFrame(rows, ["over the paper's STL", "over auto-lambda's STL"])
 # :::{exercise}
 # :label: ex-07-runs
 # Two methods differ by $d$ points of Δm, and one run has the standard deviation
-# $s = 0.64$. How many runs $n$ of each show the difference in four of five
-# cases? The interval of the difference must be above 0:
-# $d = (1.96 + 0.84)\, s \sqrt{2/n}$.
+# 0.64. How many runs $n$ of each show the difference in four of five cases? The
+# interval of the difference must be above 0:
+# $d = (1.96 + 0.84) \sqrt{2/n}\; \mathrm{SD}$.
 # :::
 
 # %%
-s = e / of_two
+print(f"SD: {sd:.2f}")
 # your turn: n for d = 0.17 (TSσBN and TSBN), and d for n = 3
 
 # %% [markdown]
@@ -315,8 +317,8 @@ s = e / of_two
 # :::
 
 # %%
-runs = 2 * (2.8 * s / 0.17) ** 2
-visible = 2.8 * s * of_two
+runs = 2 * (2.8 * sd / 0.17) ** 2
+visible = 2.8 * sd * of_two
 print(f"n = {math.ceil(runs)} for 0.17; with n = 3, d = {visible:.1f}")
 assert 200 < runs < 250 and 1.4 < visible < 1.5
 
