@@ -41,6 +41,7 @@ NEEDS = {
     "tssbn.networks.vit": ("timm",),
     "tssbn.networks.windows": ("timm",),
     "tssbn.plots.experts": ("matplotlib",),
+    "tssbn.plots.angles": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
