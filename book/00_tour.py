@@ -133,9 +133,8 @@ for method, gain in Bed(scores).against("tssbn", "hps", "tsbn").items():
 # %% [markdown]
 # ## Read the gates
 #
-# These are the gates of one network. The mean of a row is the capacity that
-# its task uses. A column that is bright in one row alone is a filter of that
-# task.
+# These are the gates of one network. The mean of a row is the capacity that a
+# task uses. A column that is bright in one row alone is a filter of that task.
 
 # %% mystnb={"image": {"alt": "Heat map of two rows and sixteen columns: a few filters are open for one task and shut for the other."}}
 plots.importance(nets["tssbn"][0], plt.subplots(figsize=(7, 1.4))[1])

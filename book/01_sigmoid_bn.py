@@ -113,9 +113,8 @@ def train_five(norm, multiplier, **options):
     return nets, losses, [error(net) for net in nets]
 
 # %% [markdown]
-# Five networks train with one rate for all parameters, and five with scales
-# and biases at 100 times that rate. *Before you look: what happens to the
-# training loss?*
+# Five networks learn at one rate, and five learn scales and biases at 100
+# times that rate. *Before you look: what will the training loss do?*
 
 # %% mystnb={"image": {"alt": "Left: training loss over 90 steps, five networks each. With one rate for all, the loss of BN falls smoothly towards zero. With scales and biases at 100 times the rate it jumps above the dotted line of the constant baseline, is rough and stays far higher. Right: the test errors of the ten networks; all five fast ones have more."}}
 _, smooth, slow = train_five(nn.BatchNorm2d, 1)
@@ -137,7 +136,7 @@ plt.show()
 # $$ (eq-bn)
 #
 # Here $s^2$ is the variance, and $\varepsilon = 10^{-5}$ avoids a division by
-# zero. In evaluation both come from {term}`running statistics`.
+# zero. In evaluation $\mu$ and $s^2$ are {term}`running statistics`.
 #
 # - **Before another BN, only ratios of scales matter.** Make all scales and
 #   biases of a BN 7 times larger. ReLU and convolution pass this factor on,
@@ -170,7 +169,7 @@ assert sum(inner) < sum(slow) + 5 * 3 < sum(last)
 #
 # ## A gate in place of scale and bias
 #
-# So we bound the scale. Sigmoid batch normalisation ({term}`σBN`)
+# So we bound the scales. Sigmoid batch normalisation ({term}`σBN`)
 # {cite:p}`suteu2022receding,suteu2025tssbn` has no bias, and its scale is a
 # sigmoid of one learned number:
 #
@@ -190,7 +189,7 @@ assert sum(inner) < sum(slow) + 5 * 3 < sum(last)
 #
 # The scale $\sigma(\gamma)$ is called a {term}`gate`. Near 0 the channel is
 # shut, near 1 it is open. All gates start half open, at $\gamma = 0$. Whatever
-# $\gamma$ becomes, the output has $|y| \le |\hat{x}|$.
+# $\gamma$ becomes, the output is no larger than $\hat{x}$.
 
 # %%
 class SigmoidBatchNorm(nn.Module):
@@ -219,26 +218,24 @@ for training in (True, False):
 # %% [markdown]
 # ### How far a gate moves in one step
 #
-# The sigmoid also makes steps smaller. With $g = \sigma(\gamma)$, its slope is
+# The sigmoid also makes steps smaller. Its slope is
 #
 # $$
-# \frac{\partial g}{\partial \gamma} = \sigma'(\gamma) = g\,(1 - g) \le \tfrac14 .
+# \sigma'(\gamma) = \sigma(\gamma)\,(1 - \sigma(\gamma)) \le \tfrac14 .
 # $$ (eq-damping)
 #
-# On the site you can move $\gamma$ and see what one step does to the gate, at
-# $\eta = 10^{-4}$ and a gradient of 1:
+# Let $\gamma$ learn at $m$ times the base rate $\eta$. On the site you can see
+# what one step does to the gate at $\eta = 10^{-4}$ and a gradient of 1:
 #
 # <div class="gate-slider">(The slider is on the page of this chapter.)</div>
 #
-# Let $\gamma$ learn at $m$ times the base rate $\eta$. Under SGD the slope
-# counts twice, in the gradient of $\gamma$ and on the way from $\gamma$ to
-# $g$. Adam divides a gradient by its usual size, so there it counts once:
+# Under SGD the slope counts twice, in the gradient of $\gamma$ and from there
+# to the gate. Adam divides a gradient by its usual size, so one slope remains:
 #
 # $$
-# \text{SGD: } |\Delta g| \approx
-# m\,\sigma'(\gamma)^2\,\eta \left|\frac{\partial L}{\partial g}\right|
-# \qquad\quad
-# \text{Adam: } |\Delta g| \approx m\,\sigma'(\gamma)\,\eta
+# \text{SGD: } |\Delta \sigma| \approx m\,\sigma'(\gamma)^2\,\eta
+# \left|\frac{\partial L}{\partial \sigma}\right| \qquad\quad
+# \text{Adam: } |\Delta \sigma| \approx m\,\sigma'(\gamma)\,\eta
 # $$ (eq-sigmoid-step)
 #
 # At ×100, a gate under SGD moves at most 6.25 times as fast as a plain scale
@@ -250,8 +247,8 @@ for training in (True, False):
 #
 # ## σBN at a hundred times the rate
 #
-# Both layers, two optimisers, four multipliers, five networks each. *Before
-# you look: up to which multiplier will σBN hold? And does Adam save BN?*
+# We compare both layers with two optimisers. *Before you look: up to which
+# multiplier will σBN hold, and does Adam save BN?*
 
 # %%
 NORMS = {"BN": nn.BatchNorm2d, "σBN": SigmoidBatchNorm}
@@ -303,8 +300,8 @@ plt.show()
 # %% [markdown]
 # At ×1 the gates hardly move. At ×100 those of the first two layers spread,
 # most of them over the upper half. At ×1000 nearly all are shut or open. The
-# paper sees the same trend in a far larger network {cite:p}`suteu2025tssbn`.
-# In the last layer most gates open together, because larger features give more
+# paper sees this trend in a far larger network {cite:p}`suteu2025tssbn`. The
+# gates of the last layer open together, because larger features give more
 # confident outputs. So compare gates within inner layers.
 #
 # ## What to do with it
@@ -338,8 +335,8 @@ adam = torch.optim.Adam(tssbn.param_groups(net, 1e-4, multiplier=100))
 #
 # :::{exercise}
 # :label: ex-01-rate
-# Take a tenth of the base rate, `lr=0.01`, so that BN's scales learn as fast
-# at ×1000 as they did at ×100. Does BN break? First look at {eq}`eq-head`.
+# Take a tenth of the rate, `lr=0.01`: at ×1000 BN's scales learn as fast as at
+# ×100 before. Does BN break? First look at {eq}`eq-head`.
 # :::
 
 # %%
