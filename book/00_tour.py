@@ -117,7 +117,7 @@ def percent_right(net):
 
 # %% [markdown]
 # TSBN has the usual scale and bias in place of the gate. *Before you look:
-# which of the three reads most digits?* An interval around 0 leaves it open.
+# which of the three reads most digits?* An interval with 0 decides nothing.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A dot for each of twelve networks of HPS, TSBN and TSσBN, and their means, in per cent of right answers; a dotted line at 20 per cent, which is what an answer that ignores the image gets."}}
 METHODS = {"hps": None, "tsbn": "plain", "tssbn": "sigmoid"}
