@@ -60,6 +60,7 @@ NEEDS = {
     "tssbn.training.balancing.probe": ("torchjd", *WHOLE),
     "tssbn.gate_plots": ("seaborn",),
     "tssbn.plots": ("matplotlib",),
+    "tssbn.plots.gradients": ("matplotlib",),
     "tssbn.plots.shares": ("matplotlib", "seaborn"),
     "tssbn.plots.transformers": ("matplotlib", "pandas", "timm"),
     "tssbn.records.networks": WHOLE,

@@ -109,13 +109,14 @@ def figure_3(nets: Mapping[str, Sequence[Importance]], shared: Shared) -> Figure
         nets: By benchmark, the gates of each run.
         shared: Gives each task's shared part, (T, F) to (T,).
     """
-    figure, axes = plots.plt.subplots(1, len(nets), figsize=(7.5, 2.7), sharex=True, squeeze=False)
+    figure, axes = plots.plt.subplots(1, len(nets), figsize=(7.5, 3), sharex=True, squeeze=False)
     for ax, (name, found) in zip(axes.flat, nets.items(), strict=True):
         whole = [gates.capacity(net) for net in found]
         part = [shared(net.values) for net in found]
         null = [torch.stack(_shuffled(net, shared)).mean(0) for net in found]
         bars(ax, whole, part, null, found[0].tasks)
         ax.set_title(f"{name}, n = {len(found)}", size=10)
+    figure.suptitle("Most of each capacity is shared, of shuffled gates, too", size=11)
     figure.legend(
         [Patch(color=REST), Patch(color=SHARED), axes.flat[0].vlines([], 0, 0, color="black")],
         ["capacity", "shared part", "shared part of shuffled gates"],
@@ -232,7 +233,7 @@ def knobs(
     """
     from tssbn.claims import above, studies
 
-    figure, axes = plots.plt.subplots(2, 3, figsize=(7.5, 4.8), sharey="row")
+    figure, axes = plots.plt.subplots(2, 3, figsize=(7.5, 5), sharey="row")
     for ax, knob in zip(axes.flat, HARDER + CLOSER, strict=True):
         shown = {GAP: (gap, "blue")}
         if knob in CLOSER:
@@ -253,6 +254,7 @@ def knobs(
             f"{knob}, n = {numbers.shape[1]}\n{above(numbers[-1] - numbers[0]).interval}", size=9.5
         )
     axes[0, 0].set_ylabel(GAP)
+    figure.suptitle("Capacity follows units, not difficulty; gates follow similarity", size=11)
     handles = axes[1, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3)
     return figure
