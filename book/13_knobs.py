@@ -79,7 +79,8 @@ print(f"constant baseline: {constant:.2f} (it answers yes to all questions)")
 # The paper's Figure 5 shows the same two ends on NYUv2.
 #
 # The same in motion, for two digits and two small convolutions at the base
-# rate 0.004. A dot is a gate; press *Play* to follow 300 steps.
+# rate 0.004. A dot is a gate; press *Play* to follow 300 steps. With one run
+# each, the fastest rate does not score lower on this small problem.
 #
 # <div class="gate-training">(The animation is on the page of this chapter.)</div>
 #

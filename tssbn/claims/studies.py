@@ -49,9 +49,9 @@ def gains_on_names() -> dict[str, dict[str, list[float]]]:
     """Give Δm of F1 over single-task networks of ``book/studies/beyond_vision.py``, in percent.
 
     Returns:
-        By method and multiplier, such as ``"TSσLN ×10"``, Δm of each run by its gates: ``""`` for
-        its own, ``"shuffled"`` among the channels of a layer, and ``"swapped"`` between tasks;
-        nothing where the study is not here.
+        By method and multiplier, such as ``"TSσLN ×10"``, and by what was done to the gates, Δm of
+        each run. ``""`` stands for nothing, ``"shuffled"`` for gates that changed places within a
+        layer, ``"swapped"`` for those of another task. Empty where the study is not here.
     """
     found = runs("beyond_vision/names")
     tasks = [*found[0]["test"]] if found else []
