@@ -107,7 +107,7 @@ print(f"right: {100 * right:.0f} % of the pixels; mIoU: {100 * miou:.0f} %")
 # synthetic. `load` takes the real set where it finds its folder.
 
 # %%
-sample = load("cityscapes", "val", root=None, n=2)[0]  # None: the stand-in
+sample = load("cityscapes", "val", root=None, n=2)[0]  # drawn
 {name: tuple(entry.shape) for name, entry in sample.items()}
 
 # %% [markdown]
@@ -183,8 +183,8 @@ assert sum(map(len, REGIONS.values())) == 36
 def by_position(labels, kind, classes):
     """At each pixel the answer that fits all training labels best."""
     if kind == "classes":
-        counts = torch.stack([(labels == c).sum(0) for c in range(classes)])
-        return counts.argmax(0)
+        counts = [(labels == c).sum(0) for c in range(classes)]
+        return torch.stack(counts).argmax(0)
     if kind == "normal":
         return F.normalize(labels.sum(0), dim=0)
     known = labels.where(labels >= 0, torch.nan)  # for disparity
@@ -192,8 +192,9 @@ def by_position(labels, kind, classes):
 
 
 def score(answer, task):
-    """Of one answer to all test images; the first value of the metric."""
-    metric, truth = tasks_for(test.targets)[task].metric(), test[:][task]
+    """Of one answer to all test images, by the task's metric."""
+    truth = test[:][task]
+    metric = tasks_for(test.targets)[task].metric()
     metric.update(answer.expand_as(truth), truth)
     return next(iter(metric.compute().values()))
 
@@ -241,7 +242,7 @@ def skill(score, constant, higher_is_better):
 # **Before you look:** on which of these tasks is the position alone better
 # than local colour and texture?
 
-# %% mystnb={"image": {"alt": "For each of eleven tasks of rooms, streets and rooms with people, the skill of the answer by position, of a bank of 7x7 filters and of a U-Net, which is furthest right everywhere. For depth, normals and disparity the answer by position is right of the filters; for classes, saliency and boundaries it is left of them."}}
+# %%
 KINDS = {"position": "by position", "tiny": "7×7 filters", "bigger": "U-Net"}
 rows = {}
 for name in ("rooms", "streets", "people"):
@@ -255,6 +256,8 @@ for name in ("rooms", "streets", "people"):
             ]
             for kind, label in KINDS.items()
         }
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "For each of eleven tasks of rooms, streets and rooms with people, the skill of the answer by position, of a bank of 7x7 filters and of a U-Net, which is furthest right everywhere. For depth, normals and disparity the answer by position is right of the filters; for classes, saliency and boundaries it is left of them."}}
 _, ax = plt.subplots(figsize=(7, 3.8))
 score_plots.skills(ax, rows)
 ax.set_title("On all eleven tasks a U-Net gets furthest, and far from 1")

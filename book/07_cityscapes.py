@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # expect from chance, although every method gains 3 to 7 % in disparity.
 # :::
 #
-# *10 minutes to read; runs in a minute on one CPU core, no download.*
+# *9 minutes to read; runs in a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import math
@@ -90,8 +90,8 @@ print(f"one map: {error(one_map):.2f} pixels")
 plt.show()
 
 # %% [markdown]
-# The road is below and near in every street, so one map is close to all. A bank
-# of 7×7 filters, which looks at the image, has an error of 0.68, and a U-Net
+# The road is below and near in every street, so one map fits them all roughly. A
+# bank of 7×7 filters, which looks at the image, has an error of 0.68, and a U-Net
 # has 0.15 ({doc}`05_miniatures`). So this map is the constant baseline of a
 # disparity error. Whether 0.841 pixels are good on Cityscapes depends on the
 # map's error there, which we found in no publication.
@@ -105,8 +105,8 @@ plt.show()
 # \delta = \frac{f b}{Z} .
 # $$ (eq-disparity)
 #
-# The cameras of Cityscapes are 22 cm apart. On images of 512 columns an error
-# of 0.841 pixels turns these depths into
+# The cameras of Cityscapes are 22 cm apart. This is what an error of 0.841
+# pixels, up or down, does to some depths, on images of 512 columns:
 
 # %%
 fb = FOCAL * 512 * BASELINE
@@ -116,7 +116,7 @@ for depth in (5, 10, 20, 50):
     delta = fb / depth
     row = delta, fb / (delta + off), fb / (delta - off)
     rows[f"{depth} m"] = [f"{value:.1f}" for value in row]
-pd.DataFrame(rows, ["pixels", "if too large, m", "if too small, m"])
+pd.DataFrame(rows, ["disparity, pixels", "depth if up, m", "if down, m"])
 
 # %% [markdown]
 # At 5 m the error is 3 % of the disparity, at 50 m a third of it. The score is
@@ -188,7 +188,7 @@ for m in sizes:
 pd.DataFrame(rows, ["classes, %", "parts, %", "disparity, pixels", "Δm, %"]).T
 
 # %% [markdown]
-# Δm is the mean of the tasks' gains over STL ({eq}`eq-delta-m`). Let
+# Δm is the mean of the tasks' gains over STL, equation {eq}`eq-delta-m`. Let
 # $\mathrm{SD}_t$ be the standard deviation of the score of task $t$ from run to
 # run, and $B_t$ the score of STL. One run of Δm has the standard deviation SD,
 # and the difference of two rows of three runs has the standard error SE:
@@ -207,7 +207,7 @@ pd.DataFrame(rows, ["classes, %", "parts, %", "disparity, pixels", "Δm, %"]).T
 # %%
 UP = {"segmentation": True, "parts": True, "disparity": False}
 STL = PAPER["stl"]
-NOISE = {"segmentation": 0.3, "parts": 0.7, "disparity": 0.011}  # SD_t
+SD_T = {"segmentation": 0.3, "parts": 0.7, "disparity": 0.011}
 
 gains = {
     method: {
@@ -218,9 +218,9 @@ gains = {
     if row and method != "stl"
 }
 of_two = math.sqrt(2 / 3)  # two means of three runs
-sd = delta_noise([NOISE[t] for t in UP], [STL[t] for t in UP])
+sd = delta_noise([SD_T[t] for t in UP], [STL[t] for t in UP])
 se = of_two * sd
-errors = {t: of_two * 100 * NOISE[t] / STL[t] for t in UP}
+errors = {t: of_two * 100 * SD_T[t] / STL[t] for t in UP}
 print(f"Δm: ± {1.96 * se:.1f} points in 95 % of cases")
 
 # %% [markdown]
@@ -262,12 +262,12 @@ for t in ("segmentation", "parts"):
 # same. We compute every Δm over both, from the printed scores.
 
 # %%
-AUTO_LAMBDA = {"segmentation": 56.20, "parts": 52.74, "disparity": 0.84}
+OTHER = {"segmentation": 56.20, "parts": 52.74, "disparity": 0.84}
 rows = {}
 for method in gains:
     scores = {task: PAPER[method][task] for task in UP}
-    both = [delta_m(scores, base, UP) for base in (STL, AUTO_LAMBDA)]
-    rows[find_method(method).title] = [f"{value:+.1f}" for value in both]
+    both = [delta_m(scores, base, UP) for base in (STL, OTHER)]
+    rows[find_method(method).title] = [f"{d:+.1f}" for d in both]
 pd.DataFrame(rows, ["over the paper's STL", "over auto-lambda's STL"])
 
 # %% [markdown]
@@ -286,8 +286,8 @@ pd.DataFrame(rows, ["over the paper's STL", "over auto-lambda's STL"])
 #
 # - The noise is a guess from other networks. With half of it TSσBN would be
 #   above STL and HPS by more than chance.
-# - That classes help disparity is a reading. A network for each pair of tasks
-#   would test it.
+# - Why disparity gains was not tested. A network for each pair of tasks would show
+#   which task helps it.
 # - Synthetic streets share the tasks and scores of Cityscapes, not its pictures.
 #   Errors in pixels grow with the width of the image.
 # - In one short trial on streets, which is not saved, Adam in place of SGD left
