@@ -123,7 +123,7 @@ plt.show()
 
 # %% [markdown]
 # Batch normalisation treats channels separately. One ordinary call with $TC$
-# channels, and the gates {math}`\color{#D55E00}{\sigma(\gamma_t)}` of all
+# channels, and the gates $\color{#D55E00}{\sigma(\gamma_t)}$ of all
 # tasks end to end, serves all tasks.
 
 

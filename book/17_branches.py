@@ -179,7 +179,7 @@ plt.show()
 #
 # $\wedge$ is the common refinement: all non-empty intersections of a group of
 # one partition with a group of the other. $c_v$ are the {term}`MACs` of $v$,
-# and $C$ is the cost, with skips and sums. Here is the tree of the drawing:
+# and $C$ is the cost. Skips and sums follow the same rule. The drawing's tree:
 
 
 # %%
@@ -260,8 +260,8 @@ plt.show()
 #
 # ## Half the cost for one per cent?
 #
-# We train merged networks on, filters and heads included. The four passes gain
-# by further training, too, so they get as much.
+# Our goal was half of the cost for at most 1 % of the score. We train merged
+# networks on, filters and heads included, and the four passes for as long.
 
 # %%
 def by_gates(net):
@@ -295,7 +295,7 @@ ax.set_title("On the digits half of the cost comes close to the goal")
 plt.show()
 
 # %% [markdown]
-# On larger problems it does not. `book/studies/branches.py` did the same for
+# On larger problems trees miss it. `book/studies/branches.py` did the same for
 # three tasks on synthetic rooms and twelve attributes of synthetic faces, and
 # trained trees and passes on for two epochs. Below are the changes at half of
 # the cost, in %, of Δm for rooms and of the mean F1 for faces, with 95 %
@@ -397,4 +397,4 @@ assert cost(less) == cost(by_loss[0])
 #
 # - A tree of tasks is a plain network, and its cost is counted beforehand.
 # - First layers can be shared after training, by the mean of their gates.
-# - Half the cost for one per cent is missed, by whatever rule we chose a tree.
+# - Half the cost for one per cent is missed, whichever rule chose the tree.
