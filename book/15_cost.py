@@ -293,7 +293,8 @@ plt.show()
 # %% [markdown]
 # Recomputation costs at most one more forward pass, a third of a step;
 # stacking saves more here. Below are saved peaks of a whole step of larger
-# networks, with gradients, relative to one task.
+# networks, with gradients and what the allocator holds back, relative to one
+# task.
 
 # %%
 rows = {}

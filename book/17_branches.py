@@ -164,7 +164,7 @@ ax.set_title("The first layer costs little to share, each further one more")
 plt.show()
 
 # %% [markdown]
-# One trunk for all loses several points. Which tasks should share, how long?
+# One trunk for all loses several points. Which tasks should share a layer?
 #
 # ## What a tree costs
 #
