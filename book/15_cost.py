@@ -291,10 +291,9 @@ cost_plots.prices({way: (times[way], memory[way] / one) for way in WAYS})
 plt.show()
 
 # %% [markdown]
-# Recomputation costs at most one more forward pass, a third of a step;
-# stacking saves more here. Below are saved peaks of a whole step of larger
-# networks, with gradients and what the allocator holds back, relative to one
-# task.
+# Recomputation costs at most a third of a step. Here stacking saves more.
+# Below are saved peaks of a whole step of larger networks, relative to one
+# task, with gradients and what the allocator holds back.
 
 # %%
 rows = {}
