@@ -105,17 +105,17 @@ pd.DataFrame(time(ways), ["time"]).round(1)
 #
 # A convolution and a ReLU treat every row of a batch alike. Only a
 # normalisation layer depends on the task. So we repeat each image $T$ times:
-# row $bT + t$ is image $b$ as task $t$ sees it. The number of channel $c$ and
-# pixel $p$ of $P$ in that row lies in memory at
+# row $bT + t$ is image $b$ as task $t$ sees it. In that row the value of
+# channel $c$ at pixel $p$, of $P$, has the place in memory
 #
 # $$
 # \bigl((b T + t)\, C + c\bigr) P + p
 # = \bigl(b\, (T C) + (t C + c)\bigr) P + p .
 # $$ (eq-cost-address)
 #
-# The right side is where a batch of $B$ rows with $TC$ channels has channel
-# $tC + c$ of row $b$. So the memory of $(BT, C, H, W)$ *is* that of
-# $(B, TC, H, W)$: every task has channels of its own, and nothing is copied.
+# The right side is the place of channel $tC + c$ of row $b$ in a batch of $B$
+# rows with $TC$ channels. So the memory of $(BT, C, H, W)$ *is* that of
+# $(B, TC, H, W)$. Every task has channels of its own, and nothing is copied.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The same strip of memory read in two ways. Left, six rows, two images times three tasks, with four channels each, coloured by task. Right, two rows, one for each image, with twelve channels: four of task 0, four of task 1, four of task 2."}}
 cost_plots.in_memory()
@@ -123,7 +123,7 @@ plt.show()
 
 # %% [markdown]
 # Batch normalisation treats channels separately. One ordinary call with $TC$
-# channels, and the gates {math}`\color{#D55E00}{\sigma(\gamma_t)}` of all
+# channels, and the gates $\color{#D55E00}{\sigma(\gamma_t)}$ of all
 # tasks end to end, serves all tasks.
 
 
@@ -184,17 +184,17 @@ for name, layer in {"first": first, "last": last}.items():
 # The last layer has 2.4 million weights for one pixel and gains a factor near
 # ten. The first has few filters and many pixels, and gains little.
 #
-# Which networks gain most? `python -m tssbn bench` saved times on two cores of
-# a CPU. The peak is the rate of a product of two large matrices. Before you
-# look: do networks gain more that are near the peak, or far below?
+# `python -m tssbn bench` saved times on two cores of a CPU. The peak is the
+# rate of a product of two large matrices. Before you look: will networks near
+# the peak gain more from stacking, or networks far below it?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left, time of a stacked step relative to T plain steps over the number of tasks, a line for each of seven networks. ResNets and transformers fall to about a half; SegNet and CelebA's network stay near one. Right, the same ratio over the rate of a plain step: networks at a fifth to two fifths of the peak gain most, those at two thirds gain little."}}
 cost_plots.stacked(saved)
 plt.show()
 
 # %% [markdown]
-# Each dot is a network at its largest $T$. Those far below the peak gain most;
-# one near the peak takes $T$ plain steps, stacked or not.
+# Each dot is a network at its largest $T$. Networks far below the peak gain
+# most. A network near the peak takes about $T$ plain steps, stacked or not.
 #
 # (cost-stem)=
 # ## The stem runs once
@@ -258,10 +258,10 @@ for size, recomputed in ((None, []), (2, []), (3, ["0", "3"])):
 assert all(torch.allclose(found[0], grad, atol=1e-8) for grad in found)
 
 # %% [markdown]
-# In float64 the hidden cell finds the same outputs from both functions above
-# and the package, and the same gradients in chunks and with recomputation. We
-# time each way and count what it keeps for the backward pass, that of a block
-# that runs again included. Before you look: which way is both fast and small?
+# The hidden cell checks in float64 that both functions above give the outputs
+# of the package, and chunks and recomputation the same gradients. We time each
+# way and count what it keeps at most for the backward pass. Before you look:
+# which way is both fast and small?
 
 # %%
 BLOCKS = [f"layer{i}.{j}" for i in (1, 2, 3, 4) for j in (0, 1)]
@@ -291,9 +291,9 @@ cost_plots.prices({way: (times[way], memory[way] / one) for way in WAYS})
 plt.show()
 
 # %% [markdown]
-# Recomputed blocks cost at most one more forward pass, a third of a step. Here
-# stacking saves more than that. Below is the saved peak of a whole step of
-# larger networks, gradients included, relative to that of one task.
+# Recomputation costs at most a third of a step. Here stacking saves more.
+# Below are saved peaks of a whole step of larger networks, relative to one
+# task, with gradients and what the allocator holds back.
 
 # %%
 rows = {}
@@ -331,9 +331,8 @@ pd.DataFrame(rows, ["all in a pass", "5 a pass", "1 a pass"]).T.round(1)
 #
 # ## Limits
 #
-# - All times are of one CPU. `python -m tssbn bench --device cuda` measures a
-#   GPU, where small operations wait longer to be launched.
-#   A step leaves out loading of data, heads, the optimiser and scoring.
+# - All times are of one CPU; `python -m tssbn bench --device cuda` measures a
+#   GPU. A step leaves out loading of data, heads, the optimiser and scoring.
 # - The intensity gives a reason, not an amount. It leaves out caches, the cost
 #   of a call, and slow products of small matrices. We did not separate them.
 # - In evaluation tasks have their own running statistics and part at the first
@@ -370,8 +369,8 @@ assert y.reshape(2, 12, 8, 8).data_ptr() != y.data_ptr()  # a copy
 #
 # :::{exercise}
 # :label: ex-15-batch
-# What does stacking ten tasks gain on the last layer if a batch has 16
-# or 256 images instead of 2? When is stacking worth little?
+# What does stacking ten tasks gain on the last layer with 16 or 256 images in
+# a batch instead of 2? When is stacking worth little?
 # :::
 
 # %%

@@ -24,8 +24,8 @@ if "google.colab" in sys.modules:
 # # One task, one plain network
 #
 # :::{admonition} The claim
-# `tssbn.export.task` makes one plain network of each task: on six
-# architectures outputs agree to $10^{-10}$ in float64, and no gate is left.
+# `tssbn.export.task` makes one plain PyTorch network of each task; on six
+# architectures its outputs agree to $10^{-10}$ in float64.
 # :::
 #
 # *Ten minutes to read; runs in a minute on one CPU core, no download.*
@@ -73,7 +73,7 @@ plots.style()
 #
 # ## A network that needs its package
 #
-# We train networks to read the left or the right of two digits on a canvas.
+# We train six networks with two tasks, to read the left and the right digit.
 
 # %%
 TASKS = ("left", "right")
@@ -136,13 +136,13 @@ print(f"{macs(net, x[:1]):,} and {macs(left, x[:1]):,} multiplications")
 left
 
 # %% [markdown]
-# The whole network does not load, and would make a pass for each task. The
-# second does half of the work; its normalisation layers are `Identity`.
+# The whole network does not load there. The export does, and makes one pass
+# instead of two. Its normalisation layers have become `Identity`.
 #
 # ## Where the gates went
 #
-# After a convolution with weight $W$ and bias $b$ follows, for task $t$ with
-# running mean $\mu_t$ and variance $v_t$,
+# Behind a convolution with weight $W$ and bias $b$ the normalisation layer of
+# task $t$, with running mean $\mu_t$ and variance $v_t$, gives
 #
 # $$
 # \color{#D55E00}{\sigma(\gamma_t)}\,
@@ -152,7 +152,7 @@ left
 # $$ (eq-fold)
 #
 # That is a convolution again, with filters $a_t W$ and a new bias. Folding of
-# {term}`BN` is well known. Here shared filters fold into $T$ different sets.
+# {term}`BN` is well known; here shared filters fold into $T$ different sets.
 
 # %%
 conv, norm = net.trunk[0], net.trunk[1]  # row 0 is the task "left"
@@ -178,9 +178,8 @@ assert torch.allclose(W, left.trunk[0].weight, rtol=1e-5)
 #
 # ## Is it exact?
 #
-# Six architectures, with random gates and statistics, in double precision. How
-# many normalisation layers will be left in each? A BN behind a convolution can
-# fold; DenseNet has its BN in front.
+# We export a task from six architectures with random gates and statistics, in
+# float64. Before you look: in which will normalisation layers be left?
 
 
 # %%
@@ -217,14 +216,15 @@ for name, trunk in TRUNKS.items():
 pd.DataFrame(rows, ["normalisation layers", "left in the export"]).T
 
 # %% [markdown]
-# All outputs agree to $10^{-10}$ of their spread. Half of DenseNet's layers
-# read what others read, too. They stay, as ordinary BN with the gate as weight.
-# ViT keeps its LayerNorms; all but the last have no scale.
+# All outputs agree to $10^{-10}$ of their spread. DenseNet has BN in front of
+# convolutions. Half of it cannot fold and stays as ordinary BN, with the gate
+# as weight. ViT keeps its LayerNorms, all but the last without a scale.
 #
 # ## How fast is it?
 #
-# Saved times of one CPU thread, relative to the plain backbone with its BN
-# folded. The last columns are the multi-task network, for one task and three.
+# Saved times of one CPU thread, relative to the plain backbone with its own BN
+# folded. The last two columns are the network of three tasks, asked for one
+# and for all.
 
 # %%
 bench = records.load("bench/export")["networks"]
@@ -276,9 +276,9 @@ assert torch.allclose(small(x), shut(x)["left"], atol=1e-5)
 print(f"MACs: {macs(left, x[:1]):,} -> {macs(small, x[:1]):,}")
 
 # %% [markdown]
-# The outputs stay. But trained gates are seldom 0. We shut the narrowest gates
-# of a task and do not train afterwards. A control chooses channels by the same
-# gates, shuffled within layers. Before you look: how many can go?
+# The outputs stay the same. Trained gates are seldom 0, so we shut the
+# narrowest and do not train afterwards. A control shuts as many channels,
+# chosen by shuffled gates. Before you look: how many channels can go?
 
 
 # %%
@@ -320,8 +320,8 @@ print("20 % shut, n = 6, points:", bed.compare("gates", "shuffled"))
 # ## What to do with it
 #
 # - **One task to ship, or each in another place:** export it.
-# - **All tasks in one place:** keep the network. $T$ exports have $T$ sets of
-#   filters and need the same $T$ passes. {doc}`17_branches` merges passes.
+# - **All tasks in one place:** keep the network. $T$ exports make $T$ passes,
+#   too, and have $T$ sets of filters. {doc}`17_branches` merges passes.
 # - **A smaller network:** train on with `pruning.rni_penalty`, cut with
 #   `pruning.prune_channels`, fine-tune, and fold last.
 #
@@ -330,15 +330,15 @@ print("20 % shut, n = 6, points:", bed.compare("gates", "shuffled"))
 # - In `data/results/cut` a small SegNet of the rooms, hardly better than the
 #   constant baseline, was cut for three tasks and seeds. With a quarter of the
 #   MACs gone, segmentation and normals lose less by their gates than by
-#   shuffled gates. Depth does not: -25 points of its score [-71, +20].
-# - There the penalty {term}`RNI` {cite:p}`suteu2022receding` halves the loss,
-#   but depth pays 3.6 % before any cut. Filters' norms, a weak control, do
-#   worse than gates: in front of a BN the scale of a filter has no meaning.
+#   shuffled gates. Depth is undecided: -25 % of its score [-71, +20].
+# - There a cut by gates loses 50 % of the score, 36 % after more epochs, and
+#   23 % if these have the penalty {term}`RNI` {cite:p}`suteu2022receding`. But
+#   with RNI depth loses 3.6 % before any cut. A cut by filters' norms does
+#   worse, as in front of a BN the scale of a filter has no meaning.
 # - What `torch.fx` cannot trace, a BN without running statistics, and a layer
 #   called twice are not folded; outputs are right all the same. Rounding may
-#   change single pixels where a pooling chooses between equal numbers.
-# - Only channels of BN can be cut, in a sum those closed in all terms. A bias
-#   that an affine mode kept goes with its channel.
+#   change pixels where a pooling chooses between equal numbers.
+# - Only channels of BN can be cut, in a sum only those closed in all terms.
 #
 # ## Exercises
 #
@@ -376,8 +376,7 @@ for other in nn.Sequential(up, norm), export.fold(nn.Sequential(up, norm)):
 # :::
 
 # %%
-print(f"the network: {parameters(net):,}")
-# your turn: the exports together
+print(f"{parameters(net):,}")  # your turn: the exports together
 
 # %% [markdown]
 # :::{solution-start} ex-16-memory
@@ -398,4 +397,4 @@ assert 1.7 < together / parameters(net) < 2
 # - In evaluation gates and statistics are constants, so $T$ tasks in one trunk
 #   are $T$ plain networks, each exact.
 # - A gate folds into the layer that alone makes or reads its channel.
-# - Here a cut by gates beats a cut by chance; for depth of rooms it did not.
+# - Here a cut by gates beats a cut by chance; on the rooms' depth it did not.

@@ -1,7 +1,7 @@
 """The figures of the chapter on branches."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +11,8 @@ from tssbn import plots
 __all__ = ["prices", "shared", "tree"]
 
 Partition = Sequence[Sequence[str]]
+OF_TASKS = ("blue", "orange", "green", "purple", "red", "sky")
+OF_NETWORKS = ("#000000", "#777777", "#AAAAAA")
 
 
 def tree(
@@ -22,7 +24,7 @@ def tree(
         branches: as :func:`tssbn.export.branches` takes them; a layer that is not named splits
             nothing.
         layers: all task-specific layers, in the order in which they run.
-        tasks: each has a colour; groups of several are grey.
+        tasks: up to six, each with a colour; groups of several are grey.
 
     Example:
         >>> _, ax = plots.plt.subplots()
@@ -35,7 +37,7 @@ def tree(
         partitions.append(branches.get(layer, partitions[-1]))
     places = [{t: i for i, group in enumerate(p) for t in group} for p in partitions]
     lanes = sorted(tasks, key=lambda task: [place[task] for place in places])
-    colors = dict(zip(tasks, plots.COLORS.values(), strict=False))
+    colors = {task: plots.COLORS[name] for task, name in zip(tasks, OF_TASKS, strict=False)}
     heights = [
         {task: np.mean([lanes.index(t) for t in group]) for group in p for task in group}
         for p in partitions
@@ -67,8 +69,8 @@ def shared(ax: Axes, scores: Sequence[Sequence[float]], constant: float) -> None
         >>> len(ax.lines)
         3
     """
-    for seed, values in enumerate(scores):
-        ax.plot(range(len(values)), values, "o-", ms=5, label=f"network {seed + 1}")
+    for number, (values, color) in enumerate(zip(scores, cycle(OF_NETWORKS), strict=False), 1):
+        ax.plot(range(len(values)), values, "o-", ms=5, color=color, label=f"network {number}")
     ax.axhline(constant, color="#555555", ls=":", label="constant baseline")
     ax.set(xlabel="layers that all tasks share", ylabel="right answers, %", ylim=(0, None))
     ax.legend(ncols=2, loc="lower left")
@@ -89,8 +91,9 @@ def prices(ax: Axes, networks: Mapping[str, Sequence[tuple[float, float]]], goal
         [0.5, 0.4]
     """
     ax.axhspan(goal, 0, color="#DDDDDD", zorder=0)
-    for (name, runs), color in zip(networks.items(), plots.COLORS.values(), strict=False):
-        ax.plot(*np.transpose(runs), "o", ms=7, alpha=0.8, color=color, label=name)
+    for (name, runs), mark in zip(networks.items(), "osD^v", strict=False):
+        ax.plot(*np.transpose(runs), mark, ms=7, alpha=0.8, color="black", mfc="none", label=name)
     ax.axvline(0.5, color="black", lw=1, ls=":")
+    ax.set_xlim(right=0.62)
     ax.set(xlabel="cost, of a pass for each task", ylabel="change of the score, %")
     ax.legend(loc="lower right")
