@@ -43,8 +43,8 @@ def gains(
     Example:
         >>> _, ax = plots.plt.subplots()
         >>> gains(ax, {"hps": [1.0, 3.0]}, {"hps": 4.0})
-        >>> [line.get_xdata().tolist() for line in ax.lines]
-        [[0, 0], [1.0, 3.0], [2.0], [4.0]]
+        >>> [[float(x) for x in line.get_xdata()] for line in ax.lines]
+        [[0.0, 0.0], [1.0, 3.0], [2.0], [4.0]]
     """
     ax.axvspan(-band, band, color="#E4E4E4")
     ax.axvline(0, color="black", lw=1)
@@ -135,8 +135,8 @@ def over_baselines(ax: Axes, found: "pandas.DataFrame") -> None:
         >>> import pandas
         >>> _, ax = plots.plt.subplots()
         >>> over_baselines(ax, pandas.DataFrame({"ours": [1.0], "theirs": [-2.0]}, ["HPS"]))
-        >>> [line.get_xdata().tolist() for line in ax.lines]
-        [[1.0], [-2.0], [0, 0]]
+        >>> [[float(x) for x in line.get_xdata()] for line in ax.lines]
+        [[1.0], [-2.0], [0.0, 0.0]]
     """
     heights = range(len(found))[::-1]
     ax.hlines(heights, found.min(axis=1), found.max(axis=1), color="#BBBBBB")
