@@ -22,6 +22,7 @@ NEEDS = {
     "tssbn.claims.attributes": ("scipy", "sklearn"),
     "tssbn.claims.balanced": ("scipy", *WHOLE),
     "tssbn.claims.compared": ("scipy", *WHOLE),
+    "tssbn.claims.celeba": ("scipy", "pandas", *WHOLE),
     "tssbn.claims.grid": ("scipy", *WHOLE),
     "tssbn.claims.ladder": ("scipy", *WHOLE),
     "tssbn.claims.sweeps": ("scipy", *WHOLE),

@@ -34,7 +34,7 @@ def pairs(
         >>> arms = {"stl": [50.0, 52.0, 51.0], "hps": [53.0, 54.0, 55.0]}
         >>> made = pairs(Bed(arms, baseline="stl"), [("hps", "stl")], {"stl": {}, "hps": {}})
         >>> made.iloc[0].to_dict()
-        {'difference of Δm': '+5.9 [+1.4, +10.3]', 'runs': '3, 3', 'in the paper': ''}
+        {'difference of Δm': '+5.9 [+1.3, +10.5]', 'runs': '3, 3', 'in the paper': ''}
     """
     import pandas
 

@@ -10,11 +10,21 @@ from matplotlib.figure import Figure
 from tssbn import plots
 from tssbn.claims.bed import Bed
 from tssbn.methods import find_method
+from tssbn.plots.experts import effects
 
 if TYPE_CHECKING:
+    import pandas
+
+    from tssbn.claims import Effect
     from tssbn.records import SavedRuns
 
-__all__ = ["gains", "gains_by_task", "learning_by_task"]
+__all__ = [
+    "effects_by_score",
+    "gains",
+    "gains_by_task",
+    "learning_by_task",
+    "over_baselines",
+]
 
 
 def gains(
@@ -33,8 +43,8 @@ def gains(
     Example:
         >>> _, ax = plots.plt.subplots()
         >>> gains(ax, {"hps": [1.0, 3.0]}, {"hps": 4.0})
-        >>> [line.get_xdata().tolist() for line in ax.lines]
-        [[0, 0], [1.0, 3.0], [2.0], [4.0]]
+        >>> [[float(x) for x in line.get_xdata()] for line in ax.lines]
+        [[0.0, 0.0], [1.0, 3.0], [2.0], [4.0]]
     """
     ax.axvspan(-band, band, color="#E4E4E4")
     ax.axvline(0, color="black", lw=1)
@@ -112,4 +122,48 @@ def learning_by_task(found: Mapping[str, "SavedRuns"], labels: Mapping[str, str]
         ax.set_ylabel(label)
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(found) + 1)
+    return figure
+
+
+def over_baselines(ax: Axes, found: "pandas.DataFrame") -> None:
+    """Draw the gain of each method over several baselines, a mark for each, joined by a line.
+
+    Args:
+        found: a row for each method, by title, and a column for each baseline; in percent.
+
+    Example:
+        >>> import pandas
+        >>> _, ax = plots.plt.subplots()
+        >>> over_baselines(ax, pandas.DataFrame({"ours": [1.0], "theirs": [-2.0]}, ["HPS"]))
+        >>> [[float(x) for x in line.get_xdata()] for line in ax.lines]
+        [[1.0], [-2.0], [0.0, 0.0]]
+    """
+    heights = range(len(found))[::-1]
+    ax.hlines(heights, found.min(axis=1), found.max(axis=1), color="#BBBBBB")
+    marks = zip(found, "oDs^", ("green", "purple", "sky", "red"), strict=False)
+    for baseline, marker, color in marks:
+        look = {"ms": 7, "ls": "", "color": plots.COLORS[color], "label": baseline}
+        ax.plot(found[baseline], heights, marker, **look)
+    ax.axvline(0, color="black", lw=1)
+    ax.set_yticks(heights, found.index)
+    ax.grid(axis="y", visible=False)
+
+
+def effects_by_score(found: Mapping[str, Mapping[str, "Effect"]], reference: str) -> Figure:
+    """Draw the differences of methods from one of them, a panel for each score.
+
+    Args:
+        found: by score, the effects by method.
+        reference: the method that the others are compared with.
+
+    Returns:
+        The figure; see :func:`tssbn.plots.experts.effects`.
+    """
+    size = (max(3.6, 2.3 * len(found)), 0.8 + 0.35 * max(map(len, found.values())))
+    figure, axes = plots.plt.subplots(1, len(found), figsize=size, sharey=True, squeeze=False)
+    for ax, (score, of_score) in zip(axes[0], found.items(), strict=True):
+        titled = {find_method(arm).title: effect for arm, effect in of_score.items()}
+        effects(ax, titled)
+        ax.set_title(score, fontsize=10)
+    figure.supxlabel(f"points minus {find_method(reference).title}", fontsize=10)
     return figure

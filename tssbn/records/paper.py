@@ -32,7 +32,7 @@ def paper_rows(
     Example:
         >>> rows = paper_rows("nyuv2", {"segmentation": 13, "depth": 1, "normal": 3}, (96, 128))
         >>> rows.loc["TSσBN"].round(2).to_dict()
-        {'segmentation': 43.75, 'depth': 0.48, 'normal': 24.09, 'Δm': 6.93, '#P': 0.33, '#F': 0.96}
+        {'segmentation': 43.75, 'depth': 0.48, 'normal': 24.09, 'Δm': 6.93, '#P': 0.33, '#F': 1.0}
     """
     import pandas
 
