@@ -23,11 +23,11 @@ if "google.colab" in sys.modules:
 # # A gate for each task
 #
 # :::{admonition} The claim
-# Tasks share every filter and own only gates and statistics, so a further task
-# adds 0.1 % of a ResNet-50's parameters, and one pass.
+# Tasks share all filters of a trunk and own only its gates and statistics, so a
+# further task adds 0.1 % to the parameters of a ResNet-50, and one pass.
 # :::
 #
-# *12 minutes to read; runs in 2 minutes on one CPU core, no download.*
+# *10 minutes to read; runs in 2 minutes on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import copy
@@ -79,14 +79,14 @@ plots.style()
 # ## The formula
 #
 # In the pass of task $t$ let $x$ be one channel of a convolution's output, with
-# mean $\mu_t$ and variance $v_t$ over the batch:
+# mean $\mu_t$ and variance $s_t^2$ over the batch:
 #
 # $$
-# \hat{x}_t = \frac{x - \mu_t}{\sqrt{v_t + \varepsilon}} .
+# \hat{x}_t = \frac{x - \mu_t}{\sqrt{s_t^2 + \varepsilon}} .
 # $$ (eq-ts-statistics)
 #
 # {term}`TSσBN` multiplies it by a gate, equation 3 of {cite:t}`suteu2025tssbn`;
-# {term}`TSBN` has the usual scale and shift instead:
+# {term}`TSBN` has the usual scale and bias instead:
 #
 # $$
 # \mathrm{TS}\sigma\mathrm{BN}(x;\, \gamma_t) =
@@ -158,7 +158,7 @@ for T in 2, 3, 10, 40:
 
 # %% [markdown]
 # The ResNet-50 has 23.5 million weights and 26,560 normalised channels. HPS has
-# a scale and a shift for each channel, TSσBN a gate for each channel and task.
+# a scale and a bias for each channel, TSσBN a gate for each channel and task.
 # So two tasks need as many parameters as HPS. A further task adds 26,560, in TSBN
 # twice as many, and with a network for each task ({term}`STL`) a whole ResNet-50.
 # {doc}`07_cityscapes` counts the sizes that the paper prints.
@@ -219,7 +219,7 @@ def percent_right(net):
 
 # %% [markdown]
 # We train eight networks of each method. **HPS, wider** has as many trunk weights
-# as the two trunks of **STL**. **TSBN** learns its scales and shifts at the
+# as the two trunks of **STL**. **TSBN** learns its scales and biases at the
 # common rate and at 100 times it; **TSσBN** learns its gates at 100 times it, as
 # in the paper. The {term}`control`, **random gates**, is TSσBN with gates that
 # are drawn once, $\gamma \sim N(0, 3^2)$, and never learn.
@@ -297,10 +297,10 @@ plt.show()
 # - **Let gates learn fast**: `tssbn.param_groups(net, lr)` gives them 100
 #   times the rate and no weight decay; {doc}`13_knobs` tries other rates.
 # - **Start from trained weights** with `affine="preserve"`. A layer with scale
-#   $w$ and shift $b$ becomes $2w\, {\color{#D55E00}{\sigma(\gamma_t)}}\,
+#   $w$ and bias $b$ becomes $2w\, {\color{#D55E00}{\sigma(\gamma_t)}}\,
 #   \hat{x}_t + \beta_t$, with fixed $w$, $\gamma_t = 0$ and $\beta_t = b$, so
 #   every task starts from the trained network. (The paper does not state its
-#   choice. The shifts stay, so a task adds as many numbers as in TSBN.)
+#   choice. The biases stay, so a task adds as many numbers as in TSBN.)
 # - **Save memory** with `tasks_per_pass=1`, one task after the other. **Add a
 #   task** with `net.add_task`; the old outputs stay as they are ({doc}`api`).
 #
@@ -313,8 +313,8 @@ plt.show()
 #   times the rate scores as high. A gate halves the parameters of a task, is
 #   safe at such rates ({doc}`01_sigmoid_bn`) and can be read.
 # - **At the common rate little is gained**: 150 steps leave a gate below 0.65.
-# - **Running statistics** lag behind gates that learn fast, and come from $B$
-#   images, not $B \cdot T$. {term}`LN` has no statistics of a batch, only gates.
+# - **Statistics** of a pass come from $B$ images, not $B \cdot T$, and running ones
+#   lag behind gates that learn fast. {term}`LN` has gates only.
 # - **Small evidence.** Eight seeds, 150 steps, base rate set on the test pairs.
 #
 # ## Exercises
@@ -360,7 +360,7 @@ assert min(lost_fast) > max(lost_slow)
 #
 # :::{exercise}
 # :label: ex-04-statistics
-# `norm=affine` gives each task its own scale and shift, and all tasks one
+# `norm=affine` gives each task its own scale and bias, and all tasks one
 # running mean and variance. Train it with the tasks in turns, at 100 times the
 # rate. Score it after `net.eval()`, then with the statistics of the test batch.
 # :::
@@ -395,6 +395,6 @@ assert max(lost) > 5
 #
 # ## What we learned
 #
-# - TSσBN shares all filters; each task has its own gates and statistics.
+# - TSσBN shares all filters of a trunk; gates and statistics belong to one task.
 # - A further task costs a ResNet-50 0.1 % of its parameters, and one pass.
 # - On two digits eight seeds do not show that it beats HPS, or random gates.
