@@ -49,7 +49,7 @@ study = records.load("angles/first_epoch")["runs"]
 Markdown(f":::{{admonition}} The claim\n{gradient_plots.claim(study)}\n:::")
 
 # %% [markdown]
-# *10 minutes to read; runs in a minute on one CPU core, no download.*
+# *8 minutes to read; runs in a minute on one CPU core, no download.*
 #
 # ## Right angles without learning
 #
@@ -276,9 +276,10 @@ plt.show()
 gradient_plots.features(records.load("features/five_attributes")["runs"])
 
 # %% [markdown]
-# With shuffled gates the silhouette stays and the probes fall to chance, so islands
-# do not show what features are worth. TSσBN's features are about as good as those
-# of HPS, and worse than those of single-task networks, {term}`STL`.
+# With shuffled gates the silhouette stays, but the probes fall to those of untrained
+# networks. So islands do not show what features are worth. TSσBN's features are
+# about as good as those of HPS, and worse than those of single-task networks,
+# {term}`STL`.
 #
 # ## One task more
 #

@@ -54,7 +54,7 @@ rooms = NETS["Rooms"]
 Markdown(f":::{{admonition}} The claim\n{shares.claim(rooms)}\n:::")
 
 # %% [markdown]
-# *10 minutes to read; runs in a minute on one CPU core, no download.*
+# *8 minutes to read; runs in a minute on one CPU core, no download.*
 #
 # ## The importance matrix
 #
