@@ -23,8 +23,8 @@ if "google.colab" in sys.modules:
 # # Why tasks fight
 #
 # :::{admonition} The claim
-# At equal weights a companion costs one task over two points and gives another
-# over five, and the angle of their mini-batch gradients looks alike in both.
+# At equal weights, a second task on the trunk costs one task over two points and
+# gives another over five, and the gradients' angles look alike in both cases.
 # :::
 #
 # *10 minutes to read; runs in 2 minutes on one CPU core, no download.*
@@ -61,9 +61,9 @@ plots.images(train["image"][:8], [""] * 8)
 plt.show()
 
 # %% [markdown]
-# `left` and `right` ask which of five digits it is. `large` asks whether the left
-# digit is above 3, and has labels on 160 canvases only. So `left` is related to
-# `large`, and `right` is not. In single-task learning ({term}`STL`) each task has
+# `left` and `right` ask which of five digits stands there. `large` asks whether the
+# left digit is above 3, and has labels on 160 canvases only. So `left` is related
+# to `large`, and `right` is not. In single-task learning ({term}`STL`) each task has
 # a {term}`trunk` and a {term}`head`. In hard parameter sharing ({term}`HPS`) one
 # trunk serves the heads of both {cite:p}`caruana1997multitask`.
 
@@ -162,12 +162,12 @@ columns = ["own trunk, %", "shared, %", "constant, %", "shared minus own"]
 pd.DataFrame(rows, columns).T
 
 # %% [markdown]
-# Grey is what six seeds hardly show. `right` loses points when `left` joins, which
-# is {term}`negative transfer`. `large` gains many: it has 160 labels, and `left`
-# has 3,200 for the same digit. `right` is no such help.
+# Six seeds hardly show an effect within the grey. `right` loses points when `left`
+# joins it, which is {term}`negative transfer`. `large` has 160 labels and gains
+# many points when `left` joins it, with 3,200 labels for the same digit.
 #
 # The usual explanation of a loss is {term}`task interference`: tasks pull shared
-# weights in different directions. Can we see them pull?
+# weights in different directions. Their gradients should show it.
 #
 # ## The angle between two gradients
 #
@@ -307,10 +307,10 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # The constant answer gets 20 %. Changes have 95 % intervals, five runs against five:
-# CosReg and BN against plain, both against BN. The paper has more and larger
-# images and trains for longer, so compare orders, not levels. Two of its findings
-# come out here: BN and CosReg narrow the spread, and BN raises the score. The third
-# does not: CosReg on top of BN adds nothing that five runs can show.
+# CosReg and BN against plain, both against BN. The paper has more and larger images
+# and trains for longer. As there, BN and CosReg narrow the spread, and BN raises
+# the score. But CosReg on top of BN adds nothing that five runs can show, and
+# without BN it costs points in 200 steps.
 #
 # Why does BN narrow the angle? It subtracts each channel's mean, so a constant
 # added to a channel changes no loss. This removes a direction that all tasks'
