@@ -336,7 +336,6 @@ plt.show()
 #
 # - Table 2's scores are the paper's; ours are of small networks and few runs.
 #   `python -m tssbn table 2` puts full-size runs beside the printed rows.
-#
 # ## Exercises
 #
 # :::{exercise}
