@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # gives another over five, and the gradients' angles look alike in both cases.
 # :::
 #
-# *10 minutes to read; runs in 2 minutes on one CPU core, no download.*
+# *8 minutes to read; runs in 2 minutes on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -91,7 +91,7 @@ def make(tasks, filters, norm):
 
 # %% [markdown]
 # The loop also keeps the gradient of each task's loss with respect to the last
-# shared layer. We need it below, and `alpha` too.
+# shared layer. The next sections need it, and the last of them `alpha`.
 
 
 # %%

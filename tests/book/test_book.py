@@ -133,3 +133,10 @@ def test_every_picture_has_alt_text():
             assert re.search(r"^:alt: \S", block, re.M), f"{name}: {block} lacks :alt:"
         assert not re.search(r"<img (?![^>]*\balt=)", text), f"{name}: <img> without alt"
     assert seen
+
+
+def test_colours_in_equations_need_no_network():
+    """MathJax loads the extension of `\\color` where it meets one, and typesets nothing without."""
+    extension = ROOT / "book/_static/mathjax/input/tex/extensions/color.js"
+    assert any(r"\color{" in source.read_text(encoding="utf-8") for source in CHAPTERS)
+    assert extension.exists()
