@@ -280,7 +280,7 @@ assert (over.loc["TSσBN"].round(1) == [1.8, -0.4]).all()
 
 # %% [markdown]
 # The two baselines are 2.2 % apart, and the printed gain is 1.8 %. Over FAMO's
-# networks no method gains. The order of the methods stays: TSσBN is ahead.
+# networks no method gains. TSσBN is ahead of the other methods in both cases.
 # FAMO's list presumably comes from the program that scores in training mode. A
 # baseline also has an error of its own, because it is the mean of a few runs.
 # The paper prints one number for its STL and no spread.
@@ -314,7 +314,8 @@ Markdown(
 #
 # - The real faces here are a twentieth of CelebA at a quarter of the pixels. In
 #   `celeba_small` scores and the order of methods change from epoch to epoch.
-# - The paper does not say which epoch its numbers are of.
+# - The paper does not say which epoch its numbers are of, nor how fast its TSBN
+#   learned.
 # - The MTAN and Cross-Stitch of this network are our versions. They meet the
 #   printed #P, which does not prove that they are the paper's.
 
