@@ -58,7 +58,7 @@ Markdown(
 )
 
 # %% [markdown]
-# *9 minutes to read; runs in under a minute on one CPU core, no download.*
+# *8 minutes to read; runs in under a minute on one CPU core, no download.*
 #
 # Brackets are 95 % intervals. Δm is the mean gain of the tasks in per cent.
 #
