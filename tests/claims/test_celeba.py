@@ -14,6 +14,7 @@ from tssbn.plots import gains
 from tssbn.records import SavedRun, SavedRuns
 
 KEYS = "f1", "average_precision", "auc"
+SCORES = ["F1 at 0.5", "average precision", "AUC", "F1, chosen threshold"]
 
 
 def runs(*scores, new=True):
@@ -34,12 +35,12 @@ TASKS = (("a", 0.0), ("b", 0.1))
 
 def test_new_runs_have_four_scores_and_old_ones_f1():
     new = celeba.table({"hps": runs(0.5, 0.6), "tssbn": runs(0.7)})
-    assert list(new) == ["F1 at 0.5", "average precision", "AUC", "F1, chosen threshold", "runs"]
+    assert list(new) == ["runs", *SCORES]
     assert list(new.index) == ["ignores the image", "HPS", "TSσBN"]
-    assert list(new.loc["HPS"]) == ["60.0", "60.0", "60.0", "55.0", "2"]
-    assert list(new.loc["ignores the image"]) == ["25.0", "25.0", "25.0", "25.0", ""]
+    assert list(new.loc["HPS"]) == ["2", "60.0", "60.0", "60.0", "55.0"]
+    assert list(new.loc["ignores the image"]) == ["", "25.0", "25.0", "25.0", "25.0"]
     old = celeba.table({"hps": runs(0.5, new=False), "tssbn": runs(0.7)})
-    assert list(old) == ["F1 at 0.5", "runs"]
+    assert list(old) == ["runs", "F1 at 0.5"]
     frequent = float(old.loc["ignores the image", "F1 at 0.5"])
     assert 30 < frequent < 36  # always yes, of CelebA
 
@@ -55,7 +56,7 @@ def test_an_attribute_without_a_score_is_left_out():
 def test_effects_are_those_of_the_method_over_the_reference():
     found = {"hps": runs(0.5, 0.6), "tssbn": runs(0.7, 0.8), "tsbn": runs(0.9)}
     effects = celeba.effects(found, "hps")
-    assert list(effects) == ["F1 at 0.5", "average precision", "AUC", "F1, chosen threshold"]
+    assert list(effects) == SCORES
     assert list(effects["AUC"]) == ["tssbn"]  # one run has no interval
     assert effects["AUC"]["tssbn"].value == pytest.approx(20)
     figure = gains.effects_by_score(effects, "hps")

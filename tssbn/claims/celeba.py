@@ -116,8 +116,9 @@ def table(found: Mapping[str, SavedRuns]) -> pandas.DataFrame:
         rows[find_method(arm).title] = {rule: fmean(s[rule] for s in scores) for rule in scores[0]}
     rules = [rule for rule in (*RULES, CHOSEN) if all(rule in row for row in rows.values())]
     cells = {title: {rule: f"{row[rule]:.1f}" for rule in rules} for title, row in rows.items()}
-    n = ["", *(str(len(of_arm)) for of_arm in found.values())]
-    return pandas.DataFrame(cells).T.assign(runs=n)
+    made = pandas.DataFrame(cells).T
+    made.insert(0, "runs", ["", *(str(len(of_arm)) for of_arm in found.values())])
+    return made
 
 
 def _constant(run: SavedRun) -> dict[str, float]:
