@@ -229,7 +229,9 @@ def knobs(
     with its 95 % interval. Thin lines are seeds.
 
     Args:
-        gap, correlation, separation: Give a number of the gates of two tasks.
+        gap: Gives the capacity of the second task less that of the first, of the gates of two.
+        correlation: Gives a number of the same gates.
+        separation: Gives another.
     """
     from tssbn.claims import above, studies
 
