@@ -29,8 +29,6 @@ SHUFFLES = 10
 HARDER, CLOSER = ("units", "frequency", "noise"), ("cosine", "overlap", "digits")
 GAP, NULL = "capacity, second − first", "correlation of shuffled gates"
 
-Shared = Callable[[Tensor], Tensor]  # of rows (T, F), the part that others explain (T,)
-
 
 def claim(nets: Sequence[Importance]) -> str:
     """Say in a sentence what tasks share on rooms, and what shuffled gates share.
@@ -102,7 +100,9 @@ def bars(
     ax.grid(axis="y", visible=False)
 
 
-def figure_3(nets: Mapping[str, Sequence[Importance]], shared: Shared) -> Figure:
+def figure_3(
+    nets: Mapping[str, Sequence[Importance]], shared: Callable[[Tensor], Tensor]
+) -> Figure:
     """Draw Figure 3 of arXiv 2512.20420 for saved networks, with shuffled gates.
 
     Args:
@@ -126,7 +126,9 @@ def figure_3(nets: Mapping[str, Sequence[Importance]], shared: Shared) -> Figure
     return figure
 
 
-def table(nets: Mapping[str, Sequence[Importance]], shared: Shared) -> pandas.DataFrame:
+def table(
+    nets: Mapping[str, Sequence[Importance]], shared: Callable[[Tensor], Tensor]
+) -> pandas.DataFrame:
     """Show capacities and the mean shared part, beside that of shuffled gates.
 
     Args:
@@ -154,7 +156,9 @@ def table(nets: Mapping[str, Sequence[Importance]], shared: Shared) -> pandas.Da
 
 
 def training(
-    runs: Mapping[str, SavedRuns], shared: Shared, law: Callable[[np.ndarray, int], np.ndarray]
+    runs: Mapping[str, SavedRuns],
+    shared: Callable[[Tensor], Tensor],
+    law: Callable[[np.ndarray, int], np.ndarray],
 ) -> Axes:
     """Draw how the shared part falls while gates spread, a path for each run from 100 % on.
 
@@ -229,7 +233,9 @@ def knobs(
     with its 95 % interval. Thin lines are seeds.
 
     Args:
-        gap, correlation, separation: Give a number of the gates of two tasks.
+        gap: Gives the capacity of the second task less that of the first, of the gates of two.
+        correlation: Gives a number of the same gates.
+        separation: Gives another.
     """
     from tssbn.claims import above, studies
 
