@@ -37,7 +37,7 @@ Example:
 
 A :class:`Claim` names the arms and the claimed effect, and its evidence: a :class:`BedOfRuns`, or
 numbers of runs (:class:`Measured`), such as those of :mod:`tssbn.claims.measures`. :func:`table`
-and :func:`matrix` show many.
+and :func:`matrix` show many. Those of the paper are in :mod:`tssbn.claims.paper`.
 """
 
 from tssbn.claims.bed import Bed
@@ -45,7 +45,7 @@ from tssbn.claims.beside import beside, effects
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import BedOfRuns, Counted, Measured
 from tssbn.claims.printed import delta_noise, standard_errors
-from tssbn.claims.report import count, matrix, spreads, table
+from tssbn.claims.report import count, matrix, spreads, table, unrun
 from tssbn.claims.sample import above, pseudo_values
 from tssbn.claims.simulation import power, rates, simulate
 from tssbn.claims.verdict import Effect, Verdict, judge, words
@@ -72,5 +72,6 @@ __all__ = [
     "spreads",
     "standard_errors",
     "table",
+    "unrun",
     "words",
 ]
