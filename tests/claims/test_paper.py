@@ -88,7 +88,7 @@ def test_a_seed_more_breaks_nothing_and_is_counted(folder, monkeypatch):
         monkeypatch.setattr(small, "DIGITS", bed)
         run = [claim for claim in small.claims() if claim.evidence is bed]
         assert {claim.verdict().word for claim in run} == {"supported"}
-        assert {claim.verdict().effect.n for claim in run} == {(seeds, seeds)}
+        assert {claim.verdict().effect.n for claim in run} == {(seeds, seeds)} and len(run) == 6
 
 
 def test_average_precision_is_of_the_epochs_that_a_run_reports(folder):

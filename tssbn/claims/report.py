@@ -151,9 +151,9 @@ def spreads(
     for of in beds:
         if (bed := of.bed) is None or not bed.arms:
             continue
-        known = f"±{bed.band():.1f}" if bed.baseline in bed.arms else ""
-        visible = [f"{_visible(bed.sd, n, arms):.1f}" for n in seeds]
-        rows.append([of.title, f"{bed.sd:.2f}", known, *visible])
+        known = f"±{bed.band():.2g}" if bed.baseline in bed.arms else ""
+        visible = [f"{_visible(bed.sd, n, arms):.2g}" for n in seeds]
+        rows.append([of.title, f"{bed.sd:.2g}", known, *visible])
     head = ["bed", "SD of a run", "baseline", *(f"visible, n = {n}" for n in seeds)]
     return Sheet(head, [("", rows)])
 
