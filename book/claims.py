@@ -44,7 +44,7 @@ Markdown(
 )
 
 # %% [markdown]
-# *8 minutes to read; runs in half a minute on one CPU core, no download.*
+# *5 minutes to read; runs in half a minute on one CPU core, no download.*
 #
 # ## What the words mean
 #
@@ -66,8 +66,8 @@ Markdown(
 # so we pool the spread of all arms. One test for the data set
 # ([Bartlett's](https://en.wikipedia.org/wiki/Bartlett%27s_test), at 20 %)
 # decides whether the arms are alike. If they are not, each pair gets Welch's
-# interval, wherever that one is wider. So a pair never has a narrow interval
-# because other arms are quiet. Chapters with fewer arms pool fewer, and their
+# interval, wherever that one is wider. So quiet arms hardly ever narrow the
+# interval of a noisy pair. A chapter that shows fewer arms pools fewer, and its
 # intervals can differ from those below.
 #
 # All our runs are small: small networks, small images, three to seven seeds.
@@ -84,7 +84,8 @@ matrix(tables.questions(*(bed for bed in ASKED if bed.bed)))
 # relative to single-task networks ({term}`STL`), or to {term}`HPS` where there
 # are no two runs of STL. "Enough" is at most 0.5 points behind gates in all
 # stages. On CelebA Δm is the gain of the mean F1, where an attribute that is
-# never predicted counts 0.
+# never predicted counts 0. The questions claim no size, so an answer can be
+# undecided here where the paper's claimed effect is contradicted below.
 #
 # ## What is contradicted
 #
@@ -163,10 +164,10 @@ for name, bed in DRAWN.items():
 # The error is meant to be 2.5 %. It is larger for a single noisy arm among
 # many, which the test for the data set often misses.
 #
-# How much do our runs differ? In points of Δm, the standard deviation of a run;
-# the half-width of the interval of the baseline, an error that all Δm of a data
-# set share; and the difference that n runs of each arm show in four of five
-# cases:
+# How much do our runs differ? The table has, in points of Δm, the standard
+# deviation of a run, the half-width of the baseline's interval, and the
+# difference that n runs of each arm show in four of five cases. All Δm of a
+# data set share the error of the baseline.
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 spreads([*ASKED, FACES])
