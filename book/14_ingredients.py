@@ -203,8 +203,8 @@ for name, form in FORMS.items():
 # $$ (eq-interval)
 #
 # where $s$ is the standard deviation of a run, pooled over all networks, and
-# $c$ is large enough for all intervals of a panel together (Dunnett). An
-# ablation that is noisier than the rest has its own $s$.
+# $c$ is large enough for all intervals of a panel together (Dunnett). If the
+# networks differ in $s$, each pair has its own, where that is wider.
 #
 # **Before you look:** which ablation will be furthest below TSσBN?
 

@@ -22,14 +22,15 @@ if "google.colab" in sys.modules:
 # %% [markdown]
 # # Several devices, several machines
 #
-# The trainer of {doc}`training` runs one process for each device. Every process
-# has the whole network and takes its part of every batch; together they make
-# the same step. Devices are GPUs as a rule; processes on a CPU work the same
-# way, and that is how this page was tried: with two of them, which talk through
-# `gloo`, PyTorch's messenger for CPUs.
+# *8 minutes to read; runs in seconds on one CPU core, no download.*
 #
-# What is printed below was printed by the commands above it, and is read from a
-# record, `data/results/ddp/run.json`. `python book/studies/ddp_run.py` makes it.
+# The trainer of {doc}`training` runs one process for each device. Every process
+# holds the whole network and takes its part of every batch. Together they make
+# the same step. Devices are usually GPUs; this page used two processes on a
+# CPU, which exchange gradients through `gloo`, PyTorch's library for CPUs.
+#
+# The outputs below are read from a saved run, `data/results/ddp/run.json`.
+# `python book/studies/ddp_run.py` makes it.
 
 # %% tags=["hide-input"]
 from statistics import quantiles
@@ -49,18 +50,18 @@ def show(name):
 # %% [markdown]
 # ## Two processes
 #
-# `torchrun` comes with PyTorch. It starts the processes, tells each of them who
-# it is, and ends all when one of them fails.
+# `torchrun` comes with PyTorch. It starts the processes, numbers them, and ends
+# all when one of them fails.
 
 # %%
 show("torchrun")
 
 # %% [markdown]
-# (`--device cpu` is for a machine without GPUs, and `--quiet` and the small
-# settings are for this page. On four GPUs it is `torchrun --standalone
-# --nproc-per-node 4 -m tssbn train nyuv2 --method tssbn --data data/nyuv2`.)
+# `--device cpu`, `--quiet` and the small settings are for this page. On four
+# GPUs the command is `torchrun --standalone --nproc-per-node 4 -m tssbn train
+# nyuv2 --method tssbn --data data/nyuv2`.
 #
-# On a single machine the option `--devices` does the same: the first process
+# On a single machine the option `--devices` does the same. The first process
 # starts the others.
 
 # %%
@@ -76,35 +77,33 @@ assert scores[0] == scores[1]
 print("the same losses and scores, whoever starts the processes")
 
 # %% [markdown]
-# (`--restart` was needed because the run had its record already; a run that is
-# finished is left alone.)
+# `--restart` was needed because a run that is finished is left alone.
 #
 # ## What happens in a step
 #
 # 1. Each process takes its rows of the batch. The order of the images follows
-#    from the seed and the number of the epoch, and is the same everywhere.
-# 2. It runs the tasks through its network, in groups if `tasks_per_pass` says
-#    so, with a backward pass for each. Nothing is exchanged meanwhile.
+#    from the seed and the epoch, and is the same everywhere.
+# 2. It runs the tasks through its network, in groups if `tasks_per_pass` is
+#    set, with a backward pass for each group. Nothing is exchanged meanwhile.
 # 3. The gradients of all parameters are averaged over the processes, in **one
-#    exchange a step**, however many tasks and groups there are.
+#    exchange a step**, whatever the number of tasks and groups.
 # 4. Every process makes the same step of the optimiser. Weights and gates stay
 #    equal to the bit.
 #
-# After each epoch the running statistics become the mean of all processes', the
-# test images are scored in shares, and the first process writes the checkpoint
-# and, at the end, the record.
+# After each epoch the running statistics become the mean over all processes.
+# Each process scores its share of the test images. The first one writes the
+# checkpoint and, at the end, the saved run.
 #
-# What is averaged is as large as the network: its filters once, and the gates
-# of all tasks, which are few. So a TSσBN network exchanges what the plain
-# backbone does ({ref}`below <scaling-cost>`).
+# The exchange is as large as the network: its filters once, and the few gates
+# of each task ({ref}`its cost <scaling-cost>`).
 #
 # (scaling-batch)=
 # ## What the batch means
 #
-# `batch` is that of all processes together, so it must be a multiple of their
-# number, and the learning rate need not change with it: two processes with
-# `batch=8` take steps of eight images, four each. The result is still not quite
-# that of a single process:
+# `batch` counts the images of all processes together, so it must be a multiple
+# of their number. The learning rate need not change with it. Two processes with
+# `batch=8` take steps of eight images, four each. The result still differs a
+# little from that of a single process:
 
 # %%
 show("one")
@@ -112,38 +111,35 @@ show("one")
 # %% [markdown]
 # There are three reasons.
 #
-# - **Batch statistics.** BatchNorm normalises by what it sees, and each process
-#   sees its part: four images here instead of eight. Keep the part at a size
-#   that BatchNorm can live with. Networks whose norms take no batch statistics
-#   train alike, and this is how the tests of the trainer compare one process
-#   with two.
-# - **Means of means.** A loss is a mean over the pixels or faces that count in
-#   a process's part, then over the processes. Where the parts differ in how
-#   many count, that is not the mean over the joint batch.
+# - **Batch statistics.** BatchNorm normalises by the images of its own process,
+#   here four instead of eight. Keep that number large enough for BatchNorm.
+#   Networks without batch statistics train alike; the tests of the trainer
+#   compare one process with two in this way.
+# - **Means of means.** A loss is a mean over the pixels or faces of a process,
+#   then over the processes. If the processes have unequal numbers of them, this
+#   is not the mean over the joint batch.
 # - **Random numbers.** Augmentation and dropout draw in each process by itself.
 #
-# `torch.nn.SyncBatchNorm` would take statistics over all parts. The trainer
-# does not use it: each of its layers stops all processes for an exchange, once
-# forward and once backward in every pass, where the loop above has one exchange
-# a step; and it runs on GPUs alone. Who needs it in a loop of their own puts it
-# in first, and then the gates:
+# `torch.nn.SyncBatchNorm` takes statistics over all processes. The trainer does
+# not use it, because each of its layers stops all processes twice in every
+# pass, and because it runs on GPUs alone. In a loop of your own, convert first
+# and add the gates afterwards (the other order ends with an error, because a
+# converted layer has no `weight`):
 #
 # ```python
 # trunk = torch.nn.SyncBatchNorm.convert_sync_batchnorm(trunk)
 # trunk = tssbn.task_specific(trunk, tasks)
 # ```
 #
-# The other way round it ends with an error: a converted layer has no `weight`.
-#
 # (scaling-cost)=
 # ## What the exchange costs
 #
-# `python book/studies/ddp_cost.py` takes training steps with two processes of
+# `python book/studies/ddp_cost.py` times training steps of two processes with
 # one thread each. The same step is timed *alone* in one process, in both at
-# once but *apart*, without a word between them, and *together*, with gradients
-# averaged. All are timed in every round, and the cost of the exchange is the
-# difference between the last two. The yardstick is the plain backbone, which
-# all tasks share, in PyTorch's `DistributedDataParallel` (DDP).
+# once but *apart*, without an exchange, and *together*, with gradients
+# averaged. Each round times all three. The cost of the exchange is the
+# difference between the last two. For comparison there is the plain backbone,
+# shared by all tasks, in PyTorch's `DistributedDataParallel` (DDP).
 
 # %% tags=["hide-input"]
 cost = records.load("ddp/cost")
@@ -173,9 +169,9 @@ print(f"{cost['network']}, {cost['tasks']} tasks, {cost['rounds']} rounds")
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# (Medians; of the exchange with its quartiles.) Does the exchange of our ways cost
-# more than that of the plain backbone? The difference, round by round, with its
-# quartiles:
+# These are medians; the exchange has its quartiles in brackets. Does our
+# exchange cost more than that of the plain backbone? The difference, round by
+# round:
 
 # %%
 plain, *ours = cost["seconds"]
@@ -189,18 +185,17 @@ print(f"parameters to exchange: times {more:.4f}")
 assert more < 1.01
 
 # %% [markdown]
-# The messages are as large, but for the gates, and there is one exchange a step,
-# whether a step has one pass or several: it is paid for a step and not for a
-# task. With more tasks a step computes longer and exchanges no more. Two things
-# may still cost our ways some milliseconds. DDP sends while the last backward
-# pass computes, and the trainer after it, when nothing can hide the sending.
-# And two processes that compute longer by themselves have drifted further apart
-# when they meet; that is waiting, not sending.
+# The gates make the exchange hardly larger. There is one exchange a step, so
+# its cost does not grow with the number of tasks. Two things may still cost our
+# ways some milliseconds. DDP sends gradients during the last backward pass, and
+# the trainer after it. And two processes that compute longer drift further
+# apart, so one waits for the other.
 #
 # ## A loop of your own
 #
-# With DDP three things need care. A program that works (on GPUs with `"nccl"`
-# instead of `"gloo"`, and each process on its own, `cuda:$LOCAL_RANK`):
+# With DDP three things need care. This program runs; on GPUs use `"nccl"` in
+# place of `"gloo"`, and move each process to its own device,
+# `cuda:$LOCAL_RANK`:
 #
 # ```python
 # # own_loop.py
@@ -250,22 +245,21 @@ show("loop")
 
 # %% [markdown]
 # - **`find_unused_parameters=True`**. DDP waits for the gradient of every
-#   parameter. A pass of one task never asks for the heads of the others, and
-#   without this option the next step ends with an error. (With all tasks in one
-#   pass it is not needed.)
+#   parameter. A pass of one task never uses the heads of the others, and
+#   without this option the next step ends with an error. With all tasks in one
+#   pass it is not needed.
 # - **`no_sync()`** around all groups but the last, forward pass included.
-#   Without it the gradients are right, too, but they are exchanged once for
-#   each group.
-# - **The running statistics** are those of the first process's images: DDP hands
-#   them out before each pass whose gradients it exchanges, and the loop does so
-#   once more at the end. The trainer takes the mean of all processes instead.
+#   Without it the gradients are right, but they are exchanged once a group.
+# - **The running statistics** are those of the first process. DDP copies them
+#   to the others before each pass whose gradients it exchanges, and the loop
+#   does so once more at the end. The trainer takes the mean of all instead.
 #
-# Or do it without DDP, as the trainer does: run all groups, then average
-# `p.grad` of all parameters yourself, many of them in a message.
+# Without DDP, run all groups and then average `p.grad` of all parameters
+# yourself, as the trainer does.
 #
 # ## Several machines
 #
-# On each machine, the same command; the first one's name is the address:
+# Run the same command on each machine, with the address of the first:
 #
 # ```sh
 # torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d \
@@ -276,8 +270,8 @@ show("loop")
 # ### SLURM
 #
 # On one node `srun` starts the processes. [Lightning
-# Fabric](https://lightning.ai/docs/fabric/), on which the trainer is built, reads
-# from SLURM's variables who each of them is. `--devices`, where it is given, must
+# Fabric](https://lightning.ai/docs/fabric/), on which the trainer is built,
+# reads the number of each from SLURM's variables. `--devices`, if given, must
 # be the number of tasks of a node:
 #
 # ```sh
@@ -289,7 +283,7 @@ show("loop")
 #     --minutes 230 --data data/cityscapes
 # ```
 #
-# The same goes for several nodes. Or `srun` starts one `torchrun` on each:
+# This works on several nodes, too. Or `srun` starts one `torchrun` on each:
 #
 # ```sh
 # #!/bin/bash
@@ -303,10 +297,10 @@ show("loop")
 #     --data data/cityscapes
 # ```
 #
-# `--minutes` ends the run between two epochs, before SLURM would end it in the
-# middle of one, and `--resume` lets the next job go on. (It does no harm where
-# there is nothing yet to go on from.) Checkpoints, records and data must be where
-# all nodes see them: the first process writes, and all of them read.
+# `--minutes` ends the run between two epochs, before SLURM ends it within one.
+# `--resume` continues it in the next job, and does nothing in the first. All
+# nodes must see the folders of checkpoints, saved runs and data: the first
+# process writes, and all read.
 #
 # ## Stop and go on
 
@@ -316,26 +310,24 @@ print()
 show("resume")
 
 # %% [markdown]
-# A checkpoint belongs to a number of processes, for the parts of a batch depend
-# on it: with another number, `--resume` is refused. Who starts the processes
-# does not matter.
+# The parts of a batch depend on the number of processes, so `--resume` is
+# refused with another number. Any way of starting them will do.
 #
 # The first process locks the folder of the checkpoint (`runs/<run>/lock`). A
 # second start of the same run ends with the message that another process trains
-# there, in all of its processes. The system lifts the lock when the process
-# ends, however it ends. On network file systems locks are only as good as the
-# file system's.
+# there. The system lifts the lock when the process ends, however it ends. On
+# network file systems the lock is only as good as that of the file system.
 #
-# ## What was not tried
+# ## Limits
 #
-# - **Several GPUs, several machines.** What this page says of them follows from
-#   the code and from the documentation of the tools. The tests run the commands
-#   with two processes on one machine, and for SLURM with its variables set by
-#   hand.
-# - **Fast interconnects.** `gloo` over one machine's memory says nothing about
+# - **Several GPUs and several machines were not tried.** What this page states
+#   about them follows from the code and the documentation of the tools. The
+#   tests run the commands with two processes on one machine, and for SLURM with
+#   its variables set by hand.
+# - **Fast interconnects.** `gloo` in one machine's memory predicts nothing about
 #   NCCL over NVLink or a network.
-# - **Many processes.** One exchange at the end of the step cannot hide behind the
-#   backward pass, as DDP's does bucket by bucket. With two processes on a CPU
-#   that is no loss, as the table shows; with many on a slow network it may be.
-# - **Networks that do not fit one device.** Each process holds the whole network
-#   and its optimiser; there is no sharding.
+# - **Many processes.** DDP hides its exchange behind the backward pass, and the
+#   trainer does not. With two processes on a CPU the table shows no loss; with
+#   many on a slow network there may be one.
+# - **Large networks.** Each process holds the whole network and its optimiser;
+#   nothing is sharded.

@@ -28,6 +28,7 @@ NEEDS = {
     "tssbn.claims.sweeps": ("scipy", *WHOLE),
     "tssbn.claims.pairs": ("scipy", "pandas", *WHOLE),
     "tssbn.claims.tables": ("scipy", *WHOLE),
+    **{name: ("scipy", "sklearn", *WHOLE) for name in MODULES if "claims.paper" in name},
     **dict.fromkeys(
         map("tssbn.benchmarks.{}".format, ("pascal", "pascal4", "pascal5")),
         ("scipy", "skimage", *WHOLE),

@@ -14,7 +14,8 @@ from arms import write
 
 from tssbn.claims import Bed, table
 from tssbn.claims.arms import ARMS, all_arms
-from tssbn.claims.balanced import FEW, added, balanced, balancings, unneeded
+from tssbn.claims.balanced import FEW, balanced, balancings, unneeded
+from tssbn.claims.compared import gains
 from tssbn.claims.tables import MIXTURES, TABLE_2, architectures
 from tssbn.methods import METHODS
 from tssbn.training.balancing import BALANCINGS
@@ -41,7 +42,7 @@ def test_every_balancing_is_an_arm_of_both_methods():
 def test_without_runs_nothing_is_run(folder):
     bed = balanced("rooms", "rooms", NAMES)
     assert {claim.verdict().word for claim in unneeded(bed)} == {"not run"}
-    assert str(added(bed)).count("not run") == 6
+    assert gains(bed, "HPS") == {}
 
 
 def test_a_balancing_that_helps_hps_alone(folder):
@@ -52,9 +53,10 @@ def test_a_balancing_that_helps_hps_alone(folder):
     assert hps.text == "No balancing lifts HPS by more than 0.5"
     words = [claim.verdict().word for claim in (hps, gated, beside)]
     assert words == ["contradicted", "supported", "supported"]
-    uw, pcgrad = ([cell.split(":")[0] for cell in row] for row in added(bed).groups[0][1])
-    assert uw == ["uw", "supported", "undecided", "supported"]
-    assert pcgrad == ["pcgrad", "undecided", "undecided", "supported"]
+    assert {name: effect.low > 0 for name, effect in gains(bed, "HPS").items()} == {
+        "uw": True,
+        "pcgrad": False,
+    }
 
 
 def test_what_is_added_is_by_dunnett(folder):
@@ -62,8 +64,7 @@ def test_what_is_added_is_by_dunnett(folder):
     scores = {arm: [list(run.scores().values()) for run in runs] for arm, runs in bed.runs.items()}
     arms = balancings(bed, "HPS").values()
     expected = Bed(scores, (True, False), "STL", separate=("STL",)).against("HPS", *arms)
-    (_, over_hps, *_), _ = added(bed).groups[0][1]
-    assert (-expected["HPS + uw"]).interval in over_hps
+    assert gains(bed, "HPS")["uw"].interval == (-expected["HPS + uw"]).interval
 
 
 def test_one_that_is_not_run_leaves_the_question_open(folder):

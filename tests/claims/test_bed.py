@@ -73,8 +73,9 @@ def delta_of(means, arm, other, average):
 )
 def test_the_error_is_that_of_numerical_gradients(arm, other, average):
     """Every mean that the effect depends on, the baseline's too, moved by a little."""
-    arms = drawn(np.random.default_rng(3), n=6)
+    arms = drawn(np.random.default_rng(9), n=6)
     bed = Bed(arms, (True,) * 3 if average else UP, "stl", average=average)
+    assert bed.one_spread
     means, step, variance = {a: rows.mean(0) for a, rows in arms.items()}, 1e-6, 0.0
     for moved in arms:
         gradient = np.zeros(3)
@@ -138,9 +139,10 @@ def test_separate_tasks_tell_more_of_their_spread_the_more_alike_they_are():
 
 
 def test_the_band_is_the_interval_of_the_baselines_own_mean():
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(7)
     arms = drawn(rng)
     bed = Bed(arms, UP, "stl")
+    assert bed.one_spread
     assert bed.band() == pytest.approx(stats.t.ppf(0.975, 12) * bed.sd / np.sqrt(5))
     noisy = Bed(
         {**arms, "stl": arms["stl"].mean(0) + 6 * (arms["stl"] - arms["stl"].mean(0))}, UP, "stl"
@@ -149,6 +151,19 @@ def test_the_band_is_the_interval_of_the_baselines_own_mean():
     assert noisy.band() == pytest.approx(stats.t.ppf(0.975, 4) * own / np.sqrt(5))
     with pytest.raises(ValueError, match="no baseline"):
         Bed({"a": [1, 2]}).band()
+
+
+def test_one_test_decides_for_all_pairs_of_a_bed():
+    """Two noisy arms among quiet ones: no pair with one of them has the pooled interval."""
+    runs = np.array([-1.0, 0.0, 1.0])
+    bed = Bed({"a": runs, "b": 2 * runs, "c": runs / 9, "d": 2 + runs / 9})
+    assert not bed.one_spread
+    for one, other, pair in (("a", "b", (1, 4)), ("a", "d", (1, 1 / 81))):
+        welch = bed.compare(one, other)
+        assert welch.error**2 == pytest.approx(sum(pair) / 3) and welch.df < 5
+    assert bed.compare("c", "d").error == pytest.approx(bed.sd * np.sqrt(2 / 3))  # the wider one
+    alike = Bed({"a": runs, "b": 2 * runs, "c": runs})
+    assert alike.one_spread and alike.compare("a", "b").df == 6
 
 
 def test_one_run_is_not_run():

@@ -4,7 +4,19 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from tssbn.claims import Bed, BedOfRuns, Claim, Measured, count, matrix, power, spreads, table
+from tssbn.claims import (
+    Bed,
+    BedOfRuns,
+    Claim,
+    Counted,
+    Measured,
+    count,
+    matrix,
+    power,
+    spreads,
+    table,
+    unrun,
+)
 
 RUNS = Measured("toys", {"ours": [3.0, 3.2, 2.8], "low": [1.0, 1.2, 0.8], "none": []}, "points")
 CLAIMS = [
@@ -22,20 +34,42 @@ def test_a_row_has_all_that_the_verdict_rests_on():
         ("Ours > low", "06_nyuv2.html"),
         "toys",
         "supported",
-        "+2.0 [+1.5, +2.5] points",
-        "3, 3",
+        "+2.0 [+1.5, +2.5] points, n = 3, 3",
         "+2.0",
         "0.6",
         "none: not run",
     ]
-    assert rows[2] == ["Nobody ran this", "", "not run", "", "", "+1.0", "", ""]
-    assert more[0][2] == "contradicted" and more[0][5] == "above -0.5"
+    assert rows[2] == ["Nobody ran this", "", "not run", "", "+1.0", "", ""]
+    assert more[0][2] == "contradicted" and more[0][4] == "above -0.5"
+
+
+def test_one_word_is_shown_without_a_column_for_it():
+    [(title, [row])] = table(CLAIMS, "supported").groups
+    assert title == "Table 9" and row[0] == ("Ours > low", "06_nyuv2.html") and len(row) == 5
+    assert "verdict" not in table(CLAIMS, "supported").head
+    assert "visible" in table(CLAIMS, "undecided").head and not table(CLAIMS, "undecided").groups
+    assert sum(len(rows) for _, rows in table(CLAIMS, "contradicted").groups) == 2
+
+
+def test_a_small_effect_and_a_count_are_said_to_be_such():
+    counts = Counted("toys", {"ours": 3.0, "low": 1.0}, "%")
+    claims = Claim("> low", RUNS, "ours", "low", 9.0), Claim("More", counts, "ours", "low")
+    [(_, (small, counted))] = table(claims).groups
+    assert small[2] == "supported" and small[4] == "+9.0, ours is smaller"
+    assert counted[3] == "+2.0 %, counted"
+
+
+def test_what_is_not_run_is_listed_by_part_and_bed():
+    row = {"part": "Table 9", "chapter": "06_nyuv2", "bed": "rooms"}
+    made = [Claim("A", **row), Claim("B", part="Table 9"), *CLAIMS[:2], Claim("C", **row)]
+    assert unrun(made) == "- {doc}`Table 9 <06_nyuv2>`, rooms: A; C.\n- Table 9: B."
+    assert unrun([]) == ""
 
 
 def test_html_is_escaped_and_links_the_chapter():
     shown = table(CLAIMS)._repr_html_()
     assert '<a href="06_nyuv2.html">Ours &gt; low</a>' in shown
-    assert "<b>contradicted</b>" in shown and '<th colspan="8">Table 9</th>' in shown
+    assert "<b>contradicted</b>" in shown and '<th colspan="7">Table 9</th>' in shown
     assert shown.count("<tr>") == 1 + 2 + 4
 
 

@@ -48,6 +48,18 @@ def test_an_arm_noisier_than_the_bed_is_not_taken_for_a_quiet_one(n, limit, nois
     assert surely_at_most(limit, (said == "supported").sum())
 
 
+#: The spreads of the arms of a bed with three runs of each, synthetic rooms.
+UNLIKE = (0.5, 1.0, 0.8, 0.1, 0.2, 0.2, 0.8, 0.7)
+
+
+@pytest.mark.parametrize("pair", [(1, 2), (3, 1), (0, 7)])
+def test_arms_of_many_spreads_are_hardly_ever_told_apart(pair):
+    rest = [sd for arm, sd in enumerate(UNLIKE) if arm not in pair]
+    sd = [*(UNLIKE[arm] for arm in pair), *rest]
+    said = simulate(0.0, n=3, sd=sd, arms=len(sd), cases=CASES)
+    assert surely_at_most(0.03, (said == "supported").sum())
+
+
 def test_words_are_those_of_the_beds_that_were_drawn():
     """The draws again, judged one by one."""
     runs, sds, cases = (3, 4, 5), (1.0, 4.0, 1.0), 200

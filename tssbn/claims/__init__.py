@@ -17,13 +17,15 @@ is **not run**. A second verdict of the same rule, with the same claimed effect,
 arm is better than a null or a simpler account, such as gates at random.
 
 One model for all: the arm is fixed, the seed random, runs of one bed (the same data, network and
-recipe) have one standard deviation, pooled over its arms. Where the two arms are noisier than that
-by an F test at 20 %, the wider of this interval and Welch's counts; a spread that is small by luck
-never makes an interval narrower. An arm against several others: Dunnett's interval. Runs are not
-paired by seed. Needs scipy.
+recipe) have one standard deviation, pooled over all arms that have runs there. One test for a bed,
+Bartlett's at 20 %, decides whether its arms have one; if not, each pair of arms has the wider of
+this interval and Welch's. A spread that is small by luck never makes an interval narrower. An arm
+against several others: Dunnett's interval. Runs are not paired by seed. Needs scipy.
 
-Without any effect the rule says supported in 2.5 % of cases; where one of the two arms is two or
-three times as noisy as the rest of the bed, in 4 % with five runs of each, 6.5 % with three. With
+A bed is thus all arms of a benchmark, and a few of them make another bed, with a spread of its own.
+
+Without any effect the rule says supported in 2.5 % of cases; where one of five arms is two or
+three times as noisy as the rest of the bed, in 4.5 % with five runs of each, 6 % with three. With
 the claimed effect it says contradicted in 2.5 % at most. :func:`rates` simulates it.
 
 Example:
@@ -35,7 +37,7 @@ Example:
 
 A :class:`Claim` names the arms and the claimed effect, and its evidence: a :class:`BedOfRuns`, or
 numbers of runs (:class:`Measured`), such as those of :mod:`tssbn.claims.measures`. :func:`table`
-and :func:`matrix` show many.
+and :func:`matrix` show many. Those of the paper are in :mod:`tssbn.claims.paper`.
 """
 
 from tssbn.claims.bed import Bed
@@ -43,7 +45,7 @@ from tssbn.claims.beside import beside, effects
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import BedOfRuns, Counted, Measured
 from tssbn.claims.printed import delta_noise, standard_errors
-from tssbn.claims.report import count, matrix, spreads, table
+from tssbn.claims.report import count, matrix, spreads, table, unrun
 from tssbn.claims.sample import above, pseudo_values
 from tssbn.claims.simulation import power, rates, simulate
 from tssbn.claims.verdict import Effect, Verdict, judge, words
@@ -70,5 +72,6 @@ __all__ = [
     "spreads",
     "standard_errors",
     "table",
+    "unrun",
     "words",
 ]

@@ -1,4 +1,4 @@
-"""Does balancing of losses and gradients add to HPS and to TSσBN? Claims, and all of them beside.
+"""Does balancing of losses and gradients add to HPS and to TSσBN? Arms and claims.
 
 The paper suggests that TSσBN needs none (its appendix G was not seen).
 """
@@ -11,11 +11,9 @@ from typing import Any
 from tssbn.claims.arms import ARMS
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import BedOfRuns
-from tssbn.claims.report import Sheet, short
 from tssbn.claims.tables import ENOUGH
-from tssbn.claims.verdict import judge
 
-__all__ = ["FEW", "added", "balanced", "balancings", "unneeded"]
+__all__ = ["FEW", "balanced", "balancings", "unneeded"]
 
 #: For a costly bed, those of each kind that papers compare with most.
 FEW = ("uw", "famo", "gradnorm", "pcgrad", "cagrad", "imtl", "nash-mtl", "fairgrad")
@@ -68,26 +66,3 @@ def unneeded(bed: BedOfRuns, **row: str) -> Iterator[Claim]:
         yield Claim(text, bed, method, arms, margin=ENOUGH, **row)
     arms = tuple(balancings(bed, "HPS").values())
     yield Claim("TSσBN beats HPS with any balancing", bed, "TSσBN", arms, **row)
-
-
-def added(bed: BedOfRuns) -> Sheet:
-    """Show what each balancing adds to either method, and what TSσBN is better by than HPS with it.
-
-    Each column compares one arm with many, by Dunnett's intervals.
-
-    Example:
-        >>> print(added(balanced("rooms", "rooms", ["uw"])))  # doctest: +SKIP
-        balancing | HPS with it, over HPS | TSσBN with it, over TSσBN | TSσBN, over HPS with it
-        uw | supported: +1.2 [+0.3, +2.1], n = 5, 5 | undecided: ... | supported: ...
-    """
-    hps, gated = (balancings(bed, method) for method in METHODS)
-    over_hps = bed.against("HPS", *hps.values())
-    over_gated = bed.against("TSσBN", *gated.values())
-    beside = bed.against("TSσBN", *hps.values())
-    rows = []
-    for name in hps:
-        gains = [over_hps[hps[name]], over_gated[gated[name]]]
-        effects = [*(gain and -gain for gain in gains), beside[hps[name]]]
-        rows.append([name, *(short(judge(effect)) for effect in effects)])
-    head = ["balancing", *(f"{m} with it, over {m}" for m in METHODS), "TSσBN, over HPS with it"]
-    return Sheet(head, [("", rows)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tssbn.claims.intervals import choose, critical_value, pool
+from tssbn.claims.intervals import alike, choose, critical_value, pool
 from tssbn.claims.verdict import Effect
 
 if TYPE_CHECKING:
@@ -134,6 +134,16 @@ class Bed:
         """The standard deviation of one run, pooled over the arms."""
         return float(np.sqrt(pool(self._variances(self._weights()), self._n())))
 
+    @property
+    def one_spread(self) -> bool:
+        """Whether all arms may have one standard deviation, by Bartlett's test at 20 %.
+
+        Intervals are then of the pooled one; otherwise Welch's, where that is wider.
+        """
+        weights = self._weights()
+        free = np.array([self._free(arm, weights) for arm in self.arms])
+        return bool(alike(self._variances(weights), free))
+
     def compare(self, arm: str, other: str) -> Effect | None:
         """Give what an arm is better by than another, None where one has fewer than two runs.
 
@@ -209,8 +219,8 @@ class Bed:
         own = [self._variance(arm, gradients[arm]) / n[arm] for arm in gradients]
         free = [self._free(arm, gradients[arm]) for arm in gradients]
         shared = [pool(self._variances(gradients[arm]), self._n()) / n[arm] for arm in gradients]
-        found = choose(np.array(own), np.array(free), np.sum(shared), self._df(), critical, family)
-        return tuple(float(value) for value in found)
+        bed = np.sum(shared), self._df(), critical, self.one_spread, family
+        return tuple(float(value) for value in choose(np.array(own), np.array(free), *bed))
 
     def _weights(self) -> np.ndarray:
         """What a score of each task counts, (T,): the gradient of the effect in an arm's mean."""

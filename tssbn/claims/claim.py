@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 from tssbn.claims.verdict import Effect, Verdict, judge, words
@@ -74,7 +75,11 @@ class Claim:
         return self.bed or (self.evidence.title if self.evidence else "")
 
     def verdict(self) -> Verdict:
-        """Judge the claim by the runs that there are."""
+        """Judge the claim by the runs that there were when it was first asked."""
+        return self._verdict
+
+    @cached_property
+    def _verdict(self) -> Verdict:
         if self.evidence is None:
             return judge(None, self.claimed)
         others = self.than if isinstance(self.than, tuple) else (self.than,)

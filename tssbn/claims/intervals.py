@@ -4,12 +4,12 @@ from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import f, multivariate_t, t
+from scipy.stats import chi2, multivariate_t, t
 
-__all__ = ["LEVEL", "choose", "critical_value", "pool"]
+__all__ = ["LEVEL", "alike", "choose", "critical_value", "pool"]
 
 LEVEL = 0.95
-NOISY = 0.2  # of the F test; at 5 % it misses an arm that is twice as noisy as the others
+UNLIKE = 0.2  # of Bartlett's test; at 5 % it misses an arm that is twice as noisy as the others
 
 
 def pool(variances: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -56,18 +56,41 @@ def bonferroni(df: np.ndarray | float, family: int) -> np.ndarray:
     return t.ppf(1 - (1 - LEVEL) / (2 * family), df)
 
 
+def alike(variances: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Say whether the arms of a bed may have one spread, by Bartlett's test at 20 %.
+
+    Args:
+        variances: of one run of each arm, (..., K).
+        free: their degrees of freedom, (K,).
+
+    Example:
+        >>> free = np.array([4, 4, 4])
+        >>> alike(np.array([[1.0, 1.5, 0.8], [1.0, 9.0, 0.8]]), free).tolist()
+        [True, False]
+    """
+    arms, total = variances.shape[-1], free.sum()
+    if arms < 2:
+        return np.ones(variances.shape[:-1], dtype=bool)
+    pooled = (variances * free).sum(-1, keepdims=True) / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = (free * np.log(pooled / variances)).sum(-1)
+    scale = 1 + ((1 / free).sum() - 1 / total) / (3 * (arms - 1))
+    return ~(chi2.sf(apart / scale, arms - 1) < UNLIKE)  # no spread at all is one
+
+
 def choose(
     own: np.ndarray,
     free: np.ndarray,
     shared: np.ndarray,
     df: float,
     critical: float,
+    one_spread: np.ndarray | bool,
     family: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give standard error, degrees of freedom and critical value of differences of means.
 
     They are those of the pooled spread; or Welch's, where those make a wider interval and the arms
-    are noisier than the bed by an F test at 20 %. Several comparisons of Welch's: by Bonferroni.
+    of the bed have not one spread. Several comparisons of Welch's: by Bonferroni.
 
     Args:
         own: the variances of the M means by the spread of each arm itself, (..., M).
@@ -75,11 +98,12 @@ def choose(
         shared: the variance of the difference by the pooled spread, (...).
         df: the degrees of freedom of that.
         critical: for the pooled spread, :func:`critical_value`.
+        one_spread: of the bed, :func:`alike`; the same for all its comparisons.
         family: how many comparisons are made together.
 
     Example:
-        >>> for own in ([0.2, 0.8], [0.2, 1.8]):
-        ...     found = choose(np.array(own), np.array([4, 4]), 1.0, 16, 2.12)
+        >>> for one_spread in (True, False):
+        ...     found = choose(np.array([0.2, 1.8]), np.array([4, 4]), 1.0, 16, 2.12, one_spread)
         ...     print(*(round(float(x), 2) for x in found))
         1.0 16.0 2.12
         1.41 4.88 2.59
@@ -87,9 +111,8 @@ def choose(
     sums = own.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         welch_df = np.where(sums > 0, sums**2 / (own**2 / free).sum(-1), df)
-        noisy = (sums > shared) & (f.sf(sums / shared, welch_df, df) < NOISY)
     welch = bonferroni(welch_df, family)
-    wider = noisy & (welch * np.sqrt(sums) > critical * np.sqrt(shared))
+    wider = ~np.asarray(one_spread) & (welch * np.sqrt(sums) > critical * np.sqrt(shared))
     return (
         np.where(wider, np.sqrt(sums), np.sqrt(shared)),
         np.where(wider, welch_df, df),

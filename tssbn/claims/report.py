@@ -1,4 +1,4 @@
-"""Claims with their verdicts as a table, and as a matrix of questions and beds."""
+"""Claims with their verdicts as tables, as a list, and as a matrix of questions and beds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from tssbn.claims.evidence import BedOfRuns
 from tssbn.claims.intervals import critical_value
 from tssbn.claims.verdict import Effect, Verdict
 
-__all__ = ["Sheet", "count", "matrix", "short", "spreads", "table"]
+__all__ = ["Sheet", "count", "matrix", "short", "spreads", "table", "unrun"]
 
 HEAD = (
     "claim",
     "bed",
     "verdict",
     "effect, 95 % interval",
-    "n",
     "claimed",
     "visible",
     "more than the null?",
@@ -58,23 +57,51 @@ class Sheet:
         return f'<div style="overflow-x: auto"><table class="table">{"".join(lines)}</table></div>'
 
 
-def table(claims: Iterable[Claim]) -> Sheet:
+def table(claims: Iterable[Claim], word: str = "") -> Sheet:
     """Show each claim with its verdicts, grouped by the part of the paper.
 
     ``n`` are the runs of either side; ``visible`` is the smallest effect that so many runs show in
-    four of five cases. The second verdict is that against the null or the simpler account, which
-    is named.
+    four of five cases. The last column is the verdict against the null or the simpler account,
+    which is named.
+
+    Args:
+        claims: those to show.
+        word: of the verdict; only claims with this one are shown, without a column for it, and
+            with ``visible`` where it is ``"undecided"``. All by default.
 
     Example:
         >>> print(table([Claim("Ours is better", part="Table 9", claimed=2.5)]))
-        claim | bed | verdict | effect, 95 % interval | n | claimed | visible | more than ...
+        claim | bed | verdict | effect, 95 % interval | claimed | visible | more than the null?
         Table 9
-        Ours is better |  | not run |  |  | +2.5 |  |
+        Ours is better |  | not run |  | +2.5 |  |
     """
+    left_out = {"verdict"} if word else set()
+    left_out |= {"visible"} if word not in ("", "undecided") else set()
+    shown = [column for column, name in enumerate(HEAD) if name not in left_out]
     groups: dict[str, list] = {}
     for claim in claims:
-        groups.setdefault(claim.part, []).append(_cells(claim, claim.verdict()))
-    return Sheet(HEAD, list(groups.items()))
+        verdict = claim.verdict()
+        if word in ("", verdict.word):
+            cells = _cells(claim, verdict)
+            groups.setdefault(claim.part, []).append([cells[column] for column in shown])
+    return Sheet([HEAD[column] for column in shown], list(groups.items()))
+
+
+def unrun(claims: Iterable[Claim]) -> str:
+    """List in Markdown what is not run: a line for each part of the paper and each bed.
+
+    Example:
+        >>> print(unrun([Claim("Ours > theirs", bed="rooms", part="Table 9"), Claim("It is fast")]))
+        - Table 9, rooms: Ours > theirs.
+        - It is fast.
+    """
+    groups: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.verdict().word == "not run":
+            part = f"{{doc}}`{claim.part} <{claim.chapter}>`" if claim.chapter else claim.part
+            groups.setdefault(", ".join(filter(None, [part, claim.where])), []).append(claim.text)
+    lines = (": ".join(filter(None, [at, "; ".join(of)])) for at, of in groups.items())
+    return "\n".join(f"- {line}." for line in lines)
 
 
 def matrix(claims: Iterable[Claim]) -> Sheet:
@@ -124,9 +151,9 @@ def spreads(
     for of in beds:
         if (bed := of.bed) is None or not bed.arms:
             continue
-        known = f"±{bed.band():.1f}" if bed.baseline in bed.arms else ""
-        visible = [f"{_visible(bed.sd, n, arms):.1f}" for n in seeds]
-        rows.append([of.title, f"{bed.sd:.2f}", known, *visible])
+        known = f"±{bed.band():.2g}" if bed.baseline in bed.arms else ""
+        visible = [f"{_visible(bed.sd, n, arms):.2g}" for n in seeds]
+        rows.append([of.title, f"{bed.sd:.2g}", known, *visible])
     head = ["bed", "SD of a run", "baseline", *(f"visible, n = {n}" for n in seeds)]
     return Sheet(head, [("", rows)])
 
@@ -155,14 +182,15 @@ def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
     effect, claimed = verdict.effect, f"{claim.claimed:+.1f}" if claim.claimed else ""
     if claim.margin:
         claimed = f"above {-claim.margin:+.1f}"
+    if verdict.said != verdict.word:
+        claimed = f"{claimed}, ours is smaller"
     control = verdict.control
     against = f"{claim.null}: {short(control)}" if control and effect else ""
     return [
         (claim.text, f"{claim.chapter}.html") if claim.chapter else claim.text,
         claim.where,
-        verdict.said,
+        verdict.word,
         _measured(effect),
-        _runs(effect),
         claimed,
         f"{effect.visible:.{effect.digits}f}" if effect and effect.error else "",
         against,
@@ -170,13 +198,16 @@ def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
 
 
 def _measured(effect: Effect | None) -> str:
-    return " ".join(filter(None, [effect.interval, effect.unit])) if effect else ""
-
-
-def _runs(effect: Effect | None) -> str:
+    """The interval with its unit, and the runs; a number that was counted has no interval."""
     if effect is None:
         return ""
-    return ", ".join(map(str, effect.n)) if effect.n else "counted"
+    if not effect.n:
+        return f"{effect.value:+.{effect.digits}f} {effect.unit}, counted"
+    return f"{effect.interval} {effect.unit}".rstrip() + f", n = {_runs(effect)}"
+
+
+def _runs(effect: Effect) -> str:
+    return ", ".join(map(str, effect.n))
 
 
 def _text(cell: Cell) -> str:

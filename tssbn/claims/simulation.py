@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import nct
 
-from tssbn.claims.intervals import choose, critical_value, pool
+from tssbn.claims.intervals import alike, choose, critical_value, pool
 from tssbn.claims.verdict import words
 
 __all__ = ["power", "rates", "simulate"]
@@ -56,13 +56,13 @@ def simulate(
     means[:, 0] += effect
     df, others = int((runs - 1).sum()), runs[1 : family + 1]
     critical = critical_value(df, int(runs[0]), tuple(int(each) for each in others))
-    pooled = pool(variances, runs)
+    pooled, one_spread = pool(variances, runs), alike(variances, runs - 1)
     found = []
     for other in range(1, family + 1):
         pair = [0, other]
         shared = pooled * (1 / runs[pair]).sum()
         own, free = variances[:, pair] / runs[pair], runs[pair] - 1
-        error, _, factor = choose(own, free, shared, df, critical, family)
+        error, _, factor = choose(own, free, shared, df, critical, one_spread, family)
         difference = means[:, 0] - means[:, other]
         found.append(words(difference - factor * error, difference + factor * error, claimed))
     return np.stack(found, 1)

@@ -191,8 +191,8 @@ def questions(*beds: BedOfRuns) -> Iterator[Claim]:
     Example:
         >>> from tssbn.claims.arms import all_arms
         >>> asked = list(questions(all_arms("rooms", "rooms", stages=7)))
-        >>> len(asked), asked[-1].arm
-        (5, 'gates from stage 4')
+        >>> len(asked), asked[-1].text
+        (5, 'Are gates in at most half of the stages, the later ones, enough?')
     """
     for text, other in QUESTIONS.items():
         for bed in beds:

@@ -53,7 +53,7 @@ def losses(
     A frame is the largest loss of a column, a dot that of a row. Up to four tasks have numbers.
 
     Args:
-        matrix: (T, T), as :func:`tssbn.claims.studies.losses` gives it.
+        matrix: (T, T), as ``tssbn.claims.studies.losses`` gives it.
         tasks: their names.
         limit: colours are full at this loss.
         constant: what the tasks lose by the best answer that ignores the image, a last row.

@@ -1,0 +1,54 @@
+"""The beds that the paper's claims are asked of: all arms of each benchmark that may have runs."""
+
+from __future__ import annotations
+
+from tssbn.claims.arms import all_arms
+from tssbn.claims.evidence import BedOfRuns
+from tssbn.gates import Importance
+
+__all__ = [
+    "ASKED",
+    "CELEBA",
+    "CELEBA_10K",
+    "CENSUS",
+    "DIGITS",
+    "FACES",
+    "FROZEN",
+    "LITE",
+    "ROOMS",
+    "nets",
+]
+
+TUNED = {"without": ["MTAN"]}  # which needs a SegNet
+OLDER = {"stages": 5, "multiplier": 10}  # and one base rate, chosen with HPS
+
+ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
+CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
+LITE = all_arms("NYUv2-lite", "nyuv2_lite", stages=8, **TUNED)
+FROZEN = all_arms("NYUv2-lite, frozen filters", "nyuv2_lite", frozen=True)
+CELEBA_10K = all_arms("CelebA, 10,000 faces", "celeba_10k", **OLDER)
+CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", **OLDER)
+FACES = all_arms("synthetic faces (not equally tuned)", "faces", **OLDER)
+DIGITS = BedOfRuns(
+    "two digits, ViT",
+    "digits",
+    {
+        "STL": ("stl", {}),
+        "HPS": ("hps", {}),
+        "M³ViT": ("m3vit", {}),
+        "Mod-Squad": ("mod-squad", {}),
+        "TaskExpert": ("taskexpert", {}),
+        "MLoRE": ("mlore", {}),
+        "TSBN": ("tsbn", {}),
+        "TSσBN": ("tssbn", {}),
+        "shared gates": ("shared-gates", {}),
+    },
+)
+
+#: Those that are asked the five questions.
+ASKED = ROOMS, CENSUS, CELEBA_10K, CELEBA, LITE
+
+
+def nets(bed: BedOfRuns, arm: str = "TSσBN") -> list[Importance]:
+    """Give the gates of each run of an arm."""
+    return [run.gates() for run in bed.runs[arm] if run.gate_epochs]
