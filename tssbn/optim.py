@@ -1,4 +1,4 @@
-"""Discriminative learning rates: gates learn faster than the filters they gate."""
+"""Parameter groups in which gates learn faster than the filters that they gate."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def param_groups(
 
 
 def spare_vectors(groups: Iterable[Mapping[str, Any]], model: nn.Module) -> list[dict]:
-    """Split parameter groups, so that biases and other vectors have no weight decay.
+    """Split parameter groups so that biases and other vectors get no weight decay.
 
     A vector is a parameter of less than two dimensions, one whose name ends in ``bias``, or one of
     :func:`tssbn.optim.vectors_of_tasks`. The rates stay. Position tables are matrices here, as in
@@ -139,7 +139,7 @@ def _vectors(model: nn.Module) -> set[str]:
 
 
 def vectors_of_tasks(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Find gates, and whatever else of a model is a vector for each task, by name.
+    """Find the gates and all other parameters that hold one vector per task, by name.
 
     Example:
         >>> import torch, tssbn

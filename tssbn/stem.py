@@ -40,7 +40,7 @@ class Parting:
 
 
 def find_stem(trunk: nn.Module) -> str:
-    """Find the module in front of which the tasks of a converted trunk can part at the latest.
+    """Find the last module of a converted trunk before which the tasks can part.
 
     Looks at the graph that `torch.fx` traces, not at numbers. Behind the first task-specific layer
     come modules that commute with a positive factor, as long as each reads nothing but the one
