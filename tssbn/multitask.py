@@ -30,14 +30,14 @@ class MultiTask(nn.Module):
         trunk: Maps a batch to features, a tensor or a tree (tuple, list, dict) of tensors, with
             the batch in dimension 0. It is called with one argument; wrap a trunk that needs more.
         heads: A module for each task, called with that task's features.
-        tasks_per_pass: How many tasks to stack at most; all by default. Activations of one pass
-            live together, so a smaller number needs less memory (see `passes`). Take all where they
-            fit; on a CPU more gain nothing once an activation of the pass exceeds some 32 MiB. With
-            1 any trunk is right, one that mixes the rows of a batch, too.
-        stem: The module of the trunk in front of which the tasks part, such as ``"layer1"`` of a
-            ResNet; what comes before runs once for all of them. "" parts them at the input. At most
-            one task-specific layer may lie before it, and between the two only what commutes with a
-            positive factor. `find_stem` proposes one, `check` compares.
+        tasks_per_pass: The largest number of tasks to stack; all by default. Fewer tasks need less
+            memory (see `passes`). Stack all that fit; on a CPU, stacking stops paying off once an
+            activation exceeds about 32 MiB. 1 works for every trunk, even one that mixes the rows
+            of a batch.
+        stem: The name of the trunk's module before which the tasks part, such as ``"layer1"`` of a
+            ResNet; the modules before it run once for all tasks. "" means the input. At most one
+            task-specific layer may come before it, followed only by modules that commute with a
+            positive factor. `find_stem` proposes a stem and `check` tests it.
 
     Raises:
         ValueError: If the heads are not those of the trunk's tasks, parts of the trunk were
@@ -176,8 +176,8 @@ class MultiTask(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Return the names of parameters that should get no weight decay, for timm's optimisers.
 
-        Gates and other vectors of each task, whose (T, C) shape looks like a matrix's, and what the
-        trunk itself excepts.
+        These are gates and other vectors of each task, which look like matrices by their shape
+        (T, C), and the names that the trunk's own ``no_weight_decay()`` returns.
         """
         names = {f"trunk.{name}" for name in getattr(self.trunk, "no_weight_decay", set)()}
         return names | set(vectors_of_tasks(self))
@@ -262,11 +262,11 @@ class MultiTask(nn.Module):
     def check(self, example: Any) -> None:
         """Compare a stacked pass with separate passes, for trunks with unusual layers.
 
-        Stacking takes for granted that rows of a batch do not meet, and a `stem` that the tasks can
-        part there. Layers that see an image in several parts (windows, frames) run stacked only
-        after this check. It compares copies with random gates, in evaluation but for the paper's
-        layers, and once more in double precision where they differ. It sees what the example shows:
-        not what a trunk does in training alone.
+        Stacking assumes that the trunk treats the rows of a batch independently, and that the tasks
+        can part at `stem`. Layers that split an image into parts (windows, frames) run stacked only
+        after this check. It uses copies with random gates, in eval mode except for the paper's
+        BatchNorm, and repeats in double precision if the passes differ. It cannot detect what
+        another input, or training mode, would change.
 
         Args:
             example: An input of at least two images.
