@@ -1,7 +1,7 @@
-"""Who is related to whom: similarities taken apart, compared over several runs, and clustered.
+"""Analyse task similarities: split them, compare them over several runs, and cluster the tasks.
 
-A similarity matrix is (T, T): symmetric, 1 on the diagonal, such as
-:func:`tssbn.gates.similarity` gives. Functions take tensors or arrays and return float64 tensors.
+A similarity matrix is (T, T), symmetric, with 1 on the diagonal, as :func:`tssbn.gates.similarity`
+returns it. Functions take tensors or arrays and return float64 tensors.
 They need scipy and scikit-learn.
 """
 
@@ -56,12 +56,12 @@ class PartialCorrelation(NamedTuple):
 
 
 def depth_and_channel_parts(importance: Importance) -> DepthAndChannels:
-    """Split centred gates into where in depth a task opens the trunk, and at which channels.
+    """Split centred gates into differences between layers and differences within layers.
 
-    ``depth`` holds at each channel the mean gate of its layer less the mean of the row;
-    ``channels`` the gate less the mean of its layer. The rows of one are at right angles to those
-    of the other, so inner products of centred rows are the sum of those of the parts. Shuffling
-    gates within their layers (:func:`tssbn.gates.permuted`) leaves ``depth`` as it is.
+    ``depth`` is, at each channel, the mean gate of the layer minus the mean of the row;
+    ``channels`` is the gate minus the mean of its layer. Rows of the two parts are orthogonal, so
+    the inner product of two centred rows is the sum of the inner products of their parts.
+    Permuting gates within layers (:func:`tssbn.gates.permuted`) does not change ``depth``.
 
     Example:
         >>> values = torch.tensor([[0.1, 0.3, 0.8], [0.2, 0.2, 0.5]]).double()
@@ -84,17 +84,16 @@ def depth_and_channel_parts(importance: Importance) -> DepthAndChannels:
 def rank_correlations(matrices: Iterable[Any]) -> Tensor:
     """Compute Spearman's correlation of every two matrices over the pairs of tasks; (R(R-1)/2,).
 
-    Of each matrix the triangle above the diagonal counts, by the ranks of its entries; those that
-    differ by rounding alone share theirs. So runs are compared by which tasks they hold to be more
-    alike than which, not by how alike (arXiv 2512.20420, section 5.2). Any symmetric matrices can
-    be compared.
+    Uses the ranks of the entries above the diagonal; entries that differ only by rounding share a
+    rank. It thus compares the order of the pairs of tasks by similarity, not the similarities
+    themselves (arXiv 2512.20420, section 5.2). The matrices only have to be symmetric.
 
     Args:
-        matrices: R of them, (T, T), two or more of three or more tasks.
+        matrices: R >= 2 matrices, each (T, T) with T >= 3.
 
     Returns:
         In the order of ``itertools.combinations``: runs 1 and 2, 1 and 3, ..., 2 and 3, and so on.
-        NaN where all entries of a triangle are the same: there are no ranks to compare.
+        NaN if all entries above the diagonal of a matrix are equal.
 
     Raises:
         ValueError: fewer than two matrices, of different sizes, not symmetric, not finite, or of
@@ -120,17 +119,17 @@ def rank_correlations(matrices: Iterable[Any]) -> Tensor:
 def partial_rank_correlations(
     similarity: Any, causes: Mapping[str, Any], draws: int = 1000, seed: int = 0
 ) -> dict[str, PartialCorrelation]:
-    """Correlate a similarity with each of several causes by the ranks of pairs of tasks.
+    """Compute the partial rank correlation of a similarity with each of several causes.
 
-    The others are held fixed. Pairs that share a task are not independent. So the null leaves the
-    pairs of tasks as they are and names the tasks anew, in what the other causes leave of the cause
+    The other causes are held fixed. Pairs that share a task are not independent, so the p value
+    comes from permuting the tasks in the residual of a cause after regression on the others
     (double semi-partialling; Dekker, Krackhardt and Snijders 2007).
 
     Args:
         similarity: (T, T), of four tasks or more.
         causes: by name, a symmetric (T, T) that is larger where two tasks have more in common.
-        draws: how often the tasks are named anew.
-        seed: of the draws.
+        draws: number of random permutations.
+        seed: of the permutations.
 
     Raises:
         ValueError: matrices of different sizes, not symmetric or not finite, or one of which the
@@ -192,8 +191,8 @@ def cluster_tasks(similarity: Any, k: int | None = None) -> Tensor:
 
     Args:
         similarity: (T, T).
-        k: How many clusters; without it the number from 2 to T - 1 with the highest mean
-            silhouette, the smallest of equals.
+        k: The number of clusters; by default the number from 2 to T - 1 with the highest mean
+            silhouette, or the smallest such number.
 
     Returns:
         The cluster of each task, numbered from 0 in the order of the first task of each.
@@ -226,10 +225,10 @@ def cluster_tasks(similarity: Any, k: int | None = None) -> Tensor:
 
 
 def coassociation(labels: Any) -> Tensor:
-    """Compute the share of the runs in which two tasks are in one cluster, (T, T).
+    """Compute the share of the runs in which two tasks are in the same cluster, (T, T).
 
     Args:
-        labels: (R, T), the clusters of each run; the numbers of one run mean nothing to another.
+        labels: (R, T), the clusters of each run; their numbers may differ between runs.
 
     Raises:
         ValueError: not a matrix, an empty one, or one with NaN.
@@ -249,14 +248,14 @@ def coassociation(labels: Any) -> Tensor:
 
 
 def consensus(similarities: Iterable[Any], k: int | None = None) -> Tensor:
-    """Cluster the tasks as several runs agree, (T,).
+    """Compute one clustering of the tasks from several runs, (T,).
 
-    Each run is clustered by itself, and the co-association of the tasks is clustered once more. The
-    paper says that it does so, not how; here both steps are :func:`cluster_tasks`.
+    Clusters each run, then clusters the co-association matrix of the runs. The paper uses this
+    scheme without details; here both steps are :func:`cluster_tasks`.
 
     Args:
         similarities: one (T, T) of each run, one run or more.
-        k: How many clusters, in the runs and in the end; without it each step finds its own.
+        k: The number of clusters in both steps; by default each step chooses its own.
 
     Raises:
         ValueError: no run, or what :func:`cluster_tasks` refuses.

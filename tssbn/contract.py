@@ -1,4 +1,4 @@
-"""What a multi-task network is, to a trainer: the contract that every method keeps."""
+"""The interface between multi-task networks and trainers; every method implements it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["MultiTaskNetwork"]
 
 @runtime_checkable
 class MultiTaskNetwork(Protocol):
-    """What a trainer asks of a network of several tasks, whatever the method.
+    """Define the attributes and methods that a trainer needs of any multi-task network.
 
-    A network may have two things more, which a trainer looks for:
+    A network may have two more members, which the trainer uses if they exist:
 
-    * A method ``penalty() -> Tensor``: a scalar that is added to the loss of every step, such as
-      the entropy of gates. It is asked once a step, in training mode, after the last forward pass
-      and before its backward pass: it may read what that pass left, but not what earlier ones did.
-      It is computed outside of autocast. A balancing does not weigh it.
-    * An attribute ``progress``: a float, the share of the training that is done, from 0 to 1; the
-      trainer sets it before every step. (A network that is to be compiled should make it a property
-      that fills a tensor, or it is compiled anew for each value.)
+    * A method ``penalty() -> Tensor``: a scalar that the trainer adds to the loss of every step,
+      such as the entropy of gates. The trainer calls it once a step, in training mode and outside
+      autocast, between the last forward pass and its backward pass. It may use tensors of that
+      pass, but not of earlier passes. Loss balancing does not weight it.
+    * An attribute ``progress``: a float from 0 to 1, the share of the training that is done. The
+      trainer sets it before every step. (In a compiled network, make it a property that fills a
+      tensor; otherwise each new value causes a recompilation.)
 
     Attributes:
         tasks: The names of the tasks, in a fixed order.
-        tasks_per_pass: How many tasks share a pass at most, all if None; the trainer sets it. It
-            changes memory and speed, not what is learned; a network whose passes are given by its
-            structure has None, and ignores it.
+        tasks_per_pass: The largest number of tasks in one pass; None for all. The trainer sets it.
+            It changes memory and speed, not the result. If the structure of the network fixes its
+            passes, the value is None and setting it has no effect.
 
     Example:
         >>> import torch, tssbn
@@ -41,13 +41,13 @@ class MultiTaskNetwork(Protocol):
     tasks_per_pass: int | None
 
     def forward(self, x: Any, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Predictions by task, of the named tasks or of all, in the order of `tasks`."""
+        """Return the predictions of the named tasks, or of all, in the network's task order."""
         ...
 
     def passes(self) -> Iterator[tuple[str, ...]]:
-        """The tasks in groups, each for a forward and a backward pass; the gradients add up."""
+        """Yield groups of tasks; run a forward and a backward pass for each group."""
         ...
 
     def shared(self) -> list[nn.Parameter]:
-        """The parameters that more than one task's loss reaches: no gates of a task, no heads."""
+        """Return the parameters that get gradients from more than one task's loss."""
         ...

@@ -1,4 +1,4 @@
-"""Swap the normalisation layers of any model for gated ones, in place."""
+"""Replace the normalisation layers of any model by gated ones, in place."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def sigmoid(
 ) -> nn.Module:
     """Turn every normalisation layer of `model` into its σ form, ``y = σ(γ)·x̂``.
 
-    The single-task layer of arXiv 2204.06404 (eq. 2 of arXiv 2512.20420). See `task_specific` for
-    the arguments and for what the conversion keeps.
+    This is the single-task layer of arXiv 2204.06404 (eq. 2 of arXiv 2512.20420).
+    `task_specific` explains the arguments and what the conversion keeps.
 
     Example:
         >>> import torch, tssbn
@@ -65,12 +65,13 @@ def task_specific(
 ) -> nn.Module:
     """Give every normalisation layer of `model` parameters and statistics for each task.
 
-    Everything else stays shared. The model is changed in place and returned; it may itself be a
-    norm layer. Convert before you build an optimiser (the layers get new parameters) and after
-    loading pretrained weights and after `torch.nn.SyncBatchNorm.convert_sync_batchnorm`.
+    All other parameters stay shared. The model is changed in place and returned; it may be a
+    single normalisation layer. Convert it after loading pretrained weights and after
+    `torch.nn.SyncBatchNorm.convert_sync_batchnorm`, but before you build the optimiser, because
+    the layers get new parameters.
 
-    Kept as they are: train or eval mode, dtype, device, eps, momentum, running statistics (copied
-    to every task), whether the layer's weight was trained, layers used in more than one place.
+    The conversion keeps train or eval mode, dtype, device, eps and momentum. It copies the running
+    statistics to every task. Frozen layers stay frozen, and a layer used twice is converted once.
 
     Args:
         model: The shared trunk, without the tasks' heads.
@@ -80,30 +81,31 @@ def task_specific(
             - ``"sigmoid"``: TSσBN, a gate and statistics, ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420,
               eq. 3).
             - ``"plain"``: TSBN, an ordinary layer, ``y = γ_t·x̂_t + β_t``.
-            - a subclass of `tssbn.norm.TaskSpecificNorm`, or a function that gives one for a layer,
-              or None to leave the layer as it is; see :mod:`tssbn.methods.ablations`.
+            - a subclass of `tssbn.norm.TaskSpecificNorm`, or a function that takes a layer and
+              returns such a class, or None to leave the layer as it is; see
+              :mod:`tssbn.methods.ablations`.
         affine: How ``norm="sigmoid"`` treats the scale w and bias b that the layer had:
 
-            - ``"paper"``: dropped; every gate starts half open.
+            - ``"paper"``: drops both; every gate starts half open (γ_t = 0).
             - ``"preserve"``: ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w frozen, γ_t = 0 and β_t = b, so
-              the output is that of the model given.
-            - ``"logit"``: the same start, with one s for the layer and the gates carrying the
-              channels' differences; needs w > 0.
-            - ``"auto"``: ``"paper"`` for layers as freshly made, ``"preserve"`` for all others. A
-              weight that was initialised with zeros, as the last of each residual branch in timm's
-              ResNets is, counts as fresh: its gates start half open, where the plain network starts
-              with the branch closed. `open_zero_initialised` opens it in both; `tssbn.describe`
-              tells of each layer how it began.
-        where: ``where(name, layer)`` says which norm layers to convert; all by default.
+              the output does not change.
+            - ``"logit"``: also keeps the output, but with one s per layer; the differences between
+              channels go into γ_t. Needs w > 0.
+            - ``"auto"``: ``"paper"`` for freshly initialised layers, ``"preserve"`` for all others.
+              A weight of zeros counts as fresh (timm's ResNets initialise the last layer of each
+              residual branch so): its gates start half open, while the plain network starts with
+              the branch closed. `open_zero_initialised` opens the branch in both; `tssbn.describe`
+              lists how the layers started.
+        where: ``where(name, layer)`` returns True for layers to convert; by default all.
 
     Warns:
-        UserWarning: What looks like a normalisation layer is left alone, for it has no 1-d
-            ``weight``, or running statistics but no "Norm" in the name of its class.
+        UserWarning: A module looks like a normalisation layer but was not converted, because it has
+            no 1-d ``weight``, or has running statistics but no "Norm" in its class name.
 
     Raises:
-        ValueError: On bad names or options, a model without norm layers or already converted, a
-            layer that is lazy, shares a parameter with another, or cannot be gated or expressed in
-            the mode. Nothing is changed then.
+        ValueError: If a task name or an option is invalid; if the model has no normalisation layers
+            or is already converted; or if a layer is lazy, shares a parameter with another, cannot
+            be gated, or does not fit the `affine` mode. The model is then left unchanged.
 
     Example:
         >>> import torch, tssbn
@@ -143,11 +145,11 @@ def task_specific(
 
 
 def open_zero_initialised(model: nn.Module) -> list[str]:
-    """Set the weights of norm layers that are all zero to one, in place, and name the layers.
+    """Set all-zero weights of normalisation layers to one, in place; return the layers' names.
 
-    A residual branch whose last norm layer starts with zeros is closed at first. A gate cannot be
-    zero, so the conversion opens it; where a converted network is compared with the plain one,
-    open both before.
+    A residual branch is closed at first if the weight of its last normalisation layer starts at
+    zero. A gate is never zero, so a converted network starts with the branch open. Call this on
+    both networks before you compare a converted one with a plain one.
 
     Example:
         >>> import torch, tssbn
@@ -166,16 +168,16 @@ def open_zero_initialised(model: nn.Module) -> list[str]:
 
 
 def _leave_fast_path(model: nn.Module) -> None:
-    """PyTorch's transformer has an inference path that reads its norms' weights by itself."""
+    """Disable PyTorch's fused transformer inference, which reads the layers' weights directly."""
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # the condition that it checks
         elif isinstance(module, nn.TransformerEncoder):
-            module.use_nested_tensor = False  # what that path alone can read
+            module.use_nested_tensor = False  # only the fused path can read nested tensors
 
 
 def _warn_of_others(model: nn.Module) -> None:
-    """Name what looks like a norm layer and was left alone: its statistics stay shared."""
+    """Warn of modules that look like normalisation layers but were not converted."""
     left = [
         f"{name!r}, a {type(module).__name__}"
         for name, module in model.named_modules()
@@ -247,7 +249,7 @@ def _norm_layers(
 
 
 def _kind(layer: nn.Module, norm: Norm) -> type[TaskSpecificNorm] | None:
-    """Choose the mixin that gives a layer what `norm` asks for; None leaves it as it is."""
+    """Choose the mixin class for a layer; None leaves the layer as it is."""
     if isinstance(norm, str):
         return NORMS[norm]
     return norm if isinstance(norm, type) else norm(layer)
@@ -271,7 +273,7 @@ def _weight(layer: nn.Module, model: nn.Module) -> Tensor:
 def _start(
     name: str, layer: nn.Module, kind: type, affine: str, model: nn.Module
 ) -> tuple[str, dict[str, Tensor | None]]:
-    """How a layer begins, in a word, and its γ, β and s for one task; changes nothing."""
+    """Return the layer's `affine` mode, and its initial γ, β and s for one task."""
     weight = _weight(layer, model).detach()
     bias = layer.bias.detach() if isinstance(getattr(layer, "bias", None), Tensor) else None
     if kind not in (TaskSigmoidNorm, SigmoidNorm):
@@ -298,7 +300,7 @@ def _start(
 
 
 def _is_fresh(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether the layer is as made: weight 1 (or 0, as residual branches start) and bias 0."""
+    """Whether the layer is freshly initialised: bias 0 and weight 1 (0 in residual branches)."""
     if weight.is_meta:
         return True
     if bias is not None and bias.any():

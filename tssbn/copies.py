@@ -13,10 +13,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def copied(model: Module) -> Module:
-    """Copy deeply, also a model some of whose weights are computed from others.
+    """Copy a model deeply, even if some of its weights are computed from other parameters.
 
-    Pruning and the older weight norm keep such a weight as an attribute between two passes; it has
-    a graph, which ``copy.deepcopy`` refuses, and is computed anew in the next pass.
+    Pruning and the older weight norm store such a weight as an attribute with a graph, which
+    ``copy.deepcopy`` refuses. The next forward pass computes the weight again.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What a table says of a whole network: Δm against a baseline, parameters (#P), MACs (#F)."""
+"""The network-level columns of a table: Δm against a baseline, parameters (#P), MACs (#F)."""
 
 import math
 import warnings
@@ -23,19 +23,19 @@ def delta_m(
 
         Δm = 100/T · Σ_t s_t (M_t - B_t) / B_t,    s_t = 1 if higher is better, else -1
 
-    (arXiv 2512.20420, section 6). Each task enters with one metric: mIoU, absolute error of depth
-    or disparity, mean angle, maxF, odsF; the baseline is the first row of the table, single-task
-    networks as a rule. For CelebA the paper's is the gain of one number, the mean F1; the mean of
-    the 40 gains is another number.
+    (arXiv 2512.20420, section 6). Each task counts with one metric: mIoU, absolute error of depth
+    or disparity, mean angle, maxF or odsF. The baseline is the first row of the table, usually
+    single-task networks. For CelebA the paper takes the relative gain of the mean F1 over the 40
+    attributes, which differs from the mean of the 40 relative gains.
 
     Args:
-        values: the metric of each task.
-        baseline: the same of the baseline, above 0.
-        higher_is_better: the direction of each.
+        values: M_t, the metric of each task.
+        baseline: B_t, the same metrics of the baseline, above 0.
+        higher_is_better: whether a larger value of the metric is better, for each task.
 
     Raises:
-        ValueError: different tasks in the three, no task, a value that is not finite, or a baseline
-            of 0 or less.
+        ValueError: the three arguments name different tasks or none, a value is not finite, or a
+            baseline value is not above 0.
 
     Example:
         >>> single = {"segmentation": 0.4145, "depth": 0.580, "normal": 23.80}
@@ -62,10 +62,10 @@ def delta_m(
 
 
 def parameters(net: nn.Module, frozen: bool = False) -> int:
-    """Count trainable parameters, #P; a shared one counts once, buffers do not.
+    """Count the trainable parameters, #P, without buffers; a shared parameter counts once.
 
     Args:
-        frozen: count the parameters that require no gradient, too.
+        frozen: also count the parameters that require no gradient.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
@@ -76,28 +76,27 @@ def parameters(net: nn.Module, frozen: bool = False) -> int:
 
 
 def macs(net: nn.Module, example: Tensor) -> int:
-    """Count multiply-accumulates for one image, #F, of all tasks, decoders included.
+    """Count the multiply-accumulates (MACs) for one image and all tasks, #F, with the decoders.
 
-    Convolutions, linear layers and the products of attention count; norms, activations, scaled
-    and mixed features (modules with a true attribute ``scales_features``), interpolation and
-    additions of biases do not. One multiplication with its addition is one MAC, half of what
-    :mod:`torch.utils.flop_counter` counts. In these terms the tables of arXiv 2512.20420 are
-    reproduced.
+    Convolutions, linear layers and the matrix products of attention count. Normalisation,
+    activations, interpolation, biases, and modules with a true attribute ``scales_features``,
+    which scale or mix features, do not. One multiplication with its addition is one MAC;
+    :mod:`torch.utils.flop_counter` counts it as two FLOPs. This convention reproduces the tables
+    of arXiv 2512.20420.
 
-    In a :class:`~tssbn.MultiTask` with task-specific layers the trunk counts for each task. What
-    comes before its ``stem`` counts once; without a stem all of the trunk is repeated. So the count
-    is that of all tasks in one pass, whatever ``tasks_per_pass`` is. (Each further pass computes
-    the stem anew.)
+    In a :class:`~tssbn.MultiTask` with task-specific layers the part of the trunk before ``stem``
+    counts once, and the rest once per task. The count assumes that all tasks run in one pass,
+    whatever ``tasks_per_pass`` is. (Each further pass would compute the stem again.)
 
-    Nothing is computed if both network and example are on the meta device. The network runs once,
-    in eval mode, and is left as it was.
+    The network runs once, in eval mode, and its state does not change. If the network and the
+    example are on the meta device, nothing is computed.
 
     Args:
         example: a batch of inputs; the count is divided by its size.
 
     Raises:
-        TypeError: ``example`` is no tensor.
-        ValueError: a batch of no input.
+        TypeError: ``example`` is not a tensor.
+        ValueError: the batch is empty.
 
     Example:
         >>> with torch.device("meta"):
@@ -138,13 +137,13 @@ def macs(net: nn.Module, example: Tensor) -> int:
 
 
 def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
-    """Count the multiply-accumulates of a call that runs a network, with gradients or without.
+    """Count the multiply-accumulates of a call, which may include a backward pass.
 
-    What counts is said at :func:`macs`, which counts a forward pass for one image.
+    The same operations count as in :func:`macs`.
 
     Args:
-        net: The network that runs.
-        run: Runs it, once.
+        net: The network that `run` uses.
+        run: A function without arguments; it is called once.
 
     Example:
         >>> net, x = nn.Linear(4, 3, bias=False), torch.rand(2, 4)

@@ -1,4 +1,4 @@
-"""What a conversion made of a network, in words and numbers."""
+"""A readable summary of a converted network."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HOW = {
 
 
 def describe(net: nn.Module) -> str:
-    """Summarise a converted network: its layers and how they began, its gates and parameters.
+    """Summarise the layers, gates and parameters of a converted network, as text to print.
 
     Args:
         net: A `tssbn.MultiTask`, or a trunk converted by `tssbn.task_specific` or `tssbn.sigmoid`.
 
     Returns:
-        The summary, to print. Norm layers converted and how, norm layers left alone, the module in
-        front of which the tasks part, and parameters, shared and of each task.
+        The number of normalisation layers converted (by `affine` mode) and left alone, the module
+        before which the tasks part, and the number of parameters, shared and of each task.
 
     Example:
         >>> import torch, tssbn

@@ -1,4 +1,4 @@
-"""What the gates of a network say, in one call each; `tssbn.plots` has them, too."""
+"""Plots of a network's gates, in one call each; `tssbn.plots` exports them, too."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NAMED = 40  # names that fit below the channels
 
 
 def importance(net: nn.Module | Importance, ax: Axes | None = None) -> Axes:
-    """Draw the importance matrix as a heat map: a row for each task, a column for each channel.
+    """Draw the importance matrix as a heat map, with a row per task and a column per channel.
 
-    Lines part the layers; their names stand below where they begin, or as many as have room.
+    Lines separate the layers. Each layer's name stands below its first channel, if there is room.
 
     Args:
         net: A network with σ layers, or its importances.
-        ax: Where to draw; on axes of its own figure by default.
+        ax: Axes to draw on; by default those of a new figure.
 
     Example:
         >>> import tssbn
@@ -48,12 +48,12 @@ def importance(net: nn.Module | Importance, ax: Axes | None = None) -> Axes:
 
 
 def similarity(net: nn.Module | Importance, centred: bool = False, ax: Axes | None = None) -> Axes:
-    """Draw how alike the importances of every two tasks are, as :func:`tssbn.gates.similarity`.
+    """Draw the similarity of every two tasks (:func:`tssbn.gates.similarity`) as a heat map.
 
     Args:
         net: A network with task-specific σ layers, or its importances.
-        centred: Subtract each row's mean first: from -1 to 1 then, instead of from 0.
-        ax: Where to draw; on axes of its own figure by default.
+        centred: Subtract each row's mean first; values then range from -1 to 1, not from 0 to 1.
+        ax: Axes to draw on; by default those of a new figure.
 
     Example:
         >>> gates = Importance(torch.tensor([[0.6, 0.8], [0.8, 0.6]]), ("seg", "depth"), {"1": 2})
@@ -79,14 +79,14 @@ def similarity(net: nn.Module | Importance, centred: bool = False, ax: Axes | No
 
 
 def capacity(net: nn.Module | Importance, ax: Axes | None = None) -> Axes:
-    """Draw each task's capacity, and the shared and the independent part of it, as bars.
+    """Draw each task's capacity, and its shared and its independent part, as bars.
 
-    The squares of the parts add up to that of the capacity, see
-    :func:`tssbn.gates.capacity_split`.
+    The squares of the two parts add up to the square of the capacity
+    (:func:`tssbn.gates.capacity_split`).
 
     Args:
         net: A network with σ layers, or its importances.
-        ax: Where to draw; on axes of its own figure by default.
+        ax: Axes to draw on; by default those of a new figure.
 
     Example:
         >>> gates = Importance(torch.tensor([[0.8, 0.0], [0.0, 0.4]]), ("seg", "depth"), {"1": 2})

@@ -1,4 +1,4 @@
-"""Gradients of the tasks at shared parameters: the rows, their angles, a penalty on the angles.
+"""Gradients of the tasks at shared parameters, the angles between them, and a penalty on these.
 
 Suteu and Guo, "Regularizing Deep Multi-Task Networks using Orthogonal Gradients",
 arXiv 1912.06844.
@@ -20,11 +20,11 @@ def task_gradients(
     """Compute each task's gradient with respect to shared parameters, one row per task.
 
     Row t is g_t = ∂L_t/∂θ (arXiv 1912.06844, section 3), flattened in the order of `parameters`.
-    Parameters that a loss does not reach contribute zeros. The graph is kept, so that the losses
-    can still be used for the training step; `.grad` is not touched.
+    A parameter that a loss does not depend on contributes zeros. The graph is kept, so you can
+    still call `backward` on the losses; `.grad` does not change.
 
     Args:
-        losses: One scalar for each task; the rows follow their order.
+        losses: One scalar for each task; the rows have the same order.
         parameters: The shared parameters θ, or one of them.
         create_graph: Make the result differentiable, for a penalty on the gradients.
 
@@ -76,10 +76,10 @@ def task_gradients(
 def stack_rows(
     gradients: Iterable[Sequence[Tensor | None]], parameters: Sequence[Tensor]
 ) -> Tensor:
-    """Stack gradients by task and parameter into one row a task; None stands for zeros.
+    """Flatten each task's gradients into one row and stack the rows; None stands for zeros.
 
     Shape:
-        - Output: (T, P) for T tasks and P numbers of the parameters
+        - Output: (T, P) for T tasks and parameters of P numbers in all
 
     Example:
         >>> import torch
@@ -105,16 +105,16 @@ def stack_rows(
 def cosines(gradients: Tensor) -> Tensor:
     """Compute the cosines between the rows of a matrix, such as that of `task_gradients`.
 
-    cos(g_i, g_j) = g_i·g_j / (‖g_i‖ ‖g_j‖). A row of zeros has no direction: its cosines are 0,
-    also the one with itself. Rows are scaled to unit maximum before they are squared, so that tiny
-    or huge gradients keep their angle, and summed in float64. A NaN stays a NaN.
+    cos(g_i, g_j) = g_i·g_j / (‖g_i‖ ‖g_j‖). All cosines of a row of zeros are 0, also the one with
+    itself. Each row is scaled to unit maximum first and sums are in float64, so that tiny and huge
+    gradients neither underflow nor overflow. NaN gives NaN.
 
     Shape:
         - gradients: (T, P), floating-point
         - Output: (T, T), symmetric, in [-1, 1], exactly 1 on the diagonal; of the same dtype
 
     Raises:
-        ValueError: If `gradients` is not a matrix of floating-point numbers, or an empty one.
+        ValueError: If `gradients` is empty, or not a matrix of floating-point numbers.
 
     Example:
         >>> import torch
@@ -150,19 +150,18 @@ def _cosines(gradients: Tensor) -> Tensor:
 def orthogonality(
     losses: Mapping[str, Tensor] | Sequence[Tensor], parameters: Tensor | Iterable[Tensor]
 ) -> Tensor:
-    """Measure how far the gradients of T tasks are from orthogonal, from 0 to 1: CosReg.
+    """Compute the CosReg penalty, from 0 (orthogonal task gradients) to 1 (parallel ones).
 
-    With the unit gradients ĝ_t as columns of Ĝ (arXiv 1912.06844, equations 4 and 5)
+    It is the mean squared cosine over the pairs of tasks,
 
         R = ‖ĜᵀĜ - I‖²_F / (T (T - 1)),
 
-    the mean squared cosine over the pairs of tasks; cos²(g_1, g_2) for two. Agreement and conflict
-    are penalised alike. A task whose gradient is zero counts as orthogonal to all others.
+    where the columns of Ĝ are the unit gradients ĝ_t (arXiv 1912.06844, equations 4 and 5).
+    It penalises agreement and conflict alike. A zero gradient counts as orthogonal to all others.
 
-    Add `alpha * orthogonality(...)` to the sum of the losses and call `backward`: the gradients
-    are part of the graph and are differentiated again. That costs T more backward passes and a
-    second derivative through everything behind the `parameters`, which is why the paper takes
-    the last shared layer alone.
+    Add `alpha * orthogonality(...)` to the sum of the losses and call `backward`, which
+    differentiates the gradients again. This costs T more backward passes and a second derivative
+    through all layers after the `parameters`; the paper therefore uses the last shared layer only.
 
     Args:
         losses: One scalar for each task, at least two. Their scales do not matter.
@@ -172,7 +171,7 @@ def orthogonality(
         - Output: ()
 
     Raises:
-        ValueError: If there are fewer than two losses, or where `task_gradients` refuses.
+        ValueError: If there are fewer than two losses, or as `task_gradients`.
 
     Example:
         >>> import torch
@@ -189,10 +188,10 @@ def orthogonality(
 
 
 def mean_squared_cosine(gradients: Tensor) -> Tensor:
-    """Compute the penalty of `orthogonality` from given gradients, differentiable in them.
+    """Compute the penalty of `orthogonality` from gradients; the result is differentiable.
 
     Shape:
-        - gradients: (T, P), one row a task, as `task_gradients` gives them
+        - gradients: (T, P), one row a task, as `task_gradients` returns them
         - Output: ()
 
     Raises:
@@ -211,6 +210,6 @@ def mean_squared_cosine(gradients: Tensor) -> Tensor:
         )
     tasks = len(gradients)
     cosine = _cosines(gradients)
-    # ĜᵀĜ - I; the diagonal is removed as it is, since a zero gradient has 0 and not 1 there.
+    # ĜᵀĜ - I. Subtract the diagonal itself, not I: a zero gradient has 0 there, not 1.
     off_diagonal = cosine - cosine.diag().diag()
     return (off_diagonal.square().sum() / (tasks * (tasks - 1))).to(gradients)

@@ -25,7 +25,7 @@ def mix_in(module: nn.Module, mixin: type) -> None:
 
 @cache
 def mixed_class(mixin: type, host: type) -> type:
-    """The class of a `host` with `mixin` in front: the one that `mixin.named` has, or a new one."""
+    """Find the class `host` with `mixin` in front in `mixin.named`, or make a new one."""
     if known := getattr(mixin, "named", {}).get(host):
         return known
     name = mixin.__name__.removesuffix("Norm") + host.__name__

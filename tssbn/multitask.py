@@ -20,24 +20,24 @@ __all__ = ["MultiTask"]
 
 
 class MultiTask(nn.Module):
-    """A shared trunk and a head for each task; the output is a dict from task to prediction.
+    """Combine a shared trunk with a head for each task; return a dict from task to prediction.
 
-    On a trunk with task-specific layers each task makes its own pass, with its own gates and
-    statistics; the passes are stacked into one. On any other trunk the heads read the same
-    features, which is hard parameter sharing (HPS). (Suteu & Serban, arXiv 2512.20420, section 3.)
+    If the trunk has task-specific layers, every task gets its own features, from its own gates and
+    statistics; the tasks are stacked along the batch dimension. Otherwise all heads read the same
+    features: hard parameter sharing (HPS). (Suteu & Serban, arXiv 2512.20420, section 3.)
 
     Args:
-        trunk: Maps a batch to features with the batch in dimension 0: a tensor, or a tree (tuple,
-            list, dict) of them. It is called with one argument; wrap one that takes several.
+        trunk: Maps a batch to features, a tensor or a tree (tuple, list, dict) of tensors, with
+            the batch in dimension 0. It is called with one argument; wrap a trunk that needs more.
         heads: A module for each task, called with that task's features.
-        tasks_per_pass: How many tasks to stack at most; all by default. Activations of one pass
-            live together, so a smaller number needs less memory (see `passes`). Take all where they
-            fit; on a CPU more gain nothing once an activation of the pass exceeds some 32 MiB. With
-            1 any trunk is right, one that mixes the rows of a batch, too.
-        stem: The module of the trunk in front of which the tasks part, such as ``"layer1"`` of a
-            ResNet; what comes before runs once for all of them. "" parts them at the input. At most
-            one task-specific layer may lie before it, and between the two only what commutes with a
-            positive factor. `find_stem` proposes one, `check` compares.
+        tasks_per_pass: The largest number of tasks to stack; all by default. Fewer tasks need less
+            memory (see `passes`). Stack all that fit; on a CPU, stacking stops paying off once an
+            activation exceeds about 32 MiB. 1 works for every trunk, even one that mixes the rows
+            of a batch.
+        stem: The name of the trunk's module before which the tasks part, such as ``"layer1"`` of a
+            ResNet; the modules before it run once for all tasks. "" means the input. At most one
+            task-specific layer may come before it, followed only by modules that commute with a
+            positive factor. `find_stem` proposes a stem and `check` tests it.
 
     Raises:
         ValueError: If the heads are not those of the trunk's tasks, parts of the trunk were
@@ -95,7 +95,7 @@ class MultiTask(nn.Module):
 
     @property
     def tasks_per_pass(self) -> int | None:
-        """How many tasks are stacked at most; all if None."""
+        """The largest number of tasks to stack in one pass; None for all."""
         return self._tasks_per_pass
 
     @tasks_per_pass.setter
@@ -106,7 +106,7 @@ class MultiTask(nn.Module):
 
     @property
     def stem(self) -> str:
-        """The module of the trunk in front of which the tasks part; "" for the input."""
+        """The name of the trunk's module before which the tasks part; "" for the input."""
         return self._stem
 
     @stem.setter
@@ -130,7 +130,7 @@ class MultiTask(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in said.items() if value)
 
     def passes(self, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, ...]]:
-        """The tasks in groups of at most `tasks_per_pass` neighbours, in the network's order.
+        """Yield groups of at most `tasks_per_pass` neighbouring tasks, in the network's order.
 
         A backward pass for each group frees its activations before the next; the gradients add up
         to those of a single backward. (Not with BatchNorm layers whose batch statistics all tasks
@@ -174,16 +174,16 @@ class MultiTask(nn.Module):
         return [p for p in self.trunk.parameters() if p.requires_grad and id(p) not in own]
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay would spoil; timm's optimisers ask for them.
+        """Return the names of parameters that should get no weight decay, for timm's optimisers.
 
-        Gates and other vectors of each task, whose (T, C) shape looks like a matrix's, and what the
-        trunk itself excepts.
+        These are gates and other vectors of each task, which look like matrices by their shape
+        (T, C), and the names that the trunk's own ``no_weight_decay()`` returns.
         """
         names = {f"trunk.{name}" for name in getattr(self.trunk, "no_weight_decay", set)()}
         return names | set(vectors_of_tasks(self))
 
     def forward(self, x: Any, tasks: Iterable[str] | None = None) -> dict[str, Any]:
-        """Predictions of the named tasks, all by default.
+        """Return the predictions of the named tasks, by default of all.
 
         Args:
             x: The trunk's input: a tensor (B, ...), or a tree of tensors with the batch first, one
@@ -260,13 +260,13 @@ class MultiTask(nn.Module):
             keep_names(self.trunk)
 
     def check(self, example: Any) -> None:
-        """Compare a stacked pass with separate ones, for trunks that are out of the ordinary.
+        """Compare a stacked pass with separate passes, for trunks with unusual layers.
 
-        Stacking takes for granted that rows of a batch do not meet, and a `stem` that the tasks can
-        part there. Layers that see an image in several parts (windows, frames) run stacked only
-        after this check. It compares copies with random gates, in evaluation but for the paper's
-        layers, and once more in double precision where they differ. It sees what the example shows:
-        not what a trunk does in training alone.
+        Stacking assumes that the trunk treats the rows of a batch independently, and that the tasks
+        can part at `stem`. Layers that split an image into parts (windows, frames) run stacked only
+        after this check. It uses copies with random gates, in eval mode except for the paper's
+        BatchNorm, and repeats in double precision if the passes differ. It cannot detect what
+        another input, or training mode, would change.
 
         Args:
             example: An input of at least two images.
@@ -294,7 +294,7 @@ class MultiTask(nn.Module):
         self._tasks.parts_checked = True
 
     def share_stem(self, example: Any) -> str:
-        """Declare the stem that `find_stem` proposes, if it passes `check` on the example.
+        """Set `stem` to the proposal of `find_stem`, if it passes `check` on the example.
 
         Returns:
             The name of the module in front of which the tasks part, "" for the input.

@@ -1,4 +1,4 @@
-"""Discriminative learning rates: gates learn faster than the filters they gate."""
+"""Parameter groups in which gates learn faster than the filters that they gate."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def param_groups(
     weight_decay: float | None = None,
     decay_vectors: bool = True,
 ) -> list[dict]:
-    """Make the parameter groups of any optimiser: gates at ``multiplier * lr``, and the rest.
+    """Make parameter groups for any optimiser, with the gates at ``multiplier * lr``.
 
-    A network without gates, such as one of hard parameter sharing, has the rest alone.
+    A network without gates, such as one of hard parameter sharing, gets no group of gates.
 
     Gates get no weight decay, which would pull σ(γ) towards one half. In TSBN layers the task's
     scale and bias take the place of the gate. (Suteu & Serban, arXiv 2512.20420, section 4:
@@ -32,9 +32,9 @@ def param_groups(
     multiplier. OneCycleLR, CyclicLR and SWALR set one rate for all groups unless they get a list:
     ``OneCycleLR(optimiser, max_lr=[group["lr"] for group in optimiser.param_groups], ...)``.
 
-    γ is (T, C): rules by ``ndim`` take it for a matrix, decay it, orthogonalise it (Muon) or factor
-    it (Adafactor) across tasks. Choose the matrices for Muon from the group "shared" alone;
-    `tssbn.MultiTask.no_weight_decay` tells timm.
+    γ has shape (T, C), so optimisers that look at ``ndim`` treat it as a matrix: they decay it,
+    orthogonalise it (Muon) or factor it (Adafactor). Give Muon only matrices of the group "shared";
+    timm reads `tssbn.MultiTask.no_weight_decay`.
 
     Args:
         model: Any network.
@@ -43,14 +43,14 @@ def param_groups(
             paper's 100 goes with base rates near 1e-4: under Adam a gate then moves by about 0.01 a
             step, whatever the loss. At a base rate of 1e-3 or more in a short run, 10 or less does
             better (chapter 13 of the book).
-        weight_decay: For the parameters that are no gates; by default the optimiser's own.
+        weight_decay: For all parameters but gates; by default the optimiser's own.
         decay_vectors: Whether biases and other parameters of less than two dimensions decay, too.
-            False puts them into a group of their own without decay, with those that the trunk's own
-            ``no_weight_decay()`` names, as timm's and transformers' factories do.
+            False puts them into a separate group without decay, as timm and transformers do,
+            together with the parameters that the trunk's own ``no_weight_decay()`` names.
 
     Raises:
-        ValueError: If there is a `multiplier` but no gates, if no gate is trained, or `lr` or
-            `multiplier` is not positive.
+        ValueError: If a `multiplier` is given but there are no gates, if all gates are frozen, or
+            if `lr` or `multiplier` is not positive.
 
     Example:
         >>> import torch, tssbn
@@ -102,7 +102,7 @@ def param_groups(
 
 
 def spare_vectors(groups: Iterable[Mapping[str, Any]], model: nn.Module) -> list[dict]:
-    """Split parameter groups, so that biases and other vectors have no weight decay.
+    """Split parameter groups so that biases and other vectors get no weight decay.
 
     A vector is a parameter of less than two dimensions, one whose name ends in ``bias``, or one of
     :func:`tssbn.optim.vectors_of_tasks`. The rates stay. Position tables are matrices here, as in
@@ -139,7 +139,7 @@ def _vectors(model: nn.Module) -> set[str]:
 
 
 def vectors_of_tasks(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Find gates, and whatever else of a model is a vector for each task, by name.
+    """Find the gates and all other parameters that hold one vector per task, by name.
 
     Example:
         >>> import torch, tssbn

@@ -1,4 +1,4 @@
-"""Which modules are normalisation layers, and what can be relied on in them."""
+"""Recognise normalisation layers, and check what the conversion assumes of them."""
 
 from __future__ import annotations
 

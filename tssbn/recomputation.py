@@ -18,10 +18,10 @@ __all__ = ["recompute"]
 
 
 def recompute(trunk: nn.Module, names: Iterable[str]) -> nn.Module:
-    """Keep of some parts of a converted trunk only their inputs, and run them again when needed.
+    """Keep only the inputs of some parts of a converted trunk; recompute them in backward.
 
-    Trades time for memory inside a pass, as `torch.utils.checkpoint` does; what is learned stays
-    the same, running statistics included, which are updated once. Changes the trunk in place.
+    Saves memory and costs time, as `torch.utils.checkpoint` does. Training gives the same result;
+    running statistics are updated only once. Changes the trunk in place.
 
     Args:
         trunk: A module converted by `tssbn.task_specific`.

@@ -40,12 +40,11 @@ class Parting:
 
 
 def find_stem(trunk: nn.Module) -> str:
-    """Find the module in front of which the tasks of a converted trunk can part at the latest.
+    """Find the last module of a converted trunk before which the tasks can part.
 
-    Looks at the graph that `torch.fx` traces, not at numbers. Behind the first task-specific layer
-    come modules that commute with a positive factor, as long as each reads nothing but the one
-    before; the place is the outermost module that alone reads what they give. Nothing in the trunk
-    is changed.
+    Uses the graph that `torch.fx` traces and computes no values. Starts at the first task-specific
+    layer and follows a chain of modules that commute with a positive factor. Returns the outermost
+    module that is the only reader of the chain's output. Does not change the trunk.
 
     Args:
         trunk: A module converted by `tssbn.task_specific`.

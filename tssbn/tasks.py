@@ -51,7 +51,7 @@ class Tasks:
         self._local = PassesUnderWay()
 
     def running(self, names: str | Iterable[str], images: int | None = None, **state: Any) -> Pass:
-        """A context in which these tasks run; they must be neighbours in the order of `names`."""
+        """Return a context that runs these tasks, which must be neighbours in `names`."""
         chosen = choose_tasks((names,) if isinstance(names, str) else names, self.names)
         start, stop = self.names.index(chosen[0]), self.names.index(chosen[-1]) + 1
         if stop - start != len(chosen):
@@ -60,12 +60,12 @@ class Tasks:
 
     @property
     def current(self) -> Pass | None:
-        """The pass under way, if there is one."""
+        """Return the current pass, or None."""
         return self._local.passes[-1] if self._local.passes else None
 
     @property
     def now(self) -> Pass:
-        """The pass under way; outside one that of the only task, or an error if there are more."""
+        """Return the current pass; without one, a pass of the only task. Several are an error."""
         if self.current is None:
             if len(self.names) == 1:
                 return Pass(self, 0, 1)
@@ -86,7 +86,7 @@ class Tasks:
 
 
 class TaskSpecific(nn.Module):
-    """A module of which each of T tasks owns a row: a norm layer, an adapter, a prompt, a router.
+    """A base class for modules with one row of parameters per task, such as adapters or prompts.
 
     A subclass keeps (T, ...) parameters and buffers, names them in `per_task`, and computes with
     the rows of the tasks that run now, for all of them at once. `tssbn.MultiTask` stacks it, runs
@@ -118,11 +118,11 @@ class TaskSpecific(nn.Module):
     per_task: tuple[str, ...] = ()
 
     def rows(self, value: Tensor) -> Tensor:
-        """(T, ...) -> (t, ...): the rows of the tasks that run now, a view."""
+        """Select the rows of the running tasks, (T, ...) -> (t, ...), as a view."""
         return value[self.tasks.now.rows]
 
     def unstack(self, x: Tensor) -> Tensor:
-        """(B·t, ...) -> (B, t, ...): the running tasks apart, a view.
+        """Separate the running tasks, (B·t, ...) -> (B, t, ...), as a view.
 
         Of a layer that sees an image in k parts, such as windows, (B·t·k, ...) -> (B·k, t, ...).
         """
@@ -140,7 +140,7 @@ class TaskSpecific(nn.Module):
         return x.unflatten(0, (images, now.count, parts)).transpose(1, 2).flatten(0, 1)
 
     def stack(self, y: Tensor) -> Tensor:
-        """(B, t, ...) -> (B·t, ...): what `unstack` took apart."""
+        """Undo `unstack`, (B, t, ...) -> (B·t, ...)."""
         rows, count = y.shape[:2]
         _, parts = self._images_and_parts(rows * count)
         if parts == 1:
@@ -148,7 +148,7 @@ class TaskSpecific(nn.Module):
         return y.unflatten(0, (-1, parts)).transpose(1, 2).flatten(0, 2)
 
     def add_task(self, like: int | None) -> None:
-        """Make room for one more task, like the task of that row, or else as `new_row` says."""
+        """Append a row for a new task: a copy of row `like`, or the result of `new_row`."""
         for name in self.per_task:
             kind = self._parameters if name in self._parameters else self._buffers
             value = kind.get(name)
@@ -161,7 +161,7 @@ class TaskSpecific(nn.Module):
             kind[name] = grown
 
     def of_task(self, task: str) -> nn.Module:
-        """A copy with the rows of one task only, which runs without being told the task."""
+        """Return a copy with the rows of one task only, which needs no `select` to run."""
         alone, only = copy.deepcopy(self), Tasks((task,))
         for part in alone.modules():  # itself, and task-specific modules that it computes with
             if isinstance(part, TaskSpecific):
@@ -170,7 +170,7 @@ class TaskSpecific(nn.Module):
         return alone
 
     def new_row(self, name: str, value: Tensor) -> Tensor:
-        """What a new task starts from that is like no other: the mean over the tasks."""
+        """Return the row of a new task if no other is given as `like`: the mean over the tasks."""
         return value.double().mean(0)
 
     def extra_repr(self) -> str:
@@ -218,10 +218,10 @@ def find_tasks(model: nn.Module) -> list[Tasks]:
 
 @contextmanager
 def select(model: nn.Module, task: str) -> Iterator[None]:
-    """Choose the task for which a converted trunk runs, for as long as the context lasts.
+    """Run a converted trunk, or parts of it, for one task inside a ``with`` block.
 
-    The trunk then runs as an ordinary network, the task's own, whole or in parts. (Several tasks at
-    once are stacked by `tssbn.MultiTask`.) Contexts nest; each thread has its own.
+    The trunk then runs as an ordinary network. (`tssbn.MultiTask` runs several tasks at once.)
+    Contexts can be nested; each thread has its own.
 
     Args:
         model: A module converted by `tssbn.task_specific`, or one that contains it.

@@ -1,6 +1,6 @@
-"""Trained networks in plain PyTorch: of one task (:func:`task`), or of all, as a tree of branches.
+"""Export trained networks as plain PyTorch, for one task (:func:`task`) or as a tree of branches.
 
-What comes out holds no layer of this package, and so needs nothing of it where it runs.
+The exported network has no layers of this package, and runs without it.
 """
 
 from tssbn.export import trees

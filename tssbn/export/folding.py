@@ -28,21 +28,22 @@ LAYER_NORMS = ("torch.nn.modules.normalization.", "timm.layers.norm.LayerNorm.")
 def fold(model: nn.Module) -> nn.Module:
     """Copy a model for inference, without σ layers and with as few norm layers as possible.
 
-    With its running mean m and variance v a BatchNorm is a scale and a shift for each channel, its
-    gate a factor of the scale. So it disappears in the weight W and bias b of the layer before it:
+    In eval mode a BatchNorm with running mean m and variance v scales and shifts each channel, and
+    its gate is a factor of the scale. So it can be folded into weight W and bias b of the layer
+    before it:
 
         a = σ(γ)/√(v + ε),    W ← a·W,    b ← a·(b - m) + β
 
-    What is done:
+    The function makes these changes:
 
     - A BatchNorm, ordinary or σ, that alone reads the output of a convolution or linear layer is
       folded into that layer, and an Identity takes its place. In layers that go on with an
       activation, as timm's BatchNormAct2d does, the activation remains. The input of a linear layer
       has to come from a flattening or a mean over pixels: with (N, L, C) a BatchNorm1d does
       something that cannot be folded.
-    - A LayerNorm or RMSNorm, ordinary or σ, whose output linear layers alone read leaves its scale
-      and bias to them, W ← W·diag(σ(γ)) and b ← b + Wβ, and only normalises.
-    - All other σ layers become ordinary ones that have the gate as their weight.
+    - A LayerNorm or RMSNorm, ordinary or σ, that feeds only linear layers keeps its normalisation;
+      its scale and bias move into these layers, W ← W·diag(σ(γ)) and b ← b + Wβ.
+    - Every other σ layer becomes an ordinary layer with the gate as its weight.
 
     The modules, their names and their forward code stay; :mod:`torch.fx` only tells which layer
     feeds which. Where it cannot follow a module's code, the norm layers in there become ordinary

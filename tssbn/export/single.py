@@ -35,7 +35,7 @@ def task(
     example: Tensor | None = None,
     fold: bool = True,
 ) -> nn.Sequential:
-    """Take out one task: plain PyTorch, at the price of the backbone without norm layers.
+    """Export one task as plain PyTorch, at the cost of the backbone without normalisation layers.
 
     For a single task the gates and statistics of a converted trunk are constants. They are folded
     into the convolutions and linear layers, see :func:`tssbn.export.fold`; what is left is the

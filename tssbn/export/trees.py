@@ -77,16 +77,16 @@ def distances(net: MultiTask, example: Any = None) -> dict[str, Tensor]:
 def tree_by_similarity(
     net: MultiTask, tolerance: float, example: Any = None
 ) -> dict[str, Partition]:
-    """Keep tasks together for as long as their gates and statistics agree.
+    """Make a tree in which tasks stay together while their gates and statistics are similar.
 
     Layer by layer from the input, the tasks of each group of the layer before are clustered by
     :func:`distances` with complete linkage: no two tasks of a group are further apart than the
-    tolerance. Once apart, they are apart for good. What a difference in an early layer does to
-    those that follow is not looked at.
+    tolerance. Tasks that have parted stay apart. The effect of a difference in an early layer on
+    later layers is not measured.
 
     Args:
         net: a network with task-specific norm layers.
-        tolerance: 0 or more. At 0 only equals stay together; with infinity there is one trunk.
+        tolerance: 0 or more. 0 keeps only equal layers together; infinity gives one trunk.
         example: as in :func:`tssbn.export.branches`.
 
     Returns:
@@ -126,11 +126,11 @@ def greedy(
     budget: float = 0,
     on_example: bool = False,
 ) -> list[TreeStep]:
-    """Merge T passes into ever fewer, by the least loss for each MAC that is saved.
+    """Merge T passes step by step, with the smallest loss per saved MAC in each step.
 
-    A move lets two groups, which are one up to some depth, stay together up to the next depth. The
-    best one is made, again and again. To find it not all are measured each time: those that looked
-    best last time are measured again, until one still is.
+    A step keeps two groups that part at one depth together up to the next depth. Each time the best
+    step is taken. To save time, candidates are measured again in the order of their last result,
+    until one stays the best.
 
     Args:
         net: a network with task-specific norm layers. A copy in evaluation mode is measured.

@@ -1,7 +1,7 @@
-"""What the gates say: where each task's capacity goes, who is alike, whose filter it is.
+"""Read trained gates, and compute task capacity, task similarity and specialised filters.
 
-Everything is computed from the importance matrix I of shape (T, F), ``I[t, i] = σ(γ_{t,i})``: how
-far filter i of the shared trunk is open for task t (Suteu & Serban, arXiv 2512.20420, section 5).
+All measures come from the importance matrix I of shape (T, F), ``I[t, i] = σ(γ_{t,i})``, the gate
+of filter i of the shared trunk for task t (Suteu & Serban, arXiv 2512.20420, section 5).
 Functions take an `Importance`, a tensor or an array, and return float64 tensors.
 """
 

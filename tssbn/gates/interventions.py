@@ -17,15 +17,15 @@ __all__ = ["ablated", "permuted"]
 
 @contextmanager
 def ablated(model: nn.Module, filters: Any) -> Iterator[None]:
-    """Take filters out of a network, for every task, for as long as the context lasts.
+    """Switch filters off for every task, inside a ``with`` block, without retraining.
 
-    Their normalised output is exactly 0: their gates are shut (γ = -∞), and biases that an affine
-    mode kept are 0. Nothing is trained to make up for it. Afterwards gates and biases are bit for
-    bit what they were. (So filters are removed in Figure 4, right, of arXiv 2512.20420.)
+    Closes their gates (γ = -∞) and zeroes any biases, so that the layer's output is exactly 0 at
+    these filters. Restores gates and biases bit for bit afterwards. (Figure 4, right, of
+    arXiv 2512.20420 removes filters in this way.)
 
     Args:
         model: A network whose `importance` can be read.
-        filters: True for those to remove; (F,), in the order of the importance matrix.
+        filters: Boolean (F,), True for filters to remove, in the order of the importance matrix.
 
     Raises:
         ValueError: If there are no σ layers, or `filters` is not boolean or has another length.
@@ -60,12 +60,11 @@ def ablated(model: nn.Module, filters: Any) -> Iterator[None]:
 
 
 def permuted(importance: Importance, generator: torch.Generator) -> Importance:
-    """Permute gates within layers: the null for every analysis of which channel a gate is of.
+    """Permute each task's gates within each layer, as a null model for analyses of channels.
 
-    Each task's gates change places within each layer, on their own. So every task keeps
-    its gates in every layer, and with them its capacity, while what two tasks have in common or
-    apart at a channel is left to chance. A measure that gives the same on shuffled gates says
-    nothing about channels.
+    Every task is permuted independently. It keeps its set of gates in every layer, and so its
+    capacity, but the relation between tasks at a channel becomes random. If a measure has the same
+    value on permuted gates, it is no evidence about channels.
 
     Example:
         >>> import torch, tssbn

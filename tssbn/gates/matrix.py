@@ -22,7 +22,7 @@ class Importance:
     """The importance matrix of a network.
 
     Attributes:
-        values: (T, F) in (0, 1), the layers' channels one after another; float64, on the CPU.
+        values: (T, F) in (0, 1), with the channels of all layers in order; float64, on the CPU.
         tasks: The T task names.
         layers: How many channels each layer has, by name, in the order of the columns.
 
@@ -53,12 +53,12 @@ class Importance:
         return f"Importance({tasks} tasks, {channels} channels in {len(self.layers)} layers)"
 
     def by_layer(self) -> dict[str, Tensor]:
-        """The matrix cut into its layers, each (T, C)."""
+        """Split the matrix into its layers, each (T, C)."""
         parts = self.values.split(list(self.layers.values()), dim=1)
         return dict(zip(self.layers, parts, strict=True))
 
     def frame(self) -> pandas.DataFrame:
-        """As a pandas frame: a row for each task, a column for each (layer, channel)."""
+        """Return a pandas frame with a row for each task and a column for each (layer, channel)."""
         import pandas
 
         columns = [(layer, i) for layer, count in self.layers.items() for i in range(count)]
@@ -71,10 +71,10 @@ class Importance:
 
 
 def importance(model: nn.Module) -> Importance:
-    """Read the importance matrix off a network's TSσBN layers, or a single row off σBN layers.
+    """Read the importance matrix from a network's TSσBN layers, or a single row from σBN layers.
 
     Raises:
-        ValueError: If there are no σ layers, or a gate is not a number (a diverged run).
+        ValueError: If there are no σ layers, or a gate is NaN (a diverged run).
 
     Example:
         >>> import torch, tssbn

@@ -36,19 +36,19 @@ def capacity(matrix: Any) -> Tensor:
 
 
 def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
-    """Divide each task's capacity into a part that the other tasks' gates explain, and its own.
+    """Split each task's capacity into a part shared with other tasks and an independent part.
 
-    The task's row is projected on the span of the other rows by least squares, Î_t = A A⁺ I_t; the
-    capacity is divided in the proportions ‖Î_t‖ and ‖I_t - Î_t‖ to ‖I_t‖ (arXiv 2512.20420,
-    equations 4 and 5), so that C_t² = shared² + independent². A single task shares nothing.
+    Projects the task's row on the span of the other rows by least squares, Î_t = A A⁺ I_t. The
+    parts are C_t·‖Î_t‖/‖I_t‖ and C_t·‖I_t - Î_t‖/‖I_t‖ (arXiv 2512.20420, equations 4 and 5), so
+    C_t² = shared² + independent². The shared part of a single task is 0.
 
     Args:
         matrix: The importance matrix, (T, F) with F >= T.
-        centred: Subtract each row's mean before projecting. Gates are all positive, so two rows
-            with nothing in common still look alike by their means; centred they do not.
+        centred: Subtract each row's mean before projecting. All gates are positive, so without
+            this even unrelated rows have a large shared part, due to their means.
 
     Returns:
-        NaN for a row without a direction (zeros, or of equal gates if `centred`).
+        NaN for a row of zeros, or of equal gates if `centred`.
 
     Example:
         >>> import tssbn
@@ -76,8 +76,8 @@ def similarity(matrix: Any, centred: bool = False) -> Tensor:
 
     Args:
         matrix: The importance matrix, (T, F).
-        centred: Subtract each row's mean first, which makes it Pearson's correlation; NaN for a
-            row of equal gates, which has no direction left.
+        centred: Subtract each row's mean first, which gives Pearson's correlation; NaN for a
+            row of equal gates.
 
     Returns:
         In [-1, 1], exactly 1 on the diagonal, however small the gates; NaN for a row of zeros.
@@ -96,16 +96,16 @@ def similarity(matrix: Any, centred: bool = False) -> Tensor:
 
 
 def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
-    """Find the owner of each filter: the index of its task, or -1 without one; (F,).
+    """Return the index of the task to which each filter belongs, or -1 for none; (F,).
 
     Filter i belongs to task t if ``I[t, i] / Σ_t' I[t', i] > τ`` (arXiv 2512.20420, section 5).
 
     Args:
         matrix: The importance matrix, (T, F).
-        tau: The share of the filter's importance that a task must hold. At 0.5, the paper's, its
-            gate is wider than all the others together: of two tasks one nearly always has that,
-            among many it is rare. Below 0.5 several tasks may hold enough, and the filter is that
-            of the largest share; below 1/T no filter is left over.
+        tau: The share of the filter's importance that a task must exceed. At 0.5, the paper's
+            value, the task's gate must exceed the sum of all others: nearly every filter has such a
+            task if T = 2, few have one if T is large. Below 0.5 several tasks may qualify; the one
+            with the largest share is returned. Below 1/T every filter belongs to a task.
 
     Raises:
         ValueError: If `tau` is not between 0 and 1, or an importance is negative.
@@ -122,14 +122,14 @@ def specialised(matrix: Any, tau: float = 0.5) -> Tensor:
 
 
 def most_specialised(matrix: Any, count: int) -> Tensor:
-    """Mark for each task the filters of which it holds the largest shares; boolean (T, F).
+    """Mark the `count` filters in which each task has its largest shares; boolean (T, F).
 
-    These are the first to be its own when τ of `specialised` is lowered. Two tasks may name the
-    same filter.
+    As τ of `specialised` falls, a task reaches it at these filters first. One filter may be marked
+    for several tasks.
 
     Args:
         matrix: The importance matrix, (T, F).
-        count: How many filters for each task; of equal shares the first columns.
+        count: The number of filters for each task; ties go to the first columns.
 
     Raises:
         ValueError: If `count` is not from 1 to F, or an importance is negative.
@@ -148,7 +148,7 @@ def most_specialised(matrix: Any, count: int) -> Tensor:
 
 
 def deviations(rows: Tensor, level: Tensor) -> Tensor:
-    """Take a level, such as its mean, from each row; all 0 where no more than rounding is left.
+    """Subtract a level, such as the mean, from each row; return 0 if only rounding is left.
 
     Example:
         >>> import torch, tssbn

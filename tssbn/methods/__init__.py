@@ -80,20 +80,20 @@ class Network:
     """What a benchmark gives to the methods: how to make a trunk, and a head for a task.
 
     Attributes:
-        trunk: makes a fresh trunk; from images (B, 3, H, W) to the features that the heads read.
-            None of its norm layers should start with zeros: a gate cannot, so that methods would
-            differ in what they start from. :func:`tssbn.open_zero_initialised` opens those.
-        head: makes a head that gives so many channels.
+        trunk: makes a fresh trunk, which maps images (B, 3, H, W) to the features for the heads.
+            The weights of its normalisation layers should not start at zero, because gates cannot:
+            methods would start from different functions. See :func:`tssbn.open_zero_initialised`.
+        head: makes a head with the given number of output channels.
         example: two images, of any size that the network takes; gates of the whole image, see
             :mod:`tssbn.methods.experts`, take that size alone.
         stem: the module of the trunk before which everything runs once for all tasks, as in
             :class:`tssbn.MultiTask`; "" for none.
         trains: whether a method that freezes the trunk goes on training the parameter of this name;
             by default it trains none. See :func:`tssbn.methods.freeze.freeze`.
-        pretrained: gives the tensors, by name, that a fresh trunk starts from; None where it starts
-            at random. A saved run has their hash.
-        wider: gives the same network with so many times the channels, in trunk and heads; None
-            where there is no such network.
+        pretrained: returns the initial tensors of a fresh trunk, by name; None for random
+            initialisation. A saved run contains their hash.
+        wider: returns the network with the number of channels multiplied by a factor, in trunk and
+            heads; None if there is no such network.
     """
 
     trunk: Callable[[], nn.Module]
@@ -127,7 +127,7 @@ def as_built(net: nn.Module, run: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Method:
-    """A multi-task method: what it makes of a network, and at what rates that learns.
+    """Describe a multi-task method: how to build its network, and its parameter groups.
 
     Attributes:
         title: As in tables.
@@ -160,7 +160,7 @@ class Method:
 
 
 def find_method(name: str | Path) -> Method:
-    """The method of a name.
+    """Import a method by its name.
 
     Args:
         name: One of :data:`METHODS`, or the path of a file that ends in ``.py``.

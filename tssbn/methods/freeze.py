@@ -11,10 +11,10 @@ __all__ = ["freeze", "frozen", "groups", "in_norms"]
 
 
 def freeze(trunk: nn.Module, trains: Callable[[str], bool]) -> None:
-    """Train no parameter of a trunk but those that a rule names.
+    """Freeze all parameters of a trunk except those that a rule selects.
 
-    A method that trains parts of its own in a frozen trunk calls it before it puts them in. Norm
-    layers whose gates are to be trained must be among those that the rule names.
+    Call it before you insert new trained parts. To train gates, the rule must select the weights of
+    the normalisation layers.
 
     Args:
         trunk: Changed in place.

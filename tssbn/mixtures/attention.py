@@ -10,7 +10,7 @@ __all__ = ["AttentionExperts", "WideAttention"]
 
 
 class AttentionExperts(nn.Module):
-    """Attention whose heads each token chooses among experts (Zhang et al., arXiv 2210.05144).
+    """Attention in which each token is routed to a few heads (Zhang et al., arXiv 2210.05144).
 
     An expert is a pair of matrices, for the query and for the output of a head; keys and values are
     the same for all. With the weights p of the chosen experts,

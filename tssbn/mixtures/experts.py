@@ -1,4 +1,4 @@
-"""Experts that compute the tokens that were sent to them, of all tasks together."""
+"""Experts, each of which processes the tokens of all tasks that were routed to it."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ __all__ = ["MLPExperts", "Mixture", "dispatch", "uniform"]
 def dispatch(
     rows: Tensor, places: Tensor, experts: int, compute: Callable[[int, Tensor], Tensor]
 ) -> Tensor:
-    """Compute each row with each of the experts that it was sent to.
+    """Apply to each row each of the experts to which it was routed.
 
     The rows of an expert are computed together; one that got none computes no row. (On the meta
     device, where places have no values, each expert gets as many as any other.)
@@ -128,7 +128,7 @@ class MLPExperts(nn.Module):
 
 
 class Mixture(nn.Module):
-    """What stands in a block where its perceptron stood: a router and experts.
+    """Replace the MLP of a transformer block by a router and experts.
 
     Args:
         router: of each task.

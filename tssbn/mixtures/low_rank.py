@@ -49,7 +49,7 @@ class LowRankExperts(nn.Module):
         return F.conv2d(between, self.up[:, :, None, None]) + (weights @ self.bias)[..., None, None]
 
     def kernels(self) -> tuple[Tensor, Tensor]:
-        """The 3x3 convolution that each expert is.
+        """Compute the 3x3 convolution equivalent to each expert.
 
         Returns:
             Kernels (E, channels, channels, 3, 3), and biases (E, channels).

@@ -2,8 +2,8 @@
 
 The paper's layers have classes of their own: `SigmoidBatchNorm2d` (eq. 2) and
 `TaskSigmoidBatchNorm2d` (eq. 3), for one to three dimensions, and their LayerNorm forms. All other
-norm layers, of PyTorch and of other libraries, are gated by a mixin: it leaves the layer's own
-``forward`` alone and changes what this finds as ``weight`` and ``bias``.
+normalisation layers, of PyTorch and of other libraries, are gated by a mixin. The mixin keeps the
+layer's own ``forward`` and replaces its attributes ``weight`` and ``bias``.
 """
 
 from tssbn.norm.sigmoid import (

@@ -26,12 +26,12 @@ __all__ = [
 class SigmoidNorm(Converted):
     """A normalisation layer gated by the logistic function: ``y = σ(γ)·x̂``.
 
-    x̂ is what the host layer normalises to. The gate σ(γ) lies in (0, 1), one for each channel, and
-    there is no bias. Every gate starts half open, γ = 0. (Suteu & Serban, arXiv 2512.20420, eq. 2;
-    introduced for pruning in arXiv 2204.06404.)
+    x̂ is the normalised input of the host layer. Each channel has a gate σ(γ) in (0, 1) and no
+    bias. Every gate starts half open, γ = 0. (Suteu & Serban, arXiv 2512.20420, eq. 2; introduced
+    for pruning in arXiv 2204.06404.)
 
-    Shape: as the host's. ``gamma`` has the shape of the host's ``weight``, which is now computed
-    each time it is read: set ``gamma``, setting ``weight`` has no effect.
+    Shape: as the host's. ``gamma`` has the shape of the host's ``weight``. Change ``gamma``;
+    ``weight`` is computed from it, and setting ``weight`` has no effect.
     """
 
     named: ClassVar[dict[type, type]] = {}

@@ -22,9 +22,10 @@ __all__ = [
 
 
 class TaskSigmoidNorm(TaskSpecificNorm):
-    """TSσBN and its relatives: ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420, eq. 3), over any host.
+    """Gate any host layer for each task, ``y = σ(γ_t)·x̂_t`` (arXiv 2512.20420, eq. 3).
 
-    Made by `tssbn.task_specific`. An affine mode may keep more: ``y = s·σ(γ_t)·x̂_t + β_t``.
+    `tssbn.task_specific` makes these layers. Some of its affine modes keep a scale and a bias,
+    ``y = s·σ(γ_t)·x̂_t + β_t``.
     """
 
     named: ClassVar[dict[type, type]] = {}
@@ -48,7 +49,7 @@ class TaskSigmoidNorm(TaskSpecificNorm):
 
 
 class TaskSigmoidBatchNorm(TaskSigmoidNorm):
-    """TSσBN for PyTorch's BatchNorm: each task gates x̂, normalised by statistics of its own.
+    """TSσBN for PyTorch's BatchNorm, with gates and running statistics for each task.
 
     Use `TaskSigmoidBatchNorm1d`, `2d` or `3d`. The arguments are those of `torch.nn.BatchNorm2d`,
     with `tasks` in the place of ``affine``. (Suteu & Serban, arXiv 2512.20420, eq. 3.)

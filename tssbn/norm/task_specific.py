@@ -1,4 +1,4 @@
-"""Norm layers of which each task owns a part, over a host of any class."""
+"""Task-specific normalisation layers over a host layer of any class."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ IN_PLACE = ("torch.nn.modules.", "timm.layers.")  # forwards known to assign no 
 
 
 class TaskSpecificNorm(Converted, TaskSpecific):
-    """A normalisation layer of which each of T tasks owns a part; which, the subclass says.
+    """The base class of all task-specific normalisation layers, over any host layer.
 
-    The base of all of them, over any host. Each task keeps statistics of its own. Inputs have the
-    host's shape with B·t rows, image by image, where the host takes B; ``gamma`` is (T, C), and so
-    are the running statistics.
+    A subclass defines the parameters of each task. Each task has its own running statistics. Inputs
+    have the host's shape, with B·t rows, image by image, in place of B. ``gamma`` and the running
+    statistics are (T, C).
 
     Attributes:
         per_channel: Whether the host treats each channel by itself, however many there are.
@@ -32,11 +32,11 @@ class TaskSpecificNorm(Converted, TaskSpecific):
 
     @classmethod
     def start(cls, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor | None]:
-        """What one task's γ, β and s begin with, from the weight and bias that the host had."""
+        """Return the initial γ, β and s of one task, from the host's weight and bias."""
         raise NotImplementedError
 
     def scales(self, gamma: Tensor) -> Tensor:
-        """(t, C): what the normalised channels are multiplied with, from so many rows of γ."""
+        """Compute the scales of the normalised channels, (t, C), from t rows of γ."""
         raise NotImplementedError
 
     def weight_and_bias(self, rows: slice) -> tuple[Tensor | None, Tensor | None]:
@@ -73,10 +73,10 @@ class TaskSpecificNorm(Converted, TaskSpecific):
         return self.host(self.tasks.now.rows)._parameters[name]
 
     def host(self, rows: slice, track: bool = True) -> nn.Module:
-        """The ordinary layer of these tasks, end to end, t·C channels.
+        """Return an ordinary layer of t·C channels that computes for these tasks side by side.
 
-        Its statistics are views of this layer's, which it updates in place; copies of them unless
-        it is to `track`.
+        Its statistics are views of this layer's, and are updated in place. Without `track` they
+        are copies.
         """
         weight, bias = self.weight_and_bias(rows)
         state = {
@@ -98,7 +98,7 @@ class TaskSpecificNorm(Converted, TaskSpecific):
         return layer
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The host's output for each running task; further tensors may have rows, too."""
+        """Return the host's output for each running task; other inputs may be stacked, too."""
         now = self.tasks.now
         if now.count == 1:
             return self._call_host(now.rows, x, *args, **kwargs)

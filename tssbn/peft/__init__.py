@@ -1,4 +1,4 @@
-"""Parts that are put into a frozen trunk and trained in its place.
+"""Trainable modules to insert into a frozen trunk.
 
 Low-rank updates, bottleneck and Kronecker adapters, biases and prompts. Of each, every task of a
 network may own one; the rows of all tasks then go through a layer at once, by one batched product

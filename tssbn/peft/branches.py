@@ -1,4 +1,4 @@
-"""MTLoRA's Swin transformer: one stream for all tasks, from which each task's branches off.
+"""MTLoRA's Swin transformer, with one shared stream and short streams for each task.
 
 The shared stream runs through the whole trunk once. The last block of each stage gives a stream of
 each task besides, which goes through the patch merging and is that task's tap: so a task costs
@@ -22,7 +22,7 @@ __all__ = ["BranchedBlock", "BranchedLinear", "BranchedSwin"]
 
 
 class BranchedLinear(nn.Module):
-    """A frozen linear layer with a low-rank update for the shared stream, and one for each task's.
+    """A frozen linear layer with low-rank updates for the shared stream and for each task's stream.
 
         y = W x + s·L D(x),    y_t = W x + s·L_t x_t
 

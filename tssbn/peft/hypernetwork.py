@@ -1,4 +1,4 @@
-"""Adapters whose weights are not learned but generated, from an embedding of the task.
+"""Adapters whose weights are generated from an embedding of the task.
 
 A hypernetwork turns a task's embedding z_t into a code h_t, and generators that are linear in the
 code give the weights of an adapter. They run once in every pass, for the tasks that run.
@@ -97,7 +97,7 @@ class Generator(nn.Module):
 
 
 class Factors(nn.Module):
-    """A matrix for each task, of which two factors are generated.
+    """Generate a matrix for each task as the product of two factors.
 
     The biases of the generators start such that the product starts like the weights of a linear
     layer, whatever the inner width.
@@ -128,7 +128,7 @@ class Factors(nn.Module):
 
 
 class GeneratedAdapter(TaskSpecific):
-    """A bottleneck adapter of each task whose weights are generated from the task's code.
+    """A bottleneck adapter for each task, with weights generated from the task's code.
 
         z = x + n_t(U_t GELU(D_t x + c_t) + e_t)
 

@@ -11,9 +11,9 @@ __all__ = ["LowRank", "Parallel", "updated"]
 
 
 class LowRank(nn.Module):
-    """What LoRA adds to the output of a linear layer, ``s · B A D(x)``, where D is dropout.
+    """Compute LoRA's low-rank update of a linear layer, ``s · B A D(x)``, where D is dropout.
 
-    A starts as a linear layer does, B with zeros, so that nothing is added at first. (Hu et al.,
+    A is initialised as a linear layer and B with zeros, so the update starts at 0. (Hu et al.,
     arXiv 2106.09685. The scale is s itself, as in the code of MTLoRA, not α/r.)
 
     Args:
@@ -57,7 +57,7 @@ class LowRank(nn.Module):
         return self.scale * self.up(self.down(self.dropout(x)))
 
     def matrix(self) -> Tensor:
-        """The matrix s·B A, to be added to that of the layer: (T, outputs, inputs), or of all."""
+        """Compute the update s·B A of the weight, (T, outputs, inputs), or (outputs, inputs)."""
         return self.scale * self.up.weight @ self.down.weight
 
     def extra_repr(self) -> str:
@@ -65,7 +65,7 @@ class LowRank(nn.Module):
 
 
 class Parallel(nn.Module):
-    """A layer and what is added to its output, which sees the same input.
+    """Add the output of a second module to that of a layer; both get the same input.
 
     Example:
         >>> layer = nn.Linear(4, 3)

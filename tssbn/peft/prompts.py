@@ -9,7 +9,7 @@ __all__ = ["TaskPrompts"]
 
 
 class TaskPrompts(TaskSpecific):
-    """Tokens of each task, to be put beside those of each image.
+    """Trained tokens for each task, to concatenate with the tokens of each image.
 
     They start uniform within ±√(6 / (fan + width)), as Glorot's for the convolution that makes the
     image's own tokens. (Jia et al., arXiv 2203.12119.)

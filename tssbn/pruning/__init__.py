@@ -1,10 +1,9 @@
-"""Channels that make themselves superfluous, and how to take them out.
+"""Prune channels whose scales a penalty has driven to zero during training.
 
-While training, a penalty on the scales of the norm layers decides which channels matter:
+A penalty on the scales of the normalisation layers closes channels that matter little:
 `rni_penalty` for σBN (Suteu and Guo, arXiv 2204.06404), `slimming_penalty` for ordinary BatchNorm
-(Network Slimming, Liu et al., ICCV 2017). Afterwards `channel_masks` marks the channels above a
-quantile, `mask_channels` switches the others off, and `prune_channels` cuts them out of the
-network.
+(Network Slimming, Liu et al., ICCV 2017). After training, `channel_masks` marks the channels above
+a quantile, `mask_channels` switches the others off, and `prune_channels` removes them.
 """
 
 from __future__ import annotations

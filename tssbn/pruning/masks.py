@@ -23,23 +23,23 @@ def channel_masks(
 ) -> dict[str, Tensor]:
     """Mark the channels that survive when the weakest ``fraction`` of them goes.
 
-    A channel scores σ(γ) in a σBN layer and ``|γ|`` in an ordinary one. It stays if its score is
-    strictly above the ``fraction`` quantile; of every layer the best ``minimum`` stay anyhow.
+    The score of a channel is σ(γ) in a σBN layer and ``|γ|`` in an ordinary one. A channel stays if
+    its score is above the ``fraction`` quantile, or among the best ``minimum`` of its layer.
 
     Args:
         fraction: share of channels to drop, in [0, 1); 0 keeps all.
         scope: ``"global"``: one quantile over the pooled scores of all layers. ``"local"``: one
             for each layer, so that all lose the same share.
-        minimum: channels that a layer never goes below.
-        layers: names of the norm layers to choose from; all of them by default. Leave out those
-            that feed a sum of branches: a channel can only go from all branches at once.
+        minimum: smallest number of channels to keep in each layer.
+        layers: names of the normalisation layers to prune; by default all. Leave out layers that
+            feed a sum of branches, where a channel can only be removed from all branches at once.
 
     Returns:
-        For each layer its name and a boolean (C,) mask, True where the channel stays.
+        A boolean (C,) mask by layer name, True where the channel stays.
 
     Raises:
-        ValueError: bad argument, unknown layer, a model without prunable layers, or a score that is
-            not finite (a diverged run).
+        ValueError: an argument is invalid, a layer is unknown, the model has no prunable layers, or
+            a score is not finite (a diverged run).
 
     Example:
         >>> layer = nn.BatchNorm2d(5)
@@ -72,15 +72,16 @@ def channel_masks(
 
 
 def mask_channels(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """Copy the model with its unmarked channels switched off: their norm layer puts out 0.
+    """Copy the model and switch off its unmarked channels, so that their layers output 0 there.
 
-    The same function as `prune_channels` yields, in the old size; quick enough for pruning curves.
+    The copy computes the same as the result of `prune_channels`, but keeps the original size. This
+    is fast enough for pruning curves.
 
     Args:
         masks: boolean (C,) masks by layer name, as from `channel_masks`.
 
     Raises:
-        ValueError: unknown layer, or a mask of another size, or one that keeps nothing.
+        ValueError: a layer is unknown, or a mask has the wrong size or keeps no channel.
 
     Example:
         >>> net = nn.Sequential(nn.BatchNorm1d(2))

@@ -19,20 +19,20 @@ CLOSED = -1000.0  # σ(CLOSED) is 0 in every dtype; weight decay keeps it a numb
 def rni_penalty(model: nn.Module, shift: float = 0.0) -> Tensor:
     """Sum p·(1 - ln p) over all gates, with p = σ(γ + shift): receding neuron importances (RNI).
 
-    Added to the loss with a small weight. Its slope along γ is -p(1 - p)·ln p: open gates feel
-    nothing, half-closed ones are pushed shut, 0.2603 at most, where γ = -1.177 - shift. A positive
-    shift spares all but the gates that are already small. (Official code of arXiv 2204.06404.) A
-    gate at -∞ costs 0 and one at +∞ costs 1, both without slope.
+    Add it to the loss with a small weight. Its derivative in γ is -p(1 - p)·ln p. This is near 0
+    for open gates and closes half-open ones; the maximum is 0.2603, at γ = -1.177 - shift. With a
+    positive shift, only gates that are already small are closed. (Official code of
+    arXiv 2204.06404.) A gate at -∞ adds 0, one at +∞ adds 1, both with derivative 0.
 
     Args:
-        model: a network with sigmoid gates; those of task-specific layers count each.
+        model: a network with sigmoid gates; in task-specific layers the gates of all tasks count.
         shift: b, added to every γ; the paper's code uses 3 for VGG-16 and 0 for ResNet-56.
 
     Returns:
         A scalar, in float32 at least.
 
     Raises:
-        ValueError: the model has no sigmoid gates, or the shift is not finite.
+        ValueError: the model has no sigmoid gates, or `shift` is not finite.
 
     Example:
         >>> import tssbn

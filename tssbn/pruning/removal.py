@@ -16,14 +16,14 @@ __all__ = ["prune_channels"]
 
 
 def prune_channels(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> nn.Module:
-    """Copy the model without its unmarked channels, which makes it smaller; needs torch-pruning.
+    """Copy the model and remove its unmarked channels; needs torch-pruning.
 
-    Norm layers, the convolutions before them and whatever reads them next lose those channels.
-    The result computes what `mask_channels` computes, which is checked on the example. Its
-    parameters are new: make a new optimiser for fine-tuning.
+    Removes the channels from the normalisation layers, from the convolutions before them and from
+    the layers that read them. Checks on the example that the result computes the same as that of
+    `mask_channels`. The parameters are new, so make a new optimiser for fine-tuning.
 
     Args:
-        model: a network that puts out one tensor.
+        model: a network that returns one tensor.
         masks: boolean (C,) masks by layer name, as from `channel_masks`.
         example: an input batch of the size that the network will see.
 

@@ -17,14 +17,13 @@ __all__ = ["tie_masks"]
 
 
 def tie_masks(model: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> dict[str, Tensor]:
-    """Make the channels of one sum, or of one filter for each channel, go together in all masks.
+    """Make masks consistent for channels that can only be removed together.
 
-    In a residual network a channel is a sum of what several norm layers put out. It is nothing only
-    if all of them have switched it off; so it is unmarked in all if it was unmarked in all, and in
-    none otherwise. Layers without a mask keep theirs. An exception are norm layers that nothing
-    but depthwise convolutions with a norm layer of their own read: they are tied to it, but have
-    no say, since what the later one switches off nobody reads. Channels of a grouped convolution
-    stay.
+    In a residual network a channel is the sum of the outputs of several normalisation layers. It
+    is zero only if all of these layers switch it off. So the result drops a channel only if all
+    their masks do; layers without a mask keep all channels. A layer that is read only by depthwise
+    convolutions, each with its own normalisation layer, takes the mask of that later layer.
+    Channels of grouped convolutions stay.
 
     Args:
         masks: boolean (C,) masks by layer name, as from `channel_masks`.

@@ -32,21 +32,19 @@ def train_epoch(
     balancing: Balancing | None = None,
     clip: float | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """One pass over the training images; gives the losses of each step, by task.
+    """Train for one epoch, and yield the losses of each step, by task.
 
-    The balancing says which tasks go through the network together, and what becomes of their
-    losses. The plain sum takes the groups that the network asks for, each with a backward pass of
-    its own; the gradients add up.
+    The balancing groups the tasks into passes and computes gradients from their losses. The plain
+    sum uses the network's own groups, with a backward pass for each, and adds the gradients.
 
     Args:
         fabric: knows the precision, and the other processes.
         net, optimiser: as ``fabric.setup`` gives them.
         batches: of images and targets, on the device of the network.
-        weights: what the losses of some tasks are multiplied with; those that are given are not.
-        balancing: makes gradients of the losses; of their plain sum by default. Its parameters are
-            among those of the optimiser.
-        clip: the largest norm of the gradient of all that the optimiser trains; a longer one is
-            scaled to it.
+        weights: factors of the losses, by task; the yielded losses are without these factors.
+        balancing: computes gradients from the losses; by default those of their sum. The optimiser
+            must have its parameters, too.
+        clip: the largest norm of the whole gradient; a larger gradient is scaled down to it.
 
     Example:
         >>> from tssbn import MultiTask
@@ -104,7 +102,7 @@ def _buffers_kept(net: nn.Module) -> Iterator[None]:
 
 
 class EpochLosses:
-    """Collects the losses of an epoch's steps, which stay on the device for some steps.
+    """Collect the losses of an epoch's steps, and read them from the device once in a while.
 
     Attributes:
         step_seconds: seconds of a step; the means over the steps between two looks.
@@ -158,7 +156,7 @@ class EpochLosses:
 def evaluate(
     net: nn.Module, tasks: Mapping[str, Task], batches: Iterable[dict[str, Tensor]]
 ) -> dict[str, dict[str, float | list[float]]]:
-    """Every metric of every task, over all batches of all processes.
+    """Compute every metric of every task over all batches of all processes.
 
     Args:
         net: a network, or what ``fabric.setup`` made of it.
@@ -184,7 +182,7 @@ def evaluate(
 def predict(
     net: nn.Module, tasks: Sequence[str], batches: Iterable[dict[str, Tensor]]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Predictions and targets of tasks that have a number for each image.
+    """Return predictions and targets of tasks with one number per image.
 
     Args:
         net, batches: as those of :func:`evaluate`.
@@ -212,10 +210,9 @@ def _update(metric: TaskMetric, prediction: Tensor, target: Tensor) -> None:
 
 @torch.no_grad()
 def check_tasks(net: nn.Module, tasks: Mapping[str, Task], batch: Mapping[str, Tensor]) -> None:
-    """Put one batch through the loss and the metric of every task.
+    """Compute the loss and the metric of every task on one batch, to find errors before training.
 
-    What does not fit is then known before the first epoch, not after it. The network is in
-    evaluation mode, so that no statistics move.
+    The network runs in eval mode, so that running statistics do not change.
 
     Args:
         net, batch: as those of :func:`evaluate`.

@@ -60,7 +60,7 @@ BALANCINGS = {
 
 
 def find_balancing(name: str | Path) -> Callable[..., Balancing]:
-    """The function ``balancing(net, **options)`` of a balancing.
+    """Import a balancing and return its function ``balancing(net, **options)``.
 
     Args:
         name: one of :data:`BALANCINGS`, or the path of a file that ends in ``.py`` and defines

@@ -17,21 +17,21 @@ __all__ = ["Balancing"]
 
 
 class Balancing(nn.Module):
-    """Makes gradients of the losses of a step: here, of their sum.
+    """Compute the gradients of a step from the tasks' losses; the base class uses their sum.
 
-    In each step the trainer runs the network once for each group of tasks in `passes`, and gives
-    their losses to `backward`. After the last group it calls `finish`, then the optimiser, then
-    `after_step`; after the last step of an epoch, `end_epoch`. Loss weights of the benchmark and of
-    the settings are multiplied beforehand.
+    In each step the trainer runs the network once for each group of tasks in `passes` and calls
+    `backward` with their losses. After the last group it calls `finish`, then the optimiser, then
+    `after_step`; after the last step of an epoch it calls `end_epoch`. The losses are already
+    multiplied by the loss weights of the benchmark and of the settings.
 
-    It is a module: the optimiser of the network trains its parameters, and a checkpoint holds them
-    and its buffers.
+    A balancing is a module: the network's optimiser trains its parameters, and checkpoints contain
+    its parameters and buffers.
 
     Attributes:
-        one_task_per_pass: Whether it looks at each task by itself. A network whose tasks each make
-            a pass of their own then runs one after the other, whatever ``tasks_per_pass`` says.
-        all_tasks_at_once: Whether it needs the losses of all tasks on one graph, for which all
-            need memory at once, whatever ``tasks_per_pass`` says.
+        one_task_per_pass: Whether it needs each task's loss separately. Task-specific networks then
+            run one task at a time, whatever ``tasks_per_pass`` is.
+        all_tasks_at_once: Whether it needs the losses of all tasks in one graph, and so the memory
+            for all tasks at once, whatever ``tasks_per_pass`` is.
         lr: Learning rate of its parameters; that of the network if None.
 
     Example:
@@ -53,7 +53,7 @@ class Balancing(nn.Module):
     lr: float | None = None
 
     def check(self, precision: str, compile: bool) -> None:
-        """Refuse to train in a way that would give wrong numbers.
+        """Raise an error for a precision or a compilation that would give wrong results.
 
         Args:
             precision, compile: see :func:`~tssbn.training.loop.train`.
@@ -63,7 +63,7 @@ class Balancing(nn.Module):
         """
 
     def groups(self, lr: float) -> list[dict]:
-        """Its parameters as groups for an optimiser, without weight decay; none if it has none.
+        """Return parameter groups without weight decay, or an empty list without parameters.
 
         Args:
             lr: The learning rate of the network.
@@ -73,35 +73,35 @@ class Balancing(nn.Module):
         return [{"params": own, "lr": rate, "weight_decay": 0.0}] if own else []
 
     def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
-        """The tasks in groups that run together: as the network has them, or all."""
+        """Yield the groups of tasks to run together: the network's own groups, or all tasks."""
         return iter([tuple(net.tasks)]) if self.all_tasks_at_once else net.passes()
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """Add the gradients of some tasks' losses to those that are there.
+        """Add the gradients of the losses of one pass to the existing gradients.
 
         Args:
             net: The network.
-            losses: Of the tasks of a pass, scalars with their graph.
+            losses: The losses of the tasks in this pass, scalars with a graph.
             fabric: Knows the precision, and the other processes.
         """
         fabric.backward(sum(losses.values()))
 
     def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
-        """All tasks were seen: make the gradients what the optimiser is to take."""
+        """Compute the final gradients for the optimiser, after the last group of tasks."""
         parameters = (p for module in (net, self) for p in module.parameters())
         all_reduce_mean(fabric, (p.grad for p in parameters if p.grad is not None))
 
     def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
-        """The optimiser has made its step.
+        """Update the balancing after the optimiser's step.
 
         Args:
-            losses: Computes the losses of the same batch once more, without a graph, by a forward
-                pass of the network in training mode, which moves no running statistics.
+            losses: Computes the losses of the same batch again, without a graph, in training mode
+                and without a change of running statistics.
             fabric: Knows the other processes.
         """
 
     def end_epoch(self, losses: Mapping[str, float]) -> None:
-        """An epoch is over.
+        """Update the balancing at the end of an epoch.
 
         Args:
             losses: The means of the tasks' losses over its steps, and over the processes.

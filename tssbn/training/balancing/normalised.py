@@ -9,10 +9,10 @@ __all__ = ["Normalised", "Present", "root"]
 
 
 class Normalised(nn.Module):
-    """w = (tr M)^power · weighting(M / tr M), for a Gramian M of gradients.
+    """Compute weights (tr M)^power · weighting(M / tr M) for a Gramian M of gradients.
 
-    Tolerances and small constants of solvers, which are absolute, then suit gradients of every
-    size. If all gradients are zero, so are the weights.
+    Absolute tolerances of solvers then work for gradients of any size. If all gradients are zero,
+    so are the weights.
 
     Args:
         weighting: Maps a Gramian (T, T) to weights (T,).
@@ -37,14 +37,14 @@ class Normalised(nn.Module):
 
 
 class Present(nn.Module):
-    """Weighs the tasks whose gradient is not zero, as if there were no others.
+    """Apply a weighting only to the tasks whose gradient is not zero.
 
-    Such a gradient has a task without labels in a batch: it has nothing to say there.
+    The gradient of a task is zero if the batch has no labels for it.
 
     Args:
-        weighting: Maps the Gramian of the others to weights.
-        mean: Whether the weights are those of a mean, to be multiplied by the number of tasks: the
-            step is then that of the plain sum where the tasks agree.
+        weighting: Maps the Gramian of the tasks with gradients to weights.
+        mean: Whether to multiply the weights by the number of tasks, because they define a mean;
+            the step then equals that of the plain sum if the tasks agree.
 
     Example:
         >>> halves = Present(lambda gramian: torch.ones(len(gramian)) / len(gramian), mean=True)
@@ -66,7 +66,7 @@ class Present(nn.Module):
 
 
 def root(gramian: Tensor) -> Tensor:
-    """A matrix R with RᵀR = M, also where M is singular.
+    """Compute a matrix R with RᵀR = M, even if M is singular.
 
     Example:
         >>> r = root(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))

@@ -12,11 +12,11 @@ __all__ = ["Numbers", "Probe"]
 
 
 class Numbers(nn.Module):
-    """The least network that a balancing takes: numbers, all of which all tasks share.
+    """Wrap a tensor θ, shared by all tasks, as the smallest network that a balancing accepts.
 
     Args:
-        theta: Where they begin; they are copied.
-        tasks: Their names.
+        theta: Initial values; they are copied.
+        tasks: The names of the tasks.
 
     Example:
         >>> Numbers(torch.zeros(2), ("A", "B")).shared()[0].shape
@@ -37,13 +37,13 @@ class Numbers(nn.Module):
 
 
 class Probe:
-    """A balancing of losses that are functions of some numbers θ.
+    """Apply a balancing to losses that are functions of a tensor θ.
 
-    Each step is an epoch. What the balancing itself trains follows Adam, whose memory is short.
+    Each step counts as an epoch. Adam with short averages trains the balancing's own parameters.
 
     Args:
         name: One of :data:`tssbn.training.balancing.BALANCINGS`.
-        theta: Where θ begins, of any shape.
+        theta: The initial θ, of any shape.
         losses: Maps θ to the losses (T,).
         options: Those of the balancing.
 
@@ -73,11 +73,11 @@ class Probe:
         return self.net.theta.detach().clone()
 
     def step(self, length: float = 0.0, lr: float = 0.05) -> Tensor:
-        """Move θ against d by a length, let the balancing learn, and give d.
+        """Move θ against the gradient d, train the balancing's own parameters, and return d.
 
         Args:
-            length: How far θ moves; not at all where d is zero.
-            lr: Learning rate of what the balancing itself trains.
+            length: The distance that θ moves; θ stays if d is zero.
+            lr: Learning rate of the balancing's own parameters.
         """
         net, balancing = self.net, self.balancing
         net.theta.grad = None
@@ -97,13 +97,13 @@ class Probe:
         return d
 
     def settle(self, steps: int = 300, lr: float = 0.05) -> Tensor:
-        """Let the balancing learn, at rates that fall to zero, while θ stays; give the last d."""
+        """Train only the balancing's parameters, at rates falling to zero; return the last d."""
         for k in range(steps):
             d = self.step(lr=lr * (1 - k / steps))
         return d
 
     def path(self, steps: int = 300, length: float = 0.05, decay: float = 0.985) -> Tensor:
-        """Walk in steps of a length that shrinks by a factor; give every θ, (steps + 1, ...)."""
+        """Take steps of a length that shrinks by `decay`; return every θ, (steps + 1, ...)."""
         seen = [self.theta]
         for k in range(steps):
             self.step(length * decay**k)

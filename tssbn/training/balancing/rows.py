@@ -16,10 +16,10 @@ Row = list[Tensor | None]  # a task's gradient, by shared parameter; None where 
 
 
 class Rows(Balancing):
-    """Combines the tasks' gradients g_t = ∂L_t/∂θ of the shared parameters θ; here, to their sum.
+    """Combine the tasks' gradients g_t = ∂L_t/∂θ at shared parameters θ; the base class adds them.
 
-    Heads, gates and whatever else is a task's own get the gradient of the plain sum. Each task has
-    a backward pass. The rows g_t are averaged over the processes before they are combined.
+    Heads, gates and other task-specific parameters get the gradient of the plain sum. Each task
+    has its own backward pass. The rows g_t are averaged over processes before the combination.
 
     Args:
         net: The network.
@@ -63,7 +63,7 @@ class Rows(Balancing):
             )
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """Put the gradients of the shared parameters aside, a row for each task."""
+        """Store the gradients of the shared parameters, one row per task."""
         *_, last = losses
         for task, loss in losses.items():
             fabric.backward(loss, retain_graph=task != last)
@@ -89,7 +89,7 @@ class Rows(Balancing):
             p.grad = gradient
 
     def combine(self, rows: Mapping[str, Row], products: Tensor) -> Row:
-        """One gradient of the shared parameters, None where no task reaches.
+        """Compute one gradient of the shared parameters; None where no loss depends on them.
 
         Args:
             rows: The tasks' gradients.
@@ -114,9 +114,9 @@ def weighted_sum(rows: Iterable[Row], weights: Iterable[float]) -> Row:
 
 
 def gramian(rows: Sequence[Row]) -> Tensor:
-    """The scalar products g_s·g_t of the tasks' gradients, parameter by parameter.
+    """Compute the scalar products g_s·g_t of the tasks' gradients, one parameter at a time.
 
-    In float64, as the products of millions of numbers lose digits in float32.
+    Sums are in float64, because sums of millions of products lose digits in float32.
 
     Shape:
         - Output: (T, T), on the CPU

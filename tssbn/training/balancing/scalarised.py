@@ -15,10 +15,10 @@ __all__ = ["Scalarised"]
 
 
 class Scalarised(Balancing):
-    """Minimises S(L_1, ..., L_T): every parameter of task t gets ∂S/∂L_t times its gradient.
+    """Minimise S(L_1, ..., L_T), so that the gradient of task t is multiplied by ∂S/∂L_t.
 
-    All losses are on one graph, so that all tasks need memory at once. With several processes S is
-    that of the losses' means over them.
+    Keeps the losses of all tasks in one graph, which needs the memory for all tasks at once. With
+    several processes, S uses the losses averaged over the processes.
 
     Args:
         scalariser: Maps the losses (T,), in the order of the network's tasks, to a scalar; a module

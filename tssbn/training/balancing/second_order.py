@@ -15,13 +15,13 @@ __all__ = ["SecondOrder", "shared_within"]
 
 
 def shared_within(net: MultiTaskNetwork, layer: str) -> list[nn.Parameter]:
-    """The trained parameters that the tasks share, of one module of the network.
+    """Return the trained parameters that the tasks share within one module of the network.
 
     Args:
-        layer: Its name; the whole network if empty.
+        layer: The module's name; "" for the whole network.
 
     Raises:
-        ValueError: There is no such module, or no such parameter in it.
+        ValueError: There is no such module, or it has no shared trained parameter.
 
     Example:
         >>> import tssbn
@@ -44,17 +44,18 @@ def shared_within(net: MultiTaskNetwork, layer: str) -> list[nn.Parameter]:
 
 
 class SecondOrder(Balancing):
-    """Minimises Σ_t L_t + α R(g_1, ..., g_T), where g_t = ∂L_t/∂θ for shared parameters θ.
+    """Minimise Σ_t L_t + α R(g_1, ..., g_T), where g_t = ∂L_t/∂θ for shared parameters θ.
 
-    All losses are on one graph, which is differentiated twice: all tasks need memory at once, that
-    of their gradients included. With several processes R is that of the gradients' means over them.
+    Keeps the losses of all tasks in one graph and differentiates it twice, which needs the memory
+    for all tasks and their gradients at once. With several processes, R uses the gradients averaged
+    over the processes.
 
     Args:
         net: The network.
         penalty: Maps the gradients (T, P) to a scalar, differentiably.
         alpha: α, 0 or more.
-        layer: The module of the network whose parameters θ are, such as the last shared layer; all
-            that the tasks share by default, which costs most.
+        layer: The name of the module that contains θ, such as the last shared layer; by default
+            θ is all shared parameters, which is the most expensive choice.
 
     Raises:
         ValueError: `alpha` is negative or not finite, there is no such `layer`, or the tasks share
