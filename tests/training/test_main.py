@@ -184,7 +184,7 @@ def test_what_the_balancing_refuses_is_said_before_data_are_decoded(monkeypatch,
 
 def test_only_a_real_set_is_looked_for(capsys):
     assert main(["train", "celeba_small", "--method", "hps"]) == 1
-    assert "`python -m tssbn data where celeba` says where" in capsys.readouterr().err
+    assert "`python -m tssbn data where celeba` prints where" in capsys.readouterr().err
     assert main([*TRAIN, "--data", "x"]) == 1
     assert "data where" not in capsys.readouterr().err
 
