@@ -120,7 +120,8 @@ def test_balancings_have_a_sentence_and_their_settings(capsys):
     assert "settings: balance.alpha=10.0 balance.layer=" in out
     assert out.count("\n  source: ") == out.count("\n  costs: ") >= len(heads) - len(TORCHJD)
     assert (
-        "uw\n  Uncertainty weighting: each task's loss has a variance, which is learned.\n" in out
+        "uw\n  Uncertainty weighting: it learns a variance for each task's loss, and divides the loss by it.\n"
+        in out
     )
 
 

@@ -257,7 +257,7 @@ def test_parts_that_do_not_fit_are_named(folder, part):
 def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(folder):
     last, before = folder / checkpoint.LAST, folder / checkpoint.BEFORE
     last.write_bytes(last.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=f"rename {before}, which is whole, to last.pt"):
+    with pytest.raises(ValueError, match=f"rename {before}, which is complete, to last.pt"):
         train(run(), folder, resume=True, accelerator="cpu")
     before.rename(last)
     assert len(checkpoint.load(folder)["record"]["epochs"]) == 1
