@@ -239,7 +239,7 @@ def fitting(folder: Path) -> Iterator[None]:
         ...     torch.nn.Linear(1, 1).load_state_dict({})
         Traceback (most recent call last):
         ValueError: runs/x/last.pt does not fit this version of the program: delete it to begin
-        anew. Error(s) in loading state_dict for Linear:
+        again. Error(s) in loading state_dict for Linear:
         Missing key(s) in state_dict: "weight", "bias".
     """
     try:
