@@ -40,7 +40,9 @@ def add_settings(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add ``--results``."""
-    parser.add_argument("--results", type=Path, help="folder of the records; data/results")
+    parser.add_argument(
+        "--results", type=Path, help="folder of the saved runs; default: data/results"
+    )
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -77,7 +79,7 @@ def minutes(text: str) -> float:
     except ValueError:
         value = math.nan
     if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes, 0 or more")
     return value
 
 

@@ -69,7 +69,7 @@ def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str,
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{kind}={name!r} needs {error.name}, which is not installed: "
-            f"{install(extra)} brings what this package needs for it"
+            f"{install(extra)} installs it"
         ) from error
 
 

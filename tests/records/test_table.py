@@ -195,7 +195,7 @@ def test_synthetic_data_of_other_bits_are_compared_and_it_is_said():
 
 
 def test_older_runs_do_not_say_whether_labels_agree():
-    said = "differ in bits (older runs do not say whether the labels agree)"
+    said = "differ in bits (older runs have no hash of their labels)"
     for told in (True, False):
         runs = [drawn("stl", told=told), drawn("hps", bits=2**-20, told=False)]
         assert said in table("rooms", runs).caption

@@ -160,7 +160,7 @@ def test_an_interrupted_command(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_where", stop)
     assert main(["data", "where", "nyuv2"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "the same command continues from here" in capsys.readouterr().err
 
 
 @pytest.fixture

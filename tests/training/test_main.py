@@ -119,9 +119,8 @@ def test_balancings_have_a_sentence_and_their_settings(capsys):
     assert heads == list(BALANCINGS)
     assert "settings: balance.alpha=10.0 balance.layer=" in out
     assert out.count("\n  source: ") == out.count("\n  costs: ") >= len(heads) - len(TORCHJD)
-    assert (
-        "uw\n  Uncertainty weighting: each task's loss has a variance, which is learned.\n" in out
-    )
+    about = "it learns a variance for each task's loss, and divides the loss by it."
+    assert f"uw\n  Uncertainty weighting: {about}\n" in out
 
 
 def test_a_pipe_has_a_line_for_each_epoch():
@@ -184,7 +183,7 @@ def test_what_the_balancing_refuses_is_said_before_data_are_decoded(monkeypatch,
 
 def test_only_a_real_set_is_looked_for(capsys):
     assert main(["train", "celeba_small", "--method", "hps"]) == 1
-    assert "`python -m tssbn data where celeba` says where" in capsys.readouterr().err
+    assert "`python -m tssbn data where celeba` prints where" in capsys.readouterr().err
     assert main([*TRAIN, "--data", "x"]) == 1
     assert "data where" not in capsys.readouterr().err
 

@@ -103,7 +103,7 @@ def test_an_entry_says_how_its_run_is_trained():
             'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, settings = "n=1" }]',
             "run 1: settings='n=1' must be a table",
         ),
-        (f"runs = [{{ {entry('hps')}, seeds = [1] }}]", "run 1: seed and seeds: give one"),
+        (f"runs = [{{ {entry('hps')}, seeds = [1] }}]", "run 1: seed and seeds: give only one"),
         (
             'runs = [{ benchmark = "rooms", method = "hps", minutes = 1, seeds = [] }]',
             r"run 1: seeds=\[\] must be a list of integers",
@@ -229,7 +229,7 @@ def test_several_processes_work_off_one_list(capsys):
         assert run_queue("--minutes", "5") == 0
     out = capsys.readouterr().out
     assert f"{taken.job.run.name}: another process trains it" in out
-    assert out.splitlines()[-1].startswith("1 of 2 runs are left, ")
+    assert out.splitlines()[-1].startswith("1 of 2 runs are left; they take ")
     assert [state.finished for state in states()] == [False, True]
 
 
@@ -366,7 +366,10 @@ def test_a_damaged_record_of_a_run_that_is_not_listed_is_named(capsys):
     path = spoil_record("rooms/hps-7-lr=0.1", b'{"epochs": [{"seco')
     for options in ("--minutes", "5", "--dry"), ("--minutes", "5"):
         assert run_queue(*options) == 1
-        assert f"failed: rooms/hps-7-lr=0.1: {path} is not a whole" in capsys.readouterr().err
+        assert (
+            f"failed: rooms/hps-7-lr=0.1: {path} is not a complete saved run"
+            in capsys.readouterr().err
+        )
     assert states()[0].finished
 
 

@@ -212,7 +212,7 @@ def test_any_flipped_bit_is_found(folder):
         spoilt = bytearray(whole)
         spoilt[bit // 8] ^= 1 << bit % 8
         last.write_bytes(spoilt)
-        with pytest.raises(ValueError, match=rf"^{last} does not read .*: rename {folder}/before"):
+        with pytest.raises(ValueError, match=rf"^{last} cannot be read .*: rename {folder}/before"):
             checkpoint.load(folder)
 
 
@@ -223,10 +223,10 @@ def test_a_checkpoint_that_is_cut_short_is_found(folder):
     lengths = [*range(100), *range(len(whole) - seal + 1, len(whole)), len(whole) - seal - 1]
     for length in lengths + chance.sample(range(len(whole) - seal), 100):
         last.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=rf"^{last} does not read "):
+        with pytest.raises(ValueError, match=rf"^{last} cannot be read "):
             checkpoint.load(folder)
     last.write_bytes(whole + b"x")
-    with pytest.raises(ValueError, match=rf"^{last} does not read "):
+    with pytest.raises(ValueError, match=rf"^{last} cannot be read "):
         checkpoint.load(folder)
 
 
@@ -236,12 +236,12 @@ def test_a_checkpoint_that_is_cut_short_is_found(folder):
         ([1, 2], "a checkpoint is a dict, this is of type list"),
         (torch.zeros(3), "a checkpoint is a dict, this is of type Tensor"),
         ({}, "run is not in it"),
-        (complex, "does not read"),
+        (complex, "cannot be read"),
     ],
 )
 def test_what_is_no_checkpoint_of_a_run_is_named(folder, content, said):
     torch.save(content, folder / checkpoint.LAST)
-    with pytest.raises(ValueError, match=rf"^{folder / checkpoint.LAST} does not read .*rename"):
+    with pytest.raises(ValueError, match=rf"^{folder / checkpoint.LAST} cannot be read .*rename"):
         train(run(), folder, resume=True, accelerator="cpu")
     with pytest.raises(ValueError, match=said):
         train(run(), folder, resume=True, accelerator="cpu")
@@ -257,7 +257,7 @@ def test_parts_that_do_not_fit_are_named(folder, part):
 def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(folder):
     last, before = folder / checkpoint.LAST, folder / checkpoint.BEFORE
     last.write_bytes(last.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=f"rename {before}, which is whole, to last.pt"):
+    with pytest.raises(ValueError, match=f"rename {before}, which is complete, to last.pt"):
         train(run(), folder, resume=True, accelerator="cpu")
     before.rename(last)
     assert len(checkpoint.load(folder)["record"]["epochs"]) == 1
@@ -270,7 +270,7 @@ def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(folder):
 def test_a_checkpoint_before_that_is_no_help_is_not_named(folder):
     for name in checkpoint.LAST, checkpoint.BEFORE:
         (folder / name).write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match=r"no such file at all\): delete it to begin anew$"):
+    with pytest.raises(ValueError, match=r"no such file at all\): delete it to begin again$"):
         checkpoint.load(folder)
 
 

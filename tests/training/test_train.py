@@ -480,7 +480,7 @@ def test_a_last_batch_of_one_image_is_left_out():
     assert [len(part) for part in epoch_batches(9, 4, seed=0)] == [4, 4]
     assert [len(part) for part in epoch_batches(3, 1, seed=0)] == [1, 1, 1]
     assert [len(part) for part in epoch_batches(9, 4, seed=0, least=1)] == [4, 4, 1]
-    with pytest.raises(ValueError, match="1 training images make no batch of 2"):
+    with pytest.raises(ValueError, match="1 training images do not fill a batch of 2"):
         epoch_batches(1, 4, seed=0)
 
 

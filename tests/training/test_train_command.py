@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on(monkeypatch, capsys):
     with monkeypatch.context() as patch:
         stop_after(1, patch)
         assert train() == 130
-    assert "stopped; --resume goes on" in capsys.readouterr().err
+    assert "stopped; --resume continues" in capsys.readouterr().err
     assert train() == 1
     error = capsys.readouterr().err
     assert f"{NAME} was begun already: --resume" in error and "--restart" in error
@@ -130,8 +130,8 @@ def test_a_damaged_record_is_not_taken_for_a_finished_run(capsys):
     path = Path(f"data/results/{NAME}.json")
     path.write_text(path.read_text()[:-9])
     assert train() == 1
-    assert f"{path} is not a whole record" in (error := capsys.readouterr().err)
-    assert "delete it, and the run goes on from its checkpoint" in error
+    assert f"{path} is not a complete saved run" in (error := capsys.readouterr().err)
+    assert "delete it, and the run continues from its checkpoint" in error
     path.unlink()
     assert train("--resume") == 0
     assert record()["finished"]
@@ -156,7 +156,7 @@ def test_a_time_that_is_none(minutes, capsys):
     for command in (["train", "rooms", "--method", "hps"], ["queue"]):
         with pytest.raises(SystemExit):
             main([*command, f"--minutes={minutes}"])
-        assert f"'{minutes}' is no number of minutes, 0 or more" in capsys.readouterr().err
+        assert f"'{minutes}' is not a number of minutes, 0 or more" in capsys.readouterr().err
 
 
 def test_the_time_is_kept(capsys):
@@ -171,7 +171,7 @@ def test_a_stop_before_the_first_step_is_told_and_leaves_nothing(monkeypatch, ca
 
     monkeypatch.setattr(progress.LineLog, "begin", stop)
     assert train() == 130
-    assert capsys.readouterr().err == "stopped; nothing is kept\n"
+    assert capsys.readouterr().err == "stopped; nothing was saved\n"
     assert not list(Path("runs").rglob("lock"))
 
 
@@ -203,12 +203,12 @@ def test_other_folders(tmp_path, capsys):
         (["rooms", "--method", "hps", "--set", "epoch=1"], "setting 'epoch' is unknown"),
         (
             ["rooms", "--method", "hps", "--data", "x"],
-            "root='x' is of no use: the data of rooms are synthetic",
+            "root='x' must not be given: the data of rooms are synthetic",
         ),
         (["nyuv2", "--method", "hps"], "nyuv2 needs the folder of its data"),
         (
             ["nyuv2", "--method", "hps", "--data", "x"],
-            "--data x is no folder; `python -m tssbn data",
+            "--data x is not a folder; `python -m tssbn data",
         ),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_folder_of_the_same_name_is_not_the_data_of_a_made_benchmark(capsys):
 
 def test_the_small_form_of_a_benchmark_reads_the_same_data(here):
     large, small = (find_benchmark(name)() for name in ("celeba", "celeba_small"))
-    with pytest.raises(FileNotFoundError, match="data where celeba` says where to get it"):
+    with pytest.raises(FileNotFoundError, match="data where celeba` prints where to get it"):
         small.folder()
     (here / "data/celeba").mkdir()
     assert small.folder() == large.folder() == Path("data/celeba")
@@ -245,7 +245,7 @@ def test_lists(capsys):
     assert all(f"{name} (" in out for name in METHODS)
     assert "settings: norm=sigmoid multiplier=100.0" in out
     about = [out.split(f"\n{name} (")[1].splitlines()[1] for name in ("tssbn", "tsbn", "tsbn-x100")]
-    assert len(set(about)) == 3 and "each task gates its channels" in about[0]
+    assert len(set(about)) == 3 and "each task multiplies the channels" in about[0]
     assert main(["benchmarks"]) == 0
     out = capsys.readouterr().out
     assert all(f"{name}\n" in out for name in BENCHMARKS)
@@ -268,7 +268,10 @@ def test_tables(capsys):
     assert main(["table", "rooms"]) == 0
     out = capsys.readouterr()
     assert "no saved runs" in out.out
-    assert out.err == "runs with other settings: --set epochs=2 filters=2 height=32 n=16 width=32\n"
+    assert (
+        out.err
+        == "there are runs with other settings: --set epochs=2 filters=2 height=32 n=16 width=32\n"
+    )
     assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "synthetic data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
@@ -306,4 +309,6 @@ def test_a_missing_package_is_named_and_how_to_get_it(monkeypatch, capsys):
 
 def test_a_table_that_is_not_here_names_those_that_are(capsys):
     assert main(["table", "5"]) == 1
-    assert capsys.readouterr().err == "error: table 5 is not here; those that are: 1, 2, 3, 4, G\n"
+    assert (
+        capsys.readouterr().err == "error: there is no table 5; the tables are 1, 2, 3, 4 and G\n"
+    )

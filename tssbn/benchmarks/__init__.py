@@ -114,14 +114,14 @@ class Benchmark:
         """
         if self.synthetic and root is not None:
             raise ValueError(
-                f"root={str(root)!r} is of no use: the data of {self.name} are synthetic"
+                f"root={str(root)!r} must not be given: the data of {self.name} are synthetic"
             )
         if root is None and self.source:
             root = find_folder(self.source)
             if root is None:
                 raise FileNotFoundError(
                     f"{self.name} needs the folder of its data; `python -m tssbn data where "
-                    f"{self.source}` says where to get it"
+                    f"{self.source}` prints where to get it"
                 )
         return root
 

@@ -1,4 +1,4 @@
-"""From synthetic streets to rooms: what is a trained parameter of a pretrained trunk worth?"""
+"""Adapting a trunk from synthetic streets to rooms: which parameters are worth training?"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -26,7 +26,7 @@ STARTS = {
 def benchmark(
     source: int = 0, pretrained: str = "source", n: int = 200, holdout: int = 0
 ) -> Benchmark:
-    """A small Swin transformer that knows synthetic streets, and few rooms to adapt it to.
+    """A small Swin transformer pretrained on synthetic streets, and few rooms to adapt it to.
 
     Table 4 of the paper in small: 48x48 pixels, 0.57 million parameters in the trunk, the decoders
     of MTLoRA. Adam makes 300 steps of 16 images, at 1e-3 after a warm-up of 20 steps, then down by
@@ -111,7 +111,7 @@ def source_weights(source: int) -> Mapping[str, Tensor]:
         command = f"python book/studies/adapt_source.py {source}"
         raise FileNotFoundError(
             f"source={source} needs {weights_file(source)} in data/weights; `{command}` in a "
-            "checkout trains it, and pretrained=none goes without"
+            "checkout trains it, and pretrained=none starts from random weights"
         ) from error
     return swin_weights(path, trunk)
 

@@ -1,4 +1,4 @@
-"""CelebA: forty attributes on one small network, from scratch (table 1; FAMO's protocol)."""
+"""CelebA: forty attributes on one small network from random weights (table 1; FAMO's protocol)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""CelebA for a laptop: real faces at half their size, the network and recipe of the drawn ones."""
+"""CelebA for a laptop: faces at half size, with the network and recipe of the synthetic faces."""
 
 from dataclasses import replace
 

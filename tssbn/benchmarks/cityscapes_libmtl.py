@@ -1,4 +1,4 @@
-"""Cityscapes with two tasks on a DeepLabV3 that knows ImageNet (table 2; LibMTL's protocol)."""
+"""Cityscapes, two tasks, on DeepLabV3 pretrained on ImageNet (table 2; LibMTL's protocol)."""
 
 from tssbn.benchmarks import Benchmark, libmtl
 from tssbn.data.real.cityscapes_small import CityscapesSmall

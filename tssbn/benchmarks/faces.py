@@ -1,4 +1,4 @@
-"""Drawn faces: the tasks and the network of CelebA, small enough for a laptop."""
+"""Synthetic faces: the tasks and network of CelebA, small enough for a laptop."""
 
 from tssbn.benchmarks import Benchmark, Recipe
 from tssbn.benchmarks.celeba import network

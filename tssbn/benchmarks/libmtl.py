@@ -35,7 +35,7 @@ def network(
     trunk: Any = deeplab.dilated_resnet,
     head: Any = deeplab.DeepLabHead,
 ) -> Network:
-    """A dilated ResNet that knows ImageNet, and heads with dropout.
+    """A dilated ResNet pretrained on ImageNet, and heads with dropout.
 
     Args:
         height, width: of the images, multiples of 8; gates of the whole image take no others.

@@ -1,4 +1,4 @@
-"""NYUv2: three dense tasks on one SegNet, from scratch (table 1; mtan's protocol)."""
+"""NYUv2: three dense tasks on one SegNet from random weights (table 1; MTAN's protocol)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""NYUv2 on DeepLabV3 with a ResNet-50 that knows ImageNet (table 2; LibMTL's protocol)."""
+"""NYUv2 on DeepLabV3 with a ResNet-50 pretrained on ImageNet (table 2; LibMTL's protocol)."""
 
 from tssbn.benchmarks import Benchmark, libmtl
 from tssbn.data import augment

@@ -1,4 +1,4 @@
-"""NYUv2 on a CPU: a quarter of the pixels, and a trunk that knows ImageNet already."""
+"""NYUv2 on a CPU: a quarter of the pixels, and a trunk pretrained on ImageNet."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""NYUv2 in a quarter of the epochs, for a GPU that is at hand for less than an hour a run."""
+"""NYUv2 with a quarter of the epochs, for less than an hour of a GPU a run."""
 
 from dataclasses import replace
 

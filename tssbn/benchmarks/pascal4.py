@@ -1,4 +1,4 @@
-"""PASCAL-Context, four tasks, on a Swin-T that knows ImageNet (table 4; MTLoRA's protocol)."""
+"""PASCAL-Context, four tasks, on a Swin-T pretrained on ImageNet (table 4; MTLoRA's protocol)."""
 
 from functools import partial
 

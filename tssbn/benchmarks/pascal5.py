@@ -1,4 +1,4 @@
-"""PASCAL-Context, five tasks, on a ViT-S that knows ImageNet (table 3; MLoRE's protocol)."""
+"""PASCAL-Context, five tasks, on a ViT-S pretrained on ImageNet (table 3; MLoRE's protocol)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Synthetic rooms on a U-Net that sees them: the tasks of NYUv2 in minutes on a laptop."""
+"""Synthetic rooms on a U-Net: the tasks of NYUv2 in minutes on a laptop."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Synthetic streets: the tasks and the network of Cityscapes, small enough for a laptop."""
+"""Synthetic streets: the tasks and network of Cityscapes, small enough for a laptop."""
 
 from functools import partial
 

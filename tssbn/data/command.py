@@ -13,7 +13,7 @@ __all__ = ["add"]
 
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add the command ``data`` to those of ``python -m tssbn``."""
-    parser = commands.add_parser("data", help="get, prepare and check the real data sets")
+    parser = commands.add_parser("data", help="download, prepare and check the real data sets")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     def action(name, run, text):
@@ -22,22 +22,24 @@ def add(commands: "argparse._SubParsersAction") -> None:
         made.set_defaults(run=run)
         return made
 
-    action("where", _where, "where a set is published, under which terms, and what to do")
-    made = action("download", _download, "fetch the files that have a direct official address")
+    action("where", _where, "print where a set is published, its licence, and the steps to get it")
+    made = action("download", _download, "download the files that have a direct official address")
     made.add_argument("dest", type=Path, metavar="DEST", help="folder for the files")
-    made = action("prepare", _prepare, "write the layout that is read from the official files")
+    made = action(
+        "prepare", _prepare, "convert the official files to the layout that the package reads"
+    )
     made.add_argument("src", type=Path, metavar="SRC", help="folder with the official files")
     made.add_argument("dest", type=Path, metavar="DEST", help="folder for the set")
-    made = action("check", _check, "say what a folder holds and whether it can be used")
+    made = action("check", _check, "print what a folder holds and whether it can be used")
     made.add_argument(
         "--root",
         type=Path,
-        help="the folder; $TSSBN_DATA/NAME, data/NAME or ../data/NAME without it",
+        help="the folder; default: $TSSBN_DATA/NAME, data/NAME or ../data/NAME",
     )
     made.add_argument(
         "--quick",
         action="store_true",
-        help="open one sample of each split alone, and hash names and sizes alone",
+        help="open only one sample of each split, and hash only names and sizes",
     )
 
 
@@ -54,7 +56,7 @@ def _download(options: argparse.Namespace) -> int:
     remotes = real_set(options.name).downloads
     if not remotes:
         raise ValueError(
-            f"{options.name} has no direct official address; how to get it: "
+            f"{options.name} has no direct official address; this prints how to get it: "
             f"python -m tssbn data where {options.name}"
         )
     for remote in remotes:

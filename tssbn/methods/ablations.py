@@ -177,22 +177,28 @@ STATISTICS = Method(
     "statistics only",
     partial(task_norm.build, norm=statistics),
     one_group,
-    "One trunk; each task has statistics of its own, scale and bias are shared.",
+    "One trunk; each task has its own statistics, and all tasks share scale and bias.",
 )
 AFFINE = Method(
     "scale and bias only",
     partial(task_norm.build, norm=affine),
     partial(task_norm.groups, multiplier=1.0),
-    "One trunk; each task has a scale and a bias of its own, the statistics are shared.",
+    "One trunk; each task has its own scale and bias, and all tasks share the statistics.",
 )
 TSBN_NO_BIAS = method(
-    "TSBN without β", "TSBN at the rate of the gates, without bias: the scale is γ.", "none"
+    "TSBN without β",
+    "TSBN with the learning rate of the gates and without a bias: the scale is γ.",
+    "none",
 )
-TSSBN_BIAS = method("TSσBN with β", "TSσBN with biases for each task.", "sigmoid", bias=True)
-TANH = method("tanh for σ", "TSσBN with tanh(γ) for σ(γ), a scale between -1 and 1.", "tanh")
+TSSBN_BIAS = method("TSσBN with β", "TSσBN with a bias for each task.", "sigmoid", bias=True)
+TANH = method(
+    "tanh for σ", "TSσBN with tanh(γ) in place of σ(γ): a scale between -1 and 1.", "tanh"
+)
 SOFTPLUS = method(
     "softplus for σ",
-    "TSσBN with log(1 + exp γ) for σ(γ), positive and without an upper bound.",
+    "TSσBN with log(1 + exp γ) in place of σ(γ): a positive scale without an upper bound.",
     "softplus",
 )
-CLAMP = method("clamp for σ", "TSσBN with γ cut off at 0 and 1 for σ(γ).", "clamp")
+CLAMP = method(
+    "clamp for σ", "TSσBN with γ, clamped to between 0 and 1, in place of σ(γ).", "clamp"
+)

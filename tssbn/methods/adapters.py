@@ -112,23 +112,23 @@ ADAPTER = Method(
     "Adapter",
     build,
     groups,
-    "A frozen transformer; each task has bottlenecks behind attention and MLP.",
+    "A frozen transformer; each task has its own bottlenecks after attention and MLP.",
 )
 VL_ADAPTER = Method(
     "VL-Adapter",
     build_shared,
     groups,
-    "A frozen transformer with bottlenecks behind attention and MLP, which all tasks share.",
+    "A frozen transformer; all tasks share bottlenecks after attention and MLP.",
 )
 COMPACTER = Method(
     "Compacter",
     build_compacter,
     groups,
-    "A frozen transformer; each task has bottlenecks made of Kronecker products.",
+    "A frozen transformer; each task has its own bottlenecks, built from Kronecker products.",
 )
 COMPACTER_PP = Method(
     "Compacter++",
     partial(build_compacter, attention=False),
     groups,
-    "Compacter behind the MLP of each block alone.",
+    "Compacter with bottlenecks only after the MLP of each block.",
 )

@@ -44,5 +44,5 @@ def build(network: Network, outputs: Mapping[str, int], tables: bool = True) -> 
 
 
 METHOD = Method(
-    "BitFit", build, groups, "A frozen transformer; each task has all biases of its own."
+    "BitFit", build, groups, "A frozen transformer; each task has its own copy of all biases."
 )

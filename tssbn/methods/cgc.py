@@ -1,4 +1,4 @@
-"""CGC: trunks that all tasks share beside trunks of each task, which its gate mixes.
+"""CGC: each task mixes the features of trunks that all tasks share and of its own trunks.
 
 (Customized gate control; Tang et al., RecSys 2020; for images as in LibMTL's code.) It is MMoE
 whose gates see the shared experts and the task's own: with all weight on a shared one it is HPS,

@@ -1,4 +1,4 @@
-"""Cross-Stitch: a network for each task, whose features are mixed between any two stages.
+"""Cross-Stitch: each task has its own network; features are mixed between any two stages.
 
 (Misra et al., arXiv 1604.03539.) Each stage of a task's trunk reads a weighted sum of what the
 stages before it gave in the trunks of all tasks; the weights, the units, learn at the rate of

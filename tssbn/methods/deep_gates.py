@@ -1,4 +1,4 @@
-"""TSσBN in the later stages of a trunk: how many of them need gates of the tasks' own?
+"""TSσBN only in the later stages of a trunk: how many stages need task-specific gates?
 
 Before stage k, counted from 0, all tasks share the norm layers, too, so that these stages run
 once for all; from there on each task makes a pass. With k = 0 it is TSσBN, at the number of stages

@@ -1,4 +1,4 @@
-"""DSelect-k: MMoE whose gates select few experts, by bits that learn to be 0 or 1.
+"""DSelect-k: MMoE whose gates select a few experts, by bits that training drives to 0 or 1.
 
 (Hazimeh et al., arXiv 2106.03760.) Expert i has the binary code c_i of m = ⌈log2 K⌉ bits. A gate
 has k slots; slot s has numbers z_s, one for each bit, and a share of the mixture, a softmax of v.

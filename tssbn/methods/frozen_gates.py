@@ -132,12 +132,12 @@ def trained(run: Any, like: str) -> tuple[Importance, dict[str, Any]]:
 RANDOM = Method(
     "random gates",
     build,
-    about="TSσBN whose gates are drawn from the values of trained ones, and do not learn.",
+    about="TSσBN with fixed gates that are drawn at random from the values of trained gates.",
     start=random,
 )
 SHUFFLED = Method(
     "shuffled gates",
     build,
-    about="TSσBN with trained gates that changed places within layers, and do not learn.",
+    about="TSσBN with fixed gates: trained gates, shuffled within each layer.",
     start=shuffled,
 )

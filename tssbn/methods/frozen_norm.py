@@ -87,17 +87,17 @@ TSSBN = Method(
     "TSσBN, frozen",
     build,
     groups,
-    "A frozen trunk; each task gates its channels with σ(γ).",
+    "A frozen trunk; each task multiplies the channels by its own gates σ(γ).",
 )
 TSBN = Method(
     "TSBN, frozen",
     partial(build, norm="plain"),
     partial(groups, multiplier=1.0),
-    "A frozen trunk; each task has norm layers of its own.",
+    "A frozen trunk; each task has its own normalisation layers.",
 )
 LOW_RANK = Method(
     "TSσBN + LoRA",
     build_low_rank,
     groups,
-    "A frozen transformer whose channels each task gates, with low-rank updates that all share.",
+    "A frozen transformer; each task has its own gates, and all tasks share low-rank updates.",
 )

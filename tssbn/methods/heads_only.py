@@ -30,11 +30,11 @@ SHARED_NORM = Method(
     "shared norm",
     partial(build, norms=True),
     groups,
-    "A frozen trunk of which only the norm layers are trained, one set for all tasks.",
+    "A frozen trunk in which only the normalisation layers are trained; all tasks share them.",
 )
 FULL = Method(
     "full fine-tuning",
     hard_sharing.build,
     groups,
-    "HPS whose trunk is trained at a rate of its own.",
+    "HPS that trains the whole trunk, at its own learning rate.",
 )

@@ -102,11 +102,11 @@ LORA = Method(
     "LoRA",
     build,
     groups,
-    "A frozen transformer; each task has low-rank updates of query, key and value.",
+    "A frozen transformer; each task has its own low-rank updates of query, key and value.",
 )
 SHARED = Method(
     "LoRA, shared",
     build_shared,
     groups,
-    "A frozen transformer with low-rank updates of its linear layers, which all tasks share.",
+    "A frozen transformer; all tasks share low-rank updates of its linear layers.",
 )

@@ -1,4 +1,4 @@
-"""LTB, learning to branch: a trunk for each task, and before each stage the choice of a parent.
+"""LTB, learning to branch: it learns at which stage the tasks' trunks part.
 
 (Guo et al., ICML 2020; in the form of LibMTL's code.) There are T columns, whole trunks. Before
 each stage but the first, column t reads what one column gave at the stage before. Which one is

@@ -1,4 +1,4 @@
-"""M³ViT: in every other block a mixture of experts, with a router of each task, is the perceptron.
+"""M³ViT: in every other block, experts replace the MLP, and each task has its own router.
 
 (Liang et al., NeurIPS 2022, arXiv 2210.14793.) Blocks 2, 4, ... of a transformer have E experts in
 place of their perceptron. The router of task t sends each token to the k experts of the largest

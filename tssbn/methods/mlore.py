@@ -1,4 +1,4 @@
-"""MLoRE: experts of low rank in the decoder, which all tasks share and each task weighs.
+"""MLoRE: all tasks share low-rank experts in the decoder, and each task has its own weights.
 
 (Yang et al., CVPR 2024, arXiv 2403.17749.) The trunk, a ViT, runs once for all tasks. Each of its
 maps goes through a 1x1 convolution, then for each task through two mixtures one after another, see

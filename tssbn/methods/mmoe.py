@@ -1,4 +1,4 @@
-"""MMoE: a few trunks, the experts, of which each task reads a mixture of its own.
+"""MMoE: several trunks, the experts, whose features each task mixes with its own weights.
 
 (Ma et al., KDD 2018; for images as in LibMTL's code.) Every expert is a whole trunk E_k; task t has
 a gate g_t, which is linear in the input x and followed by a softmax, and a head D_t:

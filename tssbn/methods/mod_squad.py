@@ -1,4 +1,4 @@
-"""Mod-Squad: experts in every block, of attention and of perceptrons, that tasks divide among them.
+"""Mod-Squad: attention and MLP of every block are experts, which the tasks divide among them.
 
 (Chen et al., CVPR 2023, arXiv 2212.08066; the small model of its code.) Blocks 1, 3, ... have
 attention experts: each token chooses the experts whose queries and outputs are its heads, while

@@ -1,4 +1,4 @@
-"""MTAN: one trunk, and masks with which each task chooses among its features.
+"""MTAN: one shared trunk; each task selects features with its own attention masks.
 
 (Liu, Johns and Davison, arXiv 1803.10704.) At stage j of the trunk, task t has a mask m_j in (0, 1)
 for every value of the stage's output s_j. It is computed from earlier features e_j of the stage and

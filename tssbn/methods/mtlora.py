@@ -95,11 +95,11 @@ MTLORA = Method(
     "MTLoRA",
     build,
     groups,
-    "A Swin transformer with low-rank updates for all tasks, and for each where stages end.",
+    "A Swin transformer with shared low-rank updates; at the ends of stages each task has its own.",
 )
 MTLORA_PLUS = Method(
     "MTLoRA+",
     partial(build, rank=8, own_rank=8, merging=True),
     groups,
-    "MTLoRA whose patch mergings have low-rank updates, too.",
+    "MTLoRA with low-rank updates also in the patch mergings.",
 )

@@ -1,4 +1,4 @@
-"""One row of gates for all tasks: does TSσBN gain by the tasks' own gates, or by having gates?
+"""One row of gates for all tasks: does TSσBN gain from task-specific gates, or from any gates?
 
 The norm layers are σBN (arXiv 2512.20420, eq. 2): gates that start half open, no bias, a learning
 rate of their own, as in TSσBN; but all tasks share them and the statistics. So it is HPS with

@@ -1,4 +1,4 @@
-"""STL: a network for each task, nothing shared; what the others are measured against."""
+"""STL, single-task learning: each task has its own network; the baseline of the other methods."""
 
 from collections.abc import Iterable, Iterator, Mapping
 

@@ -43,20 +43,20 @@ TSBN = Method(
     "TSBN",
     partial(build, norm="plain"),
     partial(groups, multiplier=1.0),
-    "One trunk; each task has BatchNorm layers of its own, a scale γ and a bias β.",
+    "One trunk; each task has its own BatchNorm layers, with scale γ and bias β.",
     color="green",
 )
 TSBN_X100 = Method(
     "TSBN ×100",
     partial(build, norm="plain"),
     groups,
-    "TSBN whose scales and biases learn as fast as the gates of TSσBN.",
+    "TSBN whose scales and biases have the learning rate of TSσBN's gates.",
     color="red",
 )
 TSSBN = Method(
     "TSσBN",
     build,
     groups,
-    "One trunk; each task gates its channels with σ(γ), without bias.",
+    "One trunk; each task multiplies the channels by its own gates σ(γ), without a bias.",
     color="blue",
 )

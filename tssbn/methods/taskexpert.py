@@ -1,4 +1,4 @@
-"""TaskExpert (our reading): each task mixes features of experts, and a memory collects mixtures.
+"""TaskExpert (our reading): each task mixes features of experts, and a memory keeps the mixtures.
 
 (Ye and Xu, ICCV 2023, arXiv 2307.15324.) Its code is not public. What is published: experts split a
 map of the trunk into several features of all tasks, a gate of each task mixes them, and a memory of

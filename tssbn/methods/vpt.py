@@ -46,11 +46,14 @@ def build(
 
 
 SHALLOW = Method(
-    "VPT-shallow", build, groups, "A frozen transformer; each task has prompts at the first block."
+    "VPT-shallow",
+    build,
+    groups,
+    "A frozen transformer; each task has its own prompts at the first block.",
 )
 DEEP = Method(
     "VPT-deep",
     partial(build, deep=True),
     groups,
-    "A frozen transformer; each task has prompts at every block.",
+    "A frozen transformer; each task has its own prompts at every block.",
 )

@@ -1,4 +1,4 @@
-"""HPS with a wider trunk: does what a method gains come from computing more?
+"""HPS with a wider trunk: does a method gain only because it computes more?
 
 TSσBN runs its trunk once for each of T tasks, STL has T trunks. The control spends as much on one
 trunk that all tasks share: its parameters and multiplications grow with the square of the width, so

@@ -81,5 +81,5 @@ def _bits(records: Sequence[Mapping]) -> str:
     if all(those == bits[0] for those in bits):
         return ""
     known = all("labels" in part for parts in splits for part in parts.values())
-    said = "the labels agree" if known else "older runs do not say whether the labels agree"
+    said = "the labels agree" if known else "older runs have no hash of their labels"
     return f"the data of the runs differ in bits ({said})"

@@ -14,18 +14,22 @@ __all__ = ["add"]
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add ``table`` to the commands of ``python -m tssbn``."""
     made = add_command(
-        commands, "table", _table, "print the table of a benchmark, from its saved runs"
+        commands, "table", _table, "print the table of a benchmark from its saved runs"
     )
     made.add_argument(
         "name",
         metavar="NAME",
-        help="a benchmark, its file, 1 to 4 for a table of the paper, or G: balancings",
+        help="a benchmark, its file, 1 to 4 for a table of the paper, or G for the balancings",
     )
     made.add_argument(
-        "benchmark", nargs="?", help="of table G; nyuv2_libmtl, that of LibMTL's, without it"
+        "benchmark", nargs="?", help="the benchmark of table G; default: nyuv2_libmtl, as in LibMTL"
     )
-    made.add_argument("--best", action="store_true", help="the best epoch on the test images")
-    add_settings(made, "of the runs with this setting, instead of those with none")
+    made.add_argument(
+        "--best", action="store_true", help="show the epoch that is best on the test images"
+    )
+    add_settings(
+        made, "show the runs with exactly these settings; default: the runs without settings"
+    )
     add_results(made)
 
 
@@ -44,7 +48,7 @@ def _table(options: argparse.Namespace) -> int:
     folder = options.results or next(iter(store.folders()), store.results_dir())
     if options.name.isdigit() and options.name not in TABLES:
         raise ValueError(
-            f"table {options.name} is not here; those that are: {', '.join(TABLES)}, G"
+            f"there is no table {options.name}; the tables are {', '.join(TABLES)} and G"
         )
     names = TABLES.get(options.name, (options.name,))
     for name in names:
@@ -66,7 +70,7 @@ def _table(options: argparse.Namespace) -> int:
     if settings and settings not in seen:
         keys = sorted({key for of_record in seen for key in of_record})
         raise ValueError(
-            f"there is no saved run with the settings {_words(settings)}; those that there are "
+            f"there is no saved run with the settings {_words(settings)}; the saved runs "
             f"differ from the recipes in {', '.join(keys) or 'nothing'}"
         )
     print(*tables, sep="\n\n")
@@ -74,7 +78,7 @@ def _table(options: argparse.Namespace) -> int:
         print(none, file=sys.stderr)
     if others := sorted({f"--set {_words(one)}" if one else "no --set" for one in left}):
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        print(f"runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
+        print(f"there are runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
     return 0
 
 
@@ -83,7 +87,7 @@ def _grid(options: argparse.Namespace) -> int:
     from tssbn.claims.grid import DEFAULT, grid
 
     if options.best:
-        raise ValueError("table G has no --best: its intervals are of the scores that runs report")
+        raise ValueError("table G has no --best: its intervals are those of the reported scores")
     benchmark = find_benchmark(options.benchmark or DEFAULT)()
     folder = options.results or next(iter(store.folders()), store.results_dir())
     found = store.load_all(benchmark.name, folder)

@@ -15,24 +15,53 @@ __all__ = ["add"]
 
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add ``bench`` to the commands of ``python -m tssbn``."""
-    text = "time and memory of T tasks, against T steps of the plain backbone"
+    text = "measure time and memory of T tasks, relative to T steps of the plain backbone"
     made = commands.add_parser("bench", help=text, description=f"{text[0].upper()}{text[1:]}.")
     made.set_defaults(run=_bench)
-    made.add_argument("networks", nargs="*", metavar="NETWORK", help="all without it; see --list")
+    made.add_argument("networks", nargs="*", metavar="NETWORK", help="see --list; default: all")
     made.add_argument("--list", action="store_true", help="list networks and strategies")
-    made.add_argument("--tasks", nargs="+", type=int, default=[1, 2, 3, 5, 10], metavar="T")
-    made.add_argument("--strategies", nargs="+", metavar="STRATEGY", help="see --list")
-    made.add_argument("--rounds", type=int, default=9, help="every strategy once in each; 9")
-    made.add_argument("--batch", type=int, help="images, instead of the network's own")
-    made.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="likewise, of images")
-    made.add_argument("--threads", type=int, help="of the CPU; as many as PyTorch would take")
+    made.add_argument(
+        "--tasks",
+        nargs="+",
+        type=int,
+        default=[1, 2, 3, 5, 10],
+        metavar="T",
+        help="numbers of tasks; default: 1 2 3 5 10",
+    )
+    made.add_argument(
+        "--strategies", nargs="+", metavar="STRATEGY", help="see --list; default: all but compiled"
+    )
+    made.add_argument(
+        "--rounds", type=int, default=9, help="each strategy runs once in each round; default: 9"
+    )
+    made.add_argument(
+        "--batch", type=int, help="images in a batch; default: the network's own number"
+    )
+    made.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="size of the images; default: the network's own size",
+    )
+    made.add_argument(
+        "--threads", type=int, help="threads of the CPU; default: PyTorch's own number"
+    )
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     made.add_argument("--precision", default="32", choices=("32", "tf32", "bf16"))
-    made.add_argument("--channels-last", action="store_true", help="the other memory format")
-    made.add_argument("--inference", action="store_true", help="without gradients, in eval mode")
-    made.add_argument("--no-memory", action="store_true", help="measure times alone")
-    made.add_argument("--out", metavar="NAME", help="of the record; from the setting without it")
-    made.add_argument("--results", type=Path, help="folder of the records; data/results")
+    made.add_argument(
+        "--channels-last", action="store_true", help="use the memory format channels last"
+    )
+    made.add_argument(
+        "--inference", action="store_true", help="predict without gradients, in eval mode"
+    )
+    made.add_argument("--no-memory", action="store_true", help="measure times only")
+    made.add_argument(
+        "--out", metavar="NAME", help="name of the saved file; default: after the setting"
+    )
+    made.add_argument(
+        "--results", type=Path, help="folder of the saved runs; default: data/results"
+    )
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -97,7 +126,7 @@ def _bench(options: argparse.Namespace) -> int:
             path = records.write(f"bench/{out}", kept, options.results)
             print(f"{record.table(name, tasks, entry)}\n", flush=True)
         if stopped:
-            print("stopped; what was measured before is in the record", file=sys.stderr)
+            print("stopped; earlier measurements are saved", file=sys.stderr)
             return 130
     print(path)
     return 0
@@ -115,7 +144,7 @@ def _device(name: str) -> str:
         )
     backend = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(name)
     if backend is not None and not backend.is_available():
-        raise ValueError(f"--device {name}, but torch finds none: take auto or cpu")
+        raise ValueError(f"--device {name}, but torch finds no such device: use auto or cpu")
     return name
 
 

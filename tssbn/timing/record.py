@@ -101,7 +101,7 @@ def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> d
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"the record {str(path)!r} is not JSON: {error}") from error
+        raise ValueError(f"the saved file {str(path)!r} is not JSON: {error}") from error
     for key in SETTING:
         if record.get(key) != setting[key]:
             raise ValueError(

@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 ABOUT = {
-    "plain": "the backbone as it is, one pass; T times its time is the unit",
-    "sigmoid": "the backbone with sigmoid norms, of one task (T = 1 only)",
-    "sequential": "T passes, a backward pass after each",
-    "stacked": "one pass of T times the rows",
-    "stem": "stacked, and what comes before the tasks part runs once",
-    "chunks:K": "as stem, with K tasks a pass and a backward pass after each",
-    "compiled": "stacked, by torch.compile; not among the defaults, for it takes minutes",
+    "plain": "the plain backbone, one pass; T times its time is the unit",
+    "sigmoid": "the backbone with sigmoid normalisation, for one task (T = 1 only)",
+    "sequential": "T forward passes, with a backward pass after each",
+    "stacked": "one pass with T times the rows",
+    "stem": "stacked, but the layers before the first task-specific one run once",
+    "chunks:K": "as stem, with K tasks in a pass and a backward pass after each",
+    "compiled": "stacked, with torch.compile; not a default, because it takes minutes",
 }
 DEFAULT = ("plain", "sigmoid", "sequential", "stacked", "stem", "chunks:1", "chunks:5")
 

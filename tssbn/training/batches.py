@@ -71,7 +71,9 @@ def epoch_batches(
     parts = [indices[: len(indices) // world * world] for indices in order.split(size)]
     batches = [indices[rank::world] for indices in parts if len(indices) // world >= least]
     if not batches:
-        raise ValueError(f"{n} training images make no batch of {least} for {world} processes")
+        raise ValueError(
+            f"{n} training images do not fill a batch of {least} for {world} processes"
+        )
     return batches
 
 

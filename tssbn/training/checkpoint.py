@@ -162,7 +162,7 @@ def load(folder: Path, keys: Collection[str] = ()) -> dict[str, Any]:
         >>> save(folder, {"epoch": 2})
         >>> load(folder, ("epoch", "net"))
         Traceback (most recent call last):
-        ValueError: .../last.pt does not read (net is not in it): delete it to begin anew
+        ValueError: .../last.pt cannot be read (net is not in it): delete it to begin again
     """
     path, before = folder / LAST, folder / BEFORE
     try:
@@ -172,10 +172,12 @@ def load(folder: Path, keys: Collection[str] = ()) -> dict[str, Any]:
     except Exception as error:  # broken bytes make zipfile and torch raise almost anything
         if is_out_of_memory(error):  # the file may be whole
             raise
-        advice = "delete it to begin anew"
+        advice = "delete it to begin again"
         if _whole(before, keys):
-            advice = f"rename {before}, which is whole, to {LAST} to go on from there, or {advice}"
-        raise ValueError(f"{path} does not read ({error}): {advice}") from error
+            advice = (
+                f"rename {before}, which is complete, to {LAST} to continue from there, or {advice}"
+            )
+        raise ValueError(f"{path} cannot be read ({error}): {advice}") from error
 
 
 def _whole(path: Path, keys: Collection[str]) -> bool:
@@ -213,7 +215,7 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Pat
     if "select" in saved:
         raise ValueError(
             f"{folder / LAST} is of an earlier version, whose recipes have other names: finish "
-            "the run with that version, or delete the file to begin anew"
+            "the run with that version, or delete the file to begin again"
         )
     defaults = {field.name: field.default for field in fields(Recipe) if field.name in now}
     saved = {**defaults, **saved}
@@ -237,7 +239,7 @@ def fitting(folder: Path) -> Iterator[None]:
         ...     torch.nn.Linear(1, 1).load_state_dict({})
         Traceback (most recent call last):
         ValueError: runs/x/last.pt does not fit this version of the program: delete it to begin
-        anew. Error(s) in loading state_dict for Linear:
+        again. Error(s) in loading state_dict for Linear:
         Missing key(s) in state_dict: "weight", "bias".
     """
     try:
@@ -246,6 +248,6 @@ def fitting(folder: Path) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         raise ValueError(
-            f"{folder / LAST} does not fit this version of the program: delete it to begin anew. "
+            f"{folder / LAST} does not fit this version of the program: delete it to begin again. "
             f"{error}"
         ) from error

@@ -17,36 +17,48 @@ __all__ = ["add"]
 
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add the commands that train to those of ``python -m tssbn``."""
-    made = add_command(
-        commands, "train", _train, "train a method on a benchmark, and write a record"
+    made = add_command(commands, "train", _train, "train a method on a benchmark, and save the run")
+    made.add_argument(
+        "benchmark", metavar="BENCHMARK", help="a name that `benchmarks` lists, or a file, X.py"
     )
-    made.add_argument("benchmark", metavar="BENCHMARK", help="see `benchmarks`; or a file, X.py")
-    made.add_argument("--method", required=True, help="see `methods`; or a file, X.py")
-    made.add_argument("--seed", type=int, default=0, help="0 without it")
+    made.add_argument(
+        "--method", required=True, help="a name that `methods` lists, or a file, X.py"
+    )
+    made.add_argument("--seed", type=int, default=0, help="default: 0")
     made.add_argument("--data", type=Path, metavar="ROOT", help="folder of the data")
     made.add_argument("--epochs", type=int, help="the same as --set epochs=EPOCHS")
     add_settings(made, "change a field of the recipe, the benchmark, the method or the balancing")
     again = made.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on where the run was stopped")
+    again.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     again.add_argument(
-        "--restart", action="store_true", help="delete checkpoint and record, and begin anew"
+        "--restart", action="store_true", help="delete checkpoint and saved run, and begin again"
     )
-    made.add_argument("--minutes", type=minutes, help="stop before an epoch that would end later")
-    made.add_argument("--devices", type=int, default=1, help="how many, one process for each")
+    made.add_argument(
+        "--minutes", type=minutes, help="stop before an epoch that would end after this time"
+    )
+    made.add_argument(
+        "--devices", type=int, default=1, help="number of devices, with one process for each"
+    )
     made.add_argument(
         "--angles",
         type=int,
         default=0,
         metavar="STEPS",
-        help="every so many steps, record the cosines between the tasks' gradients",
+        help="every STEPS steps, save the cosines between the tasks' gradients",
     )
     _computing(made)
 
     made = add_command(
-        commands, "queue", _queue, "train what a file lists, as far as the time goes"
+        commands, "queue", _queue, "train the runs that a file lists, within a time limit"
     )
-    made.add_argument("file", nargs="?", type=Path, default=Path("data/queue.toml"))
-    made.add_argument("--minutes", type=minutes, required=True, help="how long")
+    made.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=Path("data/queue.toml"),
+        help="default: data/queue.toml",
+    )
+    made.add_argument("--minutes", type=minutes, required=True, help="the time limit")
     made.add_argument(
         "--data",
         nargs="+",
@@ -56,7 +68,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
         metavar="BENCHMARK=ROOT",
         help="folder of the data of a benchmark",
     )
-    made.add_argument("--dry", action="store_true", help="say what would be done, and do nothing")
+    made.add_argument("--dry", action="store_true", help="print the plan, and train nothing")
     _computing(made)
 
 
@@ -65,14 +77,24 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="32", choices=("32", "tf32", "bf16", "16"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
-    parser.add_argument("--channels-last", action="store_true", help="the other memory format")
     parser.add_argument(
-        "--fast-kernels", action="store_true", help="the fastest of cuDNN, which do not repeat"
+        "--channels-last", action="store_true", help="use the memory format channels last"
     )
-    parser.add_argument("--note", default="", help="for the record")
-    parser.add_argument("--quiet", action="store_true", help="a line for each epoch, no bar")
-    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write for TensorBoard")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
+    parser.add_argument(
+        "--fast-kernels",
+        action="store_true",
+        help="let cuDNN choose its fastest kernels, which differ in the last bits",
+    )
+    parser.add_argument("--note", default="", help="text that is stored in the saved run")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print a line for each epoch, without a progress bar"
+    )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="write logs for TensorBoard"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of the checkpoints; default: runs"
+    )
     add_results(parser)
 
 
@@ -118,8 +140,8 @@ def _train(options: argparse.Namespace) -> int:
     root = run.benchmark.folder(options.data)
     if run.benchmark.source and not Path(root).is_dir():
         raise FileNotFoundError(
-            f"--data {root} is no folder; `python -m tssbn data where {run.benchmark.source}` says "
-            "where to get the data"
+            f"--data {root} is not a folder; `python -m tssbn data where {run.benchmark.source}` "
+            "prints where to get the data"
         )
     results, runs = _folders(options)
     folder = runs / run.name
@@ -133,11 +155,11 @@ def _train(options: argparse.Namespace) -> int:
     if record.exists() and not options.restart:
         if first:
             states.saved(record)  # or it says that it is none
-            print(f"{run.name} is finished: {record}; --restart trains it anew")
+            print(f"{run.name} is finished: {record}; --restart trains it again")
         return 0
     if first and last.exists() and not options.resume:
         raise ValueError(
-            f"{run.name} was begun already: --resume goes on from {last}, --restart begins anew"
+            f"{run.name} was begun already: --resume continues from {last}, --restart begins again"
         )
     try:
         with closing(_callback(options)) as callback:
@@ -153,7 +175,11 @@ def _train(options: argparse.Namespace) -> int:
                 **_how(options),
             )
     except KeyboardInterrupt:
-        hint = "--resume goes on from the last whole epoch" if last.exists() else "nothing is kept"
+        hint = (
+            "--resume continues after the last finished epoch"
+            if last.exists()
+            else "nothing was saved"
+        )
         print(f"stopped; {hint}", file=sys.stderr)
         return 130
     if first and trained.record["finished"]:
@@ -162,7 +188,7 @@ def _train(options: argparse.Namespace) -> int:
     elif first:
         done, epochs = len(trained.record["epochs"]), run.benchmark.recipe.epochs
         plural = "s" * (epochs > 1)
-        print(f"stopped in time after {done} of {epochs} epoch{plural}; --resume goes on")
+        print(f"stopped in time after {done} of {epochs} epoch{plural}; --resume continues")
     return 0
 
 
@@ -213,7 +239,9 @@ def _queue(options: argparse.Namespace) -> int:
         states = [status(job, runs, results) for job in jobs if job.data]
         if left := [state for state in states if not state.finished]:
             minutes = sum(state.left for state in left) / 60
-            print(f"{len(left)} of {len(jobs)} runs are left, {minutes:.1f} minutes in all")
+            print(
+                f"{len(left)} of {len(jobs)} runs are left; they take {minutes:.1f} minutes in all"
+            )
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -93,7 +93,7 @@ def _jobs(entry: Any, roots: Mapping[str, str | Path], folder: Path) -> list[Job
         raise ValueError(f"unknown {unknown}, missing {missing}; known are {', '.join(KEYS)}")
     minutes, settings, how = entry["minutes"], entry.get("settings", {}), entry.get("how", {})
     if "seed" in entry and "seeds" in entry:
-        raise ValueError("seed and seeds: give one of them")
+        raise ValueError("seed and seeds: give only one of them")
     seeds = entry.get("seeds", [entry.get("seed", 0)])
     for key in "benchmark", "method":
         if not isinstance(entry[key], str):

@@ -18,12 +18,18 @@ def add(commands: "argparse._SubParsersAction") -> None:
     for name, run, text in (
         ("methods", _methods, "list the methods and their settings"),
         ("benchmarks", _benchmarks, "list the benchmarks, their settings and recipes"),
-        ("balancings", _balancings, "list the ways from losses to gradients, and their settings"),
+        (
+            "balancings",
+            _balancings,
+            "list the balancings of losses and gradients, and their settings",
+        ),
     ):
         add_command(commands, name, run, text)
-    text = "count the parameters of tables 3 and 4, beside those that the paper prints"
+    text = "count the parameters of tables 3 and 4, beside the paper's numbers"
     counts = add_command(commands, "counts", _counts, text)
-    counts.add_argument("table", nargs="?", choices=("3", "4"), help="one of them; both by default")
+    counts.add_argument(
+        "table", nargs="?", choices=("3", "4"), help="one of the two tables; default: both"
+    )
 
 
 def _methods(options: argparse.Namespace) -> int:

@@ -149,7 +149,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
     if (folder / checkpoint.LAST).exists() and not resume:
         raise ValueError(
             f"{folder / checkpoint.LAST} is the checkpoint of an earlier start of this run: "
-            "resume it, or delete the file to begin anew"
+            "resume it, or delete the file to begin again"
         )
 
 

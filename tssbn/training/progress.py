@@ -211,7 +211,7 @@ class TensorBoard(NoCallback):
             import torch.utils.tensorboard as tensorboard
         except ImportError as error:
             raise ImportError(
-                "TensorBoard is asked for, but the package tensorboard is missing: "
+                "--tensorboard needs the package tensorboard, which is not installed: "
                 "pip install tensorboard"
             ) from error
         self.make, self.folder, self.writer = tensorboard.SummaryWriter, Path(folder), None

@@ -102,16 +102,16 @@ def saved(path: Path) -> dict[str, Any]:
         18
         >>> saved(path)
         Traceback (most recent call last):
-        ValueError: .../hps-0.json is not a whole record (Unterminated string ...): put it right, or
-        delete it, and the run goes on from its checkpoint
+        ValueError: .../hps-0.json is not a complete saved run (Unterminated string ...): repair or
+        delete it, and the run continues from its checkpoint
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         _epochs(record)
     except ValueError as error:
         raise ValueError(
-            f"{path} is not a whole record ({error}): put it right, or delete it, and the run "
-            "goes on from its checkpoint"
+            f"{path} is not a complete saved run ({error}): repair or delete it, and the run "
+            "continues from its checkpoint"
         ) from error
     return record
 

@@ -40,7 +40,7 @@ def test_a_damaged_file_is_rendered_again(cut):
     cache.cached("a", make)
     path = cache.folder() / "a.pt"
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.warns(UserWarning, match="a.pt does not read"):
+    with pytest.warns(UserWarning, match="a.pt cannot be read"):
         assert torch.equal(cache.cached("a", make)["x"], torch.arange(5))
     assert torch.equal(cache.cached("a", make)["x"], torch.arange(5))
     assert make.calls == 2
@@ -55,7 +55,7 @@ def test_any_flipped_bit_is_found():
         spoilt = bytearray(whole)
         spoilt[bit // 8] ^= 1 << bit % 8
         path.write_bytes(spoilt)
-        with pytest.warns(UserWarning, match=r"a\.pt does not read"):
+        with pytest.warns(UserWarning, match=r"a\.pt cannot be read"):
             cache.cached("a", make)
         assert make.calls == calls and path.read_bytes() == whole
 
@@ -65,7 +65,7 @@ def test_a_file_of_something_else_is_rendered_again(content):
     make = Maker()
     cache.folder().mkdir(parents=True)
     torch.save(content, cache.folder() / "a.pt")
-    with pytest.warns(UserWarning, match="a.pt does not read"):
+    with pytest.warns(UserWarning, match="a.pt cannot be read"):
         assert torch.equal(cache.cached("a", make)["x"], torch.arange(5))
     cache.cached("a", make)
     assert make.calls == 1
@@ -88,7 +88,7 @@ def test_a_full_disk_costs_the_copy_and_not_the_data(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.warns(UserWarning, match="not kept: .*No space left"):
+    with pytest.warns(UserWarning, match="cannot be stored: .*No space left"):
         made = cache.cached("a", Maker())
     assert torch.equal(made["x"], torch.arange(5))
     assert not list(cache.folder().iterdir())
@@ -103,7 +103,7 @@ def test_a_read_only_folder_costs_the_copy_and_not_the_data(monkeypatch, owner, 
 
     monkeypatch.setattr(owner, step, refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.warns(UserWarning, match="not kept: .*Read-only"):
+    with pytest.warns(UserWarning, match="cannot be stored: .*Read-only"):
         assert torch.equal(cache.cached("a", Maker())["x"], torch.arange(5))
 
 
@@ -111,7 +111,7 @@ def test_a_file_in_the_folders_place_costs_the_copy_and_not_the_data():
     cache.folder().touch()
     with pytest.warns(UserWarning) as told:
         assert torch.equal(cache.cached("a", Maker())["x"], torch.arange(5))
-    assert len(told) == 1 and "not kept" in str(told[0].message)
+    assert len(told) == 1 and "cannot be stored" in str(told[0].message)
 
 
 def test_the_name_says_all_that_decides_the_content(monkeypatch, tmp_path):
@@ -134,7 +134,7 @@ def test_a_pickle_is_not_executed():
 
     cache.folder().mkdir(parents=True)
     torch.save({"x": Evil()}, cache.folder() / "a.pt")
-    with pytest.warns(UserWarning, match="does not read"):
+    with pytest.warns(UserWarning, match="cannot be read"):
         cache.cached("a", Maker())
     assert not (cache.folder() / "owned").exists()
 

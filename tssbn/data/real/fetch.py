@@ -151,7 +151,9 @@ def _receive(remote: Remote, part: Path, tag: Path) -> None:
                 f"changed, or a page of the site took its place"
             )
         if total is None and not response.chunked and remote.checksum is None:
-            raise ValueError(f"{remote.url} tells no length: what is cut short would look whole")
+            raise ValueError(
+                f"{remote.url} gives no length, so a download that is cut short would go unnoticed"
+            )
         validator = response.headers.get("ETag") or ""
         if not validator or validator.startswith("W/"):  # a weak one does not say "same bytes"
             validator = response.headers.get("Last-Modified") or ""

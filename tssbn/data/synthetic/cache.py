@@ -73,7 +73,7 @@ def cached(key: str, render: Callable[[], dict[str, Tensor]]) -> dict[str, Tenso
     except (FileNotFoundError, NotADirectoryError):
         pass
     except Exception as error:  # broken bytes make zipfile and torch raise almost anything
-        warnings.warn(f"{path} does not read ({error}); its data are rendered again", stacklevel=2)
+        warnings.warn(f"{path} cannot be read ({error}); its data are rendered again", stacklevel=2)
     tensors = render()
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
@@ -83,7 +83,7 @@ def cached(key: str, render: Callable[[], dict[str, Tensor]]) -> dict[str, Tenso
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # a read-only home, a full disk: the data are fine
         cause = error.__context__ or error  # torch's own, of a short write, hides the system's
-        warnings.warn(f"{path}: synthetic data are not kept: {cause}", stacklevel=2)
+        warnings.warn(f"{path}: synthetic data cannot be stored: {cause}", stacklevel=2)
     finally:
         with suppress(OSError):  # where nothing can be written, nothing can be deleted
             part.unlink()

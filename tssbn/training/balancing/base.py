@@ -1,4 +1,4 @@
-"""The plain sum of the losses, or equal weighting, and what every other balancing is made of.
+"""The plain sum of the losses, also called equal weighting; the base of all other balancings.
 
 The baseline that the others are compared with, EW.
 

@@ -1,4 +1,4 @@
-"""CAGrad: near the mean gradient, the step that helps the worst task most.
+"""CAGrad: the step near the mean gradient that helps the worst task most.
 
 Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021.
 

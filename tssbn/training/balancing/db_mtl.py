@@ -1,4 +1,4 @@
-"""DB-MTL: logarithms of the losses, whose smoothed gradients are made as long as the longest.
+"""DB-MTL: smoothed gradients of the losses' logarithms, all scaled to the length of the longest.
 
 Lin et al., "Dual-Balancing for Multi-Task Learning", arXiv 2308.12029.
 

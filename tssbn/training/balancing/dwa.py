@@ -1,4 +1,4 @@
-"""Dynamic weight average: a task weighs more, the slower its loss fell from epoch to epoch.
+"""Dynamic weight average: the more slowly a task's loss falls, the more weight it gets.
 
 Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019.
 

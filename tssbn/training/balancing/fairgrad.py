@@ -1,4 +1,4 @@
-"""FairGrad: the tasks' gains of a step are as a rule of fair shares has them.
+"""FairGrad: a rule of fair shares divides the gain of a step between the tasks.
 
 Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, algorithm 1.
 

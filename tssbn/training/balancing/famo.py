@@ -1,4 +1,4 @@
-"""FAMO: all losses shall fall at the same rate, which is measured after each step.
+"""FAMO: it makes all losses fall at the same rate, measured after each step.
 
 Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023.
 
@@ -59,8 +59,8 @@ class FastAdaptive(Scalarised):
         """Refuse float16, which leaves steps out, whose change of the losses would be noise."""
         if precision == "16":
             raise ValueError(
-                "precision='16' leaves out the steps whose gradients overflow, after which the "
-                "losses tell nothing: take 'bf16', 'tf32' or '32'"
+                "precision='16' leaves out the steps whose gradients overflow, so the fall of "
+                "the losses cannot be measured: take 'bf16', 'tf32' or '32'"
             )
 
     def groups(self, lr: float) -> list[dict]:

@@ -1,4 +1,4 @@
-"""GradDrop: of each shared number, the gradients of one sign are kept, which chance decides.
+"""GradDrop: each shared parameter keeps only the gradients of one sign, which is drawn at random.
 
 Chen et al., "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout",
 NeurIPS 2020, algorithm 1, on the parameters instead of the representation.

@@ -1,4 +1,4 @@
-"""GradNorm: weights are learned that give tasks which learn as fast gradients as long.
+"""GradNorm: it learns weights so that tasks that learn equally fast have equally long gradients.
 
 Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask
 Networks", ICML 2018.
@@ -74,8 +74,8 @@ class GradNorm(Balancing):
         """Refuse float16, whose scaled gradients may overflow, and have no length then."""
         if precision == "16":
             raise ValueError(
-                "precision='16' scales the losses until a gradient overflows, whose length tells "
-                "nothing: take 'bf16', 'tf32' or '32'"
+                "precision='16' scales the losses until a gradient overflows, which then has "
+                "no finite length: take 'bf16', 'tf32' or '32'"
             )
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:

@@ -1,4 +1,4 @@
-"""GradVac: two tasks' gradients are turned until their cosine is at least the usual one.
+"""GradVac: two tasks' gradients are turned until their cosine is at least its running mean.
 
 Wang et al., "Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively
 Multilingual Models", ICLR 2021.

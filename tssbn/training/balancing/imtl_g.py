@@ -1,4 +1,4 @@
-"""IMTL-G, impartial gradients: the step is as long in the direction of every task's gradient.
+"""IMTL-G, impartial gradients: the step is equally long in the direction of each task's gradient.
 
 Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 

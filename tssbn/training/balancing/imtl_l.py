@@ -1,4 +1,4 @@
-"""IMTL-L, impartial losses: each loss has a scale, which is learned so that all come to be 1.
+"""IMTL-L, impartial losses: it learns a scale for each loss, so that all scaled losses approach 1.
 
 Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 

@@ -1,4 +1,4 @@
-"""Nash-MTL: the tasks bargain for the step, whose length and direction no loss's scale changes.
+"""Nash-MTL: the step is the result of a bargaining game, and does not depend on the losses' scales.
 
 Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022.
 

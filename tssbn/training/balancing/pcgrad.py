@@ -1,4 +1,4 @@
-"""PCGrad: of two gradients in conflict, each loses what it has against the other.
+"""PCGrad: if two gradients conflict, each loses the part that opposes the other.
 
 Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, algorithm 1.
 

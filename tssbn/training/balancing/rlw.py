@@ -1,4 +1,4 @@
-"""Random loss weighting: in each step, the losses have other weights.
+"""Random loss weighting: each step draws new random weights for the losses.
 
 Lin et al., "Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning",
 TMLR 2022.

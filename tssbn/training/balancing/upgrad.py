@@ -1,4 +1,4 @@
-"""UPGrad: each task's gradient is projected to where it is against no other.
+"""UPGrad: each task's gradient is projected so that it opposes no other.
 
 Quinton and Rey, "Jacobian Descent for Multi-Objective Optimization", arXiv 2406.16232.
 

@@ -1,4 +1,4 @@
-"""Uncertainty weighting: each task's loss has a variance, which is learned.
+"""Uncertainty weighting: it learns a variance for each task's loss, and divides the loss by it.
 
 Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
 and Semantics", CVPR 2018.
