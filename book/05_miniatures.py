@@ -78,21 +78,23 @@ print(f"right: {100 * right:.0f} % of the pixels; mIoU: {100 * miou:.0f} %")
 
 # %% [markdown]
 # Most pixels are background, and the share of right pixels counts little else.
-# {term}`mIoU` gives each class the same weight. The IoU of a class is the number
-# of pixels that are rightly given to it, over those that are given to it or
-# belong to it. mIoU is the mean over the classes. Nine of the ten get 0 here.
+# {term}`mIoU` gives each class the same weight. The IoU of a class is the
+# number of pixels that are rightly given to it, over those that are given to it
+# or belong to it. mIoU is the mean over the classes. Nine of the ten get 0
+# here.
 #
-# But the answer has 9 %, not 0. A network with 9 % has learned nothing on this
-# task; on the 19 classes of a street, where one class everywhere has 2 %, it
-# has learned something. The number alone does not tell which.
+# The mean is 9 %, because the tenth, background, has an IoU of 88 %. So a
+# network with an mIoU of 9 % on the parts has learned nothing. On the 19
+# classes of a street one class everywhere has 2 %, and a network with 9 % has
+# learned something. The number alone does not show the difference.
 #
 # ## Four benchmarks and their stand-ins
 #
 # The paper trains on NYUv2 {cite:p}`silberman2012nyu`, Cityscapes
 # {cite:p}`cordts2016cityscapes`, CelebA {cite:p}`liu2015celeba` and
 # PASCAL-Context {cite:p}`mottaghi2014context,maninis2019attentive`. They are
-# large, and they may not be passed on. So the package draws a *stand-in* of
-# each, with a small ray caster: the same tasks, and exact labels.
+# large, and their licences forbid us to pass them on. So the package draws a
+# synthetic *stand-in* of each, with nearly the same tasks and exact labels.
 #
 # | name | real set, images to train and test | tasks | stand-in |
 # |---|---|---|---|
@@ -114,9 +116,9 @@ sample = load("cityscapes", "val", root=None, n=2)[0]  # drawn
 # **Rooms.** Depth is in metres, the brighter the nearer. A
 # {term}`surface normal` is the direction that a surface faces: red to the
 # right, green upwards, blue towards us. *Saliency* marks what one looks at
-# first, here people, or else the largest object. White is *void*, which no
-# score counts: people have no class in NYUv2, and a depth camera sees nothing
-# on glass.
+# first, here people, or else the largest object. White is *void*, and no score
+# counts such pixels. Here void are people, who have no class in NYUv2, and the
+# depth of glass, which a depth camera does not measure.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Five synthetic rooms with furniture, windows, pictures and people, and under each its maps: classes, depth, normals, human parts, saliency and boundaries."}}
 tasks = ("segmentation", "depth", "normal", "parts", "saliency", "boundary")
@@ -136,9 +138,9 @@ plots.samples(shown[[0, 1, 2, 4]], shown.targets, "segmentation", "parts")
 plt.show()
 
 # %% [markdown]
-# **Faces.** Each has 36 of CelebA's attributes, present or absent. The four
-# others judge a person or show nowhere in particular. We know the region of
-# the face in which an attribute shows; chapter 11 asks whether gates find it.
+# **Faces.** Each has 36 of CelebA's 40 attributes, present or absent. The other
+# four judge a person or belong to no region of the face. Each of the 36 has a
+# region. Chapter {doc}`11_relations` asks whether gates find it.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Sixteen drawn portraits with different hair, beards, glasses, hats, make-up and backgrounds."}}
 people = faces("test", 16)
@@ -239,8 +241,8 @@ def skill(score, constant, higher_is_better):
 # of the drawing above (four convolutions for faces). *People* are rooms with
 # somebody in each.
 #
-# **Before you look:** on which of these tasks is the position alone better
-# than local colour and texture?
+# **Before you look:** on which of these tasks does the answer by position beat
+# local colour and texture?
 
 # %%
 KINDS = {"position": "by position", "tiny": "7×7 filters", "bigger": "U-Net"}
@@ -273,18 +275,18 @@ for task, runs in rows.items():
     assert (far > 0) == (task in seen) or far == 0
 
 # %% [markdown]
-# The position is better than local texture on depth, disparity and normals.
-# The scores behind the figure, of 200 test images, are worth knowing. *Faces*
-# is the mean over the attributes.
+# The answer by position beats local texture on depth, disparity and normals.
+# The table has the scores behind the figure, of 200 test images. *Faces* is the
+# mean over the attributes.
 
 # %% tags=["hide-input"]
 some = ("rooms", "streets", "faces")
 score_plots.learned({n: records.load(f"learnable/{n}") for n in some})
 
 # %% [markdown]
-# An error of 0.32 pixels of disparity needs no image. The filters have a lower
-# F1 on faces than "yes" to everything, because most attributes are never
-# predicted: no probability is above one half.
+# An answer by position has an error of 0.32 pixels of disparity without an
+# image. The filters have a lower F1 on faces than "yes" to everything. They
+# never predict most attributes, because no probability is above one half.
 #
 # ## What to do with it
 #
@@ -292,7 +294,7 @@ score_plots.learned({n: records.load(f"learnable/{n}") for n in some})
 #   saved runs have it in the row *ignores the image*: by position for maps,
 #   "yes" or the frequency for attributes.
 # - **Name the rule of the score.** Public codes average depth errors in three
-#   ways and count absent classes in two. {doc}`metrics` has every score with
+#   ways and treat absent classes in two. {doc}`metrics` has every score with
 #   its formula, direction and constant baseline.
 # - **Get a real set** with these commands. The first says where it is, under
 #   which licence, and how to prepare it; {doc}`running` has more.
@@ -383,8 +385,8 @@ for p, f1 in zip(shares, f1_of_yes, strict=True):
 assert abs(f1_of_yes[2] - 0.5) < 1e-6
 
 # %% [markdown]
-# It is more than 0.5 for $p > 1/3$. So an F1 of 0.5 is good for a rare
-# attribute, and worse than nothing for a frequent one.
+# The F1 is more than 0.5 for $p > 1/3$. So an F1 of 0.5 is good for a rare
+# attribute, and worse than the constant baseline for a frequent one.
 # :::{solution-end}
 # :::
 #
@@ -392,4 +394,4 @@ assert abs(f1_of_yes[2] - 0.5) < 1e-6
 #
 # - "Background" is right for 88 % of the pixels and has an mIoU of 9 %.
 # - Position alone gives a disparity error of 0.32 pixels, a constant 1.00.
-# - A score is told with its constant baseline and its exact rule.
+# - Print each score with its constant baseline and its exact rule.

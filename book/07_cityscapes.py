@@ -92,9 +92,9 @@ plt.show()
 # %% [markdown]
 # The road is below and near in every street, so one map fits them all roughly. A
 # bank of 7×7 filters, which looks at the image, has an error of 0.68, and a U-Net
-# has 0.15 ({doc}`05_miniatures`). So this map is the constant baseline of a
-# disparity error. Whether 0.841 pixels are good on Cityscapes depends on the
-# map's error there, which we found in no publication.
+# has 0.15 ({doc}`05_miniatures`). So such a map is the constant baseline to put
+# beside a disparity error. Whether 0.841 pixels are good on Cityscapes depends on
+# the error of such a map there. We found it in no publication.
 #
 # ### How far is one pixel?
 #
@@ -105,8 +105,9 @@ plt.show()
 # \delta = \frac{f b}{Z} .
 # $$ (eq-disparity)
 #
-# The cameras of Cityscapes are 22 cm apart. This is what an error of 0.841
-# pixels, up or down, does to some depths, on images of 512 columns:
+# The cameras of Cityscapes are 22 cm apart. For images of 512 columns, the table
+# has the depth that follows from a disparity that is 0.841 pixels too large (up)
+# or too small (down). The columns are true depths.
 
 # %%
 fb = FOCAL * 512 * BASELINE
@@ -119,8 +120,8 @@ for depth in (5, 10, 20, 50):
 pd.DataFrame(rows, ["disparity, pixels", "depth if up, m", "if down, m"])
 
 # %% [markdown]
-# At 5 m the error is 3 % of the disparity, at 50 m a third of it. The score is
-# about what is near.
+# At 5 m an error of 0.841 pixels is 3 % of the disparity, at 50 m a third. So the
+# same error in pixels is harmless for near points and large for far ones.
 #
 # ## The protocol
 #
@@ -143,9 +144,10 @@ pd.DataFrame(rows, ["disparity, pixels", "depth if up, m", "if down, m"])
 # earlier code of σBN {cite:p}`suteu2022receding`. Cross-Stitch, which auto-lambda
 # lacks, mixes the features between the stages of the ResNet.
 #
-# The heads hold two thirds of the parameters of {term}`HPS`, so sharing the
-# ResNet-50 leaves 0.60 of STL's. Counting the layers gives all of the paper's
-# column #P, also 0.61 for {term}`TSBN` and 0.60 for {term}`TSσBN`, which has no β.
+# The heads hold two thirds of the parameters of {term}`HPS`. So HPS, which shares
+# the ResNet-50, still has 0.60 of the parameters of STL. Counting the layers
+# gives all of the paper's column #P, with 0.61 for {term}`TSBN` and 0.60 for
+# {term}`TSσBN`, which has no β.
 
 # %% tags=["hide-cell"]
 benchmark = find_benchmark("cityscapes")()
@@ -162,8 +164,7 @@ assert abs(heads / sizes["hps"] - 2 / 3) < 0.01
 assert sizes["tssbn"] - sizes["hps"] == 26_560  # a gate for β, three for two
 
 # %% [markdown]
-# These commands say how to get the images, prepare and check them, train one run
-# and print the paper's rows beside all runs:
+# Commands to get the images, check them, train a run and print the paper's rows:
 #
 # ```
 # python -m tssbn data where cityscapes
@@ -246,20 +247,20 @@ for t in ("segmentation", "parts"):
     assert abs(gains["tssbn"][t]) < 1.96 * errors[t]
 
 # %% [markdown]
-# Cross-Stitch alone is above STL by more than chance, and it keeps all
-# parameters of the three networks. TSσBN is above HPS by 0.96, which is 1.8
-# standard errors. Its lead of 0.17 over TSBN is a third of one.
+# Only Cross-Stitch is above STL by more than chance, and it has all parameters
+# of three networks. TSσBN is above HPS by 0.96, which is 1.8 standard errors.
+# It is above TSBN by 0.17, a third of a standard error.
 #
-# The tasks show more than their mean. HPS gains 5.4 % in disparity, and loses
-# 2.8 % in classes and 3.8 % in parts. TSσBN gains 3.2 %, and its losses are within
-# chance. So a Δm near 0 does not mean that sharing has no effect. If distances
-# matter most, HPS is the better of the two; by Δm, TSσBN is.
+# HPS gains 5.4 % in disparity, and loses 2.8 % in classes and 3.8 % in parts.
+# TSσBN gains 3.2 % in disparity, and its losses are within chance. So a Δm near 0
+# does not mean that sharing has no effect.
 #
-# ### The baseline is in every row
+# ### Every Δm depends on the STL networks
 #
 # auto-lambda's code contains the scores of its own STL networks, with the same
-# recipe. Their mIoU is 0.4 and 1.2 points below the paper's, their disparity the
-# same. We compute every Δm over both, from the printed scores.
+# recipe. Their mIoU of classes and of parts is 0.4 and 1.2 points below the
+# paper's. Their disparity error is the same. We compute each Δm over both
+# baselines, from the printed scores.
 
 # %%
 OTHER = {"segmentation": 56.20, "parts": 52.74, "disparity": 0.84}
@@ -271,14 +272,14 @@ for method in gains:
 pd.DataFrame(rows, ["over the paper's STL", "over auto-lambda's STL"])
 
 # %% [markdown]
-# With the other baseline all five are 0.9 to 1.0 higher, and HPS changes its
-# sign. The differences between the methods stay.
+# With the other baseline all five Δm are 0.9 to 1.0 higher, and that of HPS
+# changes its sign. The differences between the methods stay.
 #
 # ## What to do with it
 #
 # - Look at the tasks first, and at Δm after them.
-# - Put the position-only map beside a disparity error. Tables have it in the row
-#   *ignores the image*, if the set was held in memory.
+# - Print the error of the one map beside a disparity error. Tables have it in the
+#   row *ignores the image*, if the data set was held in memory.
 # - Train the baseline at least as often as the methods: its error is in every Δm.
 # - Three runs of each show differences from 1.5 points of Δm on (first exercise).
 #
@@ -292,9 +293,9 @@ pd.DataFrame(rows, ["over the paper's STL", "over auto-lambda's STL"])
 #   Errors in pixels grow with the width of the image.
 # - In one short trial on streets, which is not saved, Adam in place of SGD left
 #   the methods with one trunk behind STL in disparity.
-# - In training the features are 32×32, so eight of nine weights of the heads'
-#   filters of rate 36 read padding alone. In the test, at 32×64, two of these
-#   eight read the image, with weights that no gradient has moved
+# - The heads have 3×3 filters of dilation rate 36. In training the features are
+#   32×32, so eight of the nine weights read padding alone. In the test, at 32×64,
+#   two of these eight read the image, with weights that no gradient has moved
 #   ({class}`~tssbn.networks.deeplab.DeepLabHead`).
 #
 # ## Exercises
@@ -396,4 +397,4 @@ assert gate < 0.001 and filters < 0.001
 #
 # - The position alone has a disparity error of 0.31 pixels on synthetic streets.
 # - Four of five Δm are within chance; the gain in disparity is in every row.
-# - Another STL of the same recipe moves all Δm by 0.9 points or more.
+# - With other STL networks of the same recipe all Δm are 0.9 points or more higher.

@@ -55,18 +55,17 @@ Markdown(
 # %% [markdown]
 # *9 minutes to read; runs in a minute on one CPU core, no download.*
 #
-# In a {term}`TSσBN` network each task has a gate for each filter. All gates of
-# a task are its row of the {term}`importance matrix`. The paper (Section 5.2)
-# compares the rows of CelebA's 40 attributes in seven networks. It finds that
-# the networks agree on which attributes are similar, and clusters them
-# {cite:p}`suteu2025tssbn`. What does such an agreement show?
+# The gates of a task in a {term}`TSσBN` network are its row of the {term}`importance
+# matrix`. The paper (Section 5.2) compares the rows of CelebA's 40 attributes in seven
+# networks {cite:p}`suteu2025tssbn`. It finds that networks agree on which attributes
+# are similar. What does such an agreement show?
 #
 # ## Everything looks alike
 #
-# Small networks learned the same 40 attributes from 8,000 real faces of 32x32
-# pixels ({doc}`08_celeba`). The left matrix has the cosine of every two rows
-# of one network. For the right matrix we first shuffled each row within each
-# layer, so that the gates no longer belong to their filters.
+# Small networks learned the same 40 attributes from 8,000 real faces of 32x32 pixels
+# ({doc}`08_celeba`). The left matrix has the cosine of every two rows of one network.
+# For the right matrix we first shuffled each task's gates within each layer, so that a
+# gate no longer belongs to its filter.
 #
 # **Before you look:** how far will the cosines fall when gates are shuffled?
 
@@ -79,13 +78,14 @@ draw.cosines(
 plt.show()
 
 # %% [markdown]
-# They hardly fall. Gates are positive, so two rows of gates point in similar
-# directions, whatever filters they open. The size of a cosine shows nothing.
-# The order of the pairs may, if a network from another seed has the same one.
+# The cosines hardly fall. Gates are positive, so two rows of gates point in similar
+# directions, whatever filters they open. The size of a cosine shows nothing. The
+# *order* of the pairs, from the least to the most similar, may show something, if
+# networks from other seeds have the same.
 #
 # With $I_t \in (0,1)^F$ for the gates of task $t$ at the $F$ filters, the
 # similarity of two tasks is a cosine. The agreement of two networks $a$ and $b$
-# is Spearman's correlation, that of the ranks $r$ of all pairs of tasks:
+# is Spearman's correlation, with ranks $r$ over all pairs of tasks:
 #
 # $$
 # S_{st} = \frac{\langle I_s, I_t\rangle}{\lVert I_s\rVert\,\lVert I_t\rVert} ,
@@ -114,10 +114,9 @@ assert torch.allclose(agreement(*two), rank_correlations(two), atol=1e-3)
 # %% [markdown]
 # ## Two ways to agree
 #
-# After shuffling a gate is no longer at its *filter*, but each task still opens
-# each *layer* as far as before. To tell the two apart we subtract the mean of a
-# row, $\bar I_t$, and split the rest by the mean $\bar I_{t\ell}$ of the row over
-# layer $\ell$:
+# Shuffling moves a gate to another *filter*, but each task still opens each *layer* as
+# far as before. To separate filters from layers we subtract the mean $\bar I_t$ of a
+# row. Then we split the rest by the row's mean $\bar I_{t\ell}$ over layer $\ell$:
 #
 # $$
 # I_{ti} - \bar I_t = \underbrace{(\bar I_{t\ell} - \bar I_t)}_{\text{depth}} +
@@ -144,8 +143,8 @@ VIEWS = {
 }
 
 # %% [markdown]
-# As a check we look at twelve attributes of synthetic faces, which more
-# networks have learned ({doc}`05_miniatures`).
+# As a check we add synthetic faces with twelve attributes, for which there are
+# more saved networks ({doc}`05_miniatures`).
 #
 # **Before you look:** which of the four agreements will survive shuffling?
 
@@ -170,19 +169,19 @@ for name, bed in product(VIEWS, BEDS):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# Dots are pairs of networks, brackets 95 % intervals over networks (jackknife).
-# The *plain* agreement on real faces is about the paper's 0.8, and shuffled
-# gates nearly reach it. So 0.8 alone does not show that networks agree on
-# filters. *Depth* cannot change by shuffling. Only *channels* need the filters:
-# all pairs of networks agree on them, and after shuffling nothing is left.
+# Dots are pairs of networks, brackets 95 % intervals over networks (jackknife). The
+# *plain* agreement on real faces is about the paper's 0.8, and shuffled gates nearly
+# reach it. So 0.8 alone does not show that networks agree on filters. Shuffling cannot
+# change *depth*. Only the similarity of *channels* depends on filters. All pairs of
+# networks agree on it, and after shuffling their agreement is near zero.
 #
 # ## What depth follows
 #
-# Tasks differ most in how far they open the last layer, before the heads. Each
-# dot is a task's mean gate there. The left panels show it against the entropy
-# of the task's label, which is 1 bit if every second face has the attribute,
-# and near 0 if few or nearly all have it. The right panels show it against the
-# F1 of single-task networks ({term}`STL`).
+# Tasks differ most in how far they open the last layer, before the heads. Each dot is a
+# task's mean gate there. The left panels show it against the entropy of the task's
+# label, which is 1 bit if every second face has the attribute, and near 0 if few or
+# nearly all have it. The right panels show it against the F1 of single-task networks
+# ({term}`STL`).
 
 # %%
 SOURCES = {
@@ -210,17 +209,17 @@ axes[1, 1].set_xlabel("F1 of STL")
 plt.show()
 
 # %% [markdown]
-# Rare attributes of real faces open the last layer widely, and F1 is unrelated.
-# On synthetic faces, tasks that are learned well open it. So networks agree on
-# depth because of a property of single tasks. Two rare attributes look related,
-# but they need not share any filter.
+# On real faces, tasks with a label of low entropy open the last layer widely, and F1 is
+# unrelated. On synthetic faces, tasks that are learned well open it. So networks agree
+# on depth because of a property of single tasks. Two rare attributes look alike by
+# depth, but they need not share any filter.
 #
 # ## What channels follow
 #
-# Two tasks may use the same filters because they look at the same region of
-# the face, or because their labels are correlated, as those of lipstick and
-# make-up are. They may also be equally rare, or have equal F1. We correlate the
-# ranks of the pairs with each cause while the other three are held fixed.
+# Two tasks may use the same filters because they look at the same region of the face,
+# or because their labels are correlated, as those of lipstick and make-up are. They may
+# also be equally rare, or have equal F1. The table has the partial rank correlation of
+# the similarity with each of these four causes, with the other three held fixed.
 
 
 # %%
@@ -249,19 +248,20 @@ rows = {of: explained(*of) for of in product(BEDS, ("depth", "channels"))}
 pd.DataFrame(rows).T.map(lambda r: f"{r.value:+.2f} (p = {r.p:.3f})")
 
 # %% [markdown]
-# The p values come from 1000 random namings of the tasks. With sixteen tests,
-# only those below 0.003 count. Channels of real faces follow rarity and labels,
-# and perhaps the region; those of synthetic faces follow the region. So channels
-# do carry relations between tasks. Some of these are in the labels already.
+# The p values come from 1000 random permutations of the tasks. With sixteen tests, only
+# those below 0.003 count. Channels of real faces follow rarity and labels, and perhaps
+# the region. Channels of synthetic faces follow the region. So the channels do show
+# relations between tasks. Labels show some of them, too.
 #
 # ## Families of attributes
 #
-# The paper clusters each network's tasks, and then how often two tasks fall
-# together (`tssbn.clusters.consensus`). Its example is that hair of the head
-# and facial hair form two clusters. We draw the tree of the mean over networks
-# by average linkage, which joins the two most similar groups again and again.
+# The paper clusters the tasks of each network. Then it counts how often two tasks are
+# in one cluster, and clusters by that (`tssbn.clusters.consensus`). In its example,
+# head hair and facial hair form two clusters. We draw a tree of the mean similarity by
+# average linkage, which joins the two most similar groups in turn.
 #
-# **Before you look:** which of these two will be one branch of the tree?
+# **Before you look:** will head hair be one branch of the tree? Will facial
+# hair?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left, a tree of forty attributes by similarity of channels. The five attributes of facial hair form one branch; those of head hair are spread over several. Right, the similarity of each pair over the correlation of its labels, a cloud that rises to the right, with make-up and lipstick at the top."}}
 fig, axes = plt.subplots(1, 2, figsize=(9, 6.6), width_ratios=(1.1, 1))
@@ -276,12 +276,11 @@ draw.pairs(axes[1], LABELS["real faces"](tasks), near, tasks, named)
 plt.show()
 
 # %% [markdown]
-# Facial hair (red) is one branch, as it would be by labels alone. Head hair
-# (blue) is spread over the tree. So half of the paper's example holds. We know
-# the region of each attribute, so clusters can also be scored. The adjusted
-# Rand index (ARI) is 1 for clusters that are the regions, and 0 on average for
-# random ones. We cut a tree where its silhouette is highest, that is, where
-# tasks are much nearer to their own cluster than to the next one.
+# Facial hair (red) is one branch, and would be by labels alone, too. Head hair
+# (blue) is spread over the tree. So half of the paper's example holds. Clusters
+# can also be scored against the region of the face that each attribute shows
+# in. The adjusted Rand index (ARI) is 1 if the clusters are the regions, and 0
+# on average for random clusters. We cut a tree where its silhouette is highest.
 
 # %% tags=["hide-input"]
 rows = {}
@@ -316,10 +315,10 @@ pd.DataFrame(rows).T
 #   Agreement is over seeds, not over data sets.
 # - Regions were assigned by name. Rarity became a cause after we had seen the
 #   last layer. F1 also depends on how rare an attribute is.
-# - On synthetic faces, tasks of equal F1 seem to share *fewer* channels, which
-#   we cannot explain. There, clusters of a single network are unstable: the
-#   ARI of plain cosines ranges from 0.2 to 0.7. And plain cosines agree best
-#   after one epoch, on an order of pairs unlike that at the end.
+# - On synthetic faces, tasks of equal F1 seem to share *fewer* channels, which we
+#   cannot explain. There, clusters of a single network are unstable: the ARI of plain
+#   cosines ranges from 0.2 to 0.7. And plain cosines agree best after one epoch, on an
+#   order of pairs unlike that at the end.
 # - Gates learned ten times as fast as filters. At a hundred times, too fast
 #   here ({doc}`13_knobs`), channels do not agree any more.
 # - The gates behind the paper's 0.8 are not published. We cannot shuffle them.
@@ -353,8 +352,8 @@ for view in VIEWS.values():
     assert abs(found.mean()) < 0.25
 
 # %% [markdown]
-# All four are near zero, depth too. This null asks whether tasks differ in a
-# way that networks share. A useful null destroys one thing and keeps the rest.
+# All four are near zero, depth too. This null model destroys depth and channels
+# at once. A useful one destroys a single thing and keeps the rest.
 # :::{solution-end}
 # :::
 #
@@ -387,8 +386,8 @@ assert rank_correlations(map(VIEWS["centred"], below)).mean() > 0.4
 assert rank_correlations(map(VIEWS["centred"], mixed)).mean() < 0.25
 
 # %% [markdown]
-# Depth hardly agrees any more. Centred rows still agree, and shuffling
-# destroys it. Below the last layer the networks agree on channels.
+# Networks hardly agree on depth any more. They still agree on centred rows, but
+# not after shuffling. So below the last layer they agree on channels.
 # :::{solution-end}
 # :::
 #
@@ -397,4 +396,5 @@ assert rank_correlations(map(VIEWS["centred"], mixed)).mean() < 0.25
 # - Plain cosines are high, and networks agree on them, even after shuffling
 #   within layers. The paper's 0.8 alone does not show shared filters.
 # - Depth is mostly the last layer, and follows rarity or F1 of single tasks.
-# - Channels agree only if trained, and follow labels, rarity and regions.
+# - Networks agree on channels, but not once gates are shuffled. Similarity of
+#   channels follows labels and rarity on real faces, regions on synthetic ones.

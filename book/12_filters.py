@@ -59,17 +59,17 @@ Markdown(
 # %% [markdown]
 # *7 minutes to read; runs in a minute on one CPU core, no download.*
 #
-# All tasks of a {term}`TSσBN` network share all filters. Yet its gates can
-# leave a filter to a single task. The paper counts such
-# {term}`specialised filters <specialised filter>` by layer, and removes those
-# of a task to see who loses (its Figure 4) {cite:p}`suteu2025tssbn`.
+# All tasks of a {term}`TSσBN` network share all filters. But if only one task has an
+# open gate there, a filter serves that task alone. The paper counts such
+# {term}`specialised filters <specialised filter>` by layer. It also removes the filters
+# of one task and measures which tasks lose (its Figure 4) {cite:p}`suteu2025tssbn`.
 #
 # ## Half of the filters have an owner
 #
-# The share of a task in a filter is its gate, divided by the sum of all tasks'
-# gates at this filter. If the share is above one half, the task owns the
-# filter. We look at the largest share of each filter with 3, 12 and 40 tasks:
-# synthetic rooms ({doc}`06_nyuv2`), synthetic and real faces
+# The share of a task in a filter is its gate, divided by the sum of all tasks' gates at
+# this filter. If the share is above one half, the task owns the filter. We look at the
+# largest share of each filter with 3, 12 and 40 tasks: synthetic rooms
+# ({doc}`06_nyuv2`), synthetic and real faces
 # ({doc}`11_relations`).
 #
 # **Before you look:** how many filters have an owner among 40 tasks?
@@ -88,10 +88,10 @@ draw.largest_shares(nets)
 plt.show()
 
 # %% [markdown]
-# With 40 tasks no filter has an owner, and none can have one. To hold more
-# than half, a gate must be larger than the sum of the other 39. A gate is at
-# most 1, so those would have to be below 1/39 = 0.026 on average. The rule of
-# the paper for $T$ tasks, with the share $p_{ti}$ and a threshold $\tau$, is
+# With 40 tasks no filter has an owner, and none can have one. To hold more than half, a
+# gate must be larger than the sum of the other 39. A gate is at most 1, so those would
+# have to be below 1/39 = 0.026 on average. The rule of the paper for $T$ tasks, with
+# the share $p_{ti}$ and a threshold $\tau$, is
 #
 # $$
 # p_{ti} = \frac{I_{ti}}{\sum_{u=1}^{T} I_{ui}} > \tau, \qquad
@@ -114,14 +114,15 @@ for net in nets["rooms, T = 3"]:
 # %% [markdown]
 # With three tasks half of the filters have an owner, as chance would give.
 # For $T$ independent gates, spread evenly over (0, 1), the probability that one
-# of them is larger than the sum of the others is
+# of the gates is larger than the sum of the others is
 #
 # $$
 # P = T \cdot \frac{1}{T!} = \frac{1}{(T-1)!} .
 # $$ (eq-filters-chance)
 #
-# For three tasks that is one half. A better null is to shuffle each task's
-# trained gates within each layer.
+# For three tasks that is one half. Trained gates are not spread evenly. A
+# better null model keeps their values and shuffles each task's gates within
+# each layer.
 
 
 # %%
@@ -149,12 +150,12 @@ pd.DataFrame(
 # %% [markdown]
 # ## More in deeper layers?
 #
-# The difference in the number of owners is small. In the left panel of the
-# paper's Figure 4, which has no printed numbers, the share of specialised
-# filters grows with depth. The second row of the table has the slope of a line
-# from the first to the last layer.
+# The first row of the table shows that trained gates give few more owners than shuffled
+# ones. In the left panel of the paper's Figure 4, which has no printed numbers, the
+# share of specialised filters grows with depth. The second row has the slope of a line
+# that is fitted from the first to the last layer.
 #
-# **Before you look:** what will the share of shuffled gates do over the layers?
+# **Before you look:** will the share grow with depth for shuffled gates, too?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Share of specialised filters over the eleven layers of the U-Net, for trained and shuffled gates. Both grow from below 20 per cent to about 80 and 60 per cent in the ninth layer, and fall in the last."}}
 curves = {"trained": [], "shuffled": []}
@@ -173,18 +174,18 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# It grows with depth, as in the paper, but falls in the last layer. More than
-# half of the slope is left after shuffling, because gates of deeper layers are
-# spread more widely. The rest is more than chance. In deep layers two tasks
-# open the same filter less often than shuffled gates would.
+# The share grows with depth, as in the paper, but falls in the last layer. More than
+# half of the slope is left after shuffling, because gates of deeper layers are spread
+# more widely. The rest of the slope is more than chance. In deep layers two trained
+# tasks open the same filter less often than shuffled ones.
 #
 # ## Take them away
 #
-# A count cannot show whether a task needs its filters. Removal can. The paper
-# removes 200 of its SegNet's 7168 filters for each task, 2.8 %. How a filter is
-# removed is not said. We set its normalised output to 0 for *all* tasks and do
-# not train afterwards. Here is a small network with three tasks and random
-# gates. Removal by hand is a hook behind its normalisation layer.
+# A count cannot show whether a task needs its filters. Removal can. For each task the
+# paper removes 200 of its SegNet's 7168 filters, 2.8 %. It does not describe how. We
+# set the normalised output of a filter to 0 for *all* tasks and do not train
+# afterwards. The code has a small network with three tasks and random gates. A hook
+# behind the normalisation layer removes the filters.
 
 # %%
 TASKS = ("a", "b", "c")
@@ -221,18 +222,18 @@ for filters in own:
         assert all(torch.equal(y, by_hand[task]) for task, y in net(x).items())
 
 # %% [markdown]
-# Now score all tasks each time. $D_{st}$ is what task $t$ loses without the
-# filters of task $s$. If shares show who needs a filter, the diagonal of $D$
-# stands out, and
+# We remove the filters of each task in turn and score all tasks. $D_{st}$ is
+# what task $t$ loses without the filters of task $s$. If a large share marks
+# the task that needs a filter, the diagonal of $D$ is largest, and
 #
 # $$
 # \delta = \frac1T \sum_t D_{tt} - \frac{1}{T(T-1)} \sum_{s \ne t} D_{st}
 # $$ (eq-self-cross)
 #
-# is above 0. `book/studies/removal.py` did this with trained networks and 2.8 %
-# of the filters for each task. The paper removes "the most important filters"
-# of a task. These can be those of its largest *share* or those of its *widest
-# gates*. We removed both, and *random* ones.
+# is above 0. `book/studies/removal.py` did this with trained networks and 2.8 % of the
+# filters for each task. The paper removes "the most important filters" of a task. This
+# can mean the filters of its largest *share*, or those where its gate is *most open*
+# (widest). We removed either, and *random* ones.
 #
 # **Before you look:** in which of the three matrices is the diagonal largest?
 
@@ -256,7 +257,8 @@ widest, drawn = (
 k = ROOMS[0]["count"]  # segmentation is row 0, depth is row 1
 open_to_depth = [n.values[1, n.values[0].topk(k).indices] for n in rooms]
 Markdown(
-    "A frame is the largest loss of a column, a dot that of a row.\n\n"
+    "A frame marks the removal that costs a task most (in its column). A dot "
+    "marks the task that loses most by a removal (in its row).\n\n"
     "- **By the largest share** the rooms agree with the paper. Each task loses "
     "without its own filters, and next to nothing without those of others.\n"
     "- **By the widest gates** they contradict it. Depth loses "
@@ -270,9 +272,9 @@ Markdown(
 )
 
 # %% [markdown]
-# With more tasks it need not be so clear. For twelve attributes of synthetic
-# faces losses are in points of F1. The last row is below 0 where the networks
-# are worse than the answer that ignores the image.
+# With more tasks the diagonal may be less clear. For twelve attributes of
+# synthetic faces losses are in points of F1. The last row is below 0 (blue)
+# where the networks are worse than the answer that ignores the image.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Twelve by twelve matrix of faces: whose filters went, and who loses how much. Frames mark the row in which a task loses most, dots the task that loses most by a removal; most of both are on the diagonal."}}
 faces = find_benchmark("faces")()
@@ -307,21 +309,21 @@ for bed, found in {"rooms, %": ROOMS, "faces, points": FACES}.items():
 pd.DataFrame(rows).T.fillna("")
 
 # %% [markdown]
-# *Own* are the filters of the largest share. *Matched* are random ones, as many
-# in each layer as are the task's own. Brackets are 95 % intervals over networks,
-# in the last column Dunnett's. Own filters stand out from both controls.
+# *Own* are the filters of the largest share. *Matched* are random filters, in each
+# layer as many as the task's own. Brackets are 95 % intervals over networks, in the
+# last column Dunnett's. $\delta$ of own filters is above that of both controls.
 #
 # ## What to do with it
 #
-# 1. Do not cut at a fixed $\tau$. Rank: the filters of the largest share for a
-#    task are defined for any number of tasks (`gates.most_specialised`).
+# 1. Do not use a fixed $\tau$. Rank the filters by the task's share instead
+#    (`gates.most_specialised`), which works for any number of tasks.
 # 2. Print the count of shuffled gates (`gates.permuted`) beside your own.
 # 3. Test filters by removal, against random ones, in every task.
 #
 # ## Limits
 #
-# - Removal without training is crude. Later layers see inputs that they never
-#   saw. A filter that is missed may still be replaceable.
+# - Removal without training is crude. Later layers get inputs unlike those of
+#   the training. With more training other filters might replace a removed one.
 # - Filters are removed for all tasks. Another task's loss can come from a later
 #   filter that depended on this one.
 # - Gates of different layers are compared as they are. {doc}`10_capacity` shows
@@ -353,8 +355,9 @@ three = torch.rand(3, 100_000, generator=torch.Generator().manual_seed(0))
 assert abs((owners(three) >= 0).double().mean() - 1 / 2) < 0.01
 
 # %% [markdown]
-# All, since one of two gates is larger. At 0.75 it must be three times as large
-# as the other, which in the unit square are two triangles of area 1/6.
+# At 0.5 all have one, since one of two gates is larger. At 0.75 one gate must
+# be three times as large as the other. In the unit square these are two
+# triangles of area 1/6 each, so the share is 1/3.
 # :::{solution-end}
 # :::
 #
@@ -391,5 +394,6 @@ assert all(torch.equal(after[task], before[task]) for task in ("b", "c"))
 #
 # - At $\tau = 0.5$ half of the filters have an owner among 3 tasks, by chance
 #   as well, and none among 40. Shuffle before you count, or rank by share.
-# - Filters of the largest share are a task's own: it loses them, others do not.
-# - Filters of the widest gates are not. On rooms they hurt other tasks more.
+# - Without the filters of its largest share a task loses much, others little.
+# - This is not so for the filters of the widest gates. On rooms, depth loses
+#   more without those of segmentation than without its own.

@@ -50,15 +50,14 @@ Markdown(f":::{{admonition}} The claim\n{summary([PAPER, *OURS])}\n:::")
 #
 # ## One network at four rates
 #
-# The paper {cite:p}`suteu2025tssbn` trains the gates of {term}`TSσBN` 100
-# times as fast as the filters. This factor is the *multiplier*. Here are saved
-# runs of one small network at four multipliers. It answers twelve yes-or-no
-# questions about synthetic faces (chapter {doc}`08_celeba`). The learning rate
-# of its filters, the base rate, is 0.004. The *gate rate* is the multiplier
-# times the base rate.
+# The paper {cite:p}`suteu2025tssbn` trains the gates of {term}`TSσBN` 100 times as fast
+# as the filters. This factor is the *multiplier*. Here are saved runs of one small
+# network at four multipliers. It answers twelve yes-or-no questions about synthetic
+# faces (chapter {doc}`08_celeba`). The learning rate of its filters, the base rate, is
+# 0.004. The *gate rate* is the multiplier times the base rate.
 #
-# **Before you look:** which rate gives the best score, and what will the gates
-# look like at the slowest and at the fastest?
+# **Before you look:** which rate gives the best score? How will the gates be
+# distributed at the slowest rate, and how at the fastest?
 
 # %% mystnb={"image": {"alt": "Four histograms of the gates of TSσBN on synthetic faces. At gate rate 0.004 all gates are near one half; at 0.012 they spread a little; at 0.04 they cover the whole range and the score is highest; at 0.4 nearly all are at 0 or at 1."}}
 faces = records.by_gate_rate("faces", "tssbn", range(7))
@@ -73,22 +72,22 @@ constant = np.mean([scores["f1"] for scores in ignoring.values()])
 print(f"constant baseline: {constant:.2f} (it answers yes to all questions)")
 
 # %% [markdown]
-# The score is the mean F1 of the twelve questions over n runs. At the slowest
-# rate all gates are still near one half and hardly differ between tasks. At
-# the fastest nearly every gate is shut or open, and the score is lower again.
-# The paper's Figure 5 shows the same two ends on NYUv2.
+# The score is the mean F1 of the twelve questions over n runs. At the slowest rate most
+# gates are still near one half. At the fastest rate nearly every gate is shut or open,
+# and the score is lower again. The paper's Figure 5 shows the same two extremes on
+# NYUv2.
 #
-# The same in motion, for two digits and two small convolutions at the base
-# rate 0.004. A dot is a gate; press *Play* to follow 300 steps. With one run
-# each, the fastest rate does not score lower on this small problem.
+# The animation shows the gates of two small convolutions that learn to read two digits,
+# at the base rate 0.004. A dot is a gate; press *Play* to follow 300 steps. On this
+# small problem, with one run each, the fastest rate is not worse.
 #
 # <div class="gate-training">(The animation is on the page of this chapter.)</div>
 #
 # ## One step by hand
 #
-# Why does the product count, and not the multiplier? Let $\eta$ be the base
-# rate and $m$ the multiplier. With $g$ for the gradient of the loss in
-# $\gamma_t$, a step of Adam {cite:p}`kingma2015adam` is
+# Why does the product $\alpha = m\,\eta$ of multiplier and base rate count, and
+# not the multiplier alone? With $g$ for the gradient of the loss with respect
+# to $\gamma_t$, a step of Adam {cite:p}`kingma2015adam` is
 #
 # $$
 # \alpha = m\,\eta, \qquad
@@ -98,11 +97,10 @@ print(f"constant baseline: {constant:.2f} (it answers yes to all questions)")
 # y_t = {\color{#D55E00}{\sigma(\gamma_t)}}\,\hat x_t .
 # $$ (eq-gate-step)
 #
-# Here $\bar g$ and $\overline{g^2}$ are running means. In the first step they
-# are $g$ and $g^2$, so the fraction is the sign of $g$ and the step is
-# $\alpha$. If the loss is multiplied by 1000, $\bar g$ and the root grow by
-# the same factor, and the step stays the same. SGD has no such division. We
-# make one step with each optimiser.
+# Here $\bar g$ and $\overline{g^2}$ are running means. In the first step they are $g$
+# and $g^2$, so the fraction is the sign of $g$ and the step is $\alpha$. If the loss is
+# multiplied by 1000, $\bar g$ and the root grow by the same factor, and the step stays
+# the same. SGD has no such division. We make one step with each optimiser.
 
 # %%
 ETA, M, TASKS = 1e-4, 100, ("a", "b")
@@ -136,10 +134,10 @@ moved = {
 pd.DataFrame(moved).T.map(torch.Tensor.item).round(6)
 
 # %% [markdown]
-# The table has the mean step of $\gamma$. Adam's is $\alpha = 100 \cdot
-# 10^{-4} = 0.01$ whatever the loss. That of SGD is 1000 times as large where
-# the loss is. So a multiplier means little without its base rate and its
-# optimiser. The paper's multiplier of 100 means three gate rates:
+# The table has the mean step of $\gamma$. With Adam it is $\alpha = 100 \cdot 10^{-4} =
+# 0.01$ for both losses. With SGD it is 1000 times as large for the larger loss. So a
+# multiplier means little without its base rate and its optimiser. The paper's
+# multiplier of 100 stands for three different gate rates:
 
 # %%
 for name in "nyuv2", "celeba", "cityscapes":
@@ -149,10 +147,10 @@ for name in "nyuv2", "celeba", "cityscapes":
 # %% [markdown]
 # ## How far a gate gets
 #
-# A gate starts at $\gamma = 0$, half open. Let $\rho$ be the mean of its
-# gradient over the root mean square. A gate that matters has a steady
-# gradient. That of a gate that does not matter is noise, and its steps add up
-# to a random walk. After $n$ steps
+# A gate starts at $\gamma = 0$, half open. If the gate matters to the loss, its
+# gradient has a steady sign. If it does not matter, its gradient is noise, and the
+# steps add up to a random walk. Let $\rho$ be the mean gradient of a gate, divided by
+# its root mean square. After $n$ steps
 #
 # $$
 # \text{signal:}\quad |\gamma| \approx \rho\, \alpha\, n, \qquad\qquad
@@ -179,19 +177,19 @@ def walks(rate, optimiser=torch.optim.Adam, steps=1000, **options):
 
 
 # %% [markdown]
-# **Before you look:** at which of the rates 0.001, 0.01 and 0.1 will one see
-# after 1000 steps which gates matter?
+# **Before you look:** at which of the rates 0.001, 0.01 and 0.1 will 1000 steps
+# separate the gates that matter from the others?
 
 # %% mystnb={"image": {"alt": "Paths of sixty gates over a thousand steps at three gate rates. At 0.001 all stay near one half. At 0.01 the thirty blue gates, which matter, rise to 0.9 and the grey ones stay around one half. At 0.1 the blue gates are open and the grey ones jump to 0 or 1."}}
 draw.paths({rate: walks(rate) for rate in (0.001, 0.01, 0.1)}, SIGNAL > 0)
 plt.show()
 
 # %% [markdown]
-# Blue gates matter, grey ones do not. By {eq}`eq-reach` a signal overtakes the
-# noise after $1/\rho^2 = 25$ steps at every rate. The rate decides where on
-# the sigmoid that happens. At 0.001 all gates are still near one half and the
-# network cannot use the difference. At 0.1 noise opens and shuts gates by
-# chance. Between the two a gate shows what it is worth.
+# Blue gates matter, grey ones do not. By {eq}`eq-reach` a signal overtakes the noise
+# after $1/\rho^2 = 25$ steps at every rate. The rate decides where on the sigmoid that
+# happens. At 0.001 all gates are still near one half and the network cannot use the
+# difference. At 0.1 noise opens and shuts gates by chance. Between the two a gate shows
+# what it is worth.
 #
 # ## Where the best rate lies
 #
@@ -209,18 +207,19 @@ draw.sweeps([PAPER, *OURS])
 plt.show()
 
 # %% [markdown]
-# Bars are 95 % intervals; a single trial borrows the spread of that data set's
-# saved runs. The paper prints no spread. The constant baseline is near -20 on
-# faces and far below the panels of rooms and Census-Income (-65 and -47). In
-# the table, the last three columns have how far TSσBN is behind its best rate.
+# Bars are 95 % intervals; a single trial borrows the spread of that data set's saved
+# runs. The paper prints no spread. The constant baseline is near -20 on faces and far
+# below the panels of rooms and Census-Income (-65 and -47). The last three columns of
+# the table are for a slow, a middle and a fast gate rate. Each entry has the rate and
+# the Δm of TSσBN there minus that at its best rate.
 
 # %% tags=["hide-input"]
 overview([PAPER, *OURS])
 
 # %% [markdown]
-# In the means, the slowest rate is behind on every data set, and the middle
-# one, near 0.03, is close to the best on ours. Where an interval holds zero,
-# the runs do not separate the two rates.
+# On average the slowest rate is behind on every data set. On ours, the rate
+# near 0.03 is close to the best. Where an interval holds zero, the runs do not
+# separate the two rates.
 #
 # ## What the bound is worth
 #
@@ -238,10 +237,10 @@ plt.show()
 Markdown("\n".join(f"- {bound(found)}" for found in (PAPER, *OURS)))
 
 # %% [markdown]
-# So the bound protects from a rate that is too fast. It does not follow that
-# TSσBN wins when both methods have their best rate, for which chapter
-# {doc}`14_ingredients` has the test images. (The row TSBN in Table 1 of the
-# paper has the number of Table 6 at multiplier 100.)
+# So the bound protects from a rate that is too fast. It does not follow that TSσBN wins
+# if both methods have their best rate. Chapter {doc}`14_ingredients` compares them so
+# on test images. (The row TSBN in Table 1 of the paper has the number of Table 6 at
+# multiplier 100.)
 
 # %% tags=["hide-cell"]
 table_1 = find_benchmark("nyuv2")().paper["tsbn-x100"]["delta"]
@@ -250,10 +249,10 @@ assert abs(table_1 - 1.07 - PAPER.gains("tsbn")[0.01].value) < 1e-6  # HPS
 # %% [markdown]
 # ## Weight decay, and SGD
 #
-# A weight that decays goes to 0 and is gone. A gate whose $\gamma$ decays goes
-# to $\sigma(0) = \tfrac12$, so decay shuts no gate. With AdamW
-# {cite:p}`loshchilov2019adamw` and decay $\lambda$, the pull to zero and the
-# gradient balance at
+# Weight decay removes a weight, because it goes to 0. But if $\gamma$ goes to 0, the
+# gate goes to $\sigma(0) = \tfrac12$, so decay shuts no gate. With AdamW
+# {cite:p}`loshchilov2019adamw` and decay $\lambda$, the pull to zero and the gradient
+# balance at
 #
 # $$
 # \gamma \leftarrow \gamma - \alpha\,\frac{\bar g}{\sqrt{\overline{g^2}}}
@@ -267,10 +266,9 @@ for decay in 0, 0.1, 1:
     print(f"decay {decay}: gates that matter {gates[SIGNAL > 0].mean():.2f}")
 
 # %% [markdown]
-# These gates have $\rho = 0.2$. Vision transformers are often trained with a
-# decay of 0.05 to 0.1, which holds such gates between $\sigma(2)$ and
-# $\sigma(4)$, and those with a weaker signal near one half.
-# `tssbn.param_groups` leaves decay off for gates.
+# These gates have $\rho = 0.2$. Vision transformers are often trained with a decay of
+# 0.05 to 0.1, which holds such gates between $\sigma(2)$ and $\sigma(4)$, and gates
+# with a weaker signal near one half. `tssbn.param_groups` leaves decay off for gates.
 #
 # A step of SGD with momentum $\mu$ depends on the size of the gradient.
 # Measure $g_0$, the root mean square of the gradients of all $\gamma$ in the
@@ -280,8 +278,9 @@ for decay in 0, 0.1, 1:
 # \alpha' = \frac{g_0}{1 - \mu}\, \alpha .
 # $$ (eq-sgd-rate)
 #
-# Any change of loss, batch or reduction changes $g_0$. So the paper's rate of
-# 10 on Cityscapes is $\alpha' = 100\, g_0$, with a $g_0$ that is not printed.
+# Any change of loss, batch or reduction changes $g_0$. With $\mu = 0.9$ the
+# paper's rate of 10 on Cityscapes is like Adam's at $\alpha' = 100\, g_0$. The
+# paper does not print $g_0$.
 #
 # ## What to do with it
 #
@@ -300,8 +299,8 @@ for decay in 0, 0.1, 1:
 #
 # - On rooms and Census-Income each rate was tried with one seed, and rooms
 #   trained for 10 epochs, not 30. The base rate had three values.
-# - Four sweeps do not prove that a gate rate carries over better than a
-#   multiplier does; that is what {eq}`eq-gate-step` is for.
+# - Four sweeps do not prove that a gate rate transfers between data sets better
+#   than a multiplier. The argument for it is {eq}`eq-gate-step`.
 # - TSσBN also lacks the bias that TSBN has. No saved run separates the two.
 # - Rules such as $\alpha = 1/\sqrt n$ are not shown to beat a constant rate.
 # - On faces, seeds agree on which tasks are alike at the rate 0.04 (Spearman

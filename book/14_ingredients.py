@@ -50,10 +50,11 @@ Markdown(f":::{{admonition}} The claim\n{claim}\n:::")
 # %% [markdown]
 # *9 minutes to read; runs in half a minute on one CPU core, no download.*
 #
-# {term}`TSσBN` differs from hard sharing, {term}`HPS`, in several things at
-# once. To learn what each is worth, we take one away or exchange it and train
-# again. This is an *ablation*. Chapter {doc}`13_knobs` does it for the gate
-# rate, this one for the others.
+# {term}`TSσBN` differs from hard sharing, {term}`HPS`, in several ingredients.
+# To learn what one is worth, we remove or replace it and train again. This is
+# an *ablation*. A network is *surely* better or worse if the 95 % interval of
+# the difference does not hold zero. Chapter {doc}`13_knobs` is on the gate
+# rate.
 #
 # | ingredient | in TSσBN | ablations |
 # |---|---|---|
@@ -72,10 +73,10 @@ Markdown(f":::{{admonition}} The claim\n{claim}\n:::")
 # \mathrm{clamp}(\gamma) = \min(\max(\gamma, 0), 1) .
 # $$ (eq-clamp)
 #
-# It reaches 0 and 1 exactly, and one reads $\gamma$ without a formula. We take
-# four kinds of gates, all half open. For 60 steps the loss is the gate itself,
-# so Adam shuts it. Then the sign of the loss is turned, and Adam should open
-# the gate again.
+# A clamp reaches 0 and 1 exactly, and between them the gate is $\gamma$ itself.
+# We take four kinds of gates, all half open. For 60 steps the loss is the gate
+# itself, so Adam shuts it. Then the loss is minus the gate, and Adam should
+# open it again.
 
 # %%
 FORMS = {
@@ -138,9 +139,9 @@ assert all(paths[name][-1] > 0.5 for name in ("sigmoid", "tanh", "softplus"))
 # \mathrm{softplus}' = \sigma > 0 .
 # $$ (eq-gate-slopes)
 #
-# They differ in their range. A tanh gate that should shut goes on to -1, where
-# the channel is as open as at 1 with its sign turned. Softplus has no upper
-# bound. The sigmoid stays in $(0, 1)$, so it can be read as a share.
+# They differ in their range. A tanh gate does not stop at 0 but falls to -1.
+# The channel is then fully open again, with its sign turned. Softplus has no
+# upper bound. The sigmoid stays in $(0, 1)$, so it can be read as a share.
 #
 # ## The layer with any gate
 #
@@ -189,22 +190,24 @@ for name, form in FORMS.items():
 # (ingredients-ladder)=
 # ## The ladder
 #
-# Two data sets have saved runs of ablations, the synthetic rooms with a U-Net
-# and three dense tasks, and Census-Income with an MLP and three questions
-# about a person. HPS, TSBN, TSσBN and shared gates have a tuned rate. Random
-# gates are drawn from the trained ones, shuffled gates are the trained ones in
-# another order, and neither learns. "Wider HPS" has none of the ingredients,
-# but more parameters than TSσBN.
+# There are saved runs of ablations on two data sets. One is the synthetic
+# rooms, with a U-Net and three dense tasks. The other is Census-Income, with an
+# MLP and three questions about a person. The rates of HPS, TSBN, TSσBN and
+# shared gates were tuned. Random gates are drawn from the trained ones,
+# shuffled gates are the trained ones in another order, and both stay fixed.
+# "Wider HPS" has none of the ingredients, but more parameters than TSσBN.
 #
-# An ablation with $n'$ runs and TSσBN with $n$ have the difference
+# Let $\bar d'$ be the mean Δm of an ablation over $n'$ runs, and $\bar d$ that
+# of TSσBN over $n$ runs. Their difference and its interval are
 #
 # $$
 # \bar d' - \bar d \pm c\, s \sqrt{\tfrac1n + \tfrac1{n'}} ,
 # $$ (eq-interval)
 #
-# where $s$ is the standard deviation of a run, pooled over all networks, and
-# $c$ is large enough for all intervals of a panel together (Dunnett). If the
-# networks differ in $s$, each pair has its own, where that is wider.
+# where $s$ is the standard deviation of a run, pooled over all methods.
+# Dunnett's $c$ is so large that *all* intervals of a panel hold in 95 % of
+# cases. Where the methods differ in $s$, the
+# wider of this interval and the pair's own stands.
 #
 # **Before you look:** which ablation will be furthest below TSσBN?
 
@@ -217,12 +220,11 @@ plt.show()
 Markdown("\n".join(f"- {ladder.seen(bed)}" for bed in (ROOMS, CENSUS)))
 
 # %% [markdown]
-# What lies left of zero is worse than TSσBN, *surely* so if the whole interval
-# does. An interval that holds zero does not show that two networks are equal,
-# for an effect within the grey band would hardly have been seen. Where that
-# band is narrow and all intervals hold zero, no ingredient is worth much on
-# these data. Where random or shuffled gates keep up with trained ones, it does
-# not matter *which* channels a task opens.
+# Points left of zero are worse than TSσBN. An interval that holds zero does not
+# show that two networks are equal, because so few runs would hardly show an
+# effect within the grey band. If that band is narrow and all intervals hold
+# zero, no ingredient is worth much on these data. If random or shuffled gates
+# are as good as trained ones, it does not matter *which* channels a task opens.
 #
 # (ingredients-stages)=
 # ## Which stages need gates?
@@ -248,8 +250,8 @@ row = {k: work("deep-gates", first=k) / hps for k in range(8)}
 pd.DataFrame({"work over HPS": row}).T.round(2)
 
 # %% [markdown]
-# With $k = 0$ it is TSσBN, with $k = 7$ HPS. Stages 0 to 3 are the encoder, 4
-# to 6 the decoder.
+# The columns are $k$. With $k = 0$ the network is TSσBN, with $k = 7$ HPS.
+# Stages 0 to 3 are the encoder, 4 to 6 the decoder.
 #
 # **Before you look:** how late may gates begin before Δm falls?
 
@@ -264,14 +266,15 @@ Markdown("\n".join(f"- {said}" for said in map(ladder.later, deep) if said))
 
 # %% [markdown]
 # (ingredients-beyond-vision)=
-# ## On LayerNorm, scale and bias are missed
+# ## On LayerNorm the gate alone is not enough
 #
-# {term}`LN` has no running statistics, so the gate is all that TSσLN has left.
-# `book/studies/beyond_vision.py` trained a small Transformer
+# {term}`LN` has no running statistics. So the gate is all that a task owns in
+# TSσLN. `book/studies/beyond_vision.py` trained a small Transformer
 # {cite:p}`vaswani2017attention` to answer four questions about a Unicode
 # character from its name, such as ARABIC LETTER ALEF FINAL FORM: category,
 # direction, decomposition and width. TSLN has a scale and a bias for each
-# task. The score is F1, averaged over the answers.
+# task. The score is F1, averaged over the answers. As controls, trained gates
+# are shuffled, or *swapped*: each task then has the gates of another task.
 #
 # **Before you look:** will TSσLN with the paper's ×100 be above HPS?
 
@@ -293,9 +296,10 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 # %% [markdown]
 # At the common rate the bare gate is far below HPS. With `affine="preserve"`
 # the layer is $2\,\sigma(\gamma_t)\,\hat x + \beta_t$. It starts as the plain
-# LayerNorm, and its gates are no longer a handicap. Shuffled or swapped gates
-# ruin the networks of ×10 and ×100, so the tasks depend on their own gates
-# even where these gain nothing over HPS. (An untrained network is at -95.)
+# LayerNorm, and is then no longer behind HPS. With shuffled or swapped gates
+# the networks of ×10 and ×100 lose most of their score. So tasks depend on
+# their own gates even where these gain nothing over HPS. (An untrained network
+# is at -95.)
 #
 # ## What to do with it
 #
@@ -311,15 +315,16 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 # ## Limits
 #
 # - Two small data sets and short training. Rates were chosen with one seed.
-# - *Scale and bias only* breaks in evaluation if tasks train in turns
-#   ({doc}`04_task_specific`); here they are stacked in one pass.
-# - The rooms made a pass for each task, so their deep gates saved no time, and
-#   the running statistics of shared stages moved three times a step.
-# - On the two digits of chapter {doc}`04_task_specific`, gates tossed to 0 or
-#   1 for each task were 1.8 points behind trained ones [-3.5, +7.0], n = 3,
-#   and 7.7 [+2.5, +12.9] ahead of one tossed mask for both tasks.
+# - *Scale and bias only* fails in evaluation if tasks train in turns
+#   ({doc}`04_task_specific`). Here all tasks are stacked in one pass.
+# - On the rooms each task had a pass of its own. So gates in late stages saved
+#   no time, and running statistics of shared stages were updated three times a
+#   step.
+# - On the two digits of chapter {doc}`04_task_specific`, fixed random gates of
+#   0 or 1 for each task were 1.8 points [-3.5, +7.0] behind trained gates (n =
+#   3). They were 7.7 [+2.5, +12.9] ahead of one random mask for both tasks.
 # - LayerNorm has one text data set and one Transformer of two layers. Whether
-#   the scale or the bias is missed, the study does not separate.
+#   the scale or the bias is missing, this study does not show.
 #
 # ## Exercises
 #
@@ -353,8 +358,9 @@ back = [
 assert back[0] > 2 * back[1]
 
 # %% [markdown]
-# It comes back some three times later. Adam divides by the size of past
-# gradients, and remembers the slope of 1 for hundreds of steps.
+# It comes back, after about three times as many steps. Adam divides by the size
+# of past gradients, and the slope of 1 stays in that mean for hundreds of
+# steps.
 # :::{solution-end}
 # :::
 #
@@ -384,7 +390,7 @@ assert abs(half_width[20] / half_width[5] - 0.5) < 1e-9
 #
 # ## What we learned
 #
-# - Ablations show what an ingredient is worth, if the least effect that the
-#   runs could show stands beside each difference.
+# - An ablation shows what an ingredient is worth. Print the least effect that
+#   the runs could show beside each difference.
 # - A clamped gate that leaves its bounds never returns; a sigmoid does.
 # - On LayerNorm the bare gate is not enough: keep scale and bias.

@@ -98,8 +98,8 @@ ways = {"plain": ["plain"], "separate": ["sequential"], "stacked": ["stacked"]}
 pd.DataFrame(time(ways), ["time"]).round(1)
 
 # %% [markdown]
-# The stacked pass does the multiplications of ten separate ones in less time.
-# Why may tasks share a batch? Why is that faster?
+# The stacked pass does all multiplications of ten separate passes in less time.
+# Why can tasks share a batch, and why is that faster?
 #
 # ## One batch for all tasks
 #
@@ -306,8 +306,8 @@ for name, cells in saved.items():
 pd.DataFrame(rows, ["all in a pass", "5 a pass", "1 a pass"]).T.round(1)
 
 # %% [markdown]
-# One task a pass takes up to half more than one task alone, because gradients
-# of the weights stay. From two to ten tasks a ResNet-18 needs no more.
+# With one task a pass, the peak is up to half above that of one task alone,
+# because gradients of the weights stay. A ResNet-18 needs the same for 2 to 10.
 #
 # ## Beside other methods
 #

@@ -73,8 +73,8 @@ Markdown(
 #
 # ## Four questions about two digits
 #
-# Two digits stand on a canvas. Which is the left one, is it under five, which
-# is the right one, is it under five? Six convolutions answer in four passes.
+# A canvas has two digits. For the left and for the right one there are two
+# tasks: which digit is it, and is it under five? Six convolutions, four passes.
 
 # %%
 TASKS = ("left", "left under 5", "right", "right under 5")
@@ -295,7 +295,7 @@ ax.set_title("On the digits half of the cost comes close to the goal")
 plt.show()
 
 # %% [markdown]
-# On larger problems trees miss it. `book/studies/branches.py` did the same for
+# On larger problems trees miss the goal. `book/studies/branches.py` did this for
 # three tasks on synthetic rooms and twelve attributes of synthetic faces, and
 # trained trees and passes on for two epochs. Below are the changes at half of
 # the cost, in %, of Δm for rooms and of the mean F1 for faces, with 95 %

@@ -341,7 +341,7 @@ plt.show()
 # :::{exercise}
 # :label: ex-18-cityscapes
 # The paper prints 1.42 for #P of MMoE on Cityscapes. Count it. And why has
-# TSσBN there exactly the parameters of HPS?
+# TSσBN exactly as many parameters as HPS there?
 # :::
 
 # %%

@@ -53,8 +53,8 @@ Markdown(f":::{{admonition}} The claim\n{summary(bed)}\n:::")
 # The paper minimises the plain sum of its losses. Its appendix G, which we
 # have not seen, is on {term}`balancings <balancing>`: rules that weigh losses
 # or gradients. We draw one step of 22, build three and count what they cost.
-# Then we ask: do they improve {term}`HPS` and {term}`TSσBN`, or do
-# task-specific gates make them unnecessary?
+# Then we ask whether they improve {term}`HPS` and {term}`TSσBN`, and whether
+# task-specific gates make them unnecessary.
 #
 # ## Two tasks that disagree
 #
@@ -326,10 +326,10 @@ ax.legend(loc="center left", bbox_to_anchor=(0, 0.8))
 plt.show()
 
 # %% [markdown]
-# They do agree: GLS, CAGrad and Nash-MTL gain in both, and the spread between
-# balancings is twice that between the tables. But the second is higher by some
-# 0.8 %, because the plain sum of the first is one run, and a good one: four of
-# nine gains have another sign. TSσBN has +2.48 % in the paper, more than the
+# They agree. GLS, CAGrad and Nash-MTL gain in both, and the spread between
+# balancings is twice that between the tables. But gains in the second are about
+# 0.8 % higher, and four of nine have another sign. The plain sum of the first
+# is a single run, and a good one. TSσBN has +2.48 % in the paper, more than the
 # nine; DB-MTL on HPS, with one forward pass of the trunk, has +2.75 %.
 #
 # ## What to do with it

@@ -267,10 +267,11 @@ plt.show()
 
 # %% [markdown]
 # Rows that train more in the trunk tend to have a higher Δm, if rows count as
-# independent; the four of one pass lie from -1.83 to +2.23. But there are two
-# recipes. The rows of MTLoRA's lie from +0.29 to +1.63, and train patch
-# mergings or updates of them. The ten frozen trunks of the other lie from
-# -11.18 to +2.64. The table does not separate method and recipe.
+# independent. The four rows of one pass lie from -1.83 to +2.23. But there are
+# two recipes. The rows with MTLoRA's recipe lie from +0.29 to +1.63. They also
+# train patch mergings or updates of them. The ten frozen trunks of the other
+# recipe lie from -11.18 to +2.64. So the table does not separate method and
+# recipe.
 #
 # ## What to do with it
 #
@@ -287,7 +288,8 @@ plt.show()
 #
 # All Δm are the paper's, without spread, most of them from other papers; we
 # trained nothing. HPS's prints +2.23, its scores give +2.45. What TSσLN trains
-# is not said: 3.08 million take nine vectors a LayerNorm, ours trains eight.
+# is not stated. The printed 3.08 million fit nine vectors for each LayerNorm;
+# ours trains eight.
 #
 # ## Exercise
 #
