@@ -21,10 +21,8 @@ BEDS = {
     "census": "Census-Income, perceptron",
 }
 ARMS = ("stl", "hps", "tsbn", "tssbn")
-LOOKS = {  # of text, and of the band around zero
-    "result": ("#22303c", "#e4e4e4"),
-    "result-dark": ("#e6ebf0", "#333d47"),
-}
+INK, BAND = "#22303c", "#e4e4e4"  # of text, and of the band around zero
+DARK = {INK: "#e6ebf0", BAND: "#333d47", "#dddddd": "#46505a"}  # and of the grid
 
 
 def found() -> dict[str, dict]:
@@ -38,21 +36,22 @@ def found() -> dict[str, dict]:
 
 
 def main(folder: Path = FOLDER) -> None:
-    beds = found()
-    for name, (ink, band) in LOOKS.items():
-        plots.style()
-        colors = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-        with plt.rc_context({**dict.fromkeys(colors, ink), "svg.hashsalt": "result"}):
-            figure = experts.bed_effects(beds, "HPS")
-            for ax in figure.axes:
-                ax.patch.set_alpha(0)
-                ax.lines[-1].set_color(ink)
-                for patch in ax.patches:
-                    patch.set_color(band)
-            path = folder / f"{name}.svg"
-            figure.savefig(path, transparent=True, metadata={"Date": None}, bbox_inches="tight")
-        plt.close(figure)
-        print(path)
+    plots.style()
+    colors = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    with plt.rc_context({**dict.fromkeys(colors, INK), "svg.hashsalt": "result"}):
+        figure = experts.bed_effects(found(), "HPS")
+        for ax in figure.axes:
+            ax.patch.set_alpha(0)
+            ax.lines[-1].set_color(INK)
+            for patch in ax.patches:
+                patch.set_color(BAND)
+        light = folder / "result.svg"
+        figure.savefig(light, transparent=True, metadata={"Date": None}, bbox_inches="tight")
+    plt.close(figure)
+    drawing = light.read_text(encoding="utf-8")
+    for color, other in DARK.items():
+        drawing = drawing.replace(color, other)
+    (folder / "result-dark.svg").write_text(drawing, encoding="utf-8")
 
 
 if __name__ == "__main__":
