@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # gives another over five; the angles between gradients look alike in both cases.
 # :::
 #
-# *8 minutes to read; runs in 2 minutes on one CPU core, no download.*
+# *9 minutes to read; runs in 2 minutes on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
