@@ -25,7 +25,8 @@ if "google.colab" in sys.modules:
 # *Five minutes to read; runs in a minute on one CPU core, no download.*
 #
 # We train a network whose tasks share all filters. Each task has its own
-# normalisation layers, with a gate between 0 and 1 for every channel.
+# normalisation layers, with a gate between 0 and 1 for every channel. Then we
+# read the gates and shut some of them.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -44,10 +45,13 @@ plots.style()
 # %% [markdown]
 # ## Why share, and what it costs
 #
-# Two networks for two tasks need twice the filters. One network for both, hard
-# parameter sharing (HPS), needs them once, but one task's gradient can undo
-# what the other's has done. With task-specific normalisation every task makes
-# its own pass through the same filters and gates their channels.
+# Two networks for two tasks need twice the filters. One network for both needs
+# them once. This is hard parameter sharing (HPS). But a step that helps one
+# task can harm the other. With task-specific normalisation each task multiplies
+# the channels of the same filters by its own gates. Behind the first gates the
+# activations of the tasks differ, so each task runs the rest of the network in
+# its own pass. The drawing shows ten ways to share; look at the first two and
+# at the last, which is our method. {doc}`18_experts` explains the others.
 # :::{image} images/experts.svg
 # :alt: Ten ways to share a network among three tasks; the last, TSσBN, is one grey trunk with coloured gates, through which each task makes a pass.
 # :class: only-light
@@ -62,8 +66,10 @@ plots.style()
 # = {\color{#0072B2}{\sigma(\gamma_t)}}\,\hat{x}_t, \qquad \sigma(\gamma) = \frac{1}{1 + e^{-\gamma}} .
 # $$
 #
-# Here $\hat{x}_t$ is a channel, normalised over the pass of task $t$, and
-# $\gamma_t$ is one learned number {cite:p}`suteu2025tssbn`.
+# Here $\hat{x}_t$ is a channel, normalised to mean 0 and variance 1 over the
+# pass of task $t$, and $\gamma_t$ is one learned number for this channel and
+# task {cite:p}`suteu2025tssbn`. A gate $\sigma(\gamma_t)$ near 0 removes the
+# channel for this task alone, and a gate near 1 passes it on.
 #
 # ## Two digits, one network
 #
@@ -80,7 +86,8 @@ plt.show()
 # %% [markdown]
 # The tasks share a trunk of two convolutions, and each has a head. One line,
 # `tssbn.task_specific`, gives each task its own normalisation layers. It does
-# the same for a ResNet or a ViT. The gates learn 100 times faster.
+# the same for a ResNet or a ViT. The gates learn 100 times faster than the
+# filters; otherwise they would hardly leave their start ({doc}`01_sigmoid_bn`).
 
 # %%
 def conv(inputs, stride):
@@ -116,8 +123,9 @@ def percent_right(net):
     return torch.stack([100 * each.float().mean() for each in right])
 
 # %% [markdown]
-# TSBN has the usual scale and bias in place of the gate. *Before you look:
-# which of the three reads most digits?* An interval with 0 decides nothing.
+# We compare HPS, TSσBN and TSBN, which has the usual scale and bias in place
+# of the gate. *Before you look: which of the three reads most digits?* A 95 %
+# interval that contains 0 leaves open which method is better.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A dot for each of twelve networks of HPS, TSBN and TSσBN, and their means, in per cent of right answers; a dotted line at 20 per cent, which is what an answer that ignores the image gets."}}
 METHODS = {"hps": None, "tsbn": "plain", "tssbn": "sigmoid"}
@@ -133,8 +141,10 @@ for method, gain in Bed(scores).against("tssbn", "hps", "tsbn").items():
 # %% [markdown]
 # ## Read the gates
 #
-# These are the gates of one network. The mean of a row is the capacity that a
-# task uses. A column that is bright in one row alone is a filter of that task.
+# These are the gates of one network, 8 in each of its two normalisation layers
+# (`trunk.1` and `trunk.4`). A row is a task, a column is a filter. The mean of
+# a row is called the capacity that the task uses. A column that is bright in
+# one row alone is a filter of that task. The paper calls a gate an importance.
 
 # %% mystnb={"image": {"alt": "Heat map of two rows and sixteen columns: a few filters are open for one task and shut for the other."}}
 plots.importance(nets["tssbn"][0], plt.subplots(figsize=(7, 1.4))[1])
@@ -143,8 +153,9 @@ plt.show()
 # %% [markdown]
 # ## Shut some of them
 #
-# Take the four filters in which `left` has the largest share. Shut their gates
-# for both tasks. Then do so for `right`. Which task loses more points?
+# The share of `left` in a filter is its gate divided by the sum of both gates.
+# We take the four filters with the largest share of `left` and shut them for
+# both tasks. Then we do the same for `right`. Which task loses more points?
 
 # %% tags=["nbval-ignore-output"]
 def loss_without(net, task):
@@ -162,8 +173,9 @@ for task in TASKS:
 # %% [markdown]
 # ## What it costs, and where to go
 #
-# Two gates take the place of a scale and a bias, so the trunk is as large as
-# in HPS. A further task adds one number a filter, and a pass ({doc}`15_cost`).
+# Two gates take the place of a scale and a bias, so with two tasks the trunk is
+# as large as in HPS. A further task adds one number for each filter. The main
+# cost is time, because each task makes its own pass ({doc}`15_cost`).
 #
 # - **Learn** the method from its first line: {doc}`01_sigmoid_bn` and on.
 # - **Audit** each claim of the paper with our runs: {doc}`claims`.

@@ -23,8 +23,8 @@ if "google.colab" in sys.modules:
 # # From BatchNorm to σBN
 #
 # :::{admonition} The claim
-# Let BatchNorm's scales learn 100 times faster than the filters, and the test
-# error doubles under SGD; scales bounded by a sigmoid do not raise it.
+# When BatchNorm's scales learn 100 times faster than the filters, the test
+# error doubles under SGD; with scales bounded by a sigmoid it does not rise.
 # :::
 #
 # *Ten minutes to read; runs in a minute on one CPU core, no download.*
@@ -53,10 +53,10 @@ train_set, test_set = (digits.single(s, root=None) for s in ("train", "test"))
 # ## A rate that breaks BatchNorm
 #
 # Which channels does a network need? A layer of batch normalisation
-# ({term}`BN`) multiplies each channel by a learned scale, so a scale near 0
-# could mark one that is not needed. But the scales learn at the rate that
-# suits the filters, and after a usual training most are still near their
-# start. So we give them a larger rate ({term}`discriminative learning rates`).
+# ({term}`BN`) multiplies each channel by a learned scale. A scale near 0 could
+# mark a channel that is not needed. But at the learning rate that suits the
+# filters most scales hardly leave their start in a usual training. So we give
+# them a larger rate ({term}`discriminative learning rates`).
 #
 # Our network reads a handwritten digit of 8×8 pixels
 # {cite:p}`pedregosa2011sklearn`. It has three convolutions, each with its BN,
@@ -72,8 +72,8 @@ def make(norm, seed):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 10))
 
 # %% [markdown]
-# Training is ordinary, except that the parameters of the normalisation layers
-# in `fast` learn `multiplier` times faster than all others.
+# Training is ordinary, with one exception. The parameters of the normalisation
+# layers in `fast` have `multiplier` times the learning rate of all others.
 
 # %%
 LR = {"SGD": 0.1, "Adam": 0.01}
@@ -113,8 +113,8 @@ def train_five(norm, multiplier, **options):
     return nets, losses, [error(net) for net in nets]
 
 # %% [markdown]
-# Five networks learn at one rate, and five learn scales and biases at 100
-# times that rate. *Before you look: what will the training loss do?*
+# We train five networks at one rate for all parameters (×1). Five others learn
+# scales and biases at 100 times that rate. *Before you look: what will the loss do?*
 
 # %% mystnb={"image": {"alt": "Left: training loss over 90 steps, five networks each. With one rate for all, the loss of BN falls smoothly towards zero. With scales and biases at 100 times the rate it jumps above the dotted line of the constant baseline, is rough and stays far higher. Right: the test errors of the ten networks; all five fast ones have more."}}
 _, smooth, slow = train_five(nn.BatchNorm2d, 1)
@@ -142,16 +142,16 @@ plt.show()
 #   biases of a BN 7 times larger. ReLU and convolution pass this factor on,
 #   and the next BN divides it out, up to $\varepsilon$.
 # - **Before the head, the size matters.** There, nothing divides it out. Let
-#   $y$ be all that the head reads, $W$ its weights and $z = Wy$ its outputs. A
-#   step of SGD at rate $\eta$ on the loss $L$ of one image changes them by
+#   $y$ be the input of the head, $W$ its weights and $z = Wy$ its outputs. One
+#   step of SGD on $W$, at rate $\eta$ and for the loss $L$ of one image, changes $z$ by
 #
 # $$
 # \Delta z = -\,\eta\,\lVert y \rVert^2\,\frac{\partial L}{\partial z} .
 # $$ (eq-head)
 #
-# If $\gamma$ and $\beta$ grow to 10 times their size, so does $y$, and the
-# head's steps become 100 times larger. If this explains the failure, the first
-# two BNs may learn at ×100, and the last BN may not.
+# If $\gamma$ and $\beta$ of the last BN grow to 10 times their size, so does
+# $y$, and the outputs move 100 times as far. If this explains the failure, ×100
+# is harmless in the first two BNs and harmful in the last BN.
 
 # %%
 *_, inner = train_five(nn.BatchNorm2d, 100, fast=(1, 4))
@@ -165,7 +165,7 @@ for part in ("BN 1 and 2", "BN 3"):
 assert sum(inner) < sum(slow) + 5 * 3 < sum(last)
 
 # %% [markdown]
-# That is what happens. The harm comes from scales that no later layer bounds.
+# That is what happens. The scales of the last BN do the harm.
 #
 # ## A gate in place of scale and bias
 #
@@ -241,9 +241,9 @@ for training in (True, False):
 # At ×100, a gate under SGD moves at most 6.25 times as fast as a plain scale
 # would at ×1, and under Adam at most 25 times. Near 0 and 1 it hardly moves.
 #
-# Why 100? Adam at $\eta = 10^{-4}$ is usual in dense prediction. There, a gate
-# needs at least 46,000 steps from 0.5 to 0.99 at ×1, and 460 at ×100. The
-# paper uses ×100 throughout {cite:p}`suteu2025tssbn`.
+# Why 100? Adam at $\eta = 10^{-4}$ is usual when a network predicts a value for
+# each pixel. Then a gate needs at least 46,000 steps from 0.5 to 0.99 at ×1,
+# and 460 at ×100. The paper uses ×100 throughout {cite:p}`suteu2025tssbn`.
 #
 # ## σBN at a hundred times the rate
 #
@@ -298,11 +298,11 @@ rates.gates(gates)
 plt.show()
 
 # %% [markdown]
-# At ×1 the gates hardly move. At ×100 those of the first two layers spread,
-# most of them over the upper half. At ×1000 nearly all are shut or open. The
-# paper sees this trend in a far larger network {cite:p}`suteu2025tssbn`. The
-# gates of the last layer open together, because larger features give more
-# confident outputs. So compare gates within inner layers.
+# At ×1 the gates stay close to their start of 0.5. At ×100 those of the two
+# inner layers spread, most of them over the upper half. At ×1000 nearly all are
+# shut or open. The paper sees this trend in a far larger network
+# {cite:p}`suteu2025tssbn`. The gates of the last layer open together, because
+# larger features give more confident outputs. So compare gates of inner layers.
 #
 # ## What to do with it
 #
@@ -322,7 +322,7 @@ adam = torch.optim.Adam(tssbn.param_groups(net, 1e-4, multiplier=100))
 #
 # ## Limits
 #
-# - One small network, 90 steps, five runs of each arm. At ×1 five runs can
+# - One small network, 90 steps, five runs of each setting. At ×1 five runs can
 #   miss a difference of four points.
 # - Where BN breaks depends on the base rate (exercise 1), the optimiser and
 #   the layers behind it. In the paper's sweep with Adam, task-specific BN held
@@ -387,14 +387,14 @@ class Bounded(Plain):
 assert sum(neither) / 5 > 50 > 25 > max(sum(bounded), sum(damped)) / 5
 
 # %% [markdown]
-# Each alone keeps the error below 25 %, where the plain scale fails. But the
-# bound moves scales to 0 or 1, where `clamp` has no gradient, so they stay.
+# The bound alone keeps the error below 25 %, and so does the damping alone. But
+# `clamp` has no gradient beyond 0 and 1, so scales that leave this range stay.
 # :::{solution-end}
 # :::
 #
 # ## What we learned
 #
-# - Before a head nothing bounds a scale of BN, and a large rate breaks the
-#   net.
+# - No later layer divides out the scales of the last BN. At a large rate they
+#   break the training.
 # - σBN bounds the scale and makes its steps smaller, so it trains at ×100.
 # - At ×100 the inner gates spread within one training, so they can be read.

@@ -29,11 +29,11 @@ if "google.colab" in sys.modules:
 #
 # *Ten minutes to read; runs in two minutes on one CPU core, no download.*
 #
-# The book's way to TSσBN has four steps: the gate of {doc}`01_sigmoid_bn`,
-# pruning, orthogonal gradients ({doc}`03_tasks_fight`) and a gate for each
-# task ({doc}`04_task_specific`). This chapter is the second. It follows
-# {cite:t}`suteu2022receding`, who introduced {term}`σBN`. A reader in a hurry
-# can skip it.
+# The book reaches TSσBN in four steps: the gate of {doc}`01_sigmoid_bn`,
+# pruning, the gradients of {doc}`03_tasks_fight` and gates for each task
+# ({doc}`04_task_specific`). This chapter is the second. It follows
+# {cite:t}`suteu2022receding`, who introduced {term}`σBN`. The Learn path leaves
+# it out, and no other chapter needs it.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -159,16 +159,16 @@ plt.show()
 #
 # ## Two penalties
 #
-# A penalty can make scales small. **L1**, in Network Slimming
-# {cite:p}`liu2017slimming`, adds the sum of all scales to the task's loss:
+# A penalty can make scales small. The **L1** penalty of Network Slimming
+# {cite:p}`liu2017slimming` adds the sum of all absolute scales to the loss:
 #
 # $$
 # L = L_\text{task} + \lambda \sum_i |\gamma_i| .
 # $$ (eq-rni-l1)
 #
-# It pulls every scale to 0 with the same force, needed or not. **RNI**,
-# receding neuron importances, is a penalty on the gates of σBN. Let $p_i =
-# \sigma(\gamma_i + c)$, with a constant $c$:
+# It pulls every scale to 0 with the same force, whether the channel is needed or
+# not. **RNI** (receding neuron importances) is a penalty on the gates of σBN. Let
+# $p_i = \sigma(\gamma_i + c)$, with a constant $c$:
 #
 # $$
 # L = L_\text{task} + \lambda \sum_i p_i\,(1 - \ln p_i), \qquad
@@ -176,9 +176,9 @@ plt.show()
 # = -\,p_i\,(1 - p_i) \ln p_i .
 # $$ (eq-rni-penalty)
 #
-# Its force depends on the gate. An open gate ($p$ near 1) feels none, because
-# both $1 - p$ and $\ln p$ are near 0. A gate in between is pushed shut. A
-# larger $c$ spares all but gates that are small already. The paper's code
+# Its force depends on the gate. At an open gate ($p$ near 1) it is almost 0, since
+# both $1 - p$ and $\ln p$ are near 0. A gate in between is pushed shut. With a
+# larger $c$ only gates that are already small are pushed. The paper's code
 # takes $c = 3$ for VGG-16 and $c = 0$ for ResNet-56; we take $c = 1$.
 
 # %%
@@ -250,14 +250,14 @@ tail = {m: ((s := scales(n)) > 0.01) & (s < 0.5) for m, n in chosen.items()}
 assert tail["RNI"].sum() < 0.25 * tail["L1"].sum()
 
 # %% [markdown]
-# Both penalties shut most channels. L1 also pulls down those that the network
-# needs, so that needed and unneeded ones overlap. RNI leaves a gap.
+# Both penalties shut most channels. L1 also makes the other scales small, and
+# there is no gap between small and large ones. RNI leaves a wide gap.
 #
 # ## How far can one cut go?
 #
-# Now the smallest scales of all layers go, without training after it. Each
-# layer keeps at least three channels. *Before you look: at which share will
-# each curve fall?*
+# Now we remove the channels with the smallest scales of all layers, and do not
+# train again. Each layer keeps at least three channels. *Before you look: at
+# which share will each curve fall?*
 
 # %% mystnb={"image": {"alt": "Right answers over the share of channels gone in one cut, means and ranges of four networks. Without a penalty the curve falls from the start. With L1 it falls after 60 to 70 per cent, with RNI after about 85 per cent. A dotted line at 10 per cent is the constant baseline."}}
 _, ax = plt.subplots()
@@ -281,10 +281,10 @@ assert lost["RNI"] < 5 and lost["L1"] > 10
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The curve of RNI stays flat while four fifths of the network go. That of L1
-# falls earlier. The last column has the best of L1's three weights for each
-# share, chosen on these test images; it is behind RNI, too. Without a penalty
-# we take the same share from each layer, which does such a network less harm.
+# The curve of RNI stays flat until four fifths of the channels are gone. The curve
+# of L1 falls earlier. The last column has the best of L1's three weights for each
+# share, chosen on these test images. It is also behind RNI. Without a penalty we
+# remove the same share from each layer, which does such a network less harm.
 #
 # ## What to do with it
 #
@@ -315,8 +315,8 @@ torch.testing.assert_close(small(image), masked(image), rtol=1e-4, atol=1e-4)
 #
 # ## Limits
 #
-# - One small network, one easy task, four runs. The order of the curves is
-#   clear, their place is not. `book/studies/pruning.py` repeats the paper's
+# - One small network, one easy task, four runs. They show the order of the curves,
+#   but not at which share each falls. `book/studies/pruning.py` repeats the paper's
 #   CIFAR-10 study at full size.
 # - A coarse choice of $\lambda$ can make either penalty look worse. Above its
 #   best weight, L1 harms the whole network.
@@ -389,7 +389,7 @@ for kind, of in kinds.items():
 assert max(again.values()) - min(again.values()) < 8
 
 # %% [markdown]
-# By a few points. A thin network learns this task, whichever channels it has.
+# They differ by a few points. A thin network learns this task with any channels.
 # :::{solution-end}
 # :::
 #
@@ -397,4 +397,4 @@ assert max(again.values()) - min(again.values()) < 8
 #
 # - Without a penalty the order of scales means little.
 # - RNI shuts weak gates and spares open ones; then 80 % of channels can go.
-# - So gates can be trained to be read.
+# - So with this penalty a gate shows whether its channel can go.

@@ -23,11 +23,11 @@ if "google.colab" in sys.modules:
 # # Why tasks fight
 #
 # :::{admonition} The claim
-# At equal weights, a second task on the trunk costs one task over two points and
-# gives another over five, and the gradients' angles look alike in both cases.
+# With equally many weights, a shared trunk costs one task over two points and
+# gives another over five; the angles between gradients look alike in both cases.
 # :::
 #
-# *8 minutes to read; runs in 2 minutes on one CPU core, no download.*
+# *9 minutes to read; runs in 2 minutes on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -48,12 +48,12 @@ torch.set_num_threads(1)
 plots.style()
 
 # %% [markdown]
-# ## Good and bad company
+# ## A second task can hurt or help
 #
 # A canvas shows an even digit on the left and an odd one on the right
 # {cite:p}`suteu2019orthogonal,sun2019mulitdigitmnist`, from the small scans of
-# {cite:t}`pedregosa2011sklearn`. The pairs of the test, such as 4 and 5, never
-# occur in training. A network that learns 16 pictures of pairs fails there.
+# {cite:t}`pedregosa2011sklearn`. Training has 16 of the 25 pairs. The pairs of the
+# test, such as 4 and 5, are not among them, so it does not help to learn pairs.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Eight black canvases with two handwritten digits each, an even one on the left and an odd one on the right, at different heights."}}
 train, test = (digits.pairs(split, root=None) for split in ("train", "test"))
@@ -61,11 +61,11 @@ plots.images(train["image"][:8], [""] * 8)
 plt.show()
 
 # %% [markdown]
-# `left` and `right` ask which of five digits stands there. `large` asks whether the
-# left digit is above 3, and has labels on 160 canvases only. So `left` is related
-# to `large`, and `right` is not. In single-task learning ({term}`STL`) each task has
-# a {term}`trunk` and a {term}`head`. In hard parameter sharing ({term}`HPS`) one
-# trunk serves the heads of both {cite:p}`caruana1997multitask`.
+# Tasks `left` and `right` ask which of five digits stands on that side. Task `large`
+# asks whether the left digit is above 3; only 160 canvases have its label. So `left`
+# is related to `large`, and `right` is not. In single-task learning ({term}`STL`) each
+# task has its own {term}`trunk` and {term}`head`. In hard parameter sharing
+# ({term}`HPS`) one trunk serves the heads of both {cite:p}`caruana1997multitask`.
 
 # %%
 CLASSES = {"left": 5, "right": 5, "large": 2}
@@ -91,7 +91,7 @@ def make(tasks, filters, norm):
 
 # %% [markdown]
 # The loop also keeps the gradient of each task's loss with respect to the last
-# shared layer. The next sections need it, and the last of them `alpha`.
+# shared layer, for the next section. `alpha` is the weight of a later penalty.
 
 
 # %%
@@ -119,7 +119,7 @@ def fit(tasks, seed, filters=20, norm=True, alpha=0.0):
 
 
 # %% [markdown]
-# A shared trunk of 28 filters has as many weights as two trunks of 20.
+# A shared trunk with 28 filters a layer has as many weights as two with 20.
 
 # %%
 SEEDS = range(6)
@@ -162,12 +162,12 @@ columns = ["own trunk, %", "shared, %", "constant, %", "shared minus own"]
 pd.DataFrame(rows, columns).T
 
 # %% [markdown]
-# Six seeds hardly show an effect within the grey. `right` loses points when `left`
-# joins it, which is {term}`negative transfer`. `large` has 160 labels and gains
-# many points when `left` joins it, with 3,200 labels for the same digit.
+# Effects within the grey are too small for six seeds. `right` loses points when it
+# shares with `left`. This is {term}`negative transfer`. `large` has 160 labels and
+# gains many points from `left`, which has 3,200 labels for the same digit.
 #
-# The usual explanation of a loss is {term}`task interference`: tasks pull shared
-# weights in different directions. Their gradients should show it.
+# A loss is usually explained by {term}`task interference`. The tasks pull shared
+# weights in different directions, and their gradients should show it.
 #
 # ## The angle between two gradients
 #
@@ -191,10 +191,10 @@ pd.DataFrame(rows, columns).T
 # The second term is what task 2 does to task 1. A positive
 # {term}`gradient cosine` helps task 1, and a negative one harms it.
 #
-# But other images give another gradient. So we need a {term}`null`, the cosine of
-# *one* task's gradients on two batches. One task cannot fight with itself. Two
-# steps in a row have different batches and nearly the same weights, so the loop
-# has kept all that we need.
+# But a gradient also changes with the images of the batch. So we need a {term}`null`,
+# a comparison without any conflict. We take the cosine of *one* task's gradients on
+# two batches, since one task cannot fight with itself. Two steps in a row have
+# different batches and nearly the same weights, so the kept gradients are enough.
 
 
 # %%
@@ -215,7 +215,7 @@ def cosines(seen):
 angles = {pair: [cosines(g) for _, g in runs] for pair, runs in shared.items()}
 
 # %% [markdown]
-# **Before you look:** do the angles show which pair helps and which hurts?
+# **Before you look:** do the cosines show which pair gained and which lost?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Histograms of gradient cosines for three pairs of tasks. In each, two tasks on the same images and on other images give nearly the same hill; one task on other images gives a wider hill further to the right."}}
 angle_plots.cosines({" and ".join(pair): a for pair, a in angles.items()})
@@ -234,9 +234,9 @@ print("mean and spread of the cosine over the steps, six seeds")
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The spread, a standard deviation, is nearly the same for two tasks that do not
-# even see the same images, and larger for one task alone. So it is no sign of a
-# fight. A fight would shift the *mean* below 0, and it does in no pair.
+# For two tasks the spread (a standard deviation) is nearly the same on the same
+# images and on other images. For one task alone it is larger. So a wide spread is no
+# sign of a fight. A fight would shift the *mean* below 0, and no pair has that.
 #
 # ## A penalty on the angle
 #
@@ -251,8 +251,8 @@ pd.DataFrame(rows).T
 # $$ (eq-cosreg)
 #
 # This is {term}`CosReg`. $R$ is the mean squared cosine over the pairs of tasks,
-# between 0 and 1. To descend it takes a {term}`double backward`, in PyTorch
-# `create_graph=True`.
+# between 0 and 1. Its gradient is a gradient of gradients, a {term}`double backward`;
+# PyTorch needs `create_graph=True` for it.
 
 
 # %%
@@ -306,21 +306,21 @@ for title, k, digit in ("spread", 0, 2), ("right, %", 1, 0):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The constant answer gets 20 %. Changes have 95 % intervals, five runs against five:
-# CosReg and BN against plain, both against BN. The paper has more and larger images
-# and trains for longer. As there, BN and CosReg narrow the spread, and BN raises
-# the score. But CosReg on top of BN adds nothing that five runs can show, and
-# without BN it costs points in 200 steps.
+# The constant baseline gets 20 %. Changes have 95 % intervals from five runs each.
+# CosReg and BN are compared with plain, BN + CosReg with BN. The paper has more and
+# larger images and trains for longer. As in the paper, BN and CosReg narrow the
+# spread, and BN raises the score. But CosReg on top of BN adds nothing that five
+# runs can show, and without BN it costs points in 200 steps.
 #
-# Why does BN narrow the angle? It subtracts each channel's mean, so a constant
-# added to a channel changes no loss. This removes a direction that all tasks'
-# gradients have in common. And with BN a task's gradient agrees less with itself;
-# noise shrinks every cosine.
+# Why does BN narrow the spread? It subtracts each channel's mean, so a constant
+# added to a channel changes no loss. This removes a direction that the gradients of
+# all tasks have in common. With BN the gradients of one task on two batches also
+# agree less. They hold more noise, and noise shrinks every cosine.
 #
 # ## What to do with it
 #
 # - **Compare at equal size** before you blame sharing.
-# - **Look for company** that needs the same features and has more labels.
+# - **Add a task** that needs the same features and has more labels.
 # - **Report a null** with every angle: the same task on two batches.
 # - **Keep the filters and separate the normalisation**, where tasks differ; that
 #   is {doc}`chapter 4 <04_task_specific>`.
@@ -330,7 +330,7 @@ pd.DataFrame(rows).T
 # - Small scans, a tiny network, 200 steps, five or six seeds.
 # - The null is about batches of 64, two steps in a row. The gradients of the whole
 #   training set are not measured.
-# - A step of Adam is not along $-g$, so {eq}`eq-interference` is only a picture.
+# - Adam does not step along $-g$, so {eq}`eq-interference` holds for SGD only.
 # - Why a task loses on new pairs is not tested. {doc}`19_balancing` has other
 #   surgery on gradients, such as PCGrad {cite:p}`yu2020pcgrad`.
 #
@@ -386,15 +386,15 @@ print([round(score) for score in strong], "instead of", round(sum(scores["plain"
 assert max(strong) < sum(scores["plain"]) / 5 - 5
 
 # %% [markdown]
-# It hardly learns to read. $R$ does not change with $c$, so its derivative is
-# divided by $c$. Small gradients of the tasks make that of the penalty large. In
-# longer trials, of 1,600 steps, it caught up; with BN it was then ahead on most
-# seeds, by less than the seeds scatter.
+# The network hardly learns to read. $R$ does not change with $c$, so its derivative
+# is divided by $c$. When the tasks' gradients are small, that of the penalty is
+# large. In longer trials, of 1,600 steps, CosReg caught up with plain. With BN it was
+# ahead on most seeds, by less than the scatter of the seeds.
 # :::{solution-end}
 # :::
 #
 # ## What we learned
 #
-# - Sharing can hurt or help at equal weights; it depends on the company.
-# - The angle of mini-batch gradients scatters more within one task than between
-#   two. BN and CosReg narrow the spread, which alone is no gain.
+# - With equally many weights sharing can hurt or help. It depends on the other task.
+# - The cosine of mini-batch gradients scatters more within one task than between
+#   two. BN and CosReg narrow the spread, but a narrow spread alone is no gain.

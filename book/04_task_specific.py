@@ -54,9 +54,9 @@ plots.style()
 # ## One trunk, three passes
 #
 # Hard parameter sharing ({term}`HPS`) gives every channel of its {term}`trunk`
-# to every head at the same strength. In {doc}`chapter 3 <03_tasks_fight>` a task
-# loses by it. Task-specific normalisation lets each task weigh the channels by
-# itself. Here one trunk serves three tasks, and is drawn once for each:
+# to every head at the same strength. In {doc}`chapter 3 <03_tasks_fight>` one task
+# loses by it. Task-specific normalisation gives each task a weight of its own for
+# every channel. The drawing shows one trunk, once for each of three tasks:
 #
 # :::{image} images/unrolled.svg
 # :alt: An image goes through convolution W1 once. Then three rows, one for each task: normalisation with the task's own statistics, gates of the task, convolution W2, again statistics and gates, convolution W3, and the task's head. The three boxes W2 are hatched alike, since they are one set of weights; so are the three boxes W3.
@@ -69,12 +69,12 @@ plots.style()
 # - **All filters are shared.** The three boxes $W_2$ are one convolution.
 # - **Gates differ.** Each task multiplies each normalised channel by its own
 #   number between 0 and 1. A gate near 0 removes a channel for this task alone.
-# - **$T$ tasks make $T$ passes.** Behind the first gates the activations
-#   differ, so each task runs the rest of the trunk by itself.
-# - **Statistics differ**, for the same reason. The second normalisation layer
-#   receives three distributions and has a mean and a variance for each.
 # - **The {term}`stem` runs once.** Up to the first normalisation layer all
 #   tasks have the same activations.
+# - **$T$ tasks make $T$ passes.** After the first gates the activations of the
+#   tasks differ, so each task runs the rest of the trunk by itself.
+# - **Statistics differ**, for the same reason. The second normalisation layer
+#   receives three distributions and has a mean and a variance for each.
 #
 # ## The formula
 #
@@ -158,9 +158,9 @@ for T in 2, 3, 10, 40:
 
 # %% [markdown]
 # The ResNet-50 has 23.5 million weights and 26,560 normalised channels. HPS has
-# a scale and a bias for each channel, TSσBN a gate for each channel and task.
-# So two tasks need as many parameters as HPS. A further task adds 26,560, in TSBN
-# twice as many, and with a network for each task ({term}`STL`) a whole ResNet-50.
+# a scale and a bias for each channel, TSσBN a gate for each channel and task. So
+# for two tasks both have the same size. A further task adds 26,560 gates. It adds
+# twice as many numbers in TSBN, and in {term}`STL` (a network each) a ResNet-50.
 # {doc}`07_cityscapes` counts the sizes that the paper prints.
 #
 # ## Does it help?
@@ -219,10 +219,10 @@ def percent_right(net):
 
 # %% [markdown]
 # We train eight networks of each method. **HPS, wider** has as many trunk weights
-# as the two trunks of **STL**. **TSBN** learns its scales and biases at the
-# common rate and at 100 times it; **TSσBN** learns its gates at 100 times it, as
-# in the paper. The {term}`control`, **random gates**, is TSσBN with gates that
-# are drawn once, $\gamma \sim N(0, 3^2)$, and never learn.
+# as the two trunks of **STL**. **TSBN** learns its scales and biases at the rate
+# of the filters, **TSBN ×100** at 100 times that rate. **TSσBN** learns its gates
+# at ×100, as in the paper. The {term}`control`, **random gates**, is TSσBN with
+# gates that are drawn once, $\gamma \sim N(0, 3^2)$, and stay fixed.
 
 # %%
 METHODS = {  # how each is made, and how fast its scales learn
@@ -268,27 +268,27 @@ for method, effect in bed.against("hps", *others).items():
 print("TSσBN minus random gates:", bed.compare("tssbn", "random-gates"))
 
 # %% [markdown]
-# The brackets are 95 % intervals; one that holds 0 does not decide. Two separate
-# trunks beat HPS. For TSσBN eight networks do not settle it, nor for a wider
-# trunk with twice the weights. Random gates do about as well as learned ones, so
-# what helps may be just that the passes *differ*. The page {doc}`claims` asks
-# the same on larger data.
+# The brackets are 95 % intervals. Two separate trunks (STL) beat HPS. The
+# intervals of all other methods hold 0, so eight networks do not decide whether
+# TSσBN, or a trunk with twice the weights, beats HPS. Random gates do about as well
+# as learned ones. Perhaps it helps only that the passes *differ*. The page
+# {doc}`claims` asks the same on larger data.
 #
 # ## Look at the gates
 #
-# All gates of a network are its {term}`importance matrix`. **Before you look:**
-# does a filter serve one task, or both?
+# The paper calls a gate the importance of a channel for a task, and all gates the
+# {term}`importance matrix`. **Before you look:** does a filter serve one task or both?
 
-# %% mystnb={"image": {"alt": "Heat map of two rows and forty columns in two layers. Some filters are open for one task and shut for the other, many are open for both, few for neither."}}
+# %% mystnb={"image": {"alt": "Heat map of two rows and forty columns in two layers. Some filters are open for one task and shut for the other, and many are open for both."}}
 _, ax = plt.subplots(figsize=(7, 1.6))
 plots.importance(nets["tssbn"][0], ax)
 ax.set_title("Some filters serve one task, many serve both")
 plt.show()
 
 # %% [markdown]
-# A row is a task, a column a channel; the mean of a row is the task's
-# {term}`capacity`. Chapters {doc}`10 <10_capacity>`, {doc}`11 <11_relations>`
-# and {doc}`12 <12_filters>` read such matrices, beside what random gates show.
+# A row is a task, and a column is the channel of one filter. The mean of a row is the
+# task's {term}`capacity`. Chapters {doc}`10 <10_capacity>`, {doc}`11 <11_relations>`
+# and {doc}`12 <12_filters>` read such matrices and compare them with random gates.
 #
 # ## What to do with it
 #
@@ -312,10 +312,10 @@ plt.show()
 # - **The sigmoid does not win here**, though it does in the paper: TSBN at 100
 #   times the rate scores as high. A gate halves the parameters of a task, is
 #   safe at such rates ({doc}`01_sigmoid_bn`) and can be read.
-# - **At the common rate little is gained**: 150 steps leave a gate below 0.65.
-# - **Statistics** of a pass come from $B$ images, not $B \cdot T$, and running ones
-#   lag behind gates that learn fast. {term}`LN` has gates only.
-# - **Small evidence.** Eight seeds, 150 steps, base rate set on the test pairs.
+# - **At the filters' rate gates hardly move**: 150 steps leave them below 0.65.
+# - **Statistics.** Each pass has only $B$ images. Running statistics lag behind gates
+#   that learn fast. Layer normalisation ({term}`LN`) has no running statistics.
+# - **Small evidence.** Eight seeds, 150 steps, a base rate chosen on the test pairs.
 #
 # ## Exercises
 #
@@ -354,7 +354,7 @@ print(f"points lost: {lost_slow} at the common rate, {lost_fast} at 100 times it
 assert min(lost_fast) > max(lost_slow)
 
 # %% [markdown]
-# At the common rate the passes hardly differ. At 100 times that rate they do.
+# At the common rate the passes of the tasks hardly differ. At ×100 they do.
 # :::{solution-end}
 # :::
 #
@@ -388,8 +388,8 @@ assert max(lost) > 5
 
 # %% [markdown]
 # Evaluation loses many points on some seeds. The running mean averages two
-# distributions and is right for neither. Images of several domains have the same
-# problem ({term}`DSBN`, {cite:p}`chang2019dsbn`); HPS, with one pass, has not.
+# distributions and fits neither. Images of several domains cause the same problem
+# ({term}`DSBN`, {cite:p}`chang2019dsbn`). HPS makes one pass and does not have it.
 # :::{solution-end}
 # :::
 #

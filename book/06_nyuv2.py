@@ -60,7 +60,7 @@ Markdown(
 # %% [markdown]
 # *8 minutes to read; runs in under a minute on one CPU core, no download.*
 #
-# Brackets are 95 % intervals. Δm is the mean gain of the tasks in per cent.
+# Brackets are 95 % intervals. Δm is the mean gain over single-task networks in per cent.
 #
 # ## What sharing exchanges
 #
@@ -88,14 +88,15 @@ plt.show()
 
 # %% [markdown]
 # Bands are the lowest and highest of three seeds. The dotted line is the
-# constant baseline, the best answer that ignores the image. HPS has a smaller
-# depth error than STL, and normals that are 3.5 degrees worse. In the paper's
-# Table 1, on NYUv2 itself, sharing makes the same exchange.
+# constant baseline, the best answer that ignores the image. mIoU measures how well
+# predicted and true classes overlap. HPS has a smaller depth error than STL, but
+# its normals are 3.5 degrees worse. In the paper's Table 1, on NYUv2 itself,
+# sharing also improves depth and harms normals.
 #
-# A likely reason is that every channel of HPS has one scale for all tasks.
-# Paint on a wall tells the classes apart and means nothing for the direction
-# of the wall. HPS can suppress a channel of paint for all three tasks or for
-# none. {term}`TSσBN` gives each task $t$ a gate on each channel:
+# A likely reason is that every channel of HPS has one scale for all tasks. The
+# colour of a wall helps to find its class, but not its direction. HPS can suppress
+# a channel of colour for all three tasks or for none. {term}`TSσBN` gives each task
+# $t$ a gate on each channel:
 #
 # $$
 # y_t = {\color{#D55E00}{\sigma(\gamma_t)}}\cdot\hat{x}_t,
@@ -107,8 +108,8 @@ plt.show()
 #
 # ## The losses and the score
 #
-# The losses are cross-entropy, the absolute error, and one minus the cosine of
-# the angle, each over the pixels with a label. Their plain sum is minimised.
+# The losses are cross-entropy, the absolute error, and one minus the cosine of the
+# angle, each over the pixels with a label. Training minimises their plain sum.
 
 
 # %%
@@ -236,10 +237,10 @@ for task in LOSSES:
     assert task == "normal" or angle > 36
 
 # %% [markdown]
-# With another task's gates the network falls far below the constant baseline.
-# Gates are 0.5 % of its parameters, and they decide what it computes. This is
-# one network. Its running statistics belong to its own gates, which adds to the
-# damage.
+# With another task's gates the error is far above that of the constant baseline.
+# Gates are only 0.5 % of the parameters, but they decide what the network computes.
+# This is one network, and its running statistics fit its own gates only, which
+# adds to the damage.
 #
 # ## What each method gains
 #
@@ -248,8 +249,8 @@ for task in LOSSES:
 # for each task and channel, and *shared gates* one gate for each channel.
 # *Random gates* are TSσBN with gates that are drawn and do not learn.
 #
-# Before you look: HPS lost the normals. Which method gets them back, and does
-# it keep the gain in depth?
+# Before you look: HPS has worse normals than STL. Which method repairs them, and
+# does it keep the gain in depth?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Gain over single-task networks for each task, a dot for each seed. HPS gains 7 per cent in depth and loses 19 in normals. TSBN and TSσBN lose 11 in normals and gain less in depth; shared gates lose 22 in normals. Diamonds for the paper's numbers on NYUv2 lie further right than ours, for TSσBN at 17 in depth and minus 1 in normals."}}
 printed = dict(find_benchmark("nyuv2")().paper)
@@ -260,9 +261,9 @@ fig.suptitle(title, x=0.01, ha="left")
 plt.show()
 
 # %% [markdown]
-# The grey band is the 95 % interval of the single-task mean itself. In the
-# paper's row of TSBN scales and biases learn at 100 times the common rate.
-# Differences of Δm, in points:
+# The grey band is the 95 % interval of the STL mean. In the paper's TSBN scales
+# and biases learn at 100 times the common rate. The table has differences of Δm
+# in points. A − B above 0 means that A is better.
 
 # %% tags=["hide-input"]
 PAIRS = [("hps", "stl"), ("tssbn", "hps"), ("tssbn", "stl"), ("tssbn", "tsbn")]
@@ -272,8 +273,8 @@ pairs(bed, PAIRS, printed)
 # %% [markdown]
 # On rooms TSσBN is ahead of HPS, of shared gates and of random gates. It is
 # behind separate networks, and **TSBN, with its rates tuned as well, is ahead of
-# TSσBN**. The paper has both the other way round. Of the paper's four
-# differences only that of TSσBN from HPS has the same sign here.
+# TSσBN**. In the paper TSσBN is ahead of both. Of the paper's four differences only
+# that of TSσBN from HPS has the same sign here.
 #
 # ## The paper's numbers, and the real set
 #
@@ -285,7 +286,7 @@ outputs = {"segmentation": 13, "depth": 1, "normal": 3}
 records.paper_rows("nyuv2", outputs, (288, 384)).round(3)
 
 # %% [markdown]
-# Rounded, every #P is the paper's. TSσBN has 0.03 % more parameters than HPS
+# Rounded, every #P agrees with the paper. TSσBN has 0.03 % more parameters than HPS
 # and the computation of three networks, because each task makes its own pass.
 # It saves memory for weights, not time.
 #
@@ -330,8 +331,8 @@ every = bed.against("tssbn", *over)["hps"].interval
 Markdown(f"- With Dunnett's wider intervals TSσBN minus HPS is {every}.")
 
 # %% [markdown]
-# - Δm counts a relative gain of a coarse mIoU like one of a fine angle. A weak
-#   STL makes every method look good.
+# - Δm gives every task's relative gain the same weight, whatever its score
+#   measures. A weak STL makes every method look good.
 # - MTAN needs a SegNet, and no Cross-Stitch was run on rooms.
 #
 # ## Exercises
@@ -387,7 +388,7 @@ for part in ("down", "up"):
     assert angle > 36
 
 # %% [markdown]
-# In the layers up, but both are enough to fall below the constant baseline.
+# They do more harm in the layers up. Both are worse than the constant baseline.
 #
 # :::{solution-end}
 # :::
@@ -395,5 +396,5 @@ for part in ("down", "up"):
 # ## What we learned
 #
 # - Sharing a network helps depth and harms normals, here and in the paper.
-# - Gates for each task repair part of it, at the computation of three networks.
+# - Gates for each task repair part of the harm, at the computation of three networks.
 # - On rooms TSσBN is ahead of HPS, and behind STL and a tuned TSBN.

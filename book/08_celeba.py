@@ -96,10 +96,10 @@ def answers(net, split="test", order=None, tasks=TASKS):
 
 
 # %% [markdown]
-# Now we score the same weights three times. First in evaluation mode. Then
-# after `net.train()`, where {term}`BN` normalises with the statistics of the
-# batch instead of its {term}`running statistics`. Last in training mode with
-# the test faces sorted by their label, those without the attribute first.
+# We score the same weights three times. The first score is in evaluation mode. The
+# second is after `net.train()`, where {term}`BN` normalises with the statistics of
+# the batch instead of its {term}`running statistics`. The third is also in training
+# mode, but with the faces sorted by label, those without the attribute first.
 #
 # Before you look: does the order of the test faces matter?
 
@@ -141,22 +141,22 @@ assert scored["training, sorted"].mean() < 0.8 * scored["evaluation"].mean()
 # %% [markdown]
 # In training mode the answer for a face depends on the other faces in its
 # batch. If all fifty wear glasses, the mean of the batch contains the glasses
-# and is subtracted. In the usual order the score looks reasonable, so the
-# mistake is easy to miss. Black lines are the constant baseline, always yes.
+# and is subtracted. In the usual order the score looks reasonable, so the mistake
+# is easy to miss. Black lines are the constant baseline, always yes. An attribute
+# without bars is never predicted.
 #
-# It was missed. The public code from which the CelebA protocol comes
-# {cite:p}`liu2023famo,ban2024fairgrad` has a program for many tasks, which calls
-# `eval()` before testing, and a program for a single task, which does not. Its
-# baseline of single-task networks is scored by another rule than the methods.
-# The paper does not say how it scored its own baseline.
+# The public code of the CelebA protocol {cite:p}`liu2023famo,ban2024fairgrad` makes
+# this mistake. Its program for many tasks calls `eval()` before testing, and its
+# program for a single task does not. So single-task networks are scored in another
+# mode than all other methods. The paper does not say how it scored its own baseline.
 #
 # ## Scores without a threshold
 #
-# The threshold of 0.5 is a second choice inside the score. A rare attribute has
-# F1 0 if the network never gives it a probability of 0.5, however well it ranks
-# the faces. Average precision needs no threshold: for each positive
-# face take the precision among all faces ranked at least as high, and average.
-# For F1, the threshold of each attribute can be chosen on validation faces.
+# The score also depends on the threshold of 0.5. A rare attribute has an F1 of 0 if
+# its probability never reaches 0.5, even if the network ranks the faces well.
+# Average precision needs no threshold. For each positive face take the precision
+# among all faces ranked at least as high, and average. For F1, one can choose the
+# threshold of each attribute on validation faces.
 
 
 # %%
@@ -209,8 +209,8 @@ for name, found in BEDS.items():
     display(celeba.table(found).rename_axis(name))
 
 # %% [markdown]
-# Before you look: does the choice of the score change which method is ahead of
-# HPS?
+# Before you look: which methods will differ from HPS by more than chance? Where
+# there are several scores, will they agree?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Differences from HPS on real faces, with 95 per cent intervals: a panel for each score, a row for each method, and in grey what so many runs would hardly show."}}
 newest = list(BEDS.values())[-1]
@@ -218,8 +218,8 @@ draw.effects_by_score(celeba.effects(newest, "hps"), "hps")
 plt.show()
 
 # %% [markdown]
-# Intervals are Dunnett's. Grey is what so many runs would hardly show. Where an
-# interval holds zero, these runs do not settle the question.
+# Dunnett's intervals allow for several comparisons. Effects within the grey are too
+# small for this number of runs. An interval that holds 0 decides nothing.
 #
 # ## Forty tasks are forty passes
 #
@@ -233,7 +233,7 @@ paper = records.paper_rows("celeba", forty, (64, 64))
 paper.rename(columns={"mean": "mean F1, %", "Δm": "Δm, %"}).round(3)
 
 # %% [markdown]
-# Rounded, every #P is the paper's. HPS answers all forty questions in one pass
+# Rounded, every #P agrees with the paper. HPS answers all forty questions in one pass
 # at a fortieth of the cost. TSσBN costs nearly what forty networks cost (the
 # first convolution runs once for all tasks). Its few parameters save memory, not
 # time. One question costs one pass, and a further one needs a row of gates and
@@ -385,7 +385,7 @@ assert two_rules["gain of the mean"] < 2 * two_rules["mean of the gains"] < 0
 assert each.max() > 30
 
 # %% [markdown]
-# About −1.0 and −0.4 %. Attributes at which STL is poor have the largest
+# They are about −1.0 and −0.4 %. Attributes with a poor STL have the largest
 # relative gains, up to a third, and count more in the mean of the gains.
 #
 # :::{solution-end}
@@ -393,8 +393,8 @@ assert each.max() > 30
 #
 # ## What we learned
 #
-# - A network in training mode is another network, and a published baseline was
-#   scored in it.
+# - In training mode the same weights give other answers; public code scores its
+#   single-task baseline in this mode.
 # - On CelebA two published baselines differ by more than the printed gain.
 # - Forty tasks with task-specific normalisation have the parameters of one
 #   network and the computation of forty.

@@ -53,10 +53,11 @@ Markdown(f":::{{admonition}} The claim\n{gradient_plots.claim(study)}\n:::")
 #
 # ## Right angles without learning
 #
-# Two tasks conflict where their gradients on shared filters point apart. The
+# Two tasks conflict where their gradients on shared filters point in opposite
+# directions. The
 # {term}`gradient cosine` measures it ({doc}`03_tasks_fight`): 1 is agreement, 0 a
 # right angle, and below 0 is a conflict. In Figure 2 of the paper
-# {cite:p}`suteu2025tssbn` the cosines of {term}`TSσBN` gather at 0 early in
+# {cite:p}`suteu2025tssbn` the cosines of {term}`TSσBN` are close to 0 early in
 # training, and those of hard sharing ({term}`HPS`) spread widely. Did the gates
 # learn to keep the tasks apart?
 #
@@ -134,8 +135,8 @@ plt.show()
 #           \frac{\partial L_t}{\partial y_{t,c}} .
 # $$ (eq-gated-gradient)
 #
-# Let $\sigma_t$ be the vector of the gates of task $t$. If gates have nothing to
-# do with the $a_{t,c}$, the cosine shrinks on average by the similarity $\rho$ of
+# Let $\sigma_t$ be the vector of the gates of task $t$. If the gates are independent
+# of the $a_{t,c}$, the cosine is multiplied on average by $\rho$, the similarity of
 # the two tasks' gates:
 #
 # $$
@@ -145,9 +146,9 @@ plt.show()
 # $$ (eq-gate-factor)
 #
 # Equal gates have $\rho = 1$. Independent gates that are open with probability $p$
-# and shut otherwise have $\rho = p$. Gates of other layers add factors of their
-# own: those below change what a filter reads, those above change the error that
-# comes back. The factors multiply.
+# and shut otherwise have $\rho = p$. Gates of other layers bring further factors.
+# Those of earlier layers change the input of a filter, and those of later layers
+# change the error that comes back. All factors multiply.
 
 # %%
 drawn_gates = torch.rand(2, 100_000, generator=torch.Generator().manual_seed(0))
@@ -164,7 +165,7 @@ for p in (1.0, 0.5, 0.1):
 # of gates. The {term}`null` is TSσBN with random gates of width 1 that stay frozen.
 #
 # **Before you look:** which of the four will be narrowest? Which will have most
-# conflicts, cosines below 0?
+# conflicts, that is, cosines below 0?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Densities of the cosines of task gradients in the first epoch, on one axis. HPS is wide and lies mostly below zero. TSσBN, TSBN and, dashed, random gates are narrow peaks close to zero."}}
 ax = plt.subplots(figsize=(7, 3.2))[1]
@@ -173,8 +174,8 @@ ax.set_title("Gates narrow the cosines, learned or drawn at random")
 plt.show()
 
 # %% [markdown]
-# TSσBN is much narrower than HPS, as in the paper, and has fewer conflicts. But
-# random gates and TSBN's scales do the same. (The paper prints no numbers with its
+# TSσBN is much narrower than HPS, as in the paper, and has fewer conflicts. But the
+# same holds for random gates and for TSBN. (The paper prints no numbers with its
 # figure.) Differences have these 95 % intervals over seeds:
 
 # %% tags=["hide-input"]
@@ -182,18 +183,18 @@ print(gradient_plots.differences(study))
 
 # %% [markdown]
 # After the epoch we change the gates and keep the filters. *Shuffled* gates are in
-# random order within each layer and task; *averaged*, every task has the mean gate
-# of all tasks. The table has mean absolute cosines.
+# random order within each layer and task. With *averaged* gates every task has the
+# mean gate of all tasks. The table has mean absolute cosines.
 
 # %% tags=["hide-input"]
 gradient_plots.interventions(study)
 
 # %% [markdown]
 # With equal gates the cosines are several times as large. So most of the effect
-# comes from gates that *differ*. Shuffled gates have an effect as well, but a
-# smaller one, because the filters have adapted to the gates in their places. They
-# adapt to random gates, too. The last column is of one task on different images. It
-# is far from 1, so every number here contains noise.
+# comes from gates that *differ*. Shuffled gates have a smaller effect than a task's
+# own gates, because the filters have adapted to the gates in their places. They adapt
+# to random gates, too. The last column compares gradients of one task on different
+# images. It would be 1 without noise. It is far from 1, so all numbers contain noise.
 #
 # ## A whole training
 #
@@ -223,14 +224,15 @@ gradient_plots.table(runs)
 # %% [markdown]
 # In the first tenth TSσBN has smaller cosines than HPS, most clearly layer by layer.
 # Later the methods hardly differ. The share of conflicts is not smaller with TSσBN
-# than with HPS. On average these tasks agree, and right angles end agreement as
-# well as conflict. Only scores show whether that helps ({doc}`06_nyuv2`).
+# than with HPS. On full-size rooms the tasks mostly agree, and right angles end
+# agreement as well as conflict. Only scores show what helps ({doc}`06_nyuv2`).
 #
 # ## Features apart
 #
-# The middle of Figure 2 shows the features of five attributes of CelebA, a point for
-# each image and task. t-SNE {cite:p}`maaten2008tsne` puts each task on an island
-# of its own. We train five attributes of synthetic faces. The null is an untrained
+# The middle of the paper's Figure 2 shows features of five attributes of CelebA faces.
+# Each point is an image in the pass of one task. In the plane of t-SNE
+# {cite:p}`maaten2008tsne` each task has an island of its own. We train five
+# attributes of synthetic faces. The null is an untrained
 # network with random gates.
 #
 # **Before you look:** will the untrained network have islands?
@@ -263,9 +265,9 @@ gradient_plots.islands({name: features(one) for name, one in networks.items()}, 
 plt.show()
 
 # %% [markdown]
-# Random gates part the tasks without any training. The silhouette
-# {cite:p}`rousseeuw1987silhouettes` of the features is 1 for groups far apart and
-# 0 for none, so both networks have little of it, and t-SNE enlarges it.
+# Random gates separate the tasks without any training. The silhouette
+# {cite:p}`rousseeuw1987silhouettes` of the features is 1 for groups that are far
+# apart and 0 without groups. It is small in both networks; t-SNE makes gaps larger.
 #
 # A better question is whether the features of a task predict *its own* attribute.
 # We fit a linear classifier, a probe, and score it by the area under the ROC curve
@@ -276,14 +278,14 @@ plt.show()
 gradient_plots.features(records.load("features/five_attributes")["runs"])
 
 # %% [markdown]
-# With shuffled gates the silhouette stays, but the probes fall to those of untrained
-# networks. So islands do not show what features are worth. TSσBN's features are
+# With shuffled gates the silhouette hardly changes, but the AUC falls to that of
+# untrained networks. So islands do not show how good features are. TSσBN's features are
 # about as good as those of HPS, and worse than those of single-task networks,
 # {term}`STL`.
 #
 # ## One task more
 #
-# The right of Figure 2 counts parameters of the encoder. With $N$ parameters of a
+# The right of Figure 2 counts parameters of the trunk. With $N$ parameters of a
 # ResNet-50, of which $2C$ are scales and biases, STL needs $TN$ and TSσBN
 # $N + (T - 2)\, C$, one gate for each channel and task.
 

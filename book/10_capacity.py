@@ -86,8 +86,8 @@ shares.beside_shuffled(rooms[0])
 plt.show()
 
 # %% [markdown]
-# It is the lower one. The eye hardly sees it, so each number below stands beside
-# its {term}`null`, the same number of shuffled gates.
+# It is the lower one. The eye hardly sees the difference. So each number below
+# stands beside its {term}`null`, the same number computed from shuffled gates.
 #
 # ## How much is shared
 #
@@ -98,9 +98,9 @@ plt.show()
 # $$ (eq-capacity)
 #
 # Which part of it is shared? The paper {cite:p}`suteu2025tssbn` approximates a
-# task's row by a weighted sum of the other rows. The sum is the shared part, the
-# remainder is independent. Let $A$ be the $F \times (T-1)$ matrix with the other
-# rows as columns. Least squares gives
+# task's row by a weighted sum of the other tasks' rows. The sum is called shared,
+# and the remainder independent. Let $A$ be the $F \times (T-1)$ matrix with the
+# other rows as columns. Least squares gives
 #
 # $$
 # \hat I_t = A\,(A^\top A)^{-1} A^\top I_t , \quad
@@ -146,23 +146,23 @@ shares.figure_3(NETS, shared)
 plt.show()
 
 # %% [markdown]
-# We find both, but shuffled gates have a large shared part, too. The table has
-# means over tasks, and the difference from shuffled gates with its 95 % interval
-# over runs. "Random gates" were drawn once and never trained. (The paper prints
-# no numbers with its figure.)
+# Here, too, the shared part is large and capacities are similar. But shuffled gates
+# have a large shared part as well. The table has means over tasks, and the
+# difference from shuffled gates with its 95 % interval over runs. "Random gates"
+# were drawn once and never trained. (The paper prints no numbers with its figure.)
 
 # %% tags=["hide-input"]
 shares.table(ALL, shared)
 
 # %% [markdown]
-# On rooms and Census-Income the shared part is *smaller* than by chance, on CelebA
-# larger, by two to four points. A large shared part by itself does not show that
-# training made the tasks share.
+# On rooms and Census-Income the shared part is *smaller* than that of shuffled
+# gates, and on CelebA it is larger, by two to four points. So a large shared part
+# alone does not show that training made the tasks share.
 #
 # ## Why everything looks shared
 #
-# All gates are positive and start at one half. A row is a large constant plus
-# small differences, and any row explains the constant of any other. Let all rows
+# All gates are positive and start at one half. So a row is a large constant plus
+# small differences, and each row can stand for the constant of another. Let all rows
 # have the mean $m$ and the standard deviation $s$, and let their differences be
 # independent. Then the best weighted sum of the other rows is near their average,
 # and with $r = s/m$
@@ -188,15 +188,15 @@ shares.training(TRAINED, shared, by_chance)
 plt.show()
 
 # %% [markdown]
-# Runs fall with the formula, and leave it by a few points. The shared part
-# mostly shows for how long, and how fast, the gates have learned.
+# The runs follow the formula within a few points. So the shared part mostly shows
+# how far the gates have spread, that is, how long and how fast they have learned.
 #
 # ## Without the mean, with the sign
 #
-# Two things make all rows alike: their means, and layers that are wider open than
-# others for every task. So we subtract from each row its mean in each layer. We
-# compare what remains by correlation, which has a sign. A projection has none: it
-# counts gates that are open exactly where the other task's are shut as shared.
+# Two things make all rows alike. They have similar means, and some layers are wider
+# open than others for every task. So we subtract from each row its mean in each layer
+# and correlate what remains. A correlation has a sign. The shared part has none. Gates
+# that are open exactly where the other task's are shut count as shared.
 
 
 # %%
@@ -212,8 +212,8 @@ def correlation(net):
 shares.pairs(ALL, correlation)
 
 # %% [markdown]
-# On rooms the gates are *opposed*: where one task opens a filter, the others tend
-# to shut it. That does not mean that the tasks have nothing in common.
+# On rooms and Census-Income the gates are *opposed*. Where one task opens a filter,
+# the others tend to shut it. But the tasks may still have much in common.
 #
 # ## What gates cannot show
 #
@@ -277,11 +277,11 @@ for name, other in zip(names, (net, half, factors), strict=True):
 pd.DataFrame(rows, ["capacity, first", "second", "correlation", "separation"]).T
 
 # %% [markdown]
-# The three networks have the same outputs for every input. By its gates the second
-# task needs as much as the first, or half of it, and the tasks are opposed, or
-# alike. So capacity and similarity do not belong to the function that a network
-# computes. The ratio of two tasks' gates does, up to a factor for each layer. The
-# last column is {term}`separation`, the spread of this ratio:
+# The three networks have the same outputs for every input. Yet their gates differ.
+# The second task has about the capacity of the first, or half of it, and the tasks
+# are opposed or alike. So the function of a network does not fix its capacities and
+# correlations. It does fix the ratio of two tasks' gates, up to a factor for each
+# layer. The last column is {term}`separation`, the spread of this ratio:
 #
 # $$
 # D_{ts}^2 = \frac1F \sum_{\ell} \sum_{i \in \ell}
@@ -307,9 +307,9 @@ shares.knobs(capacity_gap, correlation, separation)
 plt.show()
 
 # %% [markdown]
-# Thin lines are seeds, grey is where 95 % of shuffled gates lie. Each title has the
-# change from the first to the last value, of the capacity gap or the correlation.
-# A task of more units gains about a tenth of its capacity. Noise changes nothing.
+# Thin lines are seeds, grey holds 95 % of shuffled gates. The upper panels have the
+# capacity gap, the second task's capacity minus the first's. Each title has the change
+# of the blue line. A task of more units gains about a tenth, and noise changes nothing.
 # Faster sines are much harder, and the task *loses* capacity, most where it is not
 # learned at all. So capacity does not follow difficulty as such. Gates do follow
 # similarity: correlation rises and separation falls in all lower panels.
@@ -322,8 +322,8 @@ plt.show()
 #
 # ## Limits
 #
-# - Rooms are synthetic, and the study has two tasks and two layers. Its layers
-#   disagree: with noise the gap grows in the first and falls in the second. The
+# - Rooms are synthetic, and the study has two tasks and two layers, which disagree.
+#   With noise the gap grows in the first layer and falls in the second. The
 #   independent part follows none of units, frequency and noise.
 # - Correlation follows cosine at 1, 10 and 100 times the base rate. The capacity gap
 #   changes as much with the rate as with the knob, and at 100 times separation is
@@ -394,6 +394,6 @@ assert torch.allclose(outputs(net), outputs(friends), atol=1e-6)
 #
 # - The shared part mostly measures how far gates have spread; shuffled gates and
 #   untrained networks have it, too.
-# - A function fixes the ratios of two tasks' gates, not capacity or correlation.
-# - Correlations follow the similarity of tasks; capacity does not follow difficulty
-#   as such.
+# - What a network computes fixes the ratios of two tasks' gates, up to a factor for
+#   each layer. It does not fix capacity or correlation.
+# - Correlation follows the similarity of tasks; capacity does not follow difficulty.

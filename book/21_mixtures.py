@@ -336,7 +336,6 @@ Markdown(
 # | time for one pass | HPS, MLoRE, TaskExpert | the trunk runs once |
 # | little memory for weights | TSσLN, TSLN | 0.1 to 0.3 % more than HPS |
 # | a fixed set of tasks to ship | TSσLN | gates fold, routers do not |
-# | training from nothing, like our digits | M³ViT too | see the figure |
 #
 # ## Limits
 #
@@ -390,14 +389,12 @@ for P in torch.eye(T, E) + 1e-12, torch.eye(E, T) + 1e-12:
     assert abs(information(P) - torch.tensor(T).log()) < 1e-6
 
 # %% [markdown]
-# $\log \min(T, E)$: each task has experts of its own, or each expert has tasks
-# of its own.
+# $\log \min(T, E)$: each task has its own experts, or each expert its own tasks.
 # :::{solution-end}
 # :::
 #
 # ## What we learned
 #
-# - A router picks $k$ of $E$ shared experts for each token; a penalty keeps
-#   them in use, evenly or divided among the tasks.
+# - A router picks $k$ of $E$ experts for a token; a penalty keeps them in use.
 # - Mixtures add 28 to 106 % of parameters to a ViT-S, gates 0.1 %.
 # - A mixture in the decoder makes one pass of the trunk, gates make $T$.

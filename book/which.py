@@ -28,8 +28,8 @@ if "google.colab" in sys.modules:
 # ## Start with the two ends
 #
 # 1. Train one network per task ({term}`STL`) and one network for all tasks
-#    ({term}`HPS`), with the same effort of tuning. Every other method lies
-#    between these two in size, time and, mostly, in scores.
+#    ({term}`HPS`), with the same effort of tuning. Most other methods lie
+#    between these two in size, time and scores.
 # 2. If HPS is as good as STL, stop. It needs one {term}`pass` and the fewest
 #    parameters.
 # 3. If HPS loses on a task you care about, and $T$ networks are too many, give
@@ -42,10 +42,10 @@ if "google.colab" in sys.modules:
 # | time for one pass only | HPS | all others make more passes or add modules |
 # | $T$ passes, memory for one trunk | TSBN or TSσBN | they add less than 1 % of parameters ({doc}`18_experts`) |
 # | the same, and you want to read or prune the network | TSσBN | a gate is one number between 0 and 1 ({doc}`10_capacity`, {doc}`12_filters`) |
-# | the same, and only scores count | try both | on our rooms tuned TSBN is ahead of TSσBN, the paper has it the other way |
+# | the same, and only scores count | try both | on our rooms tuned TSBN is ahead of TSσBN, in the paper TSσBN is ahead ({doc}`06_nyuv2`) |
 # | a frozen transformer, many tasks | TSσLN or LoRA | 23 or 71 thousand numbers a task ({doc}`20_transformers`) |
 # | one task to ship | TSσBN, exported | it folds into one plain network ({doc}`16_export`) |
-# | losses of very different sizes | the plain sum first | none of 21 balancings surely helped on our data ({doc}`19_balancing`) |
+# | losses of very different sizes | the plain sum first | for none of 21 balancing methods does the 95 % interval show a gain on our data ({doc}`19_balancing`) |
 #
 # ## What our runs found
 
@@ -73,11 +73,11 @@ expert_plots.bed_effects(found, "HPS")
 plt.show()
 
 # %% [markdown]
-# Each dot is Δm minus that of HPS; the bars are 95 % intervals. Where a bar
-# holds 0, our runs do not decide. Grey is what so many runs would hardly show.
-# So expect a gain of a few points where tasks disturb each other, and none
-# where HPS already equals single networks. The page {doc}`claims` has the same
-# for each claim of the paper.
+# Δm is the mean gain over STL in per cent. Each dot is Δm minus that of HPS, and
+# the bars are 95 % intervals. Where a bar holds 0, our runs do not decide.
+# Effects within the grey are too small for this number of runs. So expect a gain
+# of a few points at most where tasks disturb each other, and none where HPS
+# already equals single networks. {doc}`claims` has each claim of the paper.
 #
 # ## How to set it up
 #
@@ -93,17 +93,17 @@ plt.show()
 #
 # ## What it costs
 #
-# Parameters: two numbers per channel leave and $T$ come. Time: $T$ passes of
-# everything behind the first gate, in training and in use, unless one task is
-# exported. Memory in training: $T$ times the activations, or one task's with
-# `tasks_per_pass=1`. {doc}`15_cost` measures all three.
+# Parameters: $T$ gates take the place of two numbers for each channel. Time: all
+# layers after the first gate run $T$ times, in training and in use, unless one
+# task is exported. Memory in training: $T$ times the activations, or those of one
+# task with `tasks_per_pass=1`. {doc}`15_cost` measures all three.
 #
 # ## When not to use it
 #
-# - **Forty tasks, one image at a time.** Forty passes are forty passes. HPS, or
-#   a tree of tasks ({doc}`17_branches`), is faster.
+# - **Many tasks and little time.** Forty tasks need forty passes for each image.
+#   HPS, or a tree of tasks ({doc}`17_branches`), is faster.
 # - **The trunk has no normalisation layers.** There is nothing to convert.
 # - **Tiny batches with BatchNorm.** Statistics of two images are poor for any
 #   method; GroupNorm and LayerNorm convert, too.
-# - **You compare with one seed.** The differences are of the size of the
-#   spread between seeds. Take three at least, and print the interval.
+# - **You can train one seed only.** The differences between methods are as large
+#   as those between seeds. Train at least three seeds and print the interval.
