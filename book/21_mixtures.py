@@ -197,9 +197,9 @@ assert unevenness(even) < 0.01 and information(divided) > 0.6
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three heat maps of two rows, the tasks, and four columns, the experts. At the start the rows are unlike and uneven. After the penalty for even use all eight cells hold about a quarter. After that for division each expert is used by one task alone."}}
 _, axes = plt.subplots(1, 3, figsize=(7.4, 1.7), sharey=True)
 titles = "at the start", "even use (M³ViT)", "division (Mod-Squad)"
-for ax, title, P in zip(axes, titles, (P, even, divided), strict=True):
-    ax.imshow(P, vmin=0, vmax=1, cmap="Blues")
-    for (t, e), p in np.ndenumerate(P.numpy()):
+for ax, title, used in zip(axes, titles, (P, even, divided), strict=True):
+    ax.imshow(used, vmin=0, vmax=1, cmap="Blues")
+    for (t, e), p in np.ndenumerate(used.numpy()):
         ink = "white" if p > 0.6 else "black"
         ax.text(e, t, f"{p:.2f}", ha="center", va="center", color=ink)
     ax.set(title=title, xticks=range(4), yticks=range(2), yticklabels=TASKS)
