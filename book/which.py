@@ -83,7 +83,7 @@ plt.show()
 #
 # | choice | take | evidence |
 # |---|---|---|
-# | gate rate: multiplier × base rate | 0.01 with Adam; try 0.003 and 0.03 | {doc}`13_knobs` |
+# | gate rate: multiplier × base rate | with Adam try 0.01, 0.03 and 0.1; with one try, 0.03 | {doc}`13_knobs` |
 # | weight decay | none on gates; `param_groups` sees to it | {doc}`13_knobs` |
 # | start of the gates | half open; `affine="preserve"` for a pretrained trunk | {doc}`20_transformers` |
 # | statistics | each task's own; evaluate in `eval()` mode | {doc}`04_task_specific`, {doc}`08_celeba` |
