@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # error doubles under SGD; with scales bounded by a sigmoid it does not rise.
 # :::
 #
-# *Ten minutes to read; runs in a minute on one CPU core, no download.*
+# *Nine minutes to read; runs in a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import math

@@ -183,7 +183,7 @@ def test_a_file_cut_short_without_a_length(server, tmp_path):
     server.drops = [1000, 2000]
     assert fetch(server, tmp_path, size=len(BODY)).read_bytes() == BODY
     (tmp_path / "file.bin").unlink()
-    with pytest.raises(ValueError, match="tells no length"):
+    with pytest.raises(ValueError, match="gives no length"):
         fetch(server, tmp_path, checksum=None)
     assert names(tmp_path) == []
 

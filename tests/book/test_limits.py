@@ -1,0 +1,34 @@
+"""A chapter is short, read in a quarter of an hour, and mostly made of its idea."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupytext")
+
+from studies import script
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = sorted(ROOT.glob("book/[0-9]*.py"))
+measuring = script("measure", "tools")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_keeps_the_limits(chapter):
+    measures = measuring.measure(chapter)
+    assert measures.lines <= measuring.LINES
+    assert measures.minutes <= measuring.MINUTES
+    assert measures.share >= measuring.SHARE
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/index.md"])
+def test_the_first_pages_give_the_minutes_that_are_measured(page):
+    rows = re.findall(
+        r"^\|.*\| (\d+) min \|.*/book/(\d\d_\w+)\.ipynb",
+        (ROOT / page).read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    assert len(rows) == len(CHAPTERS)
+    for minutes, name in rows:
+        assert abs(int(minutes) - measuring.measure(ROOT / f"book/{name}.py").minutes) <= 1, name
