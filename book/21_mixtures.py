@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # parameters to hard sharing. TSσLN adds 0.1 %, and makes five passes.
 # :::
 #
-# *Ten minutes to read; runs in half a minute on one CPU core, no download.*
+# *Seven minutes to read; runs in half a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
