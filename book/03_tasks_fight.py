@@ -40,8 +40,8 @@ import tssbn
 from tssbn import gradients, plots
 from tssbn.claims import Bed
 from tssbn.data.synthetic import digits
-from tssbn.plots import angles as angle_plots
 from tssbn.plots import experts as expert_plots
+from tssbn.plots import gradients as gradient_plots
 
 _ = torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -218,7 +218,7 @@ angles = {pair: [cosines(g) for _, g in runs] for pair, runs in shared.items()}
 # **Before you look:** do the cosines show which pair gained and which lost?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Histograms of gradient cosines for three pairs of tasks. In each, two tasks on the same images and on other images give nearly the same hill; one task on other images gives a wider hill further to the right."}}
-angle_plots.cosines({" and ".join(pair): a for pair, a in angles.items()})
+gradient_plots.histograms({" and ".join(pair): a for pair, a in angles.items()})
 plt.show()
 
 # %% tags=["hide-input", "nbval-ignore-output"]

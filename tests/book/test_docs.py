@@ -52,7 +52,6 @@ NEEDS = {
     "tssbn.plots.experts": ("matplotlib",),
     "tssbn.plots.filters": ("matplotlib",),
     "tssbn.plots.relations": ("matplotlib", "scipy", "sklearn"),
-    "tssbn.plots.angles": ("matplotlib",),
     "tssbn.plots.balancing": ("matplotlib",),
     "tssbn.plots.palettes": ("matplotlib",),
     "tssbn.plots.scores": ("matplotlib", "pandas"),

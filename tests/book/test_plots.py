@@ -1,7 +1,5 @@
 """The shared marks show what they are given."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -136,15 +134,3 @@ def test_missing_labels_are_white_and_whole_images_labels_are_passed_over():
     pictures = [ax.get_images()[0].get_array() for ax in plt.gcf().axes]
     assert len(pictures) == 5
     assert all((picture == 1).all() for picture in pictures[1:])
-
-
-def test_the_baselines_own_error_is_a_band_behind_the_bars():
-    delta = SimpleNamespace(mean=6.0, std=1.0)
-    row = SimpleNamespace(delta=delta, method="tssbn", title="TSσBN", paper={}, balance="sum")
-    table = SimpleNamespace(rows=[row], baseline="stl")
-    plain, banded = plt.subplots(1, 2)[1]
-    plots.deltas(plain, table)
-    plots.deltas(banded, table, band=2.5)
-    (bar,) = plain.patches  # without a band nothing but the bar
-    (behind,) = (patch for patch in banded.patches if patch.get_zorder() < bar.get_zorder())
-    assert (behind.get_x(), behind.get_width(), bar.get_width()) == (-2.5, 5, 6)

@@ -10,12 +10,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 gradient_plots = pytest.importorskip("tssbn.plots.gradients")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def study(**scale):
     """Cosines of two steps and three pairs, for each of three seeds."""
     rng = np.random.default_rng(0)
@@ -40,6 +34,19 @@ def saved(cosines, conflict=0.0):
         "recipe": {"epochs": 1, "batch": 1},
         "data": {"splits": {"train": {"samples": 10}}},
     }
+
+
+def test_each_pair_has_a_panel_with_all_kinds_of_all_runs():
+    runs = [{"two tasks": [0.01], "one task": [0.96]}] * 2
+    figure = gradient_plots.histograms({"a and b": runs, "a and c": runs})
+    assert [ax.get_title() for ax in figure.axes] == ["a and b", "a and c"]
+    for ax in figure.axes:
+        filled = max(ax.patches[:40], key=lambda bar: bar.get_height())
+        assert filled.get_x() == pytest.approx(0)
+        assert filled.get_height() == pytest.approx(1 / 0.05)  # a density: all lie in one bin
+        assert ax.patches[40].get_xy()[:, 0].min() == pytest.approx(-1)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["two tasks", "one task"]
 
 
 def test_the_claim_has_the_spreads():

@@ -394,27 +394,6 @@ def test_units_are_those_that_the_runs_say():
     assert row(table("rooms", [new | {"units": {"a": "%"}}]), "stl").values["a"].mean == 25
 
 
-def test_the_bars_of_a_table_are_its_deltas():
-    plots = pytest.importorskip("tssbn.plots")
-    _, ax = plots.plt.subplots()
-    runs = [record("stl"), record("hps", values=(0.5, 0.6, 24.0)), record("tssbn")]
-    plots.deltas(ax, table("nyuv2", runs))
-    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0, 25 / 3])
-    assert ax.get_xlabel() == "Δm against single-task networks, %"
-    plots.plt.close("all")
-
-
-def test_the_bars_of_another_baseline_name_it():
-    plots = pytest.importorskip("tssbn.plots")
-    _, ax = plots.plt.subplots()
-    runs = [record(method, benchmark="nyuv2_libmtl") for method in ("hps", "tssbn")]
-    runs.append(record("hps", benchmark="nyuv2_libmtl", values=(0.5, 0.6, 24.0), balance="uw"))
-    plots.deltas(ax, table("nyuv2_libmtl", runs))
-    assert ax.get_xlabel() == "Δm against HPS, %"
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["TSσBN", "HPS + uw"]
-    plots.plt.close("all")
-
-
 def test_parameters_and_macs_may_be_absolute():
     """Tables 3 and 4 print them so, and the paper's stand beside them."""
     metric = {"segmentation": "miou", "parts": "miou", "saliency": "miou", "normal": "mean"}

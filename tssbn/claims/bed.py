@@ -186,8 +186,7 @@ class Bed:
     def band(self) -> float:
         """Give the half width of the 95 % interval of the baseline's own Δm, which is 0.
 
-        Every Δm of the bed is off by the same unknown amount within ± this;
-        :func:`tssbn.plots.deltas` draws it.
+        Every Δm of the bed is off by the same unknown amount within ± this.
 
         Raises:
             ValueError: no baseline with two runs or more.

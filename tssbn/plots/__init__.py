@@ -1,7 +1,6 @@
 """What the figures of several chapters share: one look, one palette, a few marks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,14 +14,10 @@ from tssbn.methods import METHODS, find_method
 from tssbn.plots.palettes import CITYSCAPES
 from tssbn.records.scores import constant
 
-if TYPE_CHECKING:
-    from tssbn.records.table import Table
-
 __all__ = [
     "COLORS",
     "capacity",
     "class_colors",
-    "deltas",
     "dots",
     "gate_histogram",
     "images",
@@ -111,34 +106,6 @@ def method_color(method: str) -> str:
         True
     """
     return COLORS[(find_method(method).color if method in METHODS else "") or "black"]
-
-
-def deltas(ax: Axes, table: "Table", band: float | None = None) -> None:
-    """Draw Δm of each method as a bar, its standard deviation over seeds as a line.
-
-    A diamond is what the paper prints, if it does. The baseline itself has no bar.
-
-    Args:
-        table: of :func:`tssbn.records.table.table`.
-        band: the baseline's own error, which all bars share; from -band to band the figure is
-            grey. :meth:`tssbn.claims.Bed.band` gives it.
-    """
-    if band is not None:
-        ax.axvspan(-band, band, color="#E4E4E4", zorder=0)
-    base = table.baseline
-    bars = (row for row in table.rows if row.delta is not None)
-    rows = [row for row in bars if (row.method, row.balance) != (base, "sum")][::-1]
-    for height, row in enumerate(rows):
-        color = method_color(row.method)
-        ax.barh(height, row.delta.mean, 0.6, xerr=row.delta.std, color=color, ecolor="#555555")
-        if "delta" in row.paper:
-            ax.plot(row.paper["delta"], height, "D", color="white", markeredgecolor="black")
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(rows)), [row.title for row in rows])
-    ax.grid(axis="y", visible=False)
-    title = find_method(base).title if base in METHODS else base
-    against = "single-task networks" if base == "stl" else title
-    ax.set_xlabel(f"Δm against {against}, %")
 
 
 def dots(ax: Axes, scores: Mapping[str, Sequence[float]], constant: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The figures and tables of the chapter on gradients: cosines, what narrows them, features."""
+"""Figures and tables of the gradients of tasks: cosines, what narrows them, features."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from tssbn import plots
@@ -23,6 +24,7 @@ __all__ = [
     "densities",
     "differences",
     "features",
+    "histograms",
     "interventions",
     "islands",
     "parts_of",
@@ -44,6 +46,43 @@ ASKED = {
     "gates averaged": "averaged",
     "a task with itself": "within",
 }
+
+LOOKS = (  # of the kinds of cosines, in their order
+    {"color": plots.COLORS["blue"], "alpha": 0.5},
+    {"color": "black", "histtype": "step", "lw": 1.4},
+    {"color": plots.COLORS["red"], "histtype": "step", "lw": 1.6, "ls": "--"},
+)
+
+
+def histograms(found: Mapping[str, Sequence[Mapping[str, ArrayLike]]]) -> Figure:
+    """Draw histograms of cosines in a panel for each pair of tasks, all runs together.
+
+    Args:
+        found: by the title of a panel, the runs; of each run up to three kinds of cosines, such
+            as those of two tasks and, as a null, those of one task with itself.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> figure = histograms({"a and b": [{"two tasks": [0.0] * 9}]})
+        >>> figure.axes[0].get_title()
+        'a and b'
+    """
+    figure, axes = plots.plt.subplots(
+        1, len(found), sharey=True, squeeze=False, figsize=(7, 2.7), layout="constrained"
+    )
+    for ax, (title, runs) in zip(axes.flat, found.items(), strict=True):
+        for kind, look in zip(runs[0], LOOKS, strict=False):
+            values = np.concatenate([run[kind] for run in runs])
+            ax.hist(values, np.linspace(-1, 1, 41), density=True, label=kind, **look)
+        ax.axvline(0, color="#777777", lw=0.8)
+        ax.set_title(title, size=10)
+        ax.set_xlabel("cosine")
+    axes.flat[0].set_ylabel("density over steps")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
 
 
 def claim(study: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -102,7 +102,6 @@ class Table:
         rows: the methods.
         constant: the answer that ignores the image, the first row where it is known, see
             :mod:`tssbn.benchmarks.constant`; None where the runs were saved without it.
-        baseline: the name of the method that Δm is against.
     """
 
     title: str
@@ -110,7 +109,6 @@ class Table:
     tasks: Mapping[str, Column]
     rows: Sequence[Row]
     constant: Row | None = None
-    baseline: str = "stl"
 
     def frame(self) -> pandas.DataFrame:
         """As a pandas frame: a row for each method; ``±`` is the standard deviation over seeds."""
@@ -242,7 +240,7 @@ def table(
         gain = MeanStd.of([delta(scored, base, up)]) if single else None
         blind = Row("constant", "ignores the image", "sum", (), values, gain, None, None, {})
     said = caption(records, best, known.baseline)
-    return Table(known.title, said, tasks, _in_order(made), blind, known.baseline)
+    return Table(known.title, said, tasks, _in_order(made), blind)
 
 
 def _constant(record: Mapping, benchmark: Benchmark) -> dict[str, float]:
