@@ -2,33 +2,31 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+
+pytest.importorskip("scipy")
+
+from tssbn.claims import Effect
 
 plt = pytest.importorskip("matplotlib.pyplot")
 expert_plots = pytest.importorskip("tssbn.plots.experts")
 
 IMAGES = Path(__file__).resolve().parents[2] / "book/images"
 EFFECTS = {
-    "a": SimpleNamespace(value=1.0, low=0.5, high=2.0, visible=0.75, n=(3, 5)),
-    "b": SimpleNamespace(value=-1.0, low=-2.0, high=0.0, visible=1.5, n=(2, 5)),
+    "a": Effect(1.0, error=0.25, df=6, critical=2, n=(3, 5)),
+    "b": Effect(-1.0, error=0.5, df=5, critical=2, n=(2, 5)),
 }
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
 
 
 def test_effects_have_their_interval_and_what_would_be_seen():
     _, ax = plt.subplots()
     expert_plots.effects(ax, EFFECTS)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
-    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(-0.75, 1.5), (-1.5, 3.0)]
+    visible = [effect.visible for effect in EFFECTS.values()]
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(-x, 2 * x) for x in visible]
     segments = [line.get_segments()[0][:, 0].tolist() for line in ax.collections]
-    assert segments == [[0.5, 2.0], [-2.0, 0.0]]
+    assert segments == [[0.5, 1.5], [-2.0, 0.0]]
 
 
 def test_a_panel_for_each_bed_with_effects_counts_them():

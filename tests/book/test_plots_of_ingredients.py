@@ -1,8 +1,10 @@
 """The figures of ingredients show what they are given."""
 
-from types import SimpleNamespace
-
 import pytest
+
+pytest.importorskip("scipy")
+
+from tssbn.claims import Effect
 
 plt = pytest.importorskip("matplotlib.pyplot")
 plots = pytest.importorskip("tssbn.plots")
@@ -10,13 +12,7 @@ ingredients = pytest.importorskip("tssbn.plots.ingredients")
 
 
 def effect(value):
-    return SimpleNamespace(value=value, low=value - 1, high=value + 1, visible=1.5, n=(3, 5))
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
+    return Effect(value, error=0.5, df=6, critical=2, n=(3, 5))
 
 
 def test_a_bed_with_gates_from_a_stage_on_has_a_panel_that_ends_with_hps():
@@ -29,7 +25,8 @@ def test_a_bed_with_gates_from_a_stage_on_has_a_panel_that_ends_with_hps():
     assert segments == [[[2, -2], [2, 0]], [[3, -3], [3, -1]]]
     colors = [line.get_color() for line in ax.lines[1:3]]
     assert colors == [plots.method_color("tssbn"), plots.method_color("hps")]
-    assert (ax.patches[0].get_y(), ax.patches[0].get_height()) == (-1.5, 3.0)
+    visible = effect(0).visible
+    assert (ax.patches[0].get_y(), ax.patches[0].get_height()) == (-visible, 2 * visible)
 
 
 def test_without_such_gates_there_is_no_figure():

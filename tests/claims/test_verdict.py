@@ -87,7 +87,7 @@ def test_the_control_is_judged_by_the_same_claim():
 def test_turned_round_the_interval_is_the_negative_one():
     one = effect(0.5, 3, n=(7, 3))
     assert ((-one).low, (-one).high, (-one).n) == (-3, -0.5, (3, 7))
-    assert (-one).visible == one.visible
+    assert (-one).visible == one.visible and (-one).half_width == one.half_width == 1.25
 
 
 @pytest.mark.parametrize(("size", "needed"), [(1.0, 17), (0.5, 64)])

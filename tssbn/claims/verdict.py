@@ -43,14 +43,19 @@ class Effect:
     unit: str = ""
 
     @property
+    def half_width(self) -> float:
+        """Half the length of the interval, which is ``value ± half_width``."""
+        return self.critical * self.error
+
+    @property
     def low(self) -> float:
         """The lower end of the interval."""
-        return self.value - self.critical * self.error
+        return self.value - self.half_width
 
     @property
     def high(self) -> float:
         """The upper end of the interval."""
-        return self.value + self.critical * self.error
+        return self.value + self.half_width
 
     @property
     def visible(self) -> float:
@@ -60,7 +65,7 @@ class Effect:
     @property
     def digits(self) -> int:
         """As many digits after the point as the width of the interval needs, 1 to 4."""
-        half = self.critical * self.error
+        half = self.half_width
         return 1 if half == 0 else min(max(1, 1 - floor(log10(4 * half))), 4)
 
     @property

@@ -76,8 +76,8 @@ def effects(ax: Axes, found: Mapping[str, "Effect"]) -> None:
     """
     for height, effect in enumerate(found.values()):
         ax.barh(-height, 2 * effect.visible, 0.7, -effect.visible, color="#E4E4E4")
-        ends = [[effect.value - effect.low], [effect.high - effect.value]]
-        ax.errorbar(effect.value, -height, xerr=ends, fmt="o", color=plots.COLORS["blue"])
+        color = plots.COLORS["blue"]
+        ax.errorbar(effect.value, -height, xerr=effect.half_width, fmt="o", color=color)
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks([-height for height in range(len(found))], list(found))
     ax.grid(axis="y", visible=False)

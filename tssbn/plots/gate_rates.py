@@ -119,11 +119,7 @@ def _with_intervals(
     ax: Axes, effects: Mapping[float, "Effect"], shift: float, mark: str, **line
 ) -> None:
     """Draw effects over their rates times a shift, with their intervals where they have one."""
-    value, low, high = (
-        np.array([getattr(effect, name) for effect in effects.values()])
-        for name in ("value", "low", "high")
-    )
-    ends = [value - low, high - value] if (high > low).any() else None
-    ax.errorbar(
-        shift * np.array([*effects]), value, yerr=ends, fmt=mark, ms=5, lw=1.5, elinewidth=1, **line
-    )
+    values = [effect.value for effect in effects.values()]
+    widths = [effect.half_width for effect in effects.values()]
+    look = {"fmt": mark, "ms": 5, "lw": 1.5, "elinewidth": 1, **line}
+    ax.errorbar(shift * np.array([*effects]), values, widths if any(widths) else None, **look)

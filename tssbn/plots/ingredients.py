@@ -36,8 +36,7 @@ def stages(beds: Mapping[str, Mapping[int, "Effect"]]) -> Figure | None:
         ax.axhline(0, color="black", lw=1)
         for k, effect in found.items():
             color = plots.method_color("hps" if k == last else "tssbn")
-            ends = [[effect.value - effect.low], [effect.high - effect.value]]
-            ax.errorbar(k, effect.value, yerr=ends, fmt="o", color=color)
+            ax.errorbar(k, effect.value, yerr=effect.half_width, fmt="o", color=color)
         ax.plot(0, 0, "o", color=plots.method_color("tssbn"))
         labels = ["0\nTSσBN", *map(str, range(1, last)), f"{last}\nHPS"]
         ax.set_xticks(range(last + 1), labels)
