@@ -20,12 +20,6 @@ def bowls(theta):
     return 1 + (theta - CENTRES).square().sum(-1)
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_the_kinds_are_all_balancings():
     assert sorted(sum(balancing_plots.KINDS.values(), ())) == sorted(BALANCINGS)
 

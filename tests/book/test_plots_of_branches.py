@@ -8,12 +8,6 @@ branch_plots = pytest.importorskip("tssbn.plots.branches")
 TASKS = ("a", "b", "c")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def dots(ax):
     return [tuple(line.get_xydata()[0]) for line in ax.lines if line.get_marker() == "o"]
 

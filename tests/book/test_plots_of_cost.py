@@ -6,12 +6,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 cost_plots = pytest.importorskip("tssbn.plots.cost")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def cell(plain, stem):
     seconds = {"matmul": [1.0] * len(plain), "plain": plain, "stem": stem}
     return {"macs": {"plain": 1}, "matmul": 4, "seconds": seconds}

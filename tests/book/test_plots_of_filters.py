@@ -10,12 +10,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 filter_plots = pytest.importorskip("tssbn.plots.filters")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_the_histogram_has_all_filters_and_the_title_those_with_an_owner():
     values = torch.rand(3, 200, generator=torch.Generator().manual_seed(0)).double()
     net = Importance(values, ("a", "b", "c"), {"1": 200})

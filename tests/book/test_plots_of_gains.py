@@ -10,12 +10,6 @@ pytest.importorskip("timm")
 gain_plots = pytest.importorskip("tssbn.plots.gains")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def runs(*scores, method="hps"):
     """Of two tasks, the second with an error to be small; the constant answer has 0.2 and 8."""
     names, records = ("seg", "depth"), []

@@ -20,12 +20,6 @@ OURS = SimpleNamespace(
 )
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def heights(line):
     return line.get_ydata().tolist()
 

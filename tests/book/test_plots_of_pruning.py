@@ -7,12 +7,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 pruning_plots = pytest.importorskip("tssbn.plots.pruning")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_cuts_have_a_mean_by_share_for_each_penalty():
     _, ax = plt.subplots()
     runs = {"RNI": [{0: 90, 0.5: 80}, {0: 92, 0.5: 84}], "no penalty": [{0: 95, 0.5: 10}]}

@@ -7,12 +7,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 rates = pytest.importorskip("tssbn.plots.rates")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_losses_have_a_line_and_a_dot_for_each_run():
     left, right = rates.losses(
         {1: [[2, 1], [2, 0]], 100: [[2, 3]]}, {1: [8, 9], 100: [20]}, 2.3

@@ -14,12 +14,6 @@ TASKS = ["a", "b", "c", "d"]
 ALIKE = np.array([[1, 0.8, 0.1, 0.2], [0.8, 1, 0.3, 0.1], [0.1, 0.3, 1, 0.6], [0.2, 0.1, 0.6, 1]])
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_a_matrix_of_cosines_has_its_extremes_of_pairs_above_it():
     figure = relation_plots.cosines({"one": ALIKE, "two": ALIKE**2})
     titles = [ax.get_title() for ax in figure.axes[:2]]

@@ -13,12 +13,6 @@ pytest.importorskip("pandas")
 score_plots = pytest.importorskip("tssbn.plots.scores")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_each_run_has_a_dot_in_the_row_of_its_task():
     _, ax = plt.subplots()
     score_plots.skills(ax, {"a": {"x": [0.1], "y": [0.2, 0.3]}, "b": {"x": [0.4], "y": []}})

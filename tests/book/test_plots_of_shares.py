@@ -16,12 +16,6 @@ shares = pytest.importorskip("tssbn.plots.shares")
 TASKS = ("seg", "depth", "normal")
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def network(seed, tasks=TASKS):
     values = torch.rand(len(tasks), 30, generator=torch.Generator().manual_seed(seed)).double()
     return Importance(values, tasks, {"1": 10, "4": 20})

@@ -9,12 +9,6 @@ DELTA = {"hps": 3.0, "lora": 1.0, "bitfit": -2.0, "tssbn-frozen": 2.0, "adapter"
 COUNTED = {method: (10**n, 7, 0) for n, method in enumerate(DELTA, 1)}
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    yield
-    plt.close("all")
-
-
 def test_each_method_has_a_mark_where_it_belongs():
     _, ax = plt.subplots()
     passes = dict.fromkeys(DELTA, 4.0) | {"hps": 1.0}
