@@ -5,25 +5,16 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("pandas")
 
+from scored import as_runs, scored
+
 from tssbn.claims import Bed
-from tssbn.records import SavedRun, SavedRuns
 
 
 def runs(method, *rows, benchmark="mine", average=False):
     """Saved runs of two tasks, the second of which is an error."""
-    found = []
-    for seed, (a, b) in enumerate(rows):
-        record = {
-            "benchmark": benchmark,
-            "method": method,
-            "seed": seed,
-            "recipe": {"report": "last"},
-            "metric": {"a": "score", "b": "error"},
-            "directions": {"a": True, "b": average},
-            "epochs": [{"epoch": 1, "test": {"a": {"score": a}, "b": {"error": b}}}],
-        }
-        found.append(SavedRun(f"{benchmark}/{method}-{seed}", record))
-    return SavedRuns(tuple(found), (), average)
+    up, known = {"a": True, "b": average}, {"benchmark": benchmark, "method": method}
+    scores = [dict(zip(up, row, strict=True)) for row in rows]
+    return as_runs([scored(row, up, seed=k, **known) for k, row in enumerate(scores)], average)
 
 
 ROWS = (0.4, 3.0), (0.6, 1.0), (0.5, 2.3)

@@ -1,32 +1,21 @@
 """Arms beside one of them: Δm, intervals and costs of saved runs."""
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("scipy")
 pytest.importorskip("pandas")
 
-from tssbn.claims import Bed, beside, effects
-from tssbn.records import SavedRun, SavedRuns
+from scored import as_runs, scored
+
+from tssbn.claims import Bed, beside, constant_gain, effects
 
 
 def runs(method, *scores, size=100, **more):
     """Saved runs of one task, whose score is better when higher."""
-    found = []
-    for seed, score in enumerate(scores):
-        record = {
-            "benchmark": "mine",
-            "method": method,
-            "seed": seed,
-            "recipe": {"report": "last"},
-            "metric": {"a": "f1"},
-            "directions": {"a": True},
-            "epochs": [{"epoch": 1, "test": {"a": {"f1": score}}}],
-            "parameters": size,
-            "macs": 2 * size,
-            **more,
-        }
-        found.append(SavedRun(f"mine/{method}-{seed}", record))
-    return SavedRuns(tuple(found))
+    known = {"method": method, "parameters": size, "macs": 2 * size, **more}
+    return as_runs([scored({"a": x}, seed=seed, **known) for seed, x in enumerate(scores)])
 
 
 @pytest.fixture
@@ -63,6 +52,15 @@ def test_a_row_for_each_arm_with_runs(arms):
     assert list(both.columns[2:4]) == ["minus hps", "minus tssbn"]
     assert both.drop(columns="minus tssbn").equals(table)
     assert both.loc["hps", "minus tssbn"] == effects(arms, "tssbn")["hps"].interval
+
+
+def test_the_gain_of_the_constant_baseline():
+    constant = {"a": {"f1": 0.2}, "b": {"f1": 0.4}}
+    single = as_runs([scored({"a": 0.4, "b": 0.5}, constant=constant)])
+    assert constant_gain(single) == pytest.approx(-(50 + 20) / 2)
+    averaged = replace(single, average=True)
+    assert constant_gain(averaged) == pytest.approx(100 * (0.3 / 0.45 - 1))
+    assert constant_gain(runs("stl", 0.4)) is None and constant_gain(runs("stl")) is None
 
 
 def test_runs_saved_without_a_constant_have_no_such_row(arms):

@@ -8,9 +8,10 @@ pytest.importorskip("scipy")
 pytest.importorskip("pandas")
 pytest.importorskip("lightning_fabric")
 
+from scored import as_runs, scored
+
 from tssbn.claims import Bed
 from tssbn.claims.compared import answers, chosen, cost, gains, summary, sure
-from tssbn.records import SavedRun, SavedRuns
 
 TEST = {
     "STL": (0.5, 0.5, 0.5),
@@ -25,17 +26,10 @@ VAL = {"HPS + uw": 0.6, "HPS + gls": 0.7, "TSσBN + uw": 0.6}
 
 
 def saved(arm, scores):
-    def run(seed, score):
-        epoch = {
-            "epoch": 1,
-            "test": {"a": {"auc": score}},
-            "val": {"a": {"auc": VAL.get(arm, 0.5)}},
-        }
-        record = {"seed": seed, "metric": {"a": "auc"}, "directions": {"a": True}}
-        record |= {"benchmark": "mine", "method": "hps", "recipe": {"report": "last"}}
-        return SavedRun(f"{arm}-{seed}", record | {"epochs": [epoch]})
-
-    return SavedRuns(tuple(run(*pair) for pair in enumerate(scores)))
+    found = [scored({"a": score}, seed=seed) for seed, score in enumerate(scores)]
+    for record in found:
+        record["epochs"][0]["val"] = {"a": {"f1": VAL.get(arm, 0.5)}}
+    return as_runs(found)
 
 
 @pytest.fixture
@@ -88,7 +82,5 @@ def test_costs_are_relative_within_a_round():
     assert list(table["hps: memory"]) == ["1.00", ""]
 
 
-def test_costs_may_be_missing(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
+def test_costs_may_be_missing(folder):
     assert cost().empty

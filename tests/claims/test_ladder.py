@@ -10,7 +10,7 @@ pytest.importorskip("timm")
 
 from arms import write
 
-from tssbn.claims.ladder import by_stage, constant_gain, deep, ladder, later, seen, summary, worth
+from tssbn.claims.ladder import by_stage, deep, ladder, later, seen, summary, worth
 from tssbn.methods import METHODS
 
 
@@ -59,13 +59,6 @@ def test_without_a_sure_difference_the_sentence_says_so(folder):
     bed = ladder("rooms", "rooms")
     fill(folder, bed, HPS=0)
     assert summary([bed]) == "On rooms 0 of 1 surely differ."
-
-
-def test_a_run_without_a_constant_baseline_has_none(folder):
-    bed = ladder("rooms", "rooms")
-    assert constant_gain(bed) is None
-    fill(folder, bed)
-    assert constant_gain(ladder("rooms", "rooms")) is None
 
 
 def test_stages_end_with_hps(folder):

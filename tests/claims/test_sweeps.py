@@ -9,6 +9,8 @@ pytest.importorskip("scipy")
 pytest.importorskip("pandas")
 pytest.importorskip("lightning_fabric")
 
+from scored import save
+
 from tssbn.claims.sweeps import bound, in_paper, overview, summary, sweep
 from tssbn.training.run import Run
 
@@ -16,19 +18,7 @@ BASE = 0.004  # of faces
 
 
 def write(folder, method, seed, score, **settings):
-    run = Run("faces", method, seed, settings)
-    path = folder / f"{run.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    record = {
-        "benchmark": "faces",
-        "method": method,
-        "seed": seed,
-        "recipe": {"report": "last"},
-        "metric": {"a": "f1"},
-        "directions": {"a": True},
-        "epochs": [{"epoch": 1, "test": {"a": {"f1": score}}}],
-    }
-    path.write_text(json.dumps(record))
+    save(folder, Run("faces", method, seed, settings), {"a": score})
 
 
 def write_trials(folder, method, trials):

@@ -120,6 +120,9 @@ def test_delta_by_hand():
     up = {"a": True, "b": False}
     assert delta({"a": 0.75, "b": 3.0}, {"a": 0.5, "b": 2.0}, up) == (50 - 50) / 2
     assert delta({"a": 1.0, "b": 1.5}, {"a": 0.5, "b": 2.0}, up) == (100 + 25) / 2
+    both = {"a": True, "b": True}
+    assert delta({"a": 0.75, "b": 3.0}, {"a": 0.5, "b": 2.0}, both, average=True) == 50
+    assert delta({"a": 1.0, "b": 1.5}, {"a": 0.5, "b": 2.0}, both, average=True) == 0
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ and :func:`matrix` show many. Those of the paper are in :mod:`tssbn.claims.paper
 """
 
 from tssbn.claims.bed import Bed
-from tssbn.claims.beside import beside, effects
+from tssbn.claims.beside import beside, constant_gain, effects
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import BedOfRuns, Counted, Measured
 from tssbn.claims.printed import delta_noise, standard_errors
@@ -60,6 +60,7 @@ __all__ = [
     "Verdict",
     "above",
     "beside",
+    "constant_gain",
     "count",
     "delta_noise",
     "effects",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tssbn.claims.bed import Bed
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from tssbn.records import SavedRuns
 
-__all__ = ["beside", "effects"]
+__all__ = ["beside", "constant_gain", "effects"]
 
 
 def effects(
@@ -75,7 +74,7 @@ def beside(
     sure = {reference: effects(runs, reference, baseline) for reference in references}
     base, first = runs[baseline], runs[references[0]][0]
     rows: dict[str, dict[str, str]] = {}
-    if base and (gain := _gain_of_a_constant(base)) is not None:
+    if (gain := constant_gain(base)) is not None:
         rows["constant baseline"] = {"Δm": _signed(gain)}
     for arm, found in runs.items():
         if not found:
@@ -92,13 +91,24 @@ def beside(
     return pandas.DataFrame(rows).T.reindex(columns=columns).fillna("")
 
 
-def _gain_of_a_constant(base: SavedRuns) -> float | None:
-    """Δm of the best answer that ignores the input; None where the runs were saved without it."""
-    scores, mean, up = constant(base[0]), base.scores().mean().to_dict(), base[0]["directions"]
-    if scores and base.average:
-        scores, mean = ({"mean": fmean(values.values())} for values in (scores, mean))
-        up = {"mean": next(iter(up.values()))}
-    return delta(scores, mean, up) if scores else None
+def constant_gain(base: SavedRuns) -> float | None:
+    """Give Δm of the constant baseline, the best answer that ignores the input, in percent.
+
+    Args:
+        base: the runs that Δm is relative to, such as those of single-task networks.
+
+    Returns:
+        Δm as :meth:`tssbn.records.SavedRuns.delta` gives it; None without a run, or where the
+        runs were saved without the scores of the constant baseline.
+
+    Example:
+        >>> from tssbn import records
+        >>> constant_gain(records.of("census", "stl"))  # doctest: +SKIP
+    """
+    scores = constant(base[0]) if base else {}
+    if not scores:
+        return None
+    return delta(scores, base.scores().mean().to_dict(), base[0]["directions"], base.average)
 
 
 def _signed(gain: float) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tssbn.claims.arms import ARMS, all_arms, from_stage, gated_from
+from tssbn.claims.beside import constant_gain
 from tssbn.claims.evidence import BedOfRuns
 from tssbn.claims.verdict import Effect
-from tssbn.records.scores import constant, delta
 
-__all__ = ["by_stage", "constant_gain", "deep", "ladder", "later", "seen", "summary", "worth"]
+__all__ = ["by_stage", "deep", "ladder", "later", "seen", "summary", "worth"]
 
 WHOLE, BASELINE = "TSσBN", "STL"
 
@@ -59,15 +59,6 @@ def worth(bed: BedOfRuns) -> dict[str, Effect]:
     return {arm: -effect for arm, effect in found.items() if effect}
 
 
-def constant_gain(bed: BedOfRuns) -> float | None:
-    """Give the Δm of the constant baseline; None where a run has no scores of it."""
-    runs = bed.runs[BASELINE]
-    scores = constant(runs[0]) if runs else {}
-    if not scores:
-        return None
-    return delta(scores, runs.scores().mean().to_dict(), runs[0]["directions"])
-
-
 def seen(bed: BedOfRuns) -> str:
     """Say the least effect that the runs of a ladder could show, and what Δm is relative to."""
     effects = worth(bed).values()
@@ -78,7 +69,7 @@ def seen(bed: BedOfRuns) -> str:
         f"{max(effect.visible for effect in effects):.2g} points of Δm at most. The baseline of "
         f"Δm, single-task networks, is itself known within ± {bed.bed.band():.1g}."
     )
-    gain = constant_gain(bed)
+    gain = constant_gain(bed.runs[BASELINE])
     return said if gain is None else f"{said} The constant baseline has a Δm of {gain:.0f}."
 
 

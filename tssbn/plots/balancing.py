@@ -196,7 +196,7 @@ def added(bed: BedOfRuns) -> None:
     """
     import matplotlib.pyplot as plt
 
-    from tssbn import records
+    from tssbn.claims import constant_gain
     from tssbn.claims.balanced import METHODS
     from tssbn.claims.compared import gains, sure
     from tssbn.plots import experts
@@ -216,12 +216,9 @@ def added(bed: BedOfRuns) -> None:
         first.axvline(gap.value, color="C1", linestyle="--")
         place = {"xycoords": "axes fraction", "textcoords": "offset points"}
         first.annotate("dashed: TSσBN with the plain sum", (0, 1), (0, 2), fontsize=9, **place)
-    single = bed.runs["STL"]
-    if single and (blind := records.constant(single[0])):
-        mean = single.scores().mean().to_dict()
-        worth = records.delta(blind, mean, single[0]["directions"])
+    if (gain := constant_gain(bed.runs["STL"])) is not None:
         first.set_xlabel(
-            f"{first.get_xlabel()}\n← constant baseline at {worth:.1f} % over single-task networks"
+            f"{first.get_xlabel()}\n← constant baseline at {gain:.1f} % over single-task networks"
         )
 
 

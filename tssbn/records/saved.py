@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
@@ -266,14 +267,11 @@ class SavedRuns(Sequence[SavedRun]):
             >>> single = records.of("rooms", "stl")  # doctest: +SKIP
             >>> records.of("rooms", "tssbn", multiplier=10).delta(single).mean()  # doctest: +SKIP
         """
-        base, values = self._baseline(against), []
-        for run in self._some():
-            scores, up = run.scores(), run["directions"]
-            one, other = scores, base
-            if self.average:
-                one, other = ({"mean": _mean(of_tasks.values())} for of_tasks in (scores, base))
-                up = {"mean": next(iter(up.values()))}
-            values.append({"Δm": delta(one, other, up)})
+        base = self._baseline(against)
+        values = [
+            {"Δm": delta(run.scores(), base, run["directions"], self.average)}
+            for run in self._some()
+        ]
         return _frame(self.runs, values)["Δm"]
 
     def _some(self) -> tuple[SavedRun, ...]:
@@ -287,12 +285,7 @@ class SavedRuns(Sequence[SavedRun]):
         if ours != theirs:
             raise ValueError(f"against: its tasks are {theirs}, those of the runs are {ours}")
         rows = [run.scores() for run in against.runs]
-        return {task: _mean([row[task] for row in rows]) for task in ours}
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return math.fsum(values) / len(values)
+        return {task: fmean(row[task] for row in rows) for task in ours}
 
 
 def _frame(runs: Sequence[SavedRun], rows: Sequence[Mapping[str, float]]) -> pandas.DataFrame:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 from tssbn.cost import delta_m
@@ -170,7 +171,10 @@ def _best(record: Mapping, split: str) -> list[Mapping]:
 
 
 def delta(
-    values: Mapping[str, float], baseline: Mapping[str, float], directions: Mapping[str, bool]
+    values: Mapping[str, float],
+    baseline: Mapping[str, float],
+    directions: Mapping[str, bool],
+    average: bool = False,
 ) -> float:
     """Give Δm in percent, :func:`tssbn.cost.delta_m`; NaN where it is not defined.
 
@@ -180,6 +184,7 @@ def delta(
         values: by task.
         baseline: of the same tasks.
         directions: whether higher is better, by task.
+        average: the gain of the mean of the tasks instead; their directions are the same.
 
     Example:
         >>> delta({"depth": 0.75}, {"depth": 0.5}, {"depth": False})
@@ -187,6 +192,9 @@ def delta(
         >>> delta({"depth": 0.5}, {"depth": 0.0}, {"depth": False})
         nan
     """
+    if average:
+        values, baseline = ({"mean": fmean(scores.values())} for scores in (values, baseline))
+        directions = {"mean": next(iter(directions.values()))}
     if not all(math.isfinite(values[t]) and 0 < baseline[t] < math.inf for t in directions):
         return math.nan
     return delta_m(values, baseline, directions)
