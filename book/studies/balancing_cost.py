@@ -10,18 +10,18 @@ their median and quartiles. Memory is the peak of two steps in a process of thei
 network and the batch. The record `balancing/cost` has the seconds of every round.
 """
 
-import argparse
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import quantiles
 
 import torch
 from lightning_fabric import Fabric
+from rounds import parser
 
 from tssbn import records
+from tssbn.claims.compared import cost
 from tssbn.timing.memory import peak_memory
 from tssbn.timing.rounds import time_rounds
 from tssbn.timing.strategies import Setting
@@ -79,7 +79,7 @@ def main(balancings: Iterable[str] = NAMES, rounds: int = 15, folder: Path | Non
         "seconds": by_method(cases, lambda *key: [seconds[key] for seconds in times]),
         "memory_mib": by_method(cases, lambda *key: peak_memory(Case(*key))),
     }
-    print(table(record), records.write("balancing/cost", record, folder), sep="\n")
+    print(cost(record).to_string(), records.write("balancing/cost", record, folder), sep="\n")
 
 
 def by_method(
@@ -91,40 +91,7 @@ def by_method(
     return found
 
 
-def ratios(record: Mapping, method: str, strategy: str) -> list[float]:
-    """Seconds of a step over those of the plain sum, round by round."""
-    of_method = record["seconds"][method]
-    return [one / plain for one, plain in zip(of_method[strategy], of_method[PLAIN], strict=True)]
-
-
-def table(record: Mapping) -> str:
-    """Time and memory of a step relative to the plain sum of the same method."""
-    head = [f"{method}: {what}" for method in METHODS for what in ("time (quartiles)", "memory")]
-    lines = [("", *head)]
-    for strategy in record["seconds"][METHODS[0]]:
-        cells = []
-        for method in METHODS:
-            low, median, high = quantiles(ratios(record, method, strategy))
-            memory = record["memory_mib"][method]
-            known = memory[strategy] is not None and memory[PLAIN]
-            share = f"{memory[strategy] / memory[PLAIN]:.2f}" if known else ""
-            cells += [f"{median:.2f} ({low:.2f} to {high:.2f})", share]
-        lines.append((strategy, *cells))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def options() -> dict[str, object]:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=15, help="2 or more; 15 without it")
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
-    chosen = parser.parse_args()
-    if chosen.rounds < 2:
-        parser.error(f"--rounds {chosen.rounds} must be 2 or more")
-    return vars(chosen)
-
-
 if __name__ == "__main__":
-    main(**options())
+    options = parser(__doc__, rounds=15)
+    options.add_argument("--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    main(**vars(options.parse_args()))

@@ -8,16 +8,15 @@ to make all passes: stacked, one after another, and unrolled ("apart"). Every ne
 in every round. The record ``branches/time`` has medians and quartiles over rounds.
 """
 
-import argparse
 import copy
 import statistics
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from branches import SETTINGS
+from rounds import parser
 
 from tssbn.export.unroll import branches
 from tssbn.methods import find_method
@@ -76,17 +75,10 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
     }
 
 
-def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=15, help="2 or more")
-    options = parser.parse_args(arguments)
-    if options.rounds < 2:
-        parser.error(f"--rounds {options.rounds}: at least 2")
+def main(rounds: int = 15, folder: Path | None = None) -> None:
     torch.set_num_threads(1)
-    print(records.write("branches/time", timed(options.rounds), folder))
+    print(records.write("branches/time", timed(rounds), folder))
 
 
 if __name__ == "__main__":
-    main()
+    main(**vars(parser(__doc__, rounds=15).parse_args()))

@@ -15,7 +15,6 @@ a pass; and TSσBN, one task a pass, in DistributedDataParallel with no_sync for
 last. Heads, losses and optimiser are the same. The record has the seconds of every round.
 """
 
-import argparse
 import itertools
 import random
 import time
@@ -26,6 +25,7 @@ from statistics import quantiles
 
 import torch
 from lightning_fabric import Fabric
+from rounds import parser
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -188,20 +188,8 @@ def table(record: dict) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def options() -> dict[str, object]:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--network", choices=NETWORKS, default="resnet18")
-    parser.add_argument("--tasks", type=int, default=3, help="how many; 3 without it")
-    parser.add_argument("--rounds", type=int, default=15, help="2 or more; 15 without it")
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
-    chosen = parser.parse_args()
-    if chosen.rounds < 2 or chosen.tasks < 1:
-        parser.error(
-            f"--rounds {chosen.rounds} must be 2 or more, --tasks {chosen.tasks} 1 or more"
-        )
-    return vars(chosen)
-
-
 if __name__ == "__main__":
-    main(**options())
+    options = parser(__doc__, rounds=15)
+    options.add_argument("--network", choices=NETWORKS, default="resnet18")
+    options.add_argument("--tasks", type=int, default=3, help="how many; 3 without it")
+    main(**vars(options.parse_args()))

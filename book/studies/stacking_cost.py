@@ -11,19 +11,18 @@ quartiles. Memory is the peak of two steps in a process of their own, above the 
 images. The record `stacking/cost` has the seconds of every round.
 """
 
-import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 
 import torch
+from rounds import parser
 
 from tssbn import records
 from tssbn.benchmarks import find_benchmark
 from tssbn.methods import find_method
 from tssbn.timing.memory import peak_memory
-from tssbn.timing.rounds import time_rounds
+from tssbn.timing.rounds import relative, time_rounds
 from tssbn.timing.strategies import Setting, TimedStep
 
 SETTINGS = {"adapt": {"pretrained": "none"}, "digits": {}}
@@ -77,17 +76,12 @@ def main(methods: Iterable[str] = METHODS, rounds: int = 10, folder: Path | None
     print(table(record), records.write("stacking/cost", record, folder), sep="\n")
 
 
-def ratios(record: Mapping, method: str) -> list[float]:
-    """Seconds of separate passes over those of a stacked one, round by round."""
-    of_method = record["seconds"][method]
-    return [one / s for one, s in zip(of_method["separate"], of_method["stacked"], strict=True)]
-
-
 def table(record: Mapping) -> str:
     """Time and memory of separate passes relative to a stacked one."""
     lines = [("", "network", "time (quartiles)", "memory")]
     for method, network in record["networks"].items():
-        low, median, high = quantiles(ratios(record, method))
+        seconds = record["seconds"][method]
+        low, median, high = relative(seconds["separate"], seconds["stacked"])
         memory = record["memory_mib"][method]
         known = None not in memory.values() and memory["stacked"]
         share = f"{memory['separate'] / memory['stacked']:.2f}" if known else ""
@@ -96,17 +90,7 @@ def table(record: Mapping) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def options() -> dict[str, object]:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=10, help="2 or more; 10 without it")
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
-    chosen = parser.parse_args()
-    if chosen.rounds < 2:
-        parser.error(f"--rounds {chosen.rounds} must be 2 or more")
-    return vars(chosen)
-
-
 if __name__ == "__main__":
-    main(**options())
+    options = parser(__doc__, rounds=10)
+    options.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
+    main(**vars(options.parse_args()))

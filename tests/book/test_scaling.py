@@ -14,10 +14,10 @@ import shlex
 import socket
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 import torch
+from studies import script
 from torch.distributed.run import parse_args
 
 from tssbn import records
@@ -28,20 +28,11 @@ for missing in (name for name in NEEDED if importlib.util.find_spec(name) is Non
 if "forkserver" not in multiprocessing.get_all_start_methods():
     pytest.skip("this system cannot fork", allow_module_level=True)
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = "--device cpu --quiet --set n=16 epochs=2 height=32 width=32 filters=2 batch=4"
 NUMBER = re.compile(r"\d+(:\d\d)+|\d+(\.\d+)?(e[+-]\d+)?|nan")
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-STUDY = load(ROOT / "book/studies/ddp_run.py")
-COST = ROOT / "book/studies/ddp_cost.py"
+STUDY = script("ddp_run")
 RECORD = records.load("ddp/run")["commands"]
 
 
@@ -288,7 +279,7 @@ def both_steps(folder):
     from tssbn.timing.networks import NETWORKS, TimedTrunk
     from tssbn.training.processes import make_fabric
 
-    cost = load(COST)
+    cost = script("ddp_cost")
     cost.LR = 1.0
     NETWORKS["tiny"] = TimedTrunk(trunk, 2, (4, 4))
     fabric = make_fabric("cpu", 2, "32")

@@ -146,7 +146,7 @@ def test_trees_may_part_at_layers_that_the_trunk_has():
 def test_branches_time(tmp_path, monkeypatch):
     time = script("branches_time")
     monkeypatch.setattr(time, "SETTINGS", {"faces": {}})
-    time.main(["--rounds", "2"], tmp_path)
+    time.main(2, tmp_path)
     rows = read(tmp_path / "branches/time.json")["rows"]
     assert {row["network"] for row in rows} >= {"stacked passes", "apart", "trunk"}
 

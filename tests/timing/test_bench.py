@@ -20,7 +20,7 @@ from tssbn.timing import memory, record
 from tssbn.timing.case import Case
 from tssbn.timing.measure import measure_strategies
 from tssbn.timing.networks import NETWORKS, TimedTrunk
-from tssbn.timing.rounds import time_rounds
+from tssbn.timing.rounds import relative, time_rounds
 from tssbn.timing.strategies import ABOUT, DEFAULT, Setting, applies, make_network
 
 TASKS = 3
@@ -163,6 +163,15 @@ def test_rounds_run_everything_once_in_orders_of_their_own():
     assert all(sorted(order) == list("abcd") for order in orders)
     assert len(set(orders)) > 2
     assert all(list(now) == list("abcd") and min(now.values()) > 0 for now in times)
+
+
+def test_ratios_are_taken_within_a_round():
+    slow, fast = [2.0, 20.0, 4.0, 10.0, 6.0], [1.0, 10.0, 1.0, 10.0, 2.0]
+    assert relative(slow, fast) == (1.5, 2.0, 3.5)  # of 1, 2, 2, 3 and 4
+    with pytest.raises(ValueError, match="1 times and 2 others must be of the same rounds"):
+        relative(slow[:1], fast[:2])
+    with pytest.raises(ValueError, match="two or more"):
+        relative(slow[:1], fast[:1])
 
 
 def test_memory_is_measured_in_a_process_of_its_own():

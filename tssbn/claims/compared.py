@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 from tssbn.claims.balanced import METHODS, balancings
 from tssbn.claims.evidence import BedOfRuns
 from tssbn.claims.verdict import Effect
+from tssbn.timing.rounds import relative
 
 if TYPE_CHECKING:
     import pandas
@@ -108,8 +108,7 @@ def cost(record: Mapping[str, Any] | None = None) -> pandas.DataFrame:
     for method, seconds in record["seconds"].items():
         memory = record["memory_mib"][method]
         for name, times in seconds.items():
-            ratios = [one / plain for one, plain in zip(times, seconds[PLAIN], strict=True)]
-            low, median, high = quantiles(ratios)
+            low, median, high = relative(times, seconds[PLAIN])
             row = rows.setdefault(name, {})
             row[f"{method}: time"] = f"{median:.2f} ({low:.2f} to {high:.2f})"
             known = memory[name] is not None and memory[PLAIN]

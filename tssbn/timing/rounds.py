@@ -2,12 +2,12 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from statistics import median
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median, quantiles
 
 import torch
 
-__all__ = ["matmul", "time_relative", "time_rounds"]
+__all__ = ["matmul", "relative", "time_relative", "time_rounds"]
 
 SIDE = {"cpu": 1536}  # of the matrices whose product tells the machine's peak
 LARGE = 8192
@@ -50,6 +50,28 @@ def time_relative(
     first = next(iter(steps))
     found = list(time_rounds(steps, count, device))
     return {name: median(now[name] / now[first] for now in found) for name in steps}
+
+
+def relative(times: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
+    """Divide times by others of the same rounds: the lower quartile, the median, the upper one.
+
+    Args:
+        times: one for each round, two or more.
+        others: what they are relative to.
+
+    Raises:
+        ValueError: other rounds than those, or fewer than two.
+
+    Example:
+        >>> relative([3.0, 2.0, 3.0], [2.0, 4.0, 3.0])
+        (0.5, 1.0, 1.5)
+    """
+    if len(times) != len(others) or len(times) < 2:
+        raise ValueError(
+            f"{len(times)} times and {len(others)} others must be of the same rounds, two or more"
+        )
+    low, middle, high = quantiles(one / other for one, other in zip(times, others, strict=True))
+    return low, middle, high
 
 
 def matmul(device: str = "cpu", precision: str = "32") -> tuple[Callable[[], torch.Tensor], int]:
