@@ -20,6 +20,23 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The only folder of saved runs that there is, empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
+    return tmp_path / "data/results"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The working folder, of a user without data; it is a checkout's, with a place for runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TSSBN_DATA", raising=False)
+    (tmp_path / "data/results").mkdir(parents=True)
+    return tmp_path
+
+
 @pytest.fixture(autouse=True)
 def reproducible():
     """Every test starts from the same seed, on one thread, and leaves the defaults alone."""

@@ -40,6 +40,17 @@ class Skip(nn.Module):
         return last(self.forward_stages(x))
 
 
+class Times(nn.Module):
+    """Multiplies by a number of its own."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
 def sequential():
     return nn.Sequential(
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),

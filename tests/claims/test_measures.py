@@ -170,9 +170,7 @@ def test_removals_are_those_of_the_seeds_that_are_saved():
     assert removals("faces", seeds=[2, 99]) == [hurt_most(saved[2])]
 
 
-def test_a_study_that_is_not_here_has_no_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
+def test_a_study_that_is_not_here_has_no_runs(folder):
     assert runs("a/b") == by_knob("units", measures.spread) == removals("faces") == []
 
 

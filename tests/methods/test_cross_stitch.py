@@ -10,6 +10,7 @@ pytest.importorskip("timm")
 pytest.importorskip("torchvision")
 
 from timm.models.resnet import BasicBlock, ResNet
+from trunks import Times
 
 from tssbn.cost import macs, parameters
 from tssbn.methods import Network, find_method
@@ -83,15 +84,6 @@ def test_a_reader_of_one_source_alone_is_that_source(network):
     net.eval(), single.eval()
     features = net.networks["a"][0](x)
     assert all(torch.equal(net(x)[task], net.networks[task][1](features)) for task in OUTPUTS)
-
-
-class Times(nn.Module):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x):
-        return self.factor * x
 
 
 def by_hand(unit):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from asserts import assert_same_outputs, assert_shared_is_what_several_losses_reach
 from torch import nn
-from trunks import NETWORKS
+from trunks import NETWORKS, Times
 
 from tssbn.methods import Network, cgc, ple
 from tssbn.networks.stages import find_stages
@@ -77,17 +77,6 @@ def test_only_a_shared_gate_shows_a_task_what_another_chose(shared_gate):
     before = net(x)["a"]
     nn.init.normal_(net.own["b"][0][0][0].weight)
     assert torch.equal(net(x)["a"], before) != shared_gate
-
-
-class Times(nn.Module):
-    """Multiplies by a number of its own."""
-
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x):
-        return self.factor * x
 
 
 @pytest.mark.parametrize("shared_gate", [False, True])

@@ -20,13 +20,6 @@ from tssbn.training.loop import train
 from tssbn.training.run import Run
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
-    return tmp_path / "data/results"
-
-
 def trained(run, **more):
     return train(run, folder=f"runs/{run.name}", accelerator="cpu", **more)
 

@@ -29,14 +29,11 @@ def test_the_gate_rate_is_base_rate_times_multiplier(tuned):
     assert records.gate_rate(Run(tuned, "hps")) is None
 
 
-def test_runs_are_found_at_the_tuned_rate_and_at_others(tuned, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
-    folder = tmp_path / "data/results/mine"
-    folder.mkdir(parents=True)
+def test_runs_are_found_at_the_tuned_rate_and_at_others(tuned, folder):
+    (folder / "mine").mkdir(parents=True)
     names = "0", "1", "0-multiplier=30", "2-multiplier=0.5", "0-epochs=2-multiplier=3"
     for name in names:
-        (folder / f"tssbn-{name}.json").write_text(json.dumps({"seed": int(name[0])}))
+        (folder / f"mine/tssbn-{name}.json").write_text(json.dumps({"seed": int(name[0])}))
     found = records.by_gate_rate(tuned, "tssbn", iter(range(3)))
     assert list(found) == [0.001, 0.01, 0.06]
     assert [runs.seeds for runs in found.values()] == [(2,), (0, 1), (0,)]

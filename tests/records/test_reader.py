@@ -12,13 +12,6 @@ from tssbn import records
 from tssbn.benchmarks import find_benchmark
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tssbn.records.store.PUBLISHED", ())
-    return tmp_path / "data/results"
-
-
 def write(folder, name, **content):
     path = folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -216,10 +216,8 @@ def test_what_cannot_be_measured_is_refused(monkeypatch):
         Angles(nn.Linear(1, 1), 0)
 
 
-def test_on_the_command_line(tmp_path, monkeypatch):
+def test_on_the_command_line(here):
     pytest.importorskip("tqdm")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data/results").mkdir(parents=True)
     settings = [f"{key}={value}" for key, value in SMALL.items()]
     command = ["train", "rooms", "--method", "hps", "--quiet", "--angles", "3", "--set", *settings]
     assert main(command) == 0

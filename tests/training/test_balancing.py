@@ -668,10 +668,8 @@ def test_a_file_of_ones_own(monkeypatch):
     assert train(run, accelerator="cpu").record["finished"]
 
 
-def test_on_the_command_line(tmp_path, monkeypatch):
+def test_on_the_command_line(here):
     pytest.importorskip("tqdm")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data/results").mkdir(parents=True)
     settings = [f"{key}={value}" for key, value in SMALL.items()]
     command = ["train", "rooms", "--method", "hps", "--quiet", "--set", "balance=uw", *settings]
     assert main(command) == 0

@@ -25,14 +25,7 @@ from tssbn.training.balancing import BALANCINGS
 
 HEAVY = ("torchvision", "timm", "torchmetrics", "lightning_fabric", "torchjd")
 TRAIN = ["train", "rooms", "--method", "hps", "--set", "n=8", "filters=2", "height=32", "width=32"]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TSSBN_DATA", raising=False)
-    (tmp_path / "data/results").mkdir(parents=True)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def shell(*command, **environment):

@@ -23,14 +23,7 @@ from tssbn.training.run import Run
 from tssbn.training.states import status
 
 SMALL = "n = 16, epochs = 2, filters = 2, height = 32, width = 32"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TSSBN_DATA", raising=False)
-    (tmp_path / "data/results").mkdir(parents=True)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def write(*entries):

@@ -22,14 +22,7 @@ from tssbn.training import progress
 
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
 NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TSSBN_DATA", raising=False)
-    (tmp_path / "data/results").mkdir(parents=True)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def train(*options, epochs=2):
