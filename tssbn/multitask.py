@@ -13,7 +13,7 @@ from tssbn.names import check_tasks, choose_tasks, group_tasks
 from tssbn.optim import vectors_of_tasks
 from tssbn.saved_names import keep_names
 from tssbn.stacking import count_images, count_writes, split, stack
-from tssbn.stem import Parting, find_stem
+from tssbn.stem import find_stem, part_before
 from tssbn.tasks import Tasks, TaskSpecific, find_tasks
 
 __all__ = ["MultiTask"]
@@ -111,18 +111,7 @@ class MultiTask(nn.Module):
 
     @stem.setter
     def stem(self, name: str) -> None:
-        modules = dict(self.trunk.named_modules())
-        if name not in modules or (name and self._tasks is None):
-            raise ValueError(
-                f"stem={name!r} names no module of the trunk"
-                if self._tasks
-                else f"stem={name!r}: the trunk has no task-specific layer, all of it is shared"
-            )
-        if name and not any(
-            isinstance(hook, Parting) and hook.name == name
-            for hook in modules[name]._forward_pre_hooks.values()
-        ):
-            modules[name].register_forward_pre_hook(Parting(self._tasks, name), with_kwargs=True)
+        part_before(self.trunk, name, self._tasks)
         self._stem = name
 
     def extra_repr(self) -> str:

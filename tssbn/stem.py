@@ -39,6 +39,29 @@ class Parting:
         return now.part((args, kwargs)) if now is not None and now.stem == self.name else None
 
 
+def part_before(trunk: nn.Module, name: str, tasks: Tasks | None) -> None:
+    """Let the tasks part before a module of the trunk, in passes that have it as their stem.
+
+    Args:
+        trunk: Its module of this name gets a forward pre-hook, once.
+        name: "" is the input, where tasks part without one.
+        tasks: Of the trunk; None where no layer is task-specific.
+
+    Raises:
+        ValueError: If the trunk has no such module, or shares all of its modules.
+    """
+    modules = dict(trunk.named_modules())
+    if name and tasks is None:
+        raise ValueError(
+            f"stem={name!r}: the trunk has no task-specific layer, all of it is shared"
+        )
+    if name not in modules:
+        raise ValueError(f"stem={name!r} names no module of the trunk")
+    hooks = modules[name]._forward_pre_hooks.values()
+    if name and not any(isinstance(hook, Parting) and hook.name == name for hook in hooks):
+        modules[name].register_forward_pre_hook(Parting(tasks, name), with_kwargs=True)
+
+
 def find_stem(trunk: nn.Module) -> str:
     """Find the last module of a converted trunk before which the tasks can part.
 
