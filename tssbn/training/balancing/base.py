@@ -108,6 +108,20 @@ class Balancing(nn.Module):
         """
 
 
+def refuse_float16(precision: str, why: str) -> None:
+    """Raise an error for float16, whose scaled gradients overflow now and then.
+
+    Args:
+        precision: see :func:`~tssbn.training.loop.train`.
+        why: what that does to the balancing.
+
+    Raises:
+        ValueError: the precision is ``"16"``; says why.
+    """
+    if precision == "16":
+        raise ValueError(f"precision='16' {why}: take 'bf16', 'tf32' or '32'")
+
+
 def balancing(net: MultiTaskNetwork) -> Balancing:
     """The plain sum."""
     return Balancing()

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
+from tssbn.training.balancing.base import refuse_float16
 from tssbn.training.balancing.logarithm import EPSILON, logarithm
 from tssbn.training.balancing.scalarised import Scalarised
 from tssbn.training.processes import all_reduce_mean
@@ -57,11 +58,8 @@ class FastAdaptive(Scalarised):
 
     def check(self, precision: str, compile: bool) -> None:
         """Refuse float16, which leaves steps out, whose change of the losses would be noise."""
-        if precision == "16":
-            raise ValueError(
-                "precision='16' leaves out the steps whose gradients overflow, so the fall of "
-                "the losses cannot be measured: take 'bf16', 'tf32' or '32'"
-            )
+        why = "leaves out steps whose gradients overflow, so the fall of the losses is unknown"
+        refuse_float16(precision, why)
 
     def groups(self, lr: float) -> list[dict]:
         """None: its own optimiser trains w."""

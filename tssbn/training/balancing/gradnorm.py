@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
-from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.base import Balancing, refuse_float16
 from tssbn.training.balancing.logarithm import EPSILON
 from tssbn.training.balancing.rows import gramian
 from tssbn.training.balancing.second_order import shared_within
@@ -72,11 +72,8 @@ class GradNorm(Balancing):
 
     def check(self, precision: str, compile: bool) -> None:
         """Refuse float16, whose scaled gradients may overflow, and have no length then."""
-        if precision == "16":
-            raise ValueError(
-                "precision='16' scales the losses until a gradient overflows, which then has "
-                "no finite length: take 'bf16', 'tf32' or '32'"
-            )
+        why = "scales the losses until a gradient overflows, which then has no finite length"
+        refuse_float16(precision, why)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """The gradients of the weighted sum, and those of the weights."""

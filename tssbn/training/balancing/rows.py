@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
-from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.base import Balancing, refuse_float16
 from tssbn.training.processes import all_reduce_mean
 
 __all__ = ["Row", "Rows", "gramian", "weighted_sum"]
@@ -56,11 +56,8 @@ class Rows(Balancing):
 
     def check(self, precision: str, compile: bool) -> None:
         """Refuse float16, whose scaled gradients may overflow in one row and not in another."""
-        if precision == "16":
-            raise ValueError(
-                "precision='16' scales the losses until a gradient overflows, which must not enter "
-                "the weights of the tasks: take 'bf16', 'tf32' or '32'"
-            )
+        why = "scales the losses until a gradient overflows, which must not enter the weights"
+        refuse_float16(precision, why)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """Store the gradients of the shared parameters, one row per task."""

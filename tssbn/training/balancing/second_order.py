@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.gradients import stack_rows
-from tssbn.training.balancing.base import Balancing
+from tssbn.training.balancing.base import Balancing, refuse_float16
 from tssbn.training.processes import differentiate, mean_value
 
 __all__ = ["SecondOrder", "shared_within"]
@@ -91,11 +91,7 @@ class SecondOrder(Balancing):
 
     def check(self, precision: str, compile: bool) -> None:
         """Refuse float16, where small gradients vanish unscaled, and torch.compile."""
-        if precision == "16":
-            raise ValueError(
-                "precision='16' loses the small gradients that the penalty is made of: take "
-                "'bf16', 'tf32' or '32'"
-            )
+        refuse_float16(precision, "loses the small gradients that the penalty is made of")
         if compile:
             raise ValueError("compile=True: torch.compile gives no gradients of gradients")
 
