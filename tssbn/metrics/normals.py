@@ -15,11 +15,11 @@ class Normals(Pooled):
     """Mean and median angle between predicted and true surface normals, and shares of small angles.
 
     The angle between p and t is 2·atan2(‖p̂ - t̂‖, ‖p̂ + t̂‖) of the unit vectors p̂ and t̂, in
-    float64. MLoRE uses this form; mtan, auto-lambda, LibMTL and MTLoRA use arccos(p̂·t̂), with p̂·t̂
-    clamped to [-1, 1]. The angle is the same, but in float32 the arccos loses digits where it is small, up to
-    0.03 degrees; means over NYUv2 images agree to 0.0002 degrees. All of these codes normalise the
-    predictions, in the network or in the metric. A predicted zero vector has no direction and
-    counts as 90 degrees, as in MLoRE.
+    float64. MLoRE uses this form; mtan, auto-lambda, LibMTL and MTLoRA use arccos(p̂·t̂), with
+    p̂·t̂ clamped to [-1, 1]. The angle is the same, but in float32 the arccos loses digits where it
+    is small, up to 0.03 degrees; means over NYUv2 images agree to 0.0002 degrees. All of these
+    codes normalise the predictions, in the network or in the metric. A predicted zero vector has no
+    direction and counts as 90 degrees, as in MLoRE.
 
     Args:
         pooling: the way of averaging, see :class:`~tssbn.metrics.depth.Depth`: over all pixels of
