@@ -120,8 +120,8 @@ class Factors(nn.Module):
         super().__init__()
         self.left = Generator(code, rows, inner)
         self.right = Generator(code, inner, columns)
-        # An entry sums `inner` products of factors with variances 1 / inner and 1 / (3 columns): its
-        # variance is 1 / (3 columns), that of a weight of nn.Linear.
+        # An entry sums `inner` products of factors with variances 1 / inner and 1 / (3 columns), so
+        # its variance is 1 / (3 columns), that of a weight of nn.Linear.
         nn.init.uniform_(self.left.bias, -1, 1).data.mul_((3 / max(inner, 1)) ** 0.5)
         nn.init.uniform_(self.right.bias, -1, 1).data.mul_(columns**-0.5)
 
