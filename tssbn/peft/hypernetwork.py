@@ -132,7 +132,7 @@ class Factors(nn.Module):
 class GeneratedAdapter(TaskSpecific):
     """A bottleneck adapter for each task, with weights generated from the task's code.
 
-        z = x + n_t(U_t GELU(D_t x + c_t) + e_t)
+        y = x + n_t(U_t GELU(D_t x + c_t) + e_t)
 
     where n_t is the identity, or a LayerNorm whose scale and shift are generated as well. With
     ``norm=True`` and ``inner=None`` this is the adapter of HyperFormer (Karimi Mahabadi et al.,
