@@ -45,6 +45,7 @@ NEEDS = {
     "tssbn.networks.swin": ("timm",),
     "tssbn.networks.vit": ("timm",),
     "tssbn.networks.windows": ("timm",),
+    "tssbn.peft.branches": ("timm",),
     "tssbn.plots.pruning": ("matplotlib",),
     "tssbn.plots.rates": ("matplotlib",),
     "tssbn.plots.branches": ("matplotlib",),

@@ -1,8 +1,8 @@
-"""The multi-task methods, one file each, and what they build from.
+"""The multi-task methods, one file each, and the networks that they build from.
 
-A method is known by its line in :data:`METHODS`; its file is imported when its name is asked for,
-so that a package that is not installed takes away no other. A file of the user's own, named by a
-path that ends in ``.py``, defines ``METHOD``.
+:data:`METHODS` lists the methods. The file of a method is imported when it is asked for by name, so
+that a missing package affects only the methods that need it. A file of your own, named by a path
+that ends in ``.py``, defines ``METHOD``.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from tssbn.registry import find, short_name
 
 __all__ = ["METHODS", "Method", "Network", "find_method", "heads", "one_group"]
 
-#: Where each method is, by name, in the order of the rows of tables. The paper's come first, then
-#: those that train little of a frozen trunk and what they are compared with, the controls of TSσBN,
-#: and its ablations.
+#: The place of each method, by name, in the order of the rows of tables. The methods of the paper's
+#: tables 1 to 3 come first, then those that train little of a frozen trunk (table 4) and their
+#: references, the controls of TSσBN, and its ablations.
 METHODS = {
     "stl": "tssbn.methods.single:METHOD",
     "hps": "tssbn.methods.hard_sharing:METHOD",
@@ -71,29 +71,36 @@ METHODS = {
 
 
 def nothing(name: str) -> bool:
-    """The rule of a trunk of which nothing is trained."""
+    """Select no parameter of a frozen trunk, whatever its name."""
     return False
 
 
 @dataclass(frozen=True)
 class Network:
-    """What a benchmark gives to the methods: how to make a trunk, and a head for a task.
+    """The trunk and the heads of a benchmark, from which every method builds its network.
 
     Attributes:
         trunk: makes a fresh trunk, which maps images (B, 3, H, W) to the features for the heads.
-            The weights of its normalisation layers should not start at zero, because gates cannot:
-            methods would start from different functions. See :func:`tssbn.open_zero_initialised`.
+            The weights of its normalisation layers should not start at zero, because gates cannot,
+            and methods would start from different functions; see
+            :func:`tssbn.open_zero_initialised`.
         head: makes a head with the given number of output channels.
-        example: two images, of any size that the network takes; gates of the whole image, see
-            :mod:`tssbn.methods.experts`, take that size alone.
+        example: two images, of any size that the trunk takes. Gates that read the whole image, see
+            :mod:`tssbn.methods.experts`, accept this size alone.
         stem: the module of the trunk before which everything runs once for all tasks, as in
             :class:`tssbn.MultiTask`; "" for none.
-        trains: whether a method that freezes the trunk goes on training the parameter of this name;
-            by default it trains none. See :func:`tssbn.methods.freeze.freeze`.
+        trains: tells whether a method that freezes the trunk still trains the parameter of this
+            name; by default none. See :func:`tssbn.methods.freeze.freeze`.
         pretrained: returns the initial tensors of a fresh trunk, by name; None for random
             initialisation. A saved run contains their hash.
         wider: returns the network with the number of channels multiplied by a factor, in trunk and
             heads; None if there is no such network.
+
+    Example:
+        >>> import torch
+        >>> network = Network(lambda: nn.Linear(4, 3), lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> network.head(2)
+        Linear(in_features=3, out_features=2, bias=True)
     """
 
     trunk: Callable[[], nn.Module]
@@ -106,7 +113,11 @@ class Network:
 
 
 def one_group(net: nn.Module, lr: float) -> list[dict]:
-    """Every parameter that is trained, at the same rate.
+    """Make a single parameter group of all parameters that are trained.
+
+    Args:
+        net: the network.
+        lr: the learning rate.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -121,27 +132,33 @@ def one_group(net: nn.Module, lr: float) -> list[dict]:
 
 
 def as_built(net: nn.Module, run: Any) -> dict[str, Any]:
-    """The start of a method whose networks are ready when they are built."""
+    """Leave a network as it was built; the `start` of most methods."""
     return {}
 
 
 @dataclass(frozen=True)
 class Method:
-    """Describe a multi-task method: how to build its network, and its parameter groups.
+    """A multi-task method, which builds a network and the parameter groups of its optimiser.
 
     Attributes:
-        title: As in tables.
-        build: ``build(network, outputs, **options)``, where ``outputs`` has the number of channels
-            of each task's prediction, by task. Gives a :class:`tssbn.MultiTaskNetwork`.
-        groups: ``groups(net, lr, **options)``, the parameter groups for an optimiser.
-        about: A sentence for ``python -m tssbn methods``; by default the first one of the file.
-        color: In figures, a name of :data:`tssbn.plots.COLORS`; black without one.
-        settings: Fields of the recipe that the method's own protocol changes on every benchmark,
-            such as ``{"batch": 4}``. What a run sets itself comes before them.
-        start: ``start(net, run, **options)``, what is done to the network of a
-            :class:`~tssbn.training.run.Run` before it is trained, where that takes more than the
-            network, such as a saved run. Gives entries for the run's record.
-        name: As in :data:`METHODS`, or that of the file; :func:`find_method` puts it in.
+        title: as printed in tables.
+        build: ``build(network, outputs, **options)`` returns a :class:`tssbn.MultiTaskNetwork`.
+            ``network`` is the benchmark's :class:`Network`, and ``outputs`` maps each task to the
+            number of channels of its prediction.
+        groups: ``groups(net, lr, **options)`` returns the parameter groups for an optimiser.
+        about: a sentence for ``python -m tssbn methods``; by default the first paragraph of the
+            file's docstring.
+        color: in figures, a name of :data:`tssbn.plots.COLORS`; black if empty.
+        settings: fields of the recipe that the protocol of the method changes on every benchmark,
+            such as ``{"batch": 4}``. Settings of a run take precedence.
+        start: ``start(net, run, **options)`` prepares the network of a
+            :class:`~tssbn.training.run.Run` where that takes more than the network, such as a saved
+            run. It returns entries for the run's saved results.
+        name: the name in :data:`METHODS`, or that of the file; :func:`find_method` sets it.
+
+    Example:
+        >>> find_method("tssbn").title
+        'TSσBN'
     """
 
     title: str
@@ -155,7 +172,7 @@ class Method:
 
     @property
     def functions(self) -> tuple[Callable, ...]:
-        """Those whose parameters with a default are the method's options."""
+        """The functions whose parameters with a default are the options of the method."""
         return self.build, self.groups, self.start
 
 
@@ -163,12 +180,12 @@ def find_method(name: str | Path) -> Method:
     """Import a method by its name.
 
     Args:
-        name: One of :data:`METHODS`, or the path of a file that ends in ``.py``.
+        name: one of :data:`METHODS`, or the path of a file that ends in ``.py``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ImportError: It needs a package that is not installed; names it.
-        ValueError: An unknown name, or a file that defines no ``METHOD``.
+        FileNotFoundError: there is no such file.
+        ImportError: the method needs a package that is not installed; the message names it.
+        ValueError: the name is unknown, or the file defines no ``METHOD``.
 
     Example:
         >>> find_method("hps").title
@@ -181,5 +198,16 @@ def find_method(name: str | Path) -> Method:
 
 
 def heads(network: Network, outputs: Mapping[str, int]) -> nn.ModuleDict:
-    """A fresh head for each task."""
+    """Make a fresh head for each task.
+
+    Args:
+        network: makes the heads.
+        outputs: the number of channels of each task's prediction, by task.
+
+    Example:
+        >>> import torch
+        >>> network = Network(lambda: nn.Linear(4, 3), lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> heads(network, {"seg": 2})["seg"].out_features
+        2
+    """
     return nn.ModuleDict({task: network.head(channels) for task, channels in outputs.items()})

@@ -1,9 +1,8 @@
-"""TSσBN with an ingredient taken away or exchanged: what does each of them buy?
+"""Ablations of TSσBN, which remove or replace one of its ingredients.
 
-Statistics of its own for each task, a scale of its own, a bias, the bound of the scale, the
-learning rate of the scale: TSσBN has all but the bias, hard sharing none. (The first two are what
-reviewers of arXiv 2512.20420 asked for; domain-specific BatchNorm has all but the bound and
-the rate.)
+The ingredients are statistics of each task, a scale of each task, a bias of each task, the bound of
+the scale, and the learning rate of the scale. TSσBN has all but the bias, and hard sharing none.
+Domain-specific BatchNorm has all but the bound and the learning rate.
 """
 
 import math
@@ -34,9 +33,14 @@ __all__ = [
 
 
 class TaskStatisticsNorm(TaskSpecificNorm):
-    """Statistics for each task, scale and bias shared: ``y = γ·x̂_t + β``.
+    """A norm layer with statistics for each task and a common scale and bias, ``y = γ·x̂_t + β``.
 
-    What do statistics alone buy? ``weight`` and ``bias`` stay the host's.
+    ``weight`` and ``bias`` are those of the layer that was converted.
+
+    Example:
+        >>> layer = task_specific(nn.BatchNorm2d(3), ("seg", "depth"), TaskStatisticsNorm)
+        >>> layer.running_mean.shape, layer.weight.shape
+        (torch.Size([2, 3]), torch.Size([3]))
     """
 
     @classmethod
@@ -50,10 +54,15 @@ class TaskStatisticsNorm(TaskSpecificNorm):
 
 
 class SharedStatisticsNorm(TaskSpecificNorm):
-    """Scale and bias for each task, statistics shared by all: ``y = γ_t·x̂ + β_t``.
+    """A norm layer with common statistics and a scale and bias for each task, ``y = γ_t·x̂ + β_t``.
 
-    In training x̂ comes from the statistics of all rows of the pass, whatever their task; there is
-    one running mean and one variance. The other half of the ablation.
+    In training x̂ uses the statistics of all rows of the pass, whatever their task; there is one
+    running mean and one running variance.
+
+    Example:
+        >>> layer = task_specific(nn.BatchNorm2d(3), ("seg", "depth"), SharedStatisticsNorm)
+        >>> layer.running_mean.shape, layer.gamma.shape
+        (torch.Size([3]), torch.Size([2, 3]))
     """
 
     per_task = ("gamma", "beta")
@@ -63,7 +72,7 @@ class SharedStatisticsNorm(TaskSpecificNorm):
         return gamma
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stack(self.unstack(x))  # in a stem the tasks part here
+        x = self.stack(self.unstack(x))  # after a shared stem this copies the rows for each task
         now = self.tasks.now
         host = self.host(now.rows, not now.recomputing)
         host._parameters |= {"weight": None, "bias": None}  # it only normalises
@@ -74,15 +83,37 @@ class SharedStatisticsNorm(TaskSpecificNorm):
 
 
 def statistics(layer: nn.Module) -> type[TaskSpecificNorm] | None:
-    """Only statistics for each task; layers without any stay as they are."""
+    """Choose the layer of the ablation that only has statistics for each task.
+
+    Args:
+        layer: a norm layer of the trunk.
+
+    Returns:
+        :class:`TaskStatisticsNorm`, or None where the layer has no running statistics.
+
+    Example:
+        >>> statistics(nn.BatchNorm2d(3)).__name__, statistics(nn.LayerNorm(3))
+        ('TaskStatisticsNorm', None)
+    """
     return TaskStatisticsNorm if has_statistics(layer) else None
 
 
 def affine(layer: nn.Module) -> type[TaskSpecificNorm]:
-    """Only a scale and a bias for each task; layers without statistics become plain.
+    """Choose the layer of the ablation that only has a scale and a bias for each task.
+
+    Args:
+        layer: a norm layer of the trunk.
+
+    Returns:
+        :class:`SharedStatisticsNorm`, or :class:`tssbn.norm.TaskAffineNorm` where the layer has no
+        running statistics.
 
     Raises:
-        ValueError: The layer does more than normalise, as fused ones do.
+        ValueError: the layer does more than normalise, such as one with a fused activation.
+
+    Example:
+        >>> affine(nn.BatchNorm2d(3)).__name__, affine(nn.LayerNorm(3)).__name__
+        ('SharedStatisticsNorm', 'TaskAffineNorm')
     """
     if not has_statistics(layer):
         return TaskAffineNorm
@@ -95,7 +126,7 @@ def affine(layer: nn.Module) -> type[TaskSpecificNorm]:
 
 
 class _Scaled(TaskAffineNorm):
-    """A scale that is a function of γ_t; every γ_t starts at `begin`, without a bias."""
+    """A scale that is a function of γ_t, which starts at `begin`; there is no bias."""
 
     begin: float
 
@@ -105,7 +136,13 @@ class _Scaled(TaskAffineNorm):
 
 
 class Tanh(_Scaled):
-    """``y = tanh(γ_t)·x̂_t``, a scale between -1 and 1."""
+    """A layer ``y = tanh(γ_t)·x̂_t``, with a scale between -1 and 1.
+
+    Example:
+        >>> layer = task_specific(nn.BatchNorm2d(3), ("seg", "depth"), Tanh)
+        >>> layer.scales(layer.gamma).detach()[0]
+        tensor([0.5000, 0.5000, 0.5000])
+    """
 
     begin = math.atanh(0.5)
 
@@ -114,7 +151,13 @@ class Tanh(_Scaled):
 
 
 class Softplus(_Scaled):
-    """``y = log(1 + exp γ_t)·x̂_t``, a scale that is positive, without an upper bound."""
+    """A layer ``y = log(1 + exp γ_t)·x̂_t``, with a positive scale that has no upper bound.
+
+    Example:
+        >>> layer = task_specific(nn.BatchNorm2d(3), ("seg", "depth"), Softplus)
+        >>> layer.scales(layer.gamma).detach()[0]
+        tensor([0.5000, 0.5000, 0.5000])
+    """
 
     begin = math.log(math.expm1(0.5))
 
@@ -123,7 +166,13 @@ class Softplus(_Scaled):
 
 
 class Clamp(_Scaled):
-    """``y = min(max(γ_t, 0), 1)·x̂_t``, the bounds of the gate without its slope near them."""
+    """A layer ``y = min(max(γ_t, 0), 1)·x̂_t``, with the bounds of σ and a slope of 1 between them.
+
+    Example:
+        >>> layer = task_specific(nn.BatchNorm2d(3), ("seg", "depth"), Clamp)
+        >>> layer.scales(layer.gamma + 2).detach()[0]
+        tensor([1., 1., 1.])
+    """
 
     begin = 0.5
 
@@ -132,7 +181,13 @@ class Clamp(_Scaled):
 
 
 class Free(_Scaled):
-    """``y = γ_t·x̂_t``, a scale without bounds that begins at 1."""
+    """A layer ``y = γ_t·x̂_t``, with a scale without bounds that starts at 1.
+
+    Example:
+        >>> layer = task_specific(nn.BatchNorm2d(3), ("seg", "depth"), Free)
+        >>> layer.scales(layer.gamma).detach()[0]
+        tensor([1., 1., 1.])
+    """
 
     begin = 1.0
 
@@ -152,12 +207,22 @@ def build(
     gate: str = "sigmoid",
     bias: bool = False,
 ) -> MultiTask:
-    """A network of task-specific layers whose scale is a function of γ_t.
+    """Build a network of task-specific norm layers whose scale is a function of γ_t.
 
     Args:
-        gate: the function, which starts at 0.5: ``"sigmoid"``, ``"tanh"``, ``"softplus"``,
-            ``"clamp"``; or ``"none"``, where the scale is γ_t itself and starts at 1, as in TSBN.
-        bias: whether each task has biases, too.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        gate: the function: ``"sigmoid"``, ``"tanh"``, ``"softplus"`` or ``"clamp"``, where the
+            scale starts at 0.5, or ``"none"``, where it is γ_t and starts at 1 as in TSBN.
+        bias: whether each task also has biases.
+
+    Raises:
+        ValueError: `gate` is none of these.
+
+    Example:
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> build(network, {"a": 1, "b": 2}, gate="tanh").trunk.gamma.shape
+        torch.Size([2, 3])
     """
     if gate not in GATES:
         raise ValueError(f"gate={gate!r} is unknown, use one of {', '.join(GATES)}")

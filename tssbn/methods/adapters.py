@@ -1,17 +1,18 @@
-"""Adapters in a frozen transformer: bottlenecks behind attention and MLP, of each task or of all.
+"""Adapters in a frozen transformer, one set for each task or one for all tasks.
 
-An adapter stands behind the projection of the attention, and another behind the last layer of the
-MLP, each before the sum with what went past (Houlsby et al., arXiv 1902.00751).
+Each block has one adapter after the projection of the attention and one after the last layer of the
+MLP, both before the residual addition (Houlsby et al., arXiv 1902.00751).
 
-* Adapter: each task has adapters of its own.
-* VL-Adapter: all tasks share them, and the norm layers of the trunk are trained, too (Sung, Cho and
-  Bansal, arXiv 2112.06825; "shared adapter" in Polyhistor's tables, arXiv 2210.03265).
+* Adapter: each task has a set of adapters.
+* VL-Adapter: all tasks share one set, and the norm layers of the trunk are trained as well (Sung,
+  Cho and Bansal, arXiv 2112.06825; "shared adapter" in Polyhistor's tables, arXiv 2210.03265).
 * Compacter: each task has adapters whose matrices are sums of Kronecker products; Compacter++ has
-  them behind the MLP alone (Karimi Mahabadi et al., arXiv 2106.04647).
+  them after the MLP only (Karimi Mahabadi et al., arXiv 2106.04647).
 
-The widths by default are those with which the parameters meet table 4 of arXiv 2512.20420. For
-Compacter that takes 8 products of rank 1, a quarter of the width inside, and factors that no two
-adapters share, where its authors have 4 products, ratio 32, and mixing factors that all share.
+The default widths were chosen so that the numbers of parameters agree with table 4 of arXiv
+2512.20420. For Compacter that takes 8 products of rank 1, a ratio of 4, and separate factors for
+every adapter; its authors use 4 products, a ratio of 32, and mixing factors that all adapters
+share.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,14 +33,26 @@ BOTH, AFTER_MLP = ("attn.proj", "mlp.fc2"), ("mlp.fc2",)
 def build(
     network: Network, outputs: Mapping[str, int], ratio: float = 4.0, norms: bool = False
 ) -> MultiTask:
-    """A frozen trunk with adapters of each task.
+    """Build a frozen trunk with adapters of each task.
 
     Args:
-        ratio: how many times narrower than the block an adapter is inside.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        ratio: width of the block over the inner width of an adapter.
         norms: whether the norm layers of the trunk are trained, one set for all tasks.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
+        ValueError: the ratio is larger than the width.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> net = build(network, {"seg": 3, "depth": 1})
+        >>> sum(p.numel() for p in net.trunk.parameters() if p.requires_grad)  # 2 · 2 · 2 · 318
+        2544
     """
     trunk, readers = frozen(network, outputs, norms)
     tasks = insertion.tasks_of_blocks(outputs)
@@ -50,14 +63,16 @@ def build(
 def build_shared(
     network: Network, outputs: Mapping[str, int], ratio: float = 4.0, norms: bool = True
 ) -> MultiTask:
-    """A frozen trunk with adapters that all tasks share.
+    """Build a frozen trunk with adapters that all tasks share.
 
     Args:
-        ratio: how many times narrower than the block an adapter is inside.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        ratio: width of the block over the inner width of an adapter.
         norms: whether the norm layers of the trunk are trained.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
+        ValueError: the ratio is larger than the width.
     """
     trunk, readers = frozen(network, outputs, norms)
     insertion.insert(trunk, BOTH, behind(bottleneck, ratio))
@@ -73,18 +88,19 @@ def build_compacter(
     norms: bool = False,
     attention: bool = True,
 ) -> MultiTask:
-    """A frozen trunk with adapters of each task whose matrices are sums of Kronecker products.
+    """Build a frozen trunk with adapters of each task whose matrices sum Kronecker products.
 
     Args:
-        ratio: how many times narrower than the block an adapter is inside.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        ratio: width of the block over the inner width of an adapter.
+        products: number of products of a sum, a divisor of the widths of blocks and adapters.
+        rank: rank of the second factor of each product.
         norms: whether the norm layers of the trunk are trained, one set for all tasks.
-        products: how many a sum has; divides the widths of the blocks and of the adapters inside.
-        rank: of the second factor of each.
-        attention: whether there is one behind the attention, too.
+        attention: whether there are adapters after the attention as well.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
-        ValueError: The number of products divides no width.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
+        ValueError: `products` does not divide a width, or the ratio is larger than the width.
     """
     trunk, readers = frozen(network, outputs, norms)
     tasks = insertion.tasks_of_blocks(outputs)
@@ -96,7 +112,12 @@ def build_compacter(
 def behind(
     adapter: Callable[[int, int], nn.Module], ratio: float
 ) -> Callable[[nn.Linear], nn.Sequential]:
-    """What puts an adapter behind a layer, so many times narrower inside than its output."""
+    """Make a function that appends an adapter to a layer.
+
+    Args:
+        adapter: makes the adapter from the layer's output width and the inner width.
+        ratio: the first over the second.
+    """
 
     def make(layer: nn.Linear) -> nn.Sequential:
         width = layer.out_features

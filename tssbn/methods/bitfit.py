@@ -1,9 +1,9 @@
-"""BitFit: in a frozen transformer each task has biases of its own.
+"""BitFit: a frozen transformer in which each task trains its biases.
 
-(Ben Zaken, Ravfogel and Goldberg, arXiv 2106.10199.) A task has a difference from every bias of the
-trunk that is frozen: of linear layers, norm layers, the convolution that makes tokens, and from the
-tables of relative positions of a Swin transformer, which are biases of the attention. Without these
-the parameters do not meet table 4 of arXiv 2512.20420.
+(Ben Zaken, Ravfogel and Goldberg, arXiv 2106.10199.) Each task adds a trained difference to every
+frozen bias of the trunk: those of linear layers, norm layers and the patch convolution, and the
+relative-position tables of a Swin transformer, which are biases of the attention. Without the
+tables the number of parameters does not agree with table 4 of arXiv 2512.20420.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,24 @@ __all__ = ["build"]
 
 
 def build(network: Network, outputs: Mapping[str, int], tables: bool = True) -> MultiTask:
-    """A frozen trunk with biases of each task.
+    """Build a frozen trunk with biases of each task.
 
     Args:
-        tables: whether each task has tables of relative positions, too.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        tables: whether each task also has relative-position tables.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> trained = [p for p in build(network, {"seg": 3}).trunk.parameters() if p.requires_grad]
+        >>> {tuple(p.shape) for p in trained} == {(1, 6), (1, 24), (1, 72), (1, 96)}
+        True
     """
     trunk, readers = frozen(network, outputs)
     tasks = insertion.tasks_of_blocks(outputs)

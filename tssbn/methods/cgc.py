@@ -1,8 +1,13 @@
-"""CGC: each task mixes the features of trunks that all tasks share and of its own trunks.
+"""CGC: each task mixes the features of trunks that all tasks share and of trunks for this task.
 
-(Customized gate control; Tang et al., RecSys 2020; for images as in LibMTL's code.) It is MMoE
-whose gates see the shared experts and the task's own: with all weight on a shared one it is HPS,
-with all on an own one STL. A task's own experts cost a pass each.
+(Customized gate control; Tang et al., RecSys 2020; for images as in LibMTL's code.) Every expert is
+a whole trunk. With m_s shared experts E_k and m_t experts E_tk of task t,
+
+    y_t = D_t(Σ_k g_t(x)_k · E_k(x) + Σ_k g_t(x)_{m_s+k} · E_tk(x))
+
+where the gate g_t is linear in the input x and followed by one softmax over all m_s + m_t experts,
+and D_t is the head. With all weight on one shared expert it is HPS, with all weight on an expert of
+the task STL. Each expert costs a pass.
 """
 
 from collections.abc import Mapping
@@ -24,12 +29,21 @@ def build(
     """Build the shared experts, those of each task, and a gate and a head for each task.
 
     Args:
-        shared_experts: how many trunks all tasks read.
-        own_experts: how many trunks each task has for itself.
-        gate: see :func:`tssbn.methods.mmoe.build`.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        shared_experts: m_s, the number of trunks that all tasks share.
+        own_experts: m_t, the number of further trunks for each task.
+        gate: what the gates read, ``"pooled"`` or ``"image"``; see :mod:`tssbn.methods.experts`.
 
     Raises:
         ValueError: a task would have no expert, or there is no such gate.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> network = Network(lambda: nn.Linear(4, 3), lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> net = build(network, {"seg": 3, "depth": 1})
+        >>> len(net.experts), net.reads
+        (3, {'seg': (0, 1), 'depth': (0, 2)})
     """
     check_numbers(shared_experts, own_experts)
     tasks, width = check_tasks(outputs), shared_experts + own_experts
@@ -44,10 +58,19 @@ def build(
 
 
 def check_numbers(shared_experts: int, own_experts: int) -> None:
-    """Refuse numbers of experts that leave a task without any.
+    """Raise an error for numbers of experts that leave a task without any.
+
+    Args:
+        shared_experts: number of experts that all tasks share.
+        own_experts: number of further experts for each task.
 
     Raises:
-        ValueError: names both.
+        ValueError: a number is negative, or both are 0.
+
+    Example:
+        >>> check_numbers(0, 0)
+        Traceback (most recent call last):
+        ValueError: shared_experts=0 and own_experts=0 must be 0 or more, and not both 0
     """
     if min(shared_experts, own_experts) < 0 or shared_experts + own_experts < 1:
         raise ValueError(

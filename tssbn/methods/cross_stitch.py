@@ -1,23 +1,28 @@
-"""Cross-Stitch: each task has its own network; features are mixed between any two stages.
+"""Cross-Stitch: one network for each task, whose features are mixed between the stages.
 
-(Misra et al., arXiv 1604.03539.) Each stage of a task's trunk reads a weighted sum of what the
-stages before it gave in the trunks of all tasks; the weights, the units, learn at the rate of
-everything else. The networks are those of STL, from the same seed with the same start values.
-Published networks disagree on the units, so they go with the trunk; with T tasks they are:
+(Misra et al., arXiv 1604.03539.) Each stage of task t's trunk reads a weighted sum of the features
+f_s of the stage before it in the trunks of all tasks s,
 
-* SegNet: T at each of the 9 places between its 10 stages, from 1, as in mtan's code: a source has
-  the same weight for all readers, which so read one tensor. Each task unpools by its own positions.
-  (mtan draws the weights of this network from Xavier-uniform; here they are Xavier-normal, as STL.)
-* Dilated ResNet: T x T at each of the 3 places between its 4 stages, from 1, as in LibMTL's code
-  (which holds a fourth unit and never uses it). arXiv 2512.20420 describes none for Cityscapes.
+    f_t <- Σ_s α_ts f_s
+
+The weights α are called units, and are trained at the common learning rate. The networks are those
+of STL, with the same start values from the same seed. Published networks disagree on the units, so
+they depend on the trunk; with T tasks they are:
+
+* SegNet: T at each of the 9 places between its 10 stages, starting at 1, as in mtan's code. A
+  source has the same weight for all tasks, which thus read the same tensor. Each trunk unpools with
+  the indices of its own poolings. mtan draws the filters of this network Xavier-uniform; here they
+  are Xavier-normal, as for STL.
+* Dilated ResNet: T x T at each of the 3 places between its 4 stages, starting at 1, as in LibMTL's
+  code, which has a fourth, unused unit. arXiv 2512.20420 describes none for Cityscapes.
 * CelebANet: T x T for each channel after each of the 4 convolutional stages. No code is public;
-  these give the #P of 1.01 in table 1 of 2512.20420, and 1604.03539 has units for channels, too.
-  A task starts from 0.9 of its own features and 0.1 of the mean over tasks, close to the 0.9 and
-  0.1 that 1604.03539 has for two tasks.
-* Any other trunk with stages (:mod:`tssbn.networks.stages`): T x T at each place between two of
-  them, from the same start.
+  these units agree with the #P of 1.01 in table 1 of 2512.20420, and 1604.03539 also has a unit for
+  each channel. A task starts with 0.9 of its features and 0.1 of the mean over the tasks, close to
+  the 0.9 and 0.1 of 1604.03539 for two tasks.
+* Any other trunk with stages (:mod:`tssbn.networks.stages`): T x T at each place between two
+  stages, starting like those of CelebANet.
 
-Units of 1 mean that at first all tasks read the same sum; BatchNorm makes up for its scale.
+Where the units start at 1, all tasks first read the same sum, and BatchNorm removes its scale.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,17 +40,16 @@ __all__ = ["CrossStitch", "Mix", "before", "build"]
 
 
 class CrossStitch(nn.Module):
-    """A network for each task, and units that mix the features of all between two stages.
+    """A network for each task, with units that mix the features of all tasks between two stages.
 
     Args:
         networks: a trunk and a head for each task; the trunk has stages, see
             :func:`tssbn.networks.stages.stages`.
-        units: the weights for each place between two stages, of shape (T, T, C), from what task
-            (second axis) to what task (first) in what channel. An axis but the second may have
-            length 1: the same for all readers, or for all channels.
-        first: how many stages run before the first unit.
-        last: names of the parameters of a trunk that are behind the last unit, where no task reads
-            another's features any more.
+        units: the weights α for each place between two stages, (T, T, C): the task that reads, the
+            task that is read, the channel. The first and the last length may be 1, for weights that
+            are the same for all readers or all channels.
+        first: number of stages before the first unit.
+        last: names of the trunk's parameters after the last unit, which serve one task only.
 
     Example:
         >>> trunks = {task: nn.Sequential(nn.ReLU(), nn.ReLU()) for task in "ab"}
@@ -73,17 +77,17 @@ class CrossStitch(nn.Module):
     tasks_per_pass = None  # all run together
 
     def passes(self) -> Iterator[tuple[str, ...]]:
-        """All tasks at once: each reads the features of every other."""
+        """Yield all tasks at once, because each reads the features of all others."""
         yield self.tasks
 
     def shared(self) -> list[nn.Parameter]:
-        """The units, and of each trunk what comes before the last of them."""
+        """List the units, and the parameters of the trunks before the last unit."""
         if len(self.tasks) == 1:
             return []
         return [*self.units, *before(self.networks, self.last)]
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Predictions of the named tasks, all by default; all trunks run in any case.
+        """Predict the named tasks, all by default; all trunks run in any case.
 
         Raises:
             ValueError: a task is unknown or named twice, or none is named.
@@ -102,9 +106,17 @@ class CrossStitch(nn.Module):
 
 
 class Mix(nn.Module):
-    """Sum the features of tasks, scaled by a unit: (S, B, C, ...) -> (T, B, C, ...)."""
+    """A weighted sum of the features of all tasks for each task, Σ_s α_ts f_s.
 
-    scales_features = True  # a matrix product in this form alone: no MACs
+    Shape: α (T, S, C or 1) and features (S, B, C, ...) -> (T, B, C, ...).
+
+    Example:
+        >>> unit, features = torch.tensor([[[0.9], [0.1]]]), torch.tensor([[[1.0]], [[5.0]]])
+        >>> Mix()(unit, features)
+        tensor([[[1.4000]]])
+    """
+
+    scales_features = True  # it scales and adds features: its products are not counted as MACs
 
     def forward(self, unit: Tensor, features: Tensor) -> Tensor:
         return torch.einsum("tsc,sbc...->tbc...", unit, features)
@@ -115,7 +127,13 @@ def before(networks: nn.ModuleDict, last: Iterable[str]) -> list[nn.Parameter]:
 
     Args:
         networks: a trunk and a head for each task.
-        last: names of the parameters of a trunk that come after it.
+        last: names of the parameters of a trunk that come after that place.
+
+    Example:
+        >>> trunk = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2, bias=False))
+        >>> networks = nn.ModuleDict({"a": nn.Sequential(trunk, nn.ReLU())})
+        >>> [tuple(p.shape) for p in before(networks, ["1.weight"])]
+        [(3, 3), (3,)]
     """
     trunks = [trunk for trunk, _ in networks.values()]
     behind = {id(trunk.get_parameter(name)) for trunk in trunks for name in last}
@@ -123,13 +141,23 @@ def before(networks: nn.ModuleDict, last: Iterable[str]) -> list[nn.Parameter]:
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
-    """Build the networks of STL, with units for the trunk that they have.
+    """Build the networks of STL, and the units for this kind of trunk.
+
+    Args:
+        network, outputs: as for :class:`tssbn.methods.Method`.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: it is not known where such a trunk is to be cut into
-            stages, or one before the last gives something else than a tensor.
-        ValueError: the trunk has a single stage; there is no task, or one with a name that a module
-            cannot have.
+        tssbn.networks.stages.UnsuitableTrunk: the stages of such a trunk are not known, or one
+            before the last outputs anything but one tensor.
+        ValueError: the trunk has a single stage, there is no task, or a task has a name that a
+            module cannot have.
+
+    Example:
+        >>> def trunk():
+        ...     return nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        >>> network = Network(trunk, lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> [unit.shape for unit in build(network, {"seg": 3, "depth": 1}).units]
+        [torch.Size([2, 2, 1])]
     """
     tasks = check_tasks(outputs)
     networks = single.build(network, outputs).networks
@@ -145,7 +173,7 @@ def build(network: Network, outputs: Mapping[str, int]) -> CrossStitch:
 
 
 def _units(trunk: nn.Module, found: list[Stage], tasks: int) -> tuple[int, list[Tensor]]:
-    """How many stages come before the first unit, and the start values of all."""
+    """Return the number of stages before the first unit, and the start values of all units."""
     if isinstance(trunk, SegNet):
         return 1, [torch.ones(1, tasks, 1) for _ in found[1:]]
     if is_resnet(trunk):

@@ -1,4 +1,4 @@
-"""A ViT whose features a decoder, of which each task owns parts, makes one map of."""
+"""A ViT with a decoder that has parts for each task."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,24 @@ __all__ = ["DecodedViT", "take_apart"]
 
 
 class DecodedViT(nn.Module):
-    """A ViT; a module on each of its maps; and a decoder of all, in front of which the tasks part.
+    """A ViT, a shared module on each of its maps, and a decoder of these maps for each task.
+
+    ViT and shared modules run once for all tasks where the network's stem ends at ``decoder``.
 
     Args:
-        vit: gives some maps.
-        shared: a module for each of them, the same for all tasks.
-        decoder: makes one map of what these give.
+        vit: outputs a list of maps.
+        shared: a module for each map, the same for all tasks.
+        decoder: turns the list of their outputs into one map.
 
-    Shape: (B, 3, H, W) -> what the decoder gives.
+    Shape: (B, 3, H, W) -> the output of the decoder.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.vit import Fusion, ViT
+        >>> vit = ViT((32, 32), width=24, depth=2, heads=2, taps=(1, 2))
+        >>> shared = [nn.Conv2d(24, 8, 1) for _ in range(2)]
+        >>> DecodedViT(vit, shared, Fusion(2, inputs=8, width=6))(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 6, 2, 2])
     """
 
     def __init__(self, vit: nn.Module, shared: Sequence[nn.Module], decoder: nn.Module):
@@ -32,19 +42,28 @@ class DecodedViT(nn.Module):
         return self.decoder([part(one) for part, one in zip(self.shared, maps, strict=True)])
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay would spoil, as timm has them."""
+        """List the parameters without weight decay, the same as in timm."""
         return {f"vit.{name}" for name in self.vit.no_weight_decay()}
 
 
 def take_apart(network: Network, method: str) -> tuple[nn.Module, int]:
-    """Make a trunk, and take its ViT, and the channels of the fusion that a decoder replaces.
+    """Make a trunk, and return its ViT and the output channels of the fusion it is to replace.
 
     Args:
         network: makes a :class:`tssbn.networks.vit.FusedViT`.
-        method: is named where the trunk is another.
+        method: the name of the method, for the error message.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no ViT with a fusion.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk is no ViT with a fusion.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> take_apart(network, "MLoRE")[1]
+        6
     """
     trunk = network.trunk()
     if not (hasattr(trunk, "vit") and hasattr(trunk, "fusion")):

@@ -1,12 +1,12 @@
-"""TSσBN only in the later stages of a trunk: how many stages need task-specific gates?
+"""TSσBN only in the later stages of a trunk, to measure how many stages need task-specific gates.
 
-Before stage k, counted from 0, all tasks share the norm layers, too, so that these stages run
-once for all; from there on each task makes a pass. With k = 0 it is TSσBN, at the number of stages
-HPS, or shared gates: a shared layer is an ordinary one, or one of σBN (arXiv 2512.20420, eq. 2),
-whose gates start and learn as those of the tasks.
+Before stage k, counted from 0, the tasks share the norm layers as well, and these stages run once
+for all tasks. From stage k on each task makes a pass. With k = 0 this is TSσBN. With k the number
+of stages it is HPS, or shared gates: a shared norm layer is an ordinary one, or a σBN layer (arXiv
+2512.20420, eq. 2) whose gates start and are trained like those of the tasks.
 
-Where trunks can be cut is said in :mod:`tssbn.networks.stages`. Features may go past stages, as in
-SegNet and U-Nets: what a shared stage gives for an image is copied for each task.
+:mod:`tssbn.networks.stages` lists the trunks with stages. Skip connections around stages, as in
+SegNet and U-Nets, are allowed: the output of a shared stage for an image is copied for each task.
 """
 
 from collections.abc import Mapping
@@ -33,19 +33,29 @@ SHARED = ("plain", "sigmoid")
 def build(
     network: Network, outputs: Mapping[str, int], first: int = 1, shared: str = "plain"
 ) -> MultiTask:
-    """A trunk whose norm layers are the task's own from a stage on.
+    """Build a trunk whose norm layers are task-specific from one stage on.
 
-    With more than one pass a step (`tasks_per_pass`) the shared stages run once in each, and their
-    running statistics move as often.
+    With several passes in a step (`tasks_per_pass`) the shared stages run once in each pass, and
+    update their running statistics in each.
 
     Args:
-        first: the first stage of gated layers, from 0 to the number of stages.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        first: the stage k with the first task-specific gates, from 0 to the number of stages.
         shared: the norm layers before it: ``"plain"``, or ``"sigmoid"`` for gates that all tasks
             share.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: it is not known where such a trunk can be cut.
-        ValueError: there is no such stage, or another kind of layer.
+        tssbn.networks.stages.UnsuitableTrunk: the stages of such a trunk are not known.
+        ValueError: there is no such stage or kind of layer.
+
+    Example:
+        >>> import torch
+        >>> def trunk():
+        ...     return nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3))
+        >>> network = Network(trunk, lambda n: nn.Linear(3, n), torch.zeros(2, 3))
+        >>> net = build(network, {"seg": 3, "depth": 1}, first=1)
+        >>> {name: tuple(p.shape) for name, p in net.trunk.named_parameters()}
+        {'0.weight': (3,), '0.bias': (3,), '1.gamma': (2, 3)}
     """
     if shared not in SHARED:
         raise ValueError(f"shared={shared!r} is unknown, use one of {', '.join(SHARED)}")
@@ -76,27 +86,38 @@ def build(
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 100.0) -> list[dict]:
-    """Gates at ``multiplier * lr``, as in TSσBN; where no layer has any, all at the same rate."""
+    """Make the parameter groups of TSσBN, or a single one where no layer has gates.
+
+    Args:
+        net: the network.
+        lr: the learning rate of all parameters but the gates.
+        multiplier: the learning rate of the gates over `lr`.
+
+    Example:
+        >>> [group["lr"] for group in groups(nn.Linear(2, 1), lr=0.1)]
+        [0.1]
+    """
     gated = any(isinstance(layer, (SigmoidNorm, TaskSigmoidNorm)) for layer in net.modules())
     return task_norm.groups(net, lr, multiplier) if gated else one_group(net, lr)
 
 
 class Once:
-    """Hooks of a module that has no part of any task: it sees each image once.
+    """Hooks that run a module once for each image, instead of once for each image and task.
 
-    The rows of a pass are images as each of the running tasks sees them; here they are still alike.
+    The rows of a pass are copies of an image for each task. Before the first task-specific layer
+    these copies are equal.
     """
 
     def __init__(self, tasks: Tasks):
         self.tasks = tasks
 
     def of(self, module: nn.Module) -> None:
-        """Put them on a module."""
+        """Register the hooks on a module."""
         module.register_forward_pre_hook(self.thin, with_kwargs=True)
         module.register_forward_hook(self.copy)
 
     def thin(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """(B·t, ...) -> (B, ...), in all tensors."""
+        """Keep one row of each image in all tensors, (B·t, ...) -> (B, ...)."""
         count = self.tasks.now.count
 
         def once(x: Any) -> Any:
@@ -105,13 +126,17 @@ class Once:
         return tree_map(once, (args, kwargs))
 
     def copy(self, module: nn.Module, args: tuple, given: Any) -> Any:
-        """(B, ...) -> (B·t, ...)."""
+        """Copy each row for every task, (B, ...) -> (B·t, ...)."""
         count = self.tasks.now.count
         return given if count == 1 else stack(given, count)
 
 
 def modules_by_stage(trunk: nn.Module, example: Tensor) -> list[set[str]]:
-    """The names of the modules that each stage calls; nothing is computed, nor changed.
+    """Find the names of the modules that each stage calls, on a copy without values.
+
+    Args:
+        trunk: a trunk with stages; it stays as it is.
+        example: a batch of inputs.
 
     Example:
         >>> import torch
@@ -128,7 +153,7 @@ def modules_by_stage(trunk: nn.Module, example: Tensor) -> list[set[str]]:
 
 
 def _outermost(names: set[str]) -> list[str]:
-    """Those that lie in no other."""
+    """Select the modules that lie in no other module of the list."""
     return [n for n in sorted(names) if not any(n.startswith(f"{other}.") for other in names)]
 
 

@@ -1,19 +1,19 @@
 """DSelect-k: MMoE whose gates select a few experts, by bits that training drives to 0 or 1.
 
-(Hazimeh et al., arXiv 2106.03760.) Expert i has the binary code c_i of m = ⌈log2 K⌉ bits. A gate
-has k slots; slot s has numbers z_s, one for each bit, and a share of the mixture, a softmax of v.
-With the smooth step S, a cubic that is 0 up to -γ/2 and 1 from γ/2 on,
+(Hazimeh et al., arXiv 2106.03760.) Each of the K experts i has a binary code c_i of m = ⌈log2 K⌉
+bits. A gate has k slots; slot s has a logit z_sb for each bit b, and the share softmax(v)_s of the
+mixture. With the smooth step S, a cubic that is 0 up to -γ/2 and 1 from γ/2 on,
 
     r_s[i] = Π_b (S(z_sb) if c_ib else 1 - S(z_sb)),        p_i = Σ_s softmax(v)_s · r_s[i]
 
-is the weight of expert i: once its bits are saturated a slot reads one expert alone. z and v are
-linear in the input, or numbers of the task. A penalty, which the trainer adds to the loss, draws
-the slots to one expert each (their entropy), and, where K is no power of two, away from the codes
-that no expert has.
+and p_i is the weight of expert i. Once its bits are 0 or 1, a slot selects a single expert. z and v
+are linear in the input, or trained numbers of the task. A penalty, which the trainer adds to the
+loss, lowers the entropy of each slot and, where K is no power of two, keeps the slots away from
+codes that no expert has.
 
-LibMTL's code gives γ to the start values alone, and its penalty is lost before it reaches the
-weights; here both do what the paper says. The start values are LibMTL's: with them most bits of a
-gate of the whole image are saturated from the beginning, and do not learn.
+In LibMTL's code γ only affects the start values, and the gradient of the penalty is erased before
+the step; here both follow the paper. The start values are LibMTL's. With them most bits of a gate
+that reads the whole image start at 0 or 1, where the slope of S is 0, and are not trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,14 @@ TINY = 1e-6  # where a slot reads no expert, or a logarithm would have an infini
 
 
 def smooth_step(u: Tensor, width: float = 1.0) -> Tensor:
-    """A step from 0 to 1, cubic within half the width of 0 and flat outside.
+    """Compute the smooth step S, which rises from 0 to 1 within half the width around 0.
+
+    It is -2u³/γ³ + 3u/(2γ) + 1/2 for ``|u| ≤ γ/2``, and constant outside (Hazimeh et al., arXiv
+    2106.03760).
+
+    Args:
+        u: of any shape.
+        width: γ.
 
     Example:
         >>> smooth_step(torch.tensor([-0.6, -0.25, 0.0, 0.25, 0.5]))
@@ -43,7 +50,7 @@ def smooth_step(u: Tensor, width: float = 1.0) -> Tensor:
 
 
 class _Static(nn.Module):
-    """The same numbers for all images."""
+    """Trained numbers that do not depend on the image."""
 
     def __init__(self, outputs: int):
         super().__init__()
@@ -54,20 +61,23 @@ class _Static(nn.Module):
 
 
 class Selector(nn.Module):
-    """The gate: weights of the experts, of which few are not 0.
+    """A gate whose weights of the experts are mostly 0 once it is trained.
 
     Args:
-        gate: what z and v are linear in: ``"pooled"`` or ``"image"``, see
-            :mod:`tssbn.methods.experts`, or ``"static"``, nothing.
+        gate: what z and v are linear in, ``"pooled"`` or ``"image"`` (see
+            :mod:`tssbn.methods.experts`); with ``"static"`` they do not depend on the input.
         shape: of one input.
-        experts: how many, 2 or more.
-        slots: how many of them are read at most.
+        experts: the number K of experts, 2 or more.
+        slots: the number k of slots, the largest number of experts that are selected.
         smooth: the width γ of the step.
 
     Shape: (B, ...) -> (B, experts).
 
+    Raises:
+        ValueError: there is no such gate.
+
     Attributes:
-        slots_read: what each slot reads of each expert in the last pass, (B, slots, experts).
+        slots_read: r of the last pass, (B, slots, experts).
 
     Example:
         >>> gate = Selector("static", (3,), experts=4, slots=1)
@@ -108,8 +118,18 @@ class DSelectK(Experts):
     """MMoE with selectors as gates, and their penalty.
 
     Args:
-        experts, reads, gates, heads: as of :class:`~tssbn.methods.experts.Experts`.
-        entropy: what the entropy of the slots is multiplied with.
+        args: as for :class:`~tssbn.methods.experts.Experts`, with a :class:`Selector` for each
+            task as its gate.
+        entropy: the factor λ of the entropy of the slots.
+
+    Example:
+        >>> trunks = [nn.Linear(4, 3), nn.Linear(4, 3)]
+        >>> gate, head = Selector("static", (4,), experts=2, slots=1), nn.Linear(3, 1)
+        >>> net = DSelectK(trunks, {"a": [0, 1]}, {"a": gate}, {"a": head}, entropy=1.0)
+        >>> _ = gate.bits.bias.data.fill_(0.0)  # S(0) is 1/2
+        >>> _ = net(torch.zeros(2, 4))
+        >>> net.penalty()  # log 2
+        tensor(0.6931, grad_fn=<AddBackward0>)
     """
 
     def __init__(self, *args: Any, entropy: float = 1e-6):
@@ -117,9 +137,10 @@ class DSelectK(Experts):
         self.entropy = entropy
 
     def penalty(self) -> Tensor:
-        """Of all tasks and slots, the mean over the images of the last pass.
+        """Compute the penalty of the last pass, summed over tasks and slots.
 
-        λ times the entropy of a slot; and, where K is no power of two, 1 / Σ_i r_s[i].
+        That of a slot is the mean over the images of λ times its entropy and, where K is no power
+        of two, of 1 / Σ_i r_s[i].
         """
         total = 0.0
         for gate in self.gates.values():
@@ -144,15 +165,23 @@ def build(
     """Build the experts, and a selector and a head for each task.
 
     Args:
-        experts: how many trunks.
-        slots: how many of them a task reads at most.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        experts: the number K of trunks.
+        slots: the number k of slots, the largest number of experts that a task selects.
         gate: what the gates read: ``"pooled"``, the means of the input's channels; ``"image"``, all
-            its values, as in LibMTL; ``"static"``, nothing: they are numbers of the task.
-        smooth: γ, the width of the step.
-        entropy: λ, what the entropy of the slots is multiplied with.
+            its values, as in LibMTL; ``"static"``, nothing.
+        smooth: the width γ of the step.
+        entropy: the factor λ of the entropy of the slots.
 
     Raises:
-        ValueError: there are fewer than two experts, or no slot; or no such gate.
+        ValueError: there are fewer than two experts or no slot, `smooth` is not positive, `entropy`
+            is negative, or there is no such gate.
+
+    Example:
+        >>> network = Network(lambda: nn.Linear(4, 3), lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> net = build(network, {"seg": 3, "depth": 1}, gate="static")
+        >>> {task: tuple(y.shape) for task, y in net(torch.zeros(2, 4)).items()}
+        {'seg': (2, 3), 'depth': (2, 1)}
     """
     for name, value, least in ("experts", experts, 2), ("slots", slots, 1):
         if value < least:

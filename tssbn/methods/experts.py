@@ -1,11 +1,11 @@
-"""Experts: several trunks, of which each task reads a mixture; what MMoE, CGC and DSelect-k share.
+"""The base of MMoE, CGC and DSelect-k, several trunks of which each task reads a mixture.
 
-Gates give the weights of a mixture, one for each expert and image, the same at all pixels. Their
-logits are linear in what the experts read:
+A gate computes a weight for each expert and image, the same at all pixels. Its logits are linear in
+the input of the experts:
 
 * ``"pooled"``: in the mean of each channel, so that images may have any size;
-* ``"image"``: in all values, flattened, as in LibMTL's code. Such a gate takes images of one size,
-  that of the network's example, and has as many parameters as they have values.
+* ``"image"``: in all values, flattened, as in LibMTL's code. Such a gate only takes images of the
+  size of the network's example, and for each expert has one weight for each value.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ __all__ = ["Experts", "Flattened", "Pooled", "check_gate", "linear", "mix", "sof
 
 
 class Pooled(nn.Linear):
-    """A linear layer of the mean of each channel.
+    """A linear layer that reads the mean of each channel; its arguments are those of nn.Linear.
 
     Shape: (B, C, ...) -> (B, outputs).
 
@@ -36,12 +36,12 @@ class Pooled(nn.Linear):
 
 
 class Flattened(nn.Linear):
-    """A linear layer of all values.
+    """A linear layer that reads all values of an input; its arguments are those of nn.Linear.
 
     Shape: (B, ...) -> (B, outputs).
 
     Raises:
-        ValueError: an image has another number of values.
+        ValueError: the inputs have another number of values.
 
     Example:
         >>> Flattened(90, 2)(torch.rand(4, 3, 5, 6)).shape
@@ -63,17 +63,35 @@ GATES = {"pooled": Pooled, "image": Flattened}
 
 
 def check_gate(gate: str, known: Iterable[str] = GATES) -> None:
-    """Refuse a kind of gate that there is not.
+    """Raise an error for an unknown kind of gate.
+
+    Args:
+        gate: the kind.
+        known: the known kinds.
 
     Raises:
-        ValueError: names those that there are.
+        ValueError: the kind is unknown; the message lists the known ones.
+
+    Example:
+        >>> check_gate("pixel")
+        Traceback (most recent call last):
+        ValueError: gate='pixel' is unknown, use one of pooled, image
     """
     if gate not in known:
         raise ValueError(f"gate={gate!r} is unknown, use one of {', '.join(known)}")
 
 
 def linear(gate: str, shape: Sequence[int], outputs: int) -> nn.Linear:
-    """Make a linear layer of features of this shape, ``"pooled"`` or of the ``"image"``.
+    """Make a linear layer for features of a shape.
+
+    Args:
+        gate: what the layer reads: ``"pooled"``, the means of the channels, or ``"image"``, all
+            values.
+        shape: of the features of one image.
+        outputs: outputs of the layer.
+
+    Raises:
+        ValueError: there is no such gate.
 
     Example:
         >>> linear("image", (3, 5, 6), outputs=2)
@@ -85,6 +103,13 @@ def linear(gate: str, shape: Sequence[int], outputs: int) -> nn.Linear:
 
 def softmax(gate: str, shape: Sequence[int], experts: int) -> nn.Sequential:
     """Make a gate whose weights are positive and sum to 1.
+
+    Args:
+        gate, shape: as for :func:`linear`.
+        experts: number of experts.
+
+    Raises:
+        ValueError: there is no such gate.
 
     Example:
         >>> softmax("pooled", (3, 5, 6), experts=2)(torch.rand(4, 3, 5, 6)).shape
@@ -98,7 +123,10 @@ def mix(weights: Tensor, features: Sequence[Any]) -> Any:
 
     Args:
         weights: (B, K).
-        features: of each of the K experts, a tensor (B, ...) or a tree of them.
+        features: for each of the K experts a tensor (B, ...) or a tree of tensors.
+
+    Returns:
+        (B, ...), or a tree of tensors.
 
     Example:
         >>> mix(torch.tensor([[0.5, 2.0]]), [torch.ones(1, 3), torch.ones(1, 3)])
@@ -114,13 +142,13 @@ def mix(weights: Tensor, features: Sequence[Any]) -> Any:
 
 
 class Experts(nn.Module):
-    """Trunks, and for each task a gate that mixes what some of them give, and a head.
+    """Trunks, with a gate for each task that mixes the features of some of them, and a head.
 
     Args:
         experts: the trunks.
-        reads: for each task, the places of the experts that it reads.
-        gates: for each task, a module that gives (B, K) weights of these, of the input.
-        heads: a module for each task.
+        reads: for each task, the indices of the K experts that it reads.
+        gates: for each task, a module that maps the input to the weights (B, K) of these experts.
+        heads: a module for each task, which reads the mixture.
 
     Example:
         >>> gate, trunks = softmax("pooled", (2,), 2), [nn.ReLU(), nn.Tanh()]
@@ -146,11 +174,11 @@ class Experts(nn.Module):
     tasks_per_pass = None  # all share the experts
 
     def passes(self) -> Iterator[tuple[str, ...]]:
-        """All tasks at once: they share the passes through the experts."""
+        """Yield all tasks at once, because they share the passes through the experts."""
         yield self.tasks
 
     def shared(self) -> list[nn.Parameter]:
-        """Those of the experts that more than one task reads."""
+        """List the parameters of the experts that more than one task reads."""
         readers = Counter(place for task in self.tasks for place in self.reads[task])
         return [
             parameter
@@ -160,7 +188,7 @@ class Experts(nn.Module):
         ]
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Predictions of the named tasks, all by default; experts that none of them reads rest.
+        """Predict the named tasks, all by default; only the experts that they read run.
 
         Raises:
             ValueError: a task is unknown or named twice, or none is named.

@@ -1,4 +1,4 @@
-"""Freeze a trunk, but for what its family still trains; and the rates of what is trained in it."""
+"""Frozen trunks, and the learning rates of the parameters that are still trained."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,13 +13,13 @@ __all__ = ["freeze", "frozen", "groups", "in_norms"]
 def freeze(trunk: nn.Module, trains: Callable[[str], bool]) -> None:
     """Freeze all parameters of a trunk except those that a rule selects.
 
-    Call it before you insert new trained parts. To train gates, the rule must select the weights of
-    the normalisation layers.
+    Call it before you insert new trained modules. To train gates, the rule must select the weights
+    of the normalisation layers.
 
     Args:
-        trunk: Changed in place.
-        trains: Whether the parameter of this name is trained, as
-            :attr:`tssbn.methods.Network.trains` says.
+        trunk: the trunk, changed in place.
+        trains: tells whether the parameter of this name is trained, such as
+            :attr:`tssbn.methods.Network.trains`.
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
@@ -32,7 +32,10 @@ def freeze(trunk: nn.Module, trains: Callable[[str], bool]) -> None:
 
 
 def in_norms(trunk: nn.Module) -> set[str]:
-    """Find the parameters of a trunk's norm layers, by name.
+    """Find the names of the parameters of a trunk's norm layers.
+
+    Args:
+        trunk: the trunk.
 
     Example:
         >>> sorted(in_norms(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))))
@@ -49,10 +52,23 @@ def in_norms(trunk: nn.Module) -> set[str]:
 def frozen(
     network: Network, outputs: Mapping[str, int], norms: bool = False
 ) -> tuple[nn.Module, nn.ModuleDict]:
-    """Make a frozen trunk and the heads, which start as those of HPS from the same seed.
+    """Make a frozen trunk and the heads, with the start values of HPS from the same seed.
 
     Args:
-        norms: whether the norm layers of the trunk are trained, beside what the network names.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        norms: whether the norm layers of the trunk are trained, beside the parameters that
+            ``network.trains`` selects.
+
+    Returns:
+        The trunk, and the heads by task.
+
+    Example:
+        >>> import torch
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> trunk, heads = frozen(network, {"seg": 2})
+        >>> trunk.weight.requires_grad, heads["seg"].weight.requires_grad
+        (False, True)
     """
     trunk, readers = network.trunk(), heads(network, outputs)
     chosen: Iterable[str] = in_norms(trunk) if norms else ()
@@ -61,9 +77,14 @@ def frozen(
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 1.0) -> list[dict]:
-    """The heads at ``lr``, and what is trained in the trunk at ``multiplier * lr``.
+    """Make two parameter groups, the heads at `lr` and the trained part of the trunk at a multiple.
 
-    What of them decays, the recipe says.
+    The recipe chooses the weight decay.
+
+    Args:
+        net: the network.
+        lr: the learning rate of the heads.
+        multiplier: the learning rate of the trunk over `lr`.
 
     Example:
         >>> import tssbn

@@ -1,14 +1,14 @@
-"""TSσBN with gates that do not learn: does it matter which channels the gates of a task open?
+"""TSσBN with fixed gates, to measure whether it matters which channels the gates of a task open.
 
 Statistics, filters, heads and passes are those of TSσBN, but the gates are set before training and
-stay. Both controls take the trained gates of the saved run of TSσBN from the same seed:
+stay fixed. Both controls take the trained gates of the saved run of TSσBN with the same seed:
 
-* random gates: each gate is drawn from the values that all tasks have in its layer;
-* shuffled gates: each task keeps the gates that it has in a layer, in another order, and so the
-  capacity that it learned to take there (:func:`tssbn.gates.permuted`).
+* random gates: each gate is drawn from the values of all tasks in its layer;
+* shuffled gates: each task's gates are permuted within a layer, so that the task keeps its capacity
+  in this layer (:func:`tssbn.gates.permuted`).
 
-Where these networks are as good as TSσBN, what it learned about channels was worth nothing: it is
-enough that tasks see the filters scaled differently.
+Where these networks score as well as TSσBN, its choice of channels added nothing: it is enough
+that the filters are scaled differently for different tasks.
 """
 
 import hashlib
@@ -27,11 +27,21 @@ from tssbn.records import SavedRun, load
 
 __all__ = ["build", "drawn", "random", "set_gates", "shuffled"]
 
-LEAST = 0.25 / 255  # what a gate saved as 0 is taken for: they are rounded to k/255
+LEAST = 0.25 / 255  # the value of a gate saved as 0, because saved gates are rounded to k/255
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> MultiTask:
-    """The network of TSσBN, of which no gate is trained; they are half open until it starts."""
+    """Build the network of TSσBN with gates that are not trained, and half open until it starts.
+
+    Args:
+        network, outputs: as for :class:`tssbn.methods.Method`.
+
+    Example:
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> build(network, {"seg": 2, "depth": 1}).trunk.gamma.requires_grad
+        False
+    """
     net = task_norm.build(network, outputs)
     for layer in sigma_layers(net)[1].values():
         layer.gamma.requires_grad_(False)
@@ -42,18 +52,28 @@ def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -
     """Draw the gates of a new network.
 
     Args:
-        net: Changed in place; the draws are those of torch's own generator, which the trainer
-            seeds.
-        run: Its benchmark and seed are those of the saved run.
-        like: The settings of the saved run, as in its name, such as ``lr=0.001-multiplier=10``.
-        std: Draw γ from N(0, std²) instead, without a saved run.
+        net: the network, changed in place. The draws come from torch's default generator, which the
+            trainer seeds.
+        run: the run, whose benchmark and seed are those of the saved run.
+        like: the settings of the saved run, as in its name, such as ``lr=0.001-multiplier=10``.
+        std: draw γ from N(0, std²) instead, without a saved run.
 
     Returns:
-        The name of the saved run and the SHA-256 of its gates, for the record.
+        The name of the saved run and the SHA-256 of its gates, to be saved with the results.
 
     Raises:
-        FileNotFoundError: There is no such run.
-        ValueError: It is not finished, or of another network; or `std` is not positive.
+        FileNotFoundError: there is no such saved run.
+        ValueError: the saved run is not finished or has another network, `std` is not positive, or
+            both `like` and `std` are given.
+
+    Example:
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> net = build(network, {"seg": 2, "depth": 1})
+        >>> random(net, run=None, std=1.0)
+        {}
+        >>> net.trunk.gamma.shape
+        torch.Size([2, 3])
     """
     if std is None:
         gates, source = trained(run, like)
@@ -67,14 +87,28 @@ def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -
 
 
 def shuffled(net: nn.Module, run: Any, like: str = "") -> dict[str, Any]:
-    """Give a new network trained gates in another order; the arguments are those of `random`."""
+    """Give a new network trained gates in another order.
+
+    Args:
+        net, run, like: as for :func:`random`.
+
+    Returns:
+        The name of the saved run and the SHA-256 of its gates, to be saved with the results.
+
+    Raises:
+        FileNotFoundError: there is no such saved run.
+        ValueError: the saved run is not finished or has another network.
+    """
     gates, source = trained(run, like)
     set_gates(net, permuted(gates, torch.default_generator))
     return source
 
 
 def drawn(gates: Importance) -> Importance:
-    """Draw each gate anew, with replacement, from all that there are in its layer.
+    """Draw each gate anew, with replacement, from the gates of all tasks in its layer.
+
+    Args:
+        gates: the gates of a network.
 
     Example:
         >>> values = torch.tensor([[0.1, 0.1, 0.9], [0.1, 0.1, 0.9]]).double()
@@ -94,12 +128,22 @@ def set_gates(net: nn.Module, gates: Importance) -> None:
     """Set the gates of a network, whether they are trained or not.
 
     Args:
-        net: Changed in place.
-        gates: As :func:`tssbn.gates.importance` gives them. What was rounded to 0 or 1 comes as
-            near to it as the rounding of saved runs tells.
+        net: the network, changed in place.
+        gates: the values of σ(γ), as :func:`tssbn.gates.importance` returns them. Values within a
+            quarter of the rounding step of saved runs of 0 or 1 are moved to that distance,
+            because γ would be infinite.
 
     Raises:
-        ValueError: They are those of another network.
+        ValueError: the gates belong to another network.
+
+    Example:
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> net = build(network, {"seg": 2, "depth": 1})
+        >>> gates = importance(net)
+        >>> set_gates(net, replace(gates, values=torch.full_like(gates.values, 0.75)))
+        >>> net.trunk.gamma.sigmoid().unique()
+        tensor([0.7500])
     """
     here = importance(net)
     if (gates.tasks, gates.layers) != (here.tasks, here.layers):
@@ -112,7 +156,7 @@ def set_gates(net: nn.Module, gates: Importance) -> None:
 
 
 def trained(run: Any, like: str) -> tuple[Importance, dict[str, Any]]:
-    """The last gates of a saved run of TSσBN, and what a record says of where they come from."""
+    """Return the last gates of a saved run of TSσBN, and the entry that names their source."""
     parts = ["tssbn", str(run.seed), *([like] if like else [])]
     name = f"{run.benchmark.name}/{'-'.join(parts)}"
     try:

@@ -1,10 +1,11 @@
-"""Task-specific norm layers in a frozen trunk: its gates alone are trained, or with LoRA.
+"""Task-specific norm layers in a frozen trunk, alone or with LoRA.
 
-What arXiv 2512.20420 puts into its table 4: the filters of a pretrained trunk stay, each task has
-gates of its own in every norm layer (TSσLN in a transformer), and beside them is trained what
-:attr:`tssbn.methods.Network.trains` names. A trunk with pretrained norm layers starts as it was:
-``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w, of which γ and β are trained. Which of these vectors the
-paper trains it does not say.
+These are the rows of TSσBN in table 4 of arXiv 2512.20420. The filters of a pretrained trunk are
+frozen, each task has gates in every norm layer (TSσLN in a transformer), and the parameters that
+:attr:`tssbn.methods.Network.trains` selects are trained as well. Where the norm layers are
+pretrained, the trunk's output at the start is unchanged: ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w,
+where w is the layer's weight, and γ and β are trained. The paper does not say which of these
+vectors it trains.
 """
 
 from collections.abc import Mapping
@@ -24,11 +25,21 @@ __all__ = ["build", "build_low_rank"]
 def build(
     network: Network, outputs: Mapping[str, int], norm: str = "sigmoid", affine: str = "auto"
 ) -> MultiTask:
-    """A frozen trunk with norm layers of each task.
+    """Build a frozen trunk with norm layers of each task.
 
     Args:
-        norm: ``"sigmoid"`` or ``"plain"``, what a task owns in each.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        norm: ``"sigmoid"`` for gates, or ``"plain"`` for scales and biases of each task.
         affine: how gates treat scale and bias of the trunk, as in :func:`tssbn.task_specific`.
+
+    Example:
+        >>> import torch
+        >>> def trunk():
+        ...     return nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        >>> network = Network(trunk, lambda n: nn.Linear(3, n), torch.zeros(2, 3))
+        >>> net = build(network, {"seg": 2, "depth": 1}, affine="paper")
+        >>> [name for name, p in net.trunk.named_parameters() if p.requires_grad]
+        ['1.gamma']
     """
     trunk, readers = frozen(network, outputs, norms=True)
     task_specific(trunk, outputs, norm, affine)
@@ -44,18 +55,19 @@ def build_low_rank(
     drop: float = 0.05,
     biases: bool = True,
 ) -> MultiTask:
-    """A frozen trunk with gates of each task, and low-rank updates that all tasks share.
+    """Build a frozen trunk with gates of each task, and low-rank updates that all tasks share.
 
     Args:
-        affine: as of :func:`build`.
-        rank: of the updates.
-        scale: what they are multiplied with.
-        drop: the probability with which a value that they read is dropped.
-        biases: whether the biases of all linear layers of the blocks are trained, too. By these
-            and the updates the two rows of TSσBN in the paper's table differ.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        affine: as for :func:`build`.
+        rank: rank of the updates.
+        scale: factor of the updates.
+        drop: dropout rate of the input of the updates.
+        biases: whether the biases of all linear layers of the blocks are trained as well. The two
+            rows of TSσBN in the paper's table differ by the numbers of parameters of both.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no transformer of timm's blocks.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
     """
     trunk, readers = frozen(network, outputs, norms=True)
     add_updates(trunk, rank, scale, drop, biases)
@@ -64,11 +76,22 @@ def build_low_rank(
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 100.0, whole: bool = False) -> list[dict]:
-    """The gates, or the tasks' scales and biases, at ``multiplier * lr`` without weight decay.
+    """Make the parameter groups, with a higher rate and without weight decay for the gates.
 
     Args:
-        whole: whether all that is trained in the trunk has this rate, as in the other methods that
-            freeze it: the biases of gated layers and low-rank updates, too.
+        net: the network.
+        lr: the learning rate of all other parameters.
+        multiplier: the learning rate of the gates, or of the tasks' scales and biases, over `lr`.
+        whole: whether all trained parameters of the trunk have the rate of the gates, as in the
+            other methods with a frozen trunk; this includes biases of gated layers and low-rank
+            updates.
+
+    Example:
+        >>> import torch
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> [group["lr"] for group in groups(build(network, {"seg": 2}), lr=0.1)]
+        [0.1, 10.0]
     """
     shared, gates = task_norm.groups(net, lr, multiplier)
     if not whole:

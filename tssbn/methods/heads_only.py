@@ -1,9 +1,9 @@
-"""A frozen trunk: the heads alone are trained, or with them the norm layers, one set for all tasks.
+"""A frozen trunk of which only the heads are trained, or the heads and the shared norm layers.
 
-What other methods that train little of a trunk are compared with: what the heads can make of given
-features, and what the fewest parameters do that all tasks share. Beside these, whatever
-:attr:`tssbn.methods.Network.trains` names is trained. The statistics of BatchNorm follow the data
-in any case. The other end is full fine-tuning: HPS, whose trunk has a rate of its own here.
+These are the references for methods that train little of a trunk. The parameters that
+:attr:`tssbn.methods.Network.trains` selects are trained as well, and the statistics of BatchNorm
+follow the data in any case. The opposite reference is full fine-tuning, which is HPS with a
+separate learning rate for the trunk.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,19 @@ __all__ = ["build"]
 
 
 def build(network: Network, outputs: Mapping[str, int], norms: bool = False) -> MultiTask:
-    """A frozen trunk, whose features every head reads.
+    """Build a frozen trunk, whose features all heads read.
 
     Args:
-        norms: whether its norm layers are trained.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        norms: whether the norm layers of the trunk are trained.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> network = Network(lambda: nn.Linear(4, 3), lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> net = build(network, {"seg": 2})
+        >>> [name for name, p in net.named_parameters() if p.requires_grad]
+        ['heads.seg.weight', 'heads.seg.bias']
     """
     return MultiTask(*frozen(network, outputs, norms))
 

@@ -1,22 +1,23 @@
-"""HyperFormer and Polyhistor: adapters in a frozen transformer, generated for each task.
+"""HyperFormer and Polyhistor, whose adapters in a frozen transformer are generated for each task.
 
 HyperFormer (Karimi Mahabadi et al., arXiv 2106.04489, and its code) has two adapters in a block, on
-the output of the attention and on that of the MLP, each before it is added to the tokens:
+the output x of the attention and on that of the MLP, both before the residual addition:
 
-    z = x + LN_t(U_t GELU(D_t x + c_t) + e_t)
+    y = x + LN_t(U_t GELU(D_t x + c_t) + e_t)
 
 D, c, U, e and the scale and shift of the LayerNorm are linear in a code h_t, which each block
-computes from the task's embedding z_t, by h_t = P₂ ReLU(P₁ z_t). The embedding is all that a task
-owns; P and the generators are shared. The language model for which the method was made shares the
-generators over the layers, too, whose embeddings join the task's. Here each block has its own,
-because the widths differ; so the parameters in Swin-T are the 72.77 M that table 4 of arXiv
-2512.20420 prints.
+computes from the task's embedding z_t by h_t = P₂ ReLU(P₁ z_t). The embedding is the only parameter
+of a single task; all tasks share P and the generators. In the original language model all layers
+share the generators as well, and an embedding of the layer joins that of the task. Here each block
+has separate generators, because the widths differ. With these settings the trunk of Swin-T has
+72.77 M trained parameters, the number in table 4 of arXiv 2512.20420.
 
-Polyhistor (Liu et al., arXiv 2210.03265) generates factors of the matrices instead of these. No
-code of it is public, and the paper's sizes are not all known, so that this is our reading: D and U
-are products of two generated factors of inner width 8, biases are generated, and there is no
-LayerNorm. Its scaling kernels, which blow up one template to the width of each stage, are left out.
-With Polyhistor's decoders the defaults have the 8.96 M of the table, as several other settings do.
+Polyhistor (Liu et al., arXiv 2210.03265) generates factors of the matrices instead of the matrices.
+Its code is not public and not all of its sizes are known, so this is our reading: D and U are
+products of two generated factors with an inner width of 8, biases are generated, and there is no
+LayerNorm. Its scaling kernels, which enlarge one template to the width of each stage, are left out.
+With Polyhistor's decoders the defaults have the 8.96 M parameters of the table; several other
+settings do as well.
 """
 
 from collections.abc import Mapping
@@ -42,19 +43,31 @@ def build(
     inner: int | None = None,
     norm: bool = True,
 ) -> MultiTask:
-    """A frozen trunk with two generated adapters in each block, and the heads.
+    """Build a frozen trunk with two generated adapters in each block, and the heads.
 
     Args:
-        ratio: how many times narrower than the block an adapter is inside.
-        embedding: width of a task's embedding.
-        hidden: width between the two layers of a block's projection.
-        code: width of a code.
-        inner: of the factors that are generated; None generates the matrices as a whole.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        ratio: width of the block over the inner width of an adapter.
+        embedding: length of a task's embedding.
+        hidden: width between P₁ and P₂.
+        code: length of a code.
+        inner: inner width of the generated factors; None generates each matrix as a whole.
         norm: whether a generated LayerNorm follows an adapter.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: the trunk is no transformer of timm's blocks.
-        ValueError: the ratio leaves nothing of the width.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
+        ValueError: the ratio is larger than the width.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> net = build(network, {"seg": 3, "depth": 1}, embedding=5, hidden=4, code=3)
+        >>> {task: tuple(y.shape) for task, y in net(torch.zeros(2, 3, 32, 32)).items()}
+        {'seg': (2, 3, 2, 2), 'depth': (2, 1, 2, 2)}
     """
     trunk, readers = frozen(network, outputs)
     tasks = insertion.tasks_of_blocks(outputs)

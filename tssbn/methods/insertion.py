@@ -1,4 +1,4 @@
-"""Put modules into the blocks of a transformer, in the places of its linear layers."""
+"""Insert modules into the blocks of a transformer, in place of its layers."""
 
 from collections.abc import Callable, Iterable
 
@@ -16,18 +16,18 @@ LINEAR = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 def insert(
     trunk: nn.Module, places: Iterable[str], make: Callable[[nn.Module], nn.Module]
 ) -> list[nn.Module]:
-    """Replace layers of each block of a trunk, in place, by what is made of them.
+    """Replace layers in each block of a trunk, in place.
 
     Args:
         trunk: a ViT or Swin transformer.
         places: names of layers within a block.
-        make: ``make(layer)`` gives what takes its place.
+        make: ``make(layer)`` returns the module that replaces a layer.
 
     Returns:
-        The layers that were there.
+        The replaced layers.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk has no such block.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no transformer blocks of timm.
 
     Example:
         >>> from tssbn.networks.vit import ViT
@@ -48,9 +48,13 @@ def insert(
 
 
 def tasks_of_blocks(outputs: Iterable[str]) -> Tasks:
-    """Make what the task-specific modules of a trunk share, which may stand within windows.
+    """Make the :class:`tssbn.Tasks` that the task-specific modules inside transformer blocks share.
 
-    The windows of a Swin transformer are rows in the order image, task, window, as they should be.
+    It accepts the windows of a Swin transformer, whose rows have the required order image, task,
+    window.
+
+    Args:
+        outputs: the names of the tasks.
 
     Example:
         >>> tasks_of_blocks(["seg", "depth"]).names

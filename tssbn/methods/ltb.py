@@ -1,17 +1,20 @@
-"""LTB, learning to branch: it learns at which stage the tasks' trunks part.
+"""LTB: learning to branch trains the stage at which the tasks' trunks separate.
 
-(Guo et al., ICML 2020; in the form of LibMTL's code.) There are T columns, whole trunks. Before
-each stage but the first, column t reads what one column gave at the stage before. Which one is
-drawn for every batch, with probabilities softmax(a_t): of the Gumbel-softmax the hard choice is
-what is read, the soft one at temperature τ what is differentiated. In the first hundredth of the
-training every column reads the sum of all, and nothing is chosen yet. The temperature falls as
-LibMTL's does in 200 epochs: τ = 10 / √(200 p + 1), where p is the share of the training that is
-done.
+(Guo et al., ICML 2020; in the form of LibMTL's code.) There are T columns, which are whole trunks.
+Before stage i, other than the first, column t reads Σ_j d_tj u_j, where u_j is the output of column
+j's stage before it, and d_t is one-hot:
 
-In evaluation the most probable parent is taken. LibMTL draws there, too, a new tree for each batch;
-``sample`` does so. In its code the last stage is always a column's own, so that the network cannot
-become that of HPS; with ``heads`` the heads choose a column, too, as in the paper. (In the paper
-weights and choices learn on halves of the data, and the chosen tree is trained anew.)
+    forward: d_t = one-hot(argmax_j (a_tj + G_j)),    backward: that of softmax((a_t + G) / τ)
+
+with trained logits a and Gumbel noise G that is drawn for every batch. In the first hundredth of
+the training all d are 1, so that every column reads the sum. The temperature falls as in LibMTL
+with 200 epochs, τ = 10 / √(200 p + 1), where p is the share of the training that is done.
+
+In evaluation the most probable parent is read. LibMTL also draws a new tree for each batch of the
+evaluation, as ``sample=True`` does here. In its code the last stage is always that of the task's
+column, so that the network cannot become HPS; with ``heads=True`` the heads choose a column as
+well, as in the paper. The paper trains weights and choices on two halves of the data, and then
+trains the chosen tree anew; both are left out here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +36,10 @@ WARM = 0.01  # of the training
 
 
 def temperature(progress: Tensor) -> Tensor:
-    """τ after this share of the training.
+    """Compute the temperature τ after a share of the training.
+
+    Args:
+        progress: the share, from 0 to 1.
 
     Example:
         >>> temperature(torch.tensor([2, 50, 100, 199]) / 200)
@@ -43,21 +49,28 @@ def temperature(progress: Tensor) -> Tensor:
 
 
 class LTB(nn.Module):
-    """A network for each task, each of whose stages reads the features of a column.
+    """A network for each task, whose stages choose which task's features they read.
 
     Args:
         networks: a trunk and a head for each task; the trunk has stages, see
             :func:`tssbn.networks.stages.stages`.
-        stages: how many the trunk has.
-        heads: whether the heads choose a column, too.
-        sample: whether a tree is drawn in evaluation, too.
-        last: names of the parameters of a trunk that are behind the last choice.
+        stages: number of stages of the trunk.
+        heads: whether the heads also choose a column.
+        sample: whether a tree is also drawn in evaluation.
+        last: names of the parameters of a trunk after the last choice.
 
     Attributes:
-        logits: a, of shape (choices, T, T): of what task (second axis) the parent is what column.
-            Every stage but the first makes a choice, and the heads may make one.
-        progress: the share of the training that is done. The trainer sets it; a network that nobody
-            told is taken to be at the end.
+        logits: a, (choices, T, T): the choice, the task that reads, the column that is read. Every
+            stage but the first makes a choice, and so do the heads with ``heads=True``.
+        progress: the share of the training that is done, which the trainer sets; 1 by default.
+
+    Example:
+        >>> trunks = {task: nn.Sequential(nn.ReLU(), nn.ReLU()) for task in "ab"}
+        >>> nets = {task: nn.Sequential(trunk, nn.ReLU()) for task, trunk in trunks.items()}
+        >>> net = LTB(nets, stages=2).eval()
+        >>> _ = net.logits.data[0, 0].copy_(torch.tensor([0.0, 1.0]))
+        >>> net.parents()[0, 0].tolist()  # task a reads column b before the second stage
+        [0.0, 1.0]
     """
 
     def __init__(
@@ -89,31 +102,32 @@ class LTB(nn.Module):
         self.done.fill_(share)
 
     def passes(self) -> Iterator[tuple[str, ...]]:
-        """All tasks at once: each may read the features of any other."""
+        """Yield all tasks at once, because each may read the features of any other."""
         yield self.tasks
 
     def shared(self) -> list[nn.Parameter]:
-        """The logits, and of each trunk what comes before the last choice."""
+        """List the logits, and the parameters of the trunks before the last choice."""
         if len(self.tasks) == 1:
             return []
         return [self.logits, *before(self.networks, self.last)]
 
     def parents(self) -> Tensor:
-        """What each stage reads of each column, of the shape of the logits.
+        """Compute the weights d with which each stage reads each column, (choices, T, T).
 
-        In training a draw, with the straight-through gradient; in evaluation the most probable
-        parent, or a draw with ``sample``; while the first hundredth of the training lasts, ones.
+        In training they are a draw with the straight-through gradient, in evaluation the most
+        probable parent, or a draw with ``sample=True``. In the first hundredth of the training they
+        are ones.
         """
         scores = self.logits
         if self.training or self.sample:
-            scores = scores - torch.empty_like(scores).exponential_().log()
+            scores = scores - torch.empty_like(scores).exponential_().log()  # a + Gumbel noise
         soft = (scores / temperature(self.done)).softmax(-1)
         hard = torch.zeros_like(soft).scatter(-1, soft.argmax(-1, keepdim=True), 1.0)
-        chosen = hard + (soft - soft.detach())  # exactly the hard choice
+        chosen = hard + (soft - soft.detach())  # its value is exactly 0 or 1
         return torch.where(self.done < WARM, torch.ones_like(chosen), chosen)
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Predictions of the named tasks, all by default; all columns run in any case.
+        """Predict the named tasks, all by default; all columns run in any case.
 
         Raises:
             ValueError: a task is unknown or named twice, or none is named.
@@ -131,7 +145,7 @@ class LTB(nn.Module):
         return {task: self.networks[task][1](given[task]) for task in names}
 
     def _choose(self, parents: Tensor, features: Sequence[Any]) -> list[Any]:
-        """What each column reads, of what all columns gave."""
+        """Compute what each column reads from the outputs of all columns."""
 
         def mixed(*parts: Tensor) -> Tensor:
             return self.mix(parents[:, :, None], torch.stack(parts))
@@ -146,14 +160,22 @@ def build(
     """Build the networks of STL, and the logits of the choices.
 
     Args:
-        heads: whether the heads choose a column, too.
-        sample: whether evaluation draws a tree for each batch, as LibMTL's.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        heads: whether the heads also choose a column.
+        sample: whether evaluation draws a tree for each batch, as in LibMTL.
 
     Raises:
-        UnsuitableTrunk: it is not known where such a trunk is to be cut into stages, or one before
-            the last gives something else than a tensor.
-        ValueError: the trunk has a single stage, and the heads choose nothing; there is no task, or
-            one with a name that a module cannot have.
+        tssbn.networks.stages.UnsuitableTrunk: the stages of such a trunk are not known, or one
+            before the last outputs anything but one tensor.
+        ValueError: the trunk has a single stage and `heads` is False, there is no task, or a task
+            has a name that a module cannot have.
+
+    Example:
+        >>> def trunk():
+        ...     return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3))
+        >>> network = Network(trunk, lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> build(network, {"seg": 3, "depth": 1}).logits.shape
+        torch.Size([2, 2, 2])
     """
     tasks = check_tasks(outputs)
     networks = single.build(network, outputs).networks

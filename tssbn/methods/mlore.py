@@ -1,19 +1,20 @@
-"""MLoRE: all tasks share low-rank experts in the decoder, and each task has its own weights.
+"""MLoRE: low-rank experts in the decoder that all tasks share, with a router for each task.
 
 (Yang et al., CVPR 2024, arXiv 2403.17749.) The trunk, a ViT, runs once for all tasks. Each of its
-maps goes through a 1x1 convolution, then for each task through two mixtures one after another, see
-:class:`tssbn.mixtures.mlore.LowRankMixture`. Of what they make of all maps, a task takes the sum
-with weights of each pixel, a softmax over the maps of
+maps goes through a 1x1 convolution, and then for each task through two mixtures in a row, see
+:class:`tssbn.mixtures.mlore.LowRankMixture`. The head reads a weighted sum of the outputs for all
+maps. The weights of a pixel are the softmax over the maps of
 
     3x3 convolution · GELU · BN · 1x1 convolution
 
-of them joined; the head reads that. A penalty draws each mixture to even use of its experts: λ cv²
-of their weights' mean over images and tasks, summed over the mixtures.
+of the concatenated outputs. A penalty keeps the use of the experts even: λ cv² of the mean weight
+of each expert over images and tasks, summed over the mixtures.
 
-As in the published setting for ViT-S: 15 experts of ranks 8, 12, ..., 64, of which nine have a
-weight, and rank 32 of a task's own. The published trunk keeps the position of a class token that it
-does not have, and a second set of heads that is never used: 384 and 1,668,322 parameters that are
-not here. The routers take maps of one size, that of the trunk's images.
+The defaults are those of the published setting for ViT-S: 15 experts of ranks 8, 12, ..., 64, of
+which nine have a weight, and rank 32 for the task's convolution. The published trunk also holds the
+position of a class token that it does not have, and a second set of heads that is never used, 384
+and 1,668,322 parameters; they are left out here. The routers accept maps of one size, which follows
+from the size of the trunk's images.
 """
 
 from collections.abc import Mapping
@@ -37,16 +38,21 @@ __all__ = ["Decoder", "build", "measure"]
 
 
 class Decoder(nn.Module):
-    """Two mixtures on each map, and a sum of what they give, weighed for each pixel.
+    """Two mixtures on each map, and a sum of their outputs with weights for each pixel.
 
     Args:
-        maps: how many.
-        channels: of each.
-        positions: pixels of each.
-        tasks: those of the network.
-        mixture: what else a :class:`~tssbn.mixtures.mlore.LowRankMixture` takes.
+        maps: number of maps.
+        channels: channels of each map.
+        positions: number of pixels of each map.
+        tasks: the tasks of the network.
+        mixture: further arguments of :class:`~tssbn.mixtures.mlore.LowRankMixture`.
 
     Shape: a list of (B·t, channels, h, w) -> (B·t, channels, h, w).
+
+    Example:
+        >>> decoder = Decoder(2, 8, 6, Tasks(("seg",)), ranks=(2, 3), top=1, own=2)
+        >>> decoder([torch.rand(3, 8, 2, 3)] * 2).shape
+        torch.Size([3, 8, 2, 3])
     """
 
     def __init__(self, maps: int, channels: int, positions: int, tasks: Tasks, **mixture: Any):
@@ -72,7 +78,16 @@ class Decoder(nn.Module):
 
 
 def measure(routes: Routes) -> Tensor:
-    """Compute cv² of the mean weight of each expert over images and tasks."""
+    """Compute cv² of the mean weight of each expert over images and tasks.
+
+    Args:
+        routes: the routes of a router in a pass.
+
+    Example:
+        >>> weights = torch.tensor([1.0, 0.0]).expand(3, 2, 1, 2)  # all images use expert 0
+        >>> measure(Routes(weights, weights))
+        tensor(2.)
+    """
     return unevenness(routes.weights.mean((0, 1, 2)))
 
 
@@ -86,21 +101,32 @@ def build(
     own: int = 32,
     evenness: float = 1e-4,
 ) -> MixtureNetwork:
-    """Build the decoder on the ViT of the trunk, in the place of the fusion.
+    """Build the decoder on the ViT of the trunk, in place of the fusion.
 
     Args:
-        experts: how many, in each mixture.
-        top: how many of them have a weight.
-        least: the rank of the first expert.
-        step: by how much more each further one has.
-        own: the rank of a task's own convolution.
-        evenness: λ.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        experts: number of experts in each mixture.
+        top: number of experts with a weight.
+        least: rank of the first expert.
+        step: difference of the ranks of two consecutive experts.
+        own: rank of the task's convolution in each mixture.
+        evenness: the weight λ of the penalty.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no
+        tssbn.networks.stages.UnsuitableTrunk: the trunk is no
             :class:`~tssbn.networks.vit.FusedViT`.
-        ValueError: There are fewer experts than are chosen, or none is; a rank is not positive; or
-            λ is negative.
+        ValueError: `top` is not from 1 to `experts`, a rank is not positive, or `evenness` is
+            negative.
+
+    Example:
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> net = build(network, {"seg": 3, "depth": 1}, experts=2, top=1, own=2)
+        >>> _ = net.eval()
+        >>> {task: tuple(y.shape) for task, y in net(torch.zeros(2, 3, 32, 32)).items()}
+        {'seg': (2, 3, 2, 2), 'depth': (2, 1, 2, 2)}
     """
     check_number("experts", experts, top)
     check_weight("evenness", evenness)

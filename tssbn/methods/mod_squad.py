@@ -1,25 +1,25 @@
-"""Mod-Squad: attention and MLP of every block are experts, which the tasks divide among them.
+"""Mod-Squad: experts in the attention or the MLP of every block, which the tasks divide up.
 
 (Chen et al., CVPR 2023, arXiv 2212.08066; the small model of its code.) Blocks 1, 3, ... have
-attention experts: each token chooses the experts whose queries and outputs are its heads, while
-keys and values are the same for all; their perceptron is dense. Blocks 2, 4, ... have a mixture of
-perceptrons, and a dense attention of equally wide heads. Task t has
+attention experts: each token chooses experts, whose query and output matrices are its heads, while
+all heads have the same keys and values; the MLP of these blocks is dense. Blocks 2, 4, ... have a
+mixture of MLPs, and a dense attention with heads of the same width. Task t has
 
-* a router at each mixture, p = softmax(W_t x) + 10⁻⁴ with W_t = 0 at the start; the k largest p
-  weigh the chosen experts as they are;
+* a router at each mixture, p = softmax(W_t x) + 10⁻⁴ with W_t = 0 at the start, where the k largest
+  p are the weights of the chosen experts;
 * an embedding, which is added to all its tokens before each block.
 
-Each task makes a pass of its own. What is maximised at each router is the mutual information of
-tasks and experts, so that a task comes to use few experts, and different tasks different ones:
+Each task makes a pass. The penalty maximises the mutual information of tasks and experts at each
+router, so that a task uses few experts, and different tasks use different ones:
 
     penalty = -λ Σ_routers Σ_t,e P(t, e) log(P(t, e) / (P(t) P(e))),    P(t, e) ~ Σ_tokens of t p_e
 
-It is of all tasks of a step. At the start all p are equal, which expert is chosen among equals is
-arbitrary, and the penalty and its gradient are 0: the losses of the tasks break the symmetry.
+where the sums contain all tasks of a step. At the start all p are equal, the choice among them is
+arbitrary, and the penalty and its gradient are 0; the losses of the tasks break the symmetry.
 
-Of the trunk, norm layers, embeddings and the dense perceptrons stay, with the weights that they
-have; all attention and the experts start anew, experts uniform within ±1/inputs. The published code
-adds 10⁻⁴ inside the logarithm, which positive p do not need, and has no weights and recipe for
+Norm layers, embeddings and dense MLPs keep the weights of the trunk. All attention layers and the
+experts start anew, the experts uniform within ±1/n for n inputs. The published code adds 10⁻⁴
+inside the logarithm, which positive p do not need. It has neither weights nor a recipe for
 PASCAL-Context.
 """
 
@@ -40,17 +40,21 @@ from tssbn.tasks import Tasks, TaskSpecific
 
 __all__ = ["TaskEmbedding", "build", "measure"]
 
-FLOOR = 1e-4  # under the probabilities
+FLOOR = 1e-4  # added to the probabilities
 
 
 class TaskEmbedding(TaskSpecific):
-    """Adds a vector of the task to every token; starts from N(0, 1).
+    """A trained vector of each task that is added to every token; drawn from N(0, 1).
 
     Args:
         width: channels of a token.
-        tasks: those of the network.
+        tasks: the tasks of the network.
 
     Shape: (B·t, N, width) -> the same.
+
+    Example:
+        >>> TaskEmbedding(8, Tasks(("seg",)))(torch.zeros(3, 5, 8)).shape
+        torch.Size([3, 5, 8])
     """
 
     per_task = ("embedding",)
@@ -66,6 +70,9 @@ class TaskEmbedding(TaskSpecific):
 
 def measure(routes: Routes) -> Tensor:
     """Compute minus the mutual information of tasks and experts at a router.
+
+    Args:
+        routes: the routes of the router in a pass of all tasks.
 
     Example:
         >>> apart = torch.eye(2).expand(3, 4, 2, 2).transpose(1, 2)  # task 0 uses expert 0 alone
@@ -83,21 +90,31 @@ def build(
     top: int = 4,
     information: float = 0.005,
 ) -> MixtureNetwork:
-    """Put experts into all blocks of the trunk, and an embedding of the task before them.
+    """Build a trunk with experts in all blocks and task embeddings before them, and the heads.
 
-    A token chooses as many attention experts as the trunk's attention has heads; all heads are
-    twice as wide as those.
+    A token chooses as many attention experts as the trunk's attention has heads. All heads are
+    twice as wide as the trunk's.
 
     Args:
-        attention_experts: how many, in blocks 1, 3, ...
-        experts: how many perceptrons, in blocks 2, 4, ...
-        top: how many of these a token is sent to; one has a k-th of the hidden channels.
-        information: λ.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        attention_experts: number of experts in the attention of blocks 1, 3, ...
+        experts: number of MLPs in blocks 2, 4, ...
+        top: the number k of MLPs for each token. Each has 1/k of the hidden channels of the MLP
+            that they replace.
+        information: the weight λ of the penalty.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk has no blocks of a ViT.
-        ValueError: There are fewer experts than are chosen, or none is; the hidden channels cannot
-            be cut into so many parts; or λ is negative.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no blocks of a ViT.
+        ValueError: more experts are chosen than there are, or none, or `information` is negative.
+
+    Example:
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> net = build(network, {"seg": 3, "depth": 1}, attention_experts=3, experts=4, top=2)
+        >>> {task: tuple(y.shape) for task, y in net(torch.zeros(2, 3, 32, 32)).items()}
+        {'seg': (2, 3, 2, 2), 'depth': (2, 1, 2, 2)}
     """
     from tssbn.networks.blocks import blocks  # needs timm
 

@@ -1,13 +1,14 @@
-"""MTAN: one shared trunk; each task selects features with its own attention masks.
+"""MTAN: one shared trunk, from which each task selects features with attention masks.
 
 (Liu, Johns and Davison, arXiv 1803.10704.) At stage j of the trunk, task t has a mask m_j in (0, 1)
-for every value of the stage's output s_j. It is computed from earlier features e_j of the stage and
-from what the task chose at the stage before, which a block c_j that all tasks share carries over:
+for every value of the stage's output s_j. The mask is computed from earlier features e_j of the
+stage and from the task's selection a_{j-1} at the stage before. A block c_j, which all tasks share,
+brings that selection to the size of the stage:
 
     a_1 = m_1(e_1) · s_1,        a_j = m_j([e_j, c_j(a_{j-1})]) · s_j
 
-The head reads the last a_j. A mask is 1x1 convolution, BatchNorm, ReLU, 1x1 convolution,
-BatchNorm, sigmoid. The rest goes with the trunk:
+The head reads the last a_j. A mask is a 1x1 convolution, BatchNorm, ReLU, a 1x1 convolution,
+BatchNorm and a sigmoid. The other details depend on the trunk:
 
 ==============  =========================  ========================  ===============================
 trunk           stages                     e_j                       c_j
@@ -21,11 +22,12 @@ CelebANet       four and the linear        first convolution or      max-pool, 3
                 layers, as a fifth         linear layer              linear layer from the average
 ==============  =========================  ========================  ===============================
 
-No code for CelebA is published. With the masks of the SegNet on the linear layers, too, the
-parameters are 0.388 of STL's, as the 0.39 of arXiv 2512.20420, table 1; without, 0.235. Masks and
-carrying blocks work after the poolings there: before, forty tasks would compute more than STL.
-A stage of a single block has no earlier features; the masks see its output. auto-lambda's ResNet
-is dilated, so only its stage 2 strides. Pooling and last layer of a ResNet that has them read a_4.
+No code for CelebA is published. With the masks of SegNet, also on the linear layers, there are
+0.388 times as many parameters as in STL, where table 1 of arXiv 2512.20420 prints 0.39; without
+masks on the linear layers 0.235. Masks and blocks c_j work after the poolings there: before them,
+forty tasks would need more computation than STL. A stage with a single block has no earlier
+features, and its masks read its output. auto-lambda's ResNet is dilated, so only its stage 2
+strides. Where a ResNet has a pooling and a last layer, these read a_4.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,19 +50,20 @@ Seen = Iterable[tuple[Tensor, Tensor]]  # e and s of each stage
 
 
 class MTAN(nn.Module):
-    """A trunk, and for each task masks on its stages and a head.
+    """A trunk, with masks on its stages and a head for each task.
 
-    The BatchNorm layers of the carrying blocks see one task after the other; their running
-    statistics are those of the mixture.
+    The BatchNorm layers of the blocks c_j run on one task after the other; their running statistics
+    are a mixture of all tasks.
 
     Args:
         trunk: shared by all tasks.
-        stages: ``stages(trunk, images)`` runs the trunk and gives e and s of each stage.
-        carries: ``carry(a, size)`` for each stage but the first, ``size`` that of its e.
+        stages: ``stages(trunk, images)`` runs the trunk and yields e and s of each stage.
+        carries: the blocks c_j for all stages but the first; ``carry(a, size)`` brings a to the
+            height and width of the stage's e.
         masks: for each task, a mask for each stage.
         heads: a module for each task.
-        rest: ``rest(trunk, a)`` gives what a head reads, from what the task chose at the last
-            stage; by default that itself.
+        rest: ``rest(trunk, a)`` computes the input of a head from the last selection a; by default
+            it is a.
 
     Example:
         >>> def stages(trunk, x):
@@ -91,15 +94,15 @@ class MTAN(nn.Module):
     tasks_per_pass = None  # all share the trunk's
 
     def passes(self) -> Iterator[tuple[str, ...]]:
-        """All tasks at once: they share the pass through the trunk."""
+        """Yield all tasks at once, because they share the pass through the trunk."""
         yield self.tasks
 
     def shared(self) -> list[nn.Parameter]:
-        """Those of the trunk, and of what carries a task's choice from stage to stage."""
+        """List the parameters of the trunk and of the blocks c_j."""
         return [*self.trunk.parameters(), *self.carries.parameters()] if self.tasks[1:] else []
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Predictions of the named tasks, all by default; the masks of the others do not run."""
+        """Predict the named tasks, all by default; the masks of the others do not run."""
         names = self.tasks if tasks is None else choose_tasks(tasks, self.tasks)
         stages = list(self.stages(self.trunk, x))
         return {task: self.heads[task](self._attend(task, stages)) for task in names}
@@ -115,7 +118,7 @@ class MTAN(nn.Module):
 
 
 class _Carry(nn.Module):
-    """Brings what a task chose at a stage to the next one; before ``up`` it is enlarged."""
+    """A block c_j, which enlarges the selection before ``up`` where there is one."""
 
     def __init__(self, *down: nn.Module, up: nn.Module | None = None):
         super().__init__()
@@ -132,10 +135,13 @@ class _Carry(nn.Module):
 def build(network: Network, outputs: Mapping[str, int]) -> MTAN:
     """Build the trunk, the masks of each task, and the heads.
 
-    Trunk and heads start as those of HPS from the same seed.
+    Trunk and heads have the start values of HPS from the same seed.
+
+    Args:
+        network, outputs: as for :class:`tssbn.methods.Method`.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: MTAN was not designed for such a trunk.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk is no SegNet, CelebANet or ResNet of timm.
 
     Example:
         >>> from tssbn.networks.segnet import SegNet, SegNetHead
@@ -171,7 +177,7 @@ def _mask(inputs: int, inside: int, outputs: int, linear: bool = False) -> nn.Se
 
 
 def _masks(early: list[int], outputs: list[int], squeeze: int = 1) -> list[nn.Module]:
-    """A mask for each stage, from the channels of its e and s."""
+    """Make a mask for each stage, for the channels of its e and s."""
     carried = [0, *outputs[1:]]
     return [_mask(e + c, s // squeeze, s) for e, c, s in zip(early, carried, outputs, strict=True)]
 
@@ -179,7 +185,13 @@ def _masks(early: list[int], outputs: list[int], squeeze: int = 1) -> list[nn.Mo
 def _look(
     stages: Callable[..., Stages], x: Tensor, firsts: Iterable[int]
 ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
-    """What the first parts of each stage give, so many of them, and what all; and all features."""
+    """Run a trunk and return e and s of each stage, and the features after each stage.
+
+    Args:
+        stages: runs the trunk, stage by stage.
+        x: the images.
+        firsts: for each stage, the number of its first modules, whose output is e.
+    """
     seen, left = [], iter(firsts)
 
     def call(stage: nn.Sequential, x: Tensor) -> Tensor:
@@ -195,7 +207,7 @@ def _look(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What goes with a kind of trunk; the arguments of :class:`MTAN`."""
+    """The arguments of :class:`MTAN` that depend on the kind of trunk."""
 
     stages: Callable[[nn.Module, Tensor], Seen]
     carries: Sequence[nn.Module]

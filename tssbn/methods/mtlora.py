@@ -1,15 +1,15 @@
-"""MTLoRA: a Swin transformer with low-rank updates for all tasks, and for each task.
+"""MTLoRA: a Swin transformer with low-rank updates for all tasks and for each task.
 
 (Agiza, Neseem and Reda, arXiv 2403.20320, as in the code of its authors.) The linear layers of all
-blocks are frozen and have a low-rank update that the tasks share. The last block of each stage has
-updates of each task as well: there a stream of each task leaves the shared one, goes through the
-patch merging and is the task's tap, see :mod:`tssbn.peft.branches`. Only the shared stream goes on
-to the next stage, so that the trunk runs once for all tasks. All else in the trunk is trained, as
-the benchmark's network says: the patch convolution, the LayerNorm layers, the tables of relative
-positions, and the matrices of the patch mergings.
+blocks are frozen and have a low-rank update that all tasks share. The last block of each stage also
+has updates of each task. There a stream of each task branches off from the shared one, goes through
+the patch merging and is the task's output for this stage, see :mod:`tssbn.peft.branches`. Only the
+shared stream enters the next stage, so that the trunk runs once for all tasks. The other parameters
+that the benchmark's network selects are trained: the patch convolution, the LayerNorm layers, the
+relative-position tables, and the matrices of the patch mergings.
 
-MTLoRA+ freezes these matrices, too, and gives them shared updates. In the published setting its
-tasks' updates have the rank of the shared ones; in that of MTLoRA they have a fixed one, 4.
+MTLoRA+ freezes these matrices as well and adds shared updates to them. In its published setting the
+updates of each task have the rank of the shared ones, 8; in that of MTLoRA their rank is 4.
 """
 
 from collections.abc import Mapping
@@ -33,16 +33,16 @@ __all__ = ["MTLoRA", "build"]
 class MTLoRA(MultiTask):
     """A network whose trunk is a :class:`~tssbn.peft.branches.BranchedSwin`.
 
-    All tasks share the pass of the shared stream, whatever a trainer sets as ``tasks_per_pass``.
+    All tasks share the pass of the shared stream, so ``tasks_per_pass`` stays None.
 
-    Its last shared update reaches no task: nobody reads the shared stream behind it. It is there
-    because it is in the authors' code, and counts.
+    No output depends on the shared update of the very last linear layer, because nothing reads the
+    shared stream after it. It is kept because the authors' code has it and counts it.
     """
 
     tasks_per_pass = property(lambda self: None, lambda self, value: None)
 
     def shared(self) -> list[nn.Parameter]:
-        """The parameters that more than one task's loss reaches: not the last shared update."""
+        """List the parameters that several tasks' losses depend on, without the last update."""
         last = self.trunk.swin.layers[-1].blocks[-1].fc2.update
         idle = {id(parameter) for parameter in last.parameters()}
         return [parameter for parameter in super().shared() if id(parameter) not in idle]
@@ -57,17 +57,31 @@ def build(
     drop: float = 0.05,
     merging: bool = False,
 ) -> MTLoRA:
-    """A Swin transformer with shared updates and branches of the tasks, and the heads.
+    """Build a Swin transformer with shared updates and branches of the tasks, and the heads.
 
     Args:
-        rank: of the shared updates.
-        own_rank: of the tasks'; with 0 all tasks have the same taps.
-        scale: what an update is multiplied with.
-        drop: the probability with which a value that an update reads is dropped.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        rank: rank of the shared updates.
+        own_rank: rank of the updates of each task; 0 leaves them out, and all tasks have the same
+            features.
+        scale: factor of the updates.
+        drop: dropout rate of the input of the updates.
         merging: whether the matrices of the patch mergings are frozen and have shared updates.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: the trunk is no :class:`tssbn.networks.swin.Swin`.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.swin import Swin, SwinHead
+        >>> def trunk():
+        ...     return Swin((32, 32), width=8, depths=(1, 1), heads=(1, 2), window=4)
+        >>> def head(n):
+        ...     return SwinHead(n, image=(32, 32), inputs=(16, 16), widths=(2, 3))
+        >>> images = torch.zeros(2, 3, 32, 32)
+        >>> net = build(Network(trunk, head, images), {"seg": 3, "depth": 1}, rank=2, own_rank=1)
+        >>> {task: tuple(y.shape) for task, y in net(images).items()}
+        {'seg': (2, 3, 32, 32), 'depth': (2, 1, 32, 32)}
     """
     from tssbn.networks.swin import Swin  # and with it timm
 

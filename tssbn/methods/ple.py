@@ -1,17 +1,20 @@
 """PLE: CGC at every stage of the trunk.
 
-(Progressive layered extraction; Tang et al., RecSys 2020.) All experts are cut into the same
-stages. After each, task t mixes what the shared experts and its own gave; the mixture is what it
-reads next, and its last one is what its head reads. A gate sees what the stage reads.
+(Progressive layered extraction; Tang et al., RecSys 2020.) All experts have the same stages. With
+the stage S_l^k of expert k, task t mixes the outputs of the shared experts and of its experts,
 
-* As in LibMTL's code (and in table 2 of arXiv 2512.20420), every task sends its own mixture through
-  the shared experts: with T tasks these run T times, and their BatchNorm layers have the running
-  statistics of a mixture. Nothing shared ever sees what another task chose.
-* As in the paper, with ``shared_gate``: after every stage but the last, a gate of all experts makes
-  what the shared experts read next, so that these run once.
+    z_{t,l+1} = Σ_k softmax(W_{t,l} z_{t,l})_k · S_l^k(z_{t,l}),        z_{t,0} the image
 
-With all weight on one shared expert it is HPS, with all on an own one STL; a trunk of a single
-stage makes it CGC.
+and its head reads the last z_t. There are two forms:
+
+* As in LibMTL's code and in table 2 of arXiv 2512.20420, every task sends its mixture z_t through
+  the shared experts. With T tasks these run T times, and the running statistics of their BatchNorm
+  layers are a mixture. The mixture of one task never enters that of another.
+* As in the paper, with ``shared_gate=True``: after every stage but the last, a further gate over
+  all experts computes the next input of the shared experts, so that these run once.
+
+With all weight on one shared expert it is HPS, with all weight on an expert of the task STL, and
+with a trunk of a single stage CGC.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,17 +32,25 @@ __all__ = ["PLE", "build"]
 
 
 class PLE(nn.Module):
-    """Experts in stages, and for each task gates after each stage, and a head.
+    """Experts with stages, and for each task a gate after each stage, and a head.
 
     Args:
-        common: the shared experts, trunks of the same stages.
+        common: the shared experts, trunks with the same stages.
         own: the experts of each task.
-        gates: for each task, a gate for each stage: of what the stage reads, (B, K) weights of the
-            shared experts and the task's own, in this order.
+        gates: for each task, a gate for each stage, which maps the input of the stage to weights
+            (B, K) of the shared experts and those of the task, in this order.
         heads: a module for each task.
-        shared_gates: for each stage but the last, a gate of all experts: the shared ones, then
+        shared_gates: for each stage but the last, a gate over all experts: the shared ones, then
             those of each task. Without them each task sends its mixture through the shared experts.
         last: names of the parameters of a trunk that only its last stage uses.
+
+    Example:
+        >>> from torch.nn import Linear
+        >>> trunks = [nn.Sequential(Linear(3, 3), Linear(3, 3)) for _ in range(2)]
+        >>> gates = {"a": [softmax("pooled", (3,), 2), softmax("pooled", (3,), 2)]}
+        >>> net = PLE(trunks[:1], {"a": trunks[1:]}, gates, {"a": Linear(3, 1)})
+        >>> net(trunks[0][0].weight)["a"].shape
+        torch.Size([3, 1])
     """
 
     def __init__(
@@ -63,11 +74,11 @@ class PLE(nn.Module):
     tasks_per_pass = None  # all share the experts
 
     def passes(self) -> Iterator[tuple[str, ...]]:
-        """All tasks at once: they share experts."""
+        """Yield all tasks at once, because they share experts."""
         yield self.tasks
 
     def shared(self) -> list[nn.Parameter]:
-        """Those of the shared experts; with shared gates, all from which a way leads to them."""
+        """List the parameters of the shared experts; with shared gates also all that feed them."""
         if len(self.tasks) == 1:
             return []
         found = list(self.common.parameters())
@@ -81,7 +92,7 @@ class PLE(nn.Module):
         return found
 
     def forward(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Predictions of the named tasks, all by default; with shared gates all run in any case.
+        """Predict the named tasks, all by default; with shared gates all run in any case.
 
         Raises:
             ValueError: a task is unknown or named twice, or none is named.
@@ -94,7 +105,7 @@ class PLE(nn.Module):
         return {task: self.heads[task](features[task]) for task in names}
 
     def _alone(self, task: str, x: Tensor) -> Tensor:
-        """What the head of a task reads that sends its mixture through the shared experts."""
+        """Compute the input of a task's head where it sends its mixture through all its experts."""
         runs = [stages(trunk, x) for trunk in (*self.common, *self.own[task])]
         sent = None
         for gate in self.gates[task]:
@@ -102,7 +113,7 @@ class PLE(nn.Module):
         return x
 
     def _together(self, x: Tensor) -> dict[str, Tensor]:
-        """What the heads read of experts that run once each."""
+        """Compute the inputs of all heads where every expert runs once."""
         common = [stages(trunk, x) for trunk in self.common]
         own = {task: [stages(trunk, x) for trunk in self.own[task]] for task in self.tasks}
         reads, shared = dict.fromkeys(self.tasks, x), x
@@ -129,17 +140,27 @@ def build(
     """Build the experts, and gates and a head for each task.
 
     Args:
-        shared_experts: how many trunks all tasks read.
-        own_experts: how many trunks each task has for itself.
-        gate: what the weights are linear in: ``"pooled"``, the means of the channels that the stage
-            reads, or ``"image"``, all its values, as in LibMTL; see :mod:`tssbn.methods.experts`.
-        shared_gate: whether the shared experts have a gate of their own, as in the paper.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        shared_experts: number of trunks that all tasks share.
+        own_experts: number of further trunks for each task.
+        gate: what the gates read: ``"pooled"``, the means of the channels of the stage's input, or
+            ``"image"``, all its values, as in LibMTL; see :mod:`tssbn.methods.experts`.
+        shared_gate: whether there is a gate for the inputs of the shared experts, as in the paper.
 
     Raises:
-        UnsuitableTrunk: it is not known where such a trunk is to be cut into stages, or one before
-            the last gives something else than a tensor.
-        ValueError: a task would have no expert, there is no such gate, or a shared gate without
-            shared experts.
+        tssbn.networks.stages.UnsuitableTrunk: the stages of such a trunk are not known, or one
+            before the last outputs anything but one tensor.
+        ValueError: a task would have no expert, there is no such gate, or `shared_gate` is True
+            without shared experts.
+
+    Example:
+        >>> import torch
+        >>> def trunk():
+        ...     return nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        >>> network = Network(trunk, lambda n: nn.Linear(3, n), torch.zeros(2, 4))
+        >>> net = build(network, {"seg": 3, "depth": 1})
+        >>> {task: tuple(y.shape) for task, y in net(torch.zeros(2, 4)).items()}
+        {'seg': (2, 3), 'depth': (2, 1)}
     """
     check_numbers(shared_experts, own_experts)
     if shared_gate and not shared_experts:

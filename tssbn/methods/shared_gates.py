@@ -1,8 +1,8 @@
-"""One row of gates for all tasks: does TSσBN gain from task-specific gates, or from any gates?
+"""One row of gates for all tasks, to measure whether TSσBN gains from task-specific gates.
 
-The norm layers are σBN (arXiv 2512.20420, eq. 2): gates that start half open, no bias, a learning
-rate of their own, as in TSσBN; but all tasks share them and the statistics. So it is HPS with
-another norm layer, and costs what HPS costs: one pass.
+The norm layers are σBN (arXiv 2512.20420, eq. 2). As in TSσBN their gates start half open, have no
+bias and a higher learning rate, but all tasks share gates and statistics. This is HPS with another
+norm layer, and costs one pass as HPS does.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,19 @@ __all__ = ["build"]
 
 
 def build(network: Network, outputs: Mapping[str, int]) -> MultiTask:
-    """One trunk of σ layers, whose features every head reads."""
+    """Build one trunk of σBN layers, whose features all heads read.
+
+    Args:
+        network, outputs: as for :class:`tssbn.methods.Method`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> build(network, {"seg": 2, "depth": 1}).trunk.weight  # σ(γ), of all tasks
+        tensor([0.5000, 0.5000, 0.5000], grad_fn=<SigmoidBackward0>)
+    """
     return MultiTask(sigmoid(network.trunk()), heads(network, outputs))
 
 

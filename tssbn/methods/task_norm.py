@@ -1,8 +1,8 @@
-"""TSσBN and TSBN: one trunk, in which each task has norm layers of its own.
+"""TSσBN and TSBN: one trunk with norm layers for each task.
 
 (Suteu and Serban, arXiv 2512.20420: TSσBN is eq. 3, TSBN the baseline with ordinary BatchNorm.)
-The paper gives TSBN no learning rate of its own, but on NYUv2 the TSBN row of its table 1 is that
-which its table of multipliers has at 100; both are here.
+According to the paper's text TSBN has one common learning rate, but the TSBN row for NYUv2 in its
+table 1 is the entry for a multiplier of 100 in its ablation of multipliers; both are here.
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,46 @@ __all__ = ["build", "groups"]
 
 
 def build(network: Network, outputs: Mapping[str, int], norm: Norm = "sigmoid") -> MultiTask:
-    """A trunk whose norm layers are the task's own; the heads stay as they are.
+    """Build a trunk with task-specific norm layers, and heads without any change.
 
-    What comes before the place where the network's tasks part runs once for all of them.
+    The part of the trunk before ``network.stem`` runs once for all tasks.
 
     Args:
-        norm: what a task owns in each layer, as in :func:`tssbn.task_specific`.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        norm: the kind of task-specific layer, as in :func:`tssbn.task_specific`.
+
+    Example:
+        >>> import torch
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> build(network, {"seg": 2, "depth": 1}).trunk.gamma
+        Parameter containing:
+        tensor([[0., 0., 0.],
+                [0., 0., 0.]], requires_grad=True)
     """
     return assembled(task_specific(network.trunk(), outputs, norm), network, outputs)
 
 
 def assembled(trunk: nn.Module, network: Network, outputs: Mapping[str, int]) -> MultiTask:
-    """A converted trunk with its heads, whose stem runs once for all tasks."""
+    """Join a converted trunk and its heads; the stem runs once for all tasks."""
     return MultiTask(trunk, heads(network, outputs), stem=network.stem)
 
 
 def groups(net: nn.Module, lr: float, multiplier: float = 100.0) -> list[dict]:
-    """The gates, or the tasks' scales and biases, at ``multiplier * lr`` without weight decay."""
+    """Make the parameter groups, with a higher rate and without weight decay for the gates.
+
+    Args:
+        net: the network.
+        lr: the learning rate of all other parameters.
+        multiplier: the learning rate of the gates, or of the tasks' scales and biases, over `lr`.
+
+    Example:
+        >>> import torch
+        >>> example = torch.zeros(2, 3)
+        >>> network = Network(lambda: nn.BatchNorm1d(3), lambda n: nn.Linear(3, n), example)
+        >>> [group["lr"] for group in groups(build(network, {"seg": 2}), lr=0.1)]
+        [0.1, 10.0]
+    """
     return param_groups(net, lr, multiplier)
 
 

@@ -1,18 +1,19 @@
-"""TaskExpert (our reading): each task mixes features of experts, and a memory keeps the mixtures.
+"""TaskExpert (our reading): each task mixes features of experts, and a memory sums the mixtures.
 
-(Ye and Xu, ICCV 2023, arXiv 2307.15324.) Its code is not public. What is published: experts split a
-map of the trunk into several features of all tasks, a gate of each task mixes them, and a memory of
-the task, which is itself one of the experts, collects the mixtures of one map after another; the
-head reads it. Numbers, kernels and gates are ours, and meet neither the parameters nor the
-multiplications that are printed for it:
+(Ye and Xu, ICCV 2023, arXiv 2307.15324.) Its code is not public. The paper describes experts that
+compute several features of each map of the trunk for all tasks, a gate of each task that mixes
+them, and a memory of each task, which is itself an expert and collects the mixtures of one map
+after another; the head reads the memory. Numbers of experts, kernels and gates are our choice. They
+agree neither with the number of parameters nor with the number of multiplications that table 3 of
+arXiv 2512.20420 prints.
 
     z = 1x1 convolution of the map
     f_k = GELU(BN(3x3 convolution of z)),   k = 1 ... K, for all tasks
     f_0 = GELU(BN(3x3 convolution of m)),   of the task, m its memory, 0 at first
     m <- m + Σ_k g_k f_k,   g a softmax, linear in the means over the pixels of the f_k, k ≥ 1
 
-The trunk, a ViT, and the experts run once for all tasks. At the first map the memory is 0, so that
-of its expert the bias of the norm layer alone learns.
+The trunk, a ViT, and the experts run once for all tasks. At the first map the memory is 0, so only
+the bias of the norm layer of its expert f_0 is trained there.
 """
 
 from collections.abc import Mapping
@@ -31,14 +32,18 @@ __all__ = ["Memory", "SharedExperts", "build"]
 
 
 class SharedExperts(nn.Module):
-    """Makes several features of a map, for all tasks.
+    """The experts f_1 ... f_K of a map, which all tasks share.
 
     Args:
         inputs: channels of the map.
-        channels: of each feature.
-        experts: how many features.
+        channels: channels of each feature.
+        experts: the number K of features.
 
     Shape: (B, inputs, h, w) -> (B, experts, channels, h, w).
+
+    Example:
+        >>> SharedExperts(8, channels=4, experts=3)(torch.rand(2, 8, 5, 6)).shape
+        torch.Size([2, 3, 4, 5, 6])
     """
 
     def __init__(self, inputs: int, channels: int, experts: int):
@@ -57,15 +62,20 @@ class SharedExperts(nn.Module):
 
 
 class Memory(nn.Module):
-    """Collects, for each task, a mixture of the features of one map after another.
+    """The memory m of each task, which adds a mixture of the features of one map after another.
 
     Args:
-        maps: how many.
-        channels: of a feature.
-        experts: how many features of each map.
-        tasks: those of the network.
+        maps: number of maps.
+        channels: channels of a feature.
+        experts: the number K of features of each map.
+        tasks: the tasks of the network.
 
     Shape: a list of (B·t, experts, channels, h, w) -> (B·t, channels, h, w).
+
+    Example:
+        >>> memory = Memory(2, channels=4, experts=3, tasks=Tasks(("seg",)))
+        >>> memory([torch.rand(2, 3, 4, 5, 6)] * 2).shape
+        torch.Size([2, 4, 5, 6])
     """
 
     def __init__(self, maps: int, channels: int, experts: int, tasks: Tasks):
@@ -91,15 +101,25 @@ class Memory(nn.Module):
 
 
 def build(network: Network, outputs: Mapping[str, int], experts: int = 5) -> MultiTask:
-    """Build experts and memory on the ViT of the trunk, in the place of the fusion.
+    """Build experts and memory on the ViT of the trunk, in place of the fusion.
 
     Args:
-        experts: K.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        experts: the number K of experts for each map.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no
+        tssbn.networks.stages.UnsuitableTrunk: the trunk is no
             :class:`~tssbn.networks.vit.FusedViT`.
-        ValueError: There is no expert.
+        ValueError: there is no expert.
+
+    Example:
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> net = build(network, {"seg": 3, "depth": 1})
+        >>> {task: tuple(y.shape) for task, y in net(torch.zeros(2, 3, 32, 32)).items()}
+        {'seg': (2, 3, 2, 2), 'depth': (2, 1, 2, 2)}
     """
     if experts < 1:
         raise ValueError(f"experts={experts} must be 1 or more")

@@ -1,9 +1,9 @@
-"""VPT: in a frozen transformer each task has prompts, tokens beside those of the image.
+"""VPT: a frozen transformer in which each task trains prompts, tokens beside those of the image.
 
-(Jia et al., arXiv 2203.12119.) Shallow prompts are put in at the first block and go on through the
-others; deep ones are new in every block. Heads read the tokens of the image. How prompts go through
-a Swin transformer, :mod:`tssbn.networks.prompted` says. The authors train with the trunk in eval
-mode, without drop path; here it is as in other methods.
+(Jia et al., arXiv 2203.12119.) Shallow prompts enter at the first block and pass through all
+blocks; deep prompts are replaced by new ones at every block. Heads read the tokens of the image.
+:mod:`tssbn.networks.prompted` describes prompts in a Swin transformer. The authors train with the
+trunk in eval mode, without drop path; here the trunk is in training mode, as in the other methods.
 """
 
 import math
@@ -22,15 +22,27 @@ __all__ = ["build"]
 def build(
     network: Network, outputs: Mapping[str, int], prompts: int = 50, deep: bool = False
 ) -> MultiTask:
-    """A frozen trunk with prompts of each task.
+    """Build a frozen trunk with prompts of each task.
 
     Args:
-        prompts: how many a task has, in each block that gets new ones.
-        deep: whether that is every block, or the first alone.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        prompts: number of prompts of a task, in each block that gets new ones.
+        deep: whether every block gets new prompts, or only the first.
 
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: The trunk is no ViT or Swin transformer of
-            this package.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk is no ViT or Swin transformer of this
+            package.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tssbn.networks.vit import FusedViT, ViT
+        >>> def trunk():
+        ...     return FusedViT(ViT((32, 32), width=24, depth=2, heads=2, taps=(2,)), width=6)
+        >>> network = Network(trunk, lambda n: nn.Conv2d(6, n, 1), torch.zeros(2, 3, 32, 32))
+        >>> net = build(network, {"seg": 3, "depth": 1}, prompts=5, deep=True)
+        >>> sum(p.numel() for p in net.trunk.parameters() if p.requires_grad)  # 2 · 2 · 5 · 24
+        480
     """
     from tssbn.networks.prompted import find_promptable, give_prompts  # and with it timm
 

@@ -1,4 +1,4 @@
-"""The numbers by which the benchmarks rank networks.
+"""The metrics that score the tasks of the benchmarks.
 
 ====================================================== ============================ =============
 metric                                                 first value                  printed for
@@ -18,18 +18,17 @@ metric                                                 first value              
 :class:`~tssbn.metrics.boundary.Boundary`              odsF                         boundaries
 ====================================================== ============================ =============
 
-All are torchmetrics: ``update(prediction, target)`` for each batch, then ``compute()``, which gives
-a dict of named numbers, in fractions (mIoU 0.4375, not 43.75) or in the metric's ``unit``. Targets
-are batches of the entries that :class:`~tssbn.data.target.Target` describes; what it says is not
-counted changes no value, whatever is predicted there. A batch in which nothing counts is fine;
-where nothing was counted at all, the values are NaN. :class:`~tssbn.metrics.base.TaskMetric` says
-how to write a metric.
+All are torchmetrics: call ``update(prediction, target)`` for each batch, then ``compute()``, which
+returns a dict of named numbers, in fractions (mIoU 0.4375, not 43.75) or in the metric's ``unit``.
+Targets are batches of the entries that :class:`~tssbn.data.target.Target` describes. Missing labels
+are left out, whatever is predicted there. A batch without a label is allowed; without a label in
+any batch, the values are NaN. :class:`~tssbn.metrics.base.TaskMetric` shows how to write a metric.
 
 Sums have 64 bits, also for half-precision inputs. With torch.distributed, ``compute()`` adds up the
-sums of all processes. Give each process its own part of the data: DistributedSampler repeats
-samples to make the parts equal, and those would count twice. In a MetricCollection say
-``compute_groups=False``: it would merge two variants of a metric that agree on the first batch.
-Devices without 64-bit floats (mps) cannot hold the sums: move predictions to the CPU.
+sums of all processes. Give each process a different part of the data. DistributedSampler repeats
+samples to make the parts equally long, and these would count twice. In a MetricCollection set
+``compute_groups=False``: it would otherwise merge two variants of a metric that agree on the first
+batch. Devices without 64-bit floats (mps) cannot hold the sums: move predictions to the CPU.
 """
 
 import tssbn.bars  # noqa: F401

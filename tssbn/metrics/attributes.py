@@ -22,40 +22,41 @@ __all__ = ["Attributes"]
 class Attributes(TaskMetric):
     """F1, average precision, AUC and cross-entropy of binary attributes, and their means.
 
-    Each is that of an attribute over the whole split, and then the mean over the attributes.
-
-    From the true positives TP, false positives FP and false negatives FN of an attribute,
+    Each score is computed for each attribute over the whole split, and then averaged over the
+    attributes. With the true positives TP, false positives FP and false negatives FN,
 
         P = TP / (TP + FP + ε),    R = TP / (TP + FN + ε),    F1 = 2PR / (P + R + ε),
 
-    with ε = 1e-8, as FAMO and FairGrad do on CelebA. So an attribute that is never predicted
-    rightly has F1 = 0, also where it is present in no target; one without any label has NaN, and is
-    left out of the mean. Predicted is what has a probability above 0.5, a logit above 0.
+    with ε = 1e-8, as in the code of FAMO and FairGrad for CelebA. An attribute without a true
+    positive has F1 = 0, even if no target has it; an attribute without any label has NaN, and is
+    left out of the mean. An attribute is predicted where its probability is above 0.5, that is, its
+    logit above 0.
 
-    F1 at this threshold is 0 for an attribute that is ranked well but never given half. The others
-    do not depend on a threshold:
+    F1 at this threshold is 0 for an attribute that is ranked well but whose probability never
+    exceeds 0.5. The other scores need no threshold:
 
-    - average precision, the mean of the precision at each present one, in the order of the
-      predictions; NaN where none is present. Without an order it is the share that is present.
-    - AUC, the probability that a present one is before an absent one, half where they are equal;
-      NaN unless there are both.
-    - cross-entropy in nats, of probabilities clamped as torch does.
+    - average precision is the mean, over the images with the attribute, of the precision among the
+      images ranked as high; NaN if no image has it. Of predictions that are all equal it is the
+      share of images with the attribute.
+    - AUC is the probability that an image with the attribute is ranked above one without it, where
+      equal predictions count one half; NaN unless there are images of both kinds.
+    - cross-entropy is in nats; for probabilities its logarithms are clamped as in PyTorch.
 
     Args:
-        attributes: how many there are.
-        inputs: what the predictions are, ``"logits"`` or ``"probabilities"``; never guessed.
+        attributes: number of attributes.
+        inputs: what the predictions are, ``"logits"`` or ``"probabilities"``.
 
     Shape:
         - prediction: (B, attributes) floating
         - target: (B, attributes) int64, 0 or 1, -1 where there is no label
         - for one attribute also (B,), either of them
 
-    Returns of ``compute()``: means ``"f1"``, ``"average_precision"``, ``"auc"`` and
+    Returns of ``compute()``: the means ``"f1"``, ``"average_precision"``, ``"auc"`` and
     ``"cross_entropy"``, and ``"f1_per_attribute"``, a list.
 
     Raises:
-        ValueError: shapes or types other than these; targets out of range; where there is a label,
-            a prediction that is NaN, infinite or no probability.
+        ValueError: shapes or types differ from these, a target is out of range, or, where there is
+            a label, a prediction is NaN, infinite or not a probability.
 
     Example:
         >>> metric = Attributes(2, inputs="probabilities")
@@ -78,7 +79,7 @@ class Attributes(TaskMetric):
 
     def __init__(self, attributes: int = 1, *, inputs: Inputs) -> None:
         super().__init__()
-        self.set_dtype(torch.float64)  # in which a process without a batch joins the others
+        self.set_dtype(torch.float64)  # so that a process without a batch gathers this type too
         if attributes < 1:
             raise self._error(f"attributes must be at least 1, got {attributes}")
         self.attributes = attributes
@@ -121,7 +122,7 @@ class Attributes(TaskMetric):
         }
 
     def _free(self, attribute: int) -> tuple[float, float, float]:
-        """What depends on no threshold: average precision, AUC and cross-entropy."""
+        """Compute the scores without a threshold: average precision, AUC and cross-entropy."""
         if not len(self.predictions):  # a list, or what several processes gathered
             return (math.nan,) * 3
         target = dim_zero_cat(self.targets)[attribute :: self.attributes].long()

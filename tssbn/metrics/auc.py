@@ -1,4 +1,4 @@
-"""How well a binary answer ranks, without a threshold: AUC before all other scores."""
+"""Scores of one binary attribute that need no threshold, AUC first."""
 
 from typing import ClassVar
 
@@ -8,10 +8,10 @@ __all__ = ["AUC"]
 
 
 class AUC(Attributes):
-    """AUC, average precision and cross-entropy of one attribute, of its logits.
+    """AUC, average precision and cross-entropy of one attribute, computed from its logits.
 
-    The values of :class:`~tssbn.metrics.attributes.Attributes` that need no threshold, AUC first:
-    so it stands in tables and enters Δm. An answer that ignores the input has AUC 0.5.
+    These are the scores of :class:`~tssbn.metrics.attributes.Attributes` that need no threshold.
+    AUC comes first, so tables print it and Δm uses it. A constant prediction has AUC 0.5.
 
     Shape:
         - prediction: (B,) or (B, 1) floating, logits
@@ -20,7 +20,7 @@ class AUC(Attributes):
     Returns of ``compute()``: ``"auc"``, ``"average_precision"``, ``"cross_entropy"``.
 
     Raises:
-        ValueError: as of :class:`~tssbn.metrics.attributes.Attributes`.
+        ValueError: as for :class:`~tssbn.metrics.attributes.Attributes`.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The base of the metrics: what a metric says of itself, and checks of what it is given."""
+"""The base class of the metrics, with the checks of their inputs."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,27 +13,27 @@ VOID = -1  # the missing label of whole numbers
 
 
 class TaskMetric(Metric):
-    """The base of the metrics: a torchmetrics ``Metric`` that gives several values by name.
+    """The base class of the metrics, a torchmetrics ``Metric`` that returns several named values.
 
-    A metric of your own sets ``directions`` and ``unit``, adds its sums with ``add_state``, and has
-    two methods:
+    A new metric sets ``directions`` and ``unit``, adds its sums with ``add_state``, and has two
+    methods:
 
-    - ``update(prediction, target)`` counts a batch: what the head gives, and the entry of the
-      samples, stacked. It leaves out the missing labels (:class:`~tssbn.data.target.Target`), and
-      may meet batches in which nothing counts.
-    - ``compute()`` gives a dict with the names of ``directions``, in their order: floats, and lists
-      with a float for each class. Where nothing was counted the values are NaN.
+    - ``update(prediction, target)`` adds a batch: the output of the head, and the task's entries of
+      the samples, stacked. It leaves out missing labels (:class:`~tssbn.data.target.Target`); a
+      batch may have no label at all.
+    - ``compute()`` returns a dict with the names of ``directions``, in their order. Values are
+      floats, or lists with a float for each class; NaN where nothing was counted.
 
     A state of float64 or int64 with ``dist_reduce_fx="sum"`` is exact for any number of batches,
     and adds up over processes.
 
     Attributes:
-        directions: for each value of ``compute()``, whether higher is better. The first value
-            stands in tables, and enters Δm, :func:`tssbn.cost.delta_m`, in its direction.
+        directions: for each value of ``compute()``, whether higher is better. Tables print the
+            first value, and Δm (:func:`tssbn.cost.delta_m`) uses it in its direction.
         higher_is_better: the direction of the first value; follows from ``directions``.
-        unit: of the first value. ``"%"`` for a fraction, which tables multiply by 100; else what is
-            printed beside it, such as ``"years"``, or nothing. A metric whose unit depends on the
-            data sets it in ``__init__``.
+        unit: of the first value. ``"%"`` marks a fraction, which tables multiply by 100; any other
+            text, such as ``"years"``, is printed beside the value. A metric whose unit depends on
+            the data sets it in ``__init__``.
 
     Example:
         >>> from dataclasses import replace
@@ -84,7 +84,7 @@ class TaskMetric(Metric):
     def _check(
         self, name: str, value: Tensor, shape: Sequence[int | str], integer: bool = False
     ) -> None:
-        """Refuse another shape (a letter stands for any size), type or device."""
+        """Check shape (a letter stands for any size), type and device of an input."""
         fits = len(shape) == value.dim() and all(
             isinstance(want, str) or want == size
             for want, size in zip(shape, value.shape, strict=True)
@@ -123,7 +123,7 @@ class TaskMetric(Metric):
             )
 
     def _labels(self, target: Tensor, classes: int, *shape: str) -> Tensor:
-        """Check a batch of labels; returns which of them count."""
+        """Check a batch of labels, and return the mask of those that are not missing."""
         self._check("target", target, ("B", *shape), integer=True)
         counted = target != VOID
         missing = "for void" if shape else "where there is no label"

@@ -1,4 +1,4 @@
-"""What the metrics of saliency and of boundaries share: maps of two classes."""
+"""The base class of the metrics of saliency and boundaries, which are maps of two classes."""
 
 from typing import Literal
 
@@ -13,16 +13,19 @@ Inputs = Literal["logits", "probabilities"]
 
 
 class BinaryMap(TaskMetric):
-    """A metric of maps of two classes, such as salient or not: the second is what is to be found.
+    """The base class of metrics of maps with two classes, of which class 1 is to be found.
 
     Args:
-        inputs: what predictions are, ``"logits"`` or ``"probabilities"``; never guessed. Logits
-            become probabilities by the softmax over two channels, or the sigmoid of one.
+        inputs: what the predictions are, ``"logits"`` or ``"probabilities"``. Logits become
+            probabilities by the softmax over two channels, or by the sigmoid of one.
 
     Shape:
-        - prediction: (B, 2, H, W), a value for each class, or (B, 1, H, W) or (B, H, W), that of
-          the second class
+        - prediction: (B, 2, H, W), a value for each class, or (B, 1, H, W) or (B, H, W), the value
+          of class 1
         - target: (B, H, W) int64, 0 or 1, -1 for void
+
+    Raises:
+        ValueError: `inputs` is neither of the two.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -30,7 +33,7 @@ class BinaryMap(TaskMetric):
         self.inputs = self._choice("inputs", inputs, ("logits", "probabilities"))
 
     def _probability(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The second class's probability, float64 and 0 at void pixels; which pixels count."""
+        """Compute the probability of class 1 in float64, 0 at void, and the mask of the rest."""
         counted = self._labels(target, 2, "H", "W")
         if prediction.dim() == 3:
             prediction = prediction[:, None]
@@ -48,7 +51,7 @@ class BinaryMap(TaskMetric):
         return probability, counted
 
     def _as_given(self, thresholds: Tensor, prediction: Tensor) -> Tensor:
-        """The thresholds in the digits of the predictions: a float32 0.35 is at least 0.35."""
+        """Round the thresholds as the predictions are, so that a float32 0.35 reaches 0.35."""
         if self.inputs == "logits":
             return thresholds.to(prediction.device)
         return thresholds.to(prediction.device, prediction.dtype).double()

@@ -1,4 +1,4 @@
-"""F of boundaries at the best threshold for the data set (odsF), in Python."""
+"""F of boundaries at the best threshold for the whole data set (odsF), without MATLAB."""
 
 import math
 from typing import ClassVar
@@ -17,32 +17,33 @@ __all__ = ["Boundary", "matches"]
 
 
 class Boundary(BinaryMap):
-    """odsF: the F of predicted boundaries, at the threshold that is best for the whole data set.
+    """F of predicted boundaries at the threshold that is best for the whole data set (odsF).
 
-    At each threshold, the pixels with at least that probability are thinned to lines and matched
-    one to one with the target's, as many as possible, at a distance of at most ``tolerance`` times
-    the diagonal of the image. With the numbers of matched, predicted and true pixels, M, P and T,
-    summed over the data set,
+    At each threshold, the pixels with at least that probability are thinned to lines. As many of
+    them as possible are matched one to one with pixels of the target, at a distance of at most
+    ``tolerance`` times the diagonal of the image. With the numbers of matched, predicted and true
+    pixels, M, P and T, summed over the data set,
 
         F = 2 · (M/P) · (M/T) / (M/P + M/T) = 2M / (P + T),
 
     and the largest F counts. The measure is that of the Berkeley benchmark (Martin, Fowlkes and
     Malik, 2004).
 
-    **This is not SEISM**, the MATLAB code behind the published numbers for PASCAL-Context: that
-    suppresses non-maxima first, minimises the distances in its matching too, and interpolates
-    between thresholds. The targets are thinned here as well, so that a perfect prediction has F = 1
-    whatever the width of the lines. Compare with numbers of the same code only.
+    **This is not SEISM**, the MATLAB code behind the published numbers for PASCAL-Context. SEISM
+    first suppresses non-maxima, also minimises the distances of the matched pixels, and
+    interpolates between thresholds. Here the targets are thinned as well, so that a perfect
+    prediction has F = 1 whatever the width of the lines. Compare only numbers of the same code.
 
-    Rows and columns of void at the sides of an image are padding: they are cut off, and the
-    diagonal is that of what is left. The work is done on the CPU, one matching for each threshold:
-    with 99 thresholds about 3 seconds for an image of PASCAL and 0.3 for one of 96 x 128 pixels.
-    Fewer thresholds are faster, and can miss the best one.
+    Rows and columns of void at the sides of an image are padding. They are cut off, and the
+    diagonal is that of the rest. The work is done on the CPU, with one matching for each threshold:
+    with 99 thresholds it takes about 3 seconds for an image of PASCAL and 0.3 seconds for one of
+    96 x 128 pixels. Fewer thresholds are faster, and can miss the best one.
 
     Args:
-        inputs: ``"logits"`` or ``"probabilities"``.
-        tolerance: 0.0075 for PASCAL-Context, 0.011 for NYUv2.
-        thresholds: how many; k / (thresholds + 1) for k = 1, 2, ...
+        inputs: what the predictions are, ``"logits"`` or ``"probabilities"``.
+        tolerance: largest distance as a fraction of the diagonal; 0.0075 is usual for
+            PASCAL-Context, 0.011 for NYUv2.
+        thresholds: their number; they are k / (thresholds + 1) for k = 1, 2, ...
 
     Shape:
         - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the boundary class
@@ -51,7 +52,7 @@ class Boundary(BinaryMap):
     Returns of ``compute()``: ``"ods_f"``, NaN if no target has a boundary.
 
     Raises:
-        ValueError: shapes, types or values other than these.
+        ValueError: shapes, types or values differ from these.
 
     Example:
         >>> target = torch.zeros(1, 40, 40, dtype=torch.int64)
@@ -95,7 +96,7 @@ class Boundary(BinaryMap):
             counts, above = [], -1
             for threshold in thresholds:
                 mask = strength >= threshold
-                if mask.sum() != above:  # else it is the same mask: they only shrink
+                if mask.sum() != above:  # masks only shrink: as many pixels are the same ones
                     above, lines = mask.sum(), thin(mask)
                     found = matches(lines, line, distance), int(lines.sum())
                 counts.append(found)
@@ -110,17 +111,16 @@ class Boundary(BinaryMap):
 
 
 def matches(predicted: np.ndarray, true: np.ndarray, distance: float) -> int:
-    """How many pixels of two maps can be paired one to one within a distance.
+    """Count the pixels of two maps that can be paired one to one within a distance.
 
-    The pairs are those of a maximum matching in the graph of all close pixels, which is the flow
-    from a source through predicted and true pixels to a sink, with a capacity of 1 each. (SciPy's
-    own matching gives as many, but where nearly all can be paired it may take minutes.)
+    This is a maximum matching in the graph of all close pixels. It is computed as a maximum flow
+    from a source through predicted and true pixels to a sink, with capacities of 1. SciPy's
+    matching finds as many pairs, but may take minutes where nearly all pixels can be paired.
 
     Args:
+        predicted: bool, (H, W).
+        true: bool, (H, W).
         distance: the largest distance of a pair, in pixels.
-
-    Shape:
-        - predicted, true: (H, W) bool
 
     Example:
         >>> matches(np.array([[1, 1, 0, 0, 1]], bool), np.array([[0, 1, 1, 0, 0]], bool), 1)

@@ -8,22 +8,22 @@ __all__ = ["Classification"]
 
 
 class Classification(ConfusionMatrix):
-    """Accuracy, balanced accuracy and F1 of images that are of one of n classes.
+    """Accuracy, balanced accuracy and F1 of images with one of n classes.
 
     With n_ij the number of images of class i that are predicted as class j,
 
         accuracy = Σ_c n_cc / Σ_ij n_ij,    recall_c = n_cc / Σ_j n_cj,
         F1_c = 2 n_cc / (Σ_j n_cj + Σ_i n_ic),
 
-    all over the whole split. Balanced accuracy is the mean of the recalls: a constant answer has
-    1/n, however frequent its class. ``"f1"`` is the mean of the F1 of the classes (macro).
+    all over the whole split. Balanced accuracy is the mean of the recalls; the constant baseline
+    has 1/n, however frequent its class. ``"f1"`` is the mean F1 of the classes (macro).
 
-    A class without an image has no recall: it is NaN in ``"recall"`` and left out of the mean. F1
-    leaves out a class that is never predicted either, and else counts it as 0. So does
-    scikit-learn.
+    A class without an image has no recall: it is NaN in ``"recall"`` and left out of the mean. Its
+    F1 is 0 if it is predicted anywhere, and is left out of the mean otherwise. scikit-learn does
+    the same.
 
     Args:
-        classes: how many there are; at least 2.
+        classes: number of classes, at least 2.
 
     Shape:
         - prediction: logits (B, classes), or labels (B,) int64
@@ -33,8 +33,8 @@ class Classification(ConfusionMatrix):
     list, by class.
 
     Raises:
-        ValueError: shapes or types other than these; where there is a label, one out of range, or
-            logits whose largest is NaN or infinite.
+        ValueError: shapes or types differ from these, a label is out of range, or, where there is a
+            label, the largest logit is NaN or infinite.
 
     Example:
         >>> import torch

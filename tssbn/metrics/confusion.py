@@ -1,4 +1,4 @@
-"""How often each class is predicted as each: what the metrics of classes share."""
+"""The base class of the metrics of classes, which holds their confusion matrix."""
 
 from typing import ClassVar
 
@@ -12,11 +12,25 @@ __all__ = ["ConfusionMatrix"]
 
 
 class ConfusionMatrix(TaskMetric):
-    """The base of the metrics of classes: one confusion matrix of all labels.
+    """The base class of metrics that follow from one confusion matrix over all labels.
+
+    Args:
+        classes: number of classes, at least 2.
 
     Attributes:
-        AXES: of the labels, after the batch.
+        AXES: names of the dimensions of the labels after the batch, ``("H", "W")`` for maps.
         confusion: (classes, classes) int64; n_ij labels of class i are predicted as class j.
+
+    Raises:
+        ValueError: there are fewer than 2 classes.
+
+    Example:
+        >>> from tssbn.metrics.classification import Classification
+        >>> metric = Classification(2)
+        >>> metric.update(torch.tensor([0, 0, 1]), torch.tensor([0, 1, -1]))  # -1 is no label
+        >>> metric.confusion
+        tensor([[1, 0],
+                [1, 0]])
     """
 
     AXES: ClassVar[tuple[str, ...]] = ()

@@ -10,39 +10,40 @@ __all__ = ["Depth"]
 
 
 class Depth(Pooled):
-    """Errors of depth or disparity.
+    """Absolute, relative and root mean square error of depth or disparity.
 
-    With prediction p and target t of the pixels that count, the means of ``|p - t|`` (absolute),
-    ``|p - t| / t`` (relative), and the root of the mean of (p - t)² (rmse, which CosReg prints), in
-    the unit of the target. The relative error is there if ``ignore`` is 0 only: elsewhere t may be
-    0.
+    With prediction p and target t of the measured pixels, these are the means of ``|p - t|`` and
+    ``|p - t| / t``, and the root of the mean of (p - t)², which CosReg prints. Absolute error and
+    rmse are in the unit of the target. The relative error is computed only if ``ignore`` is 0,
+    because t may be 0 otherwise.
 
-    Three ways of averaging are in use. They differ if batches have different numbers of pixels that
-    count:
+    Three ways of averaging are in use. They differ if batches have different numbers of measured
+    pixels:
 
-    - ``"pixel"``: over all pixels of the split. LibMTL: its weights are the numbers of such pixels.
-    - ``"sample"``: the mean over the pixels of each batch, then over the batches, weighted by their
-      numbers of images (with a pixel that counts). auto-lambda.
-    - ``"batch"``: the same without weights. mtan.
+    - ``"pixel"``, as in LibMTL: the mean over all measured pixels of the split.
+    - ``"sample"``, as in auto-lambda: the mean over the pixels of each batch, then over the
+      batches, weighted by their numbers of images with a measured pixel.
+    - ``"batch"``, as in mtan: the same without weights.
 
-    The last two depend on how the images fall into batches: compare such numbers at equal batch
-    size and order. A batch without a pixel that counts takes no part (upstream it makes all NaN).
-    For ``"rmse"`` the squares are averaged in the same way, and the root is taken at the end.
+    The last two depend on how the images are put into batches: compare such numbers at equal batch
+    size and order. A batch without a measured pixel is left out; in the codes named it makes the
+    result NaN. For ``"rmse"`` the squares are averaged in the same way, and the root is taken at
+    the end.
 
     Args:
         ignore: the target's value where there is no measurement: 0 for depth and inverse depth,
             -1 for the disparity of Cityscapes.
-        pooling: one of the three.
+        pooling: the way of averaging.
         unit: of the target, such as ``"m"``.
 
     Shape:
-        - prediction, target: (B, 1, H, W) floating; a target that is NaN does not count either
+        - prediction, target: (B, 1, H, W) floating; a target that is NaN is not measured either
 
     Returns of ``compute()``: ``"absolute"``, ``"rmse"``, and ``"relative"``.
 
     Raises:
-        ValueError: shapes or types other than these; where the target counts, a value that is not
-            finite, or a target below 0.
+        ValueError: shapes or types differ from these, or, at a measured pixel, a value is not
+            finite or a target is below 0.
 
     Example:
         >>> import torch

@@ -12,37 +12,34 @@ __all__ = ["Normals"]
 
 
 class Normals(Pooled):
-    """Angles between predicted and true surface normals, in degrees.
+    """Mean and median angle between predicted and true surface normals, and shares of small angles.
 
     The angle between p and t is 2·atan2(‖p̂ - t̂‖, ‖p̂ + t̂‖) of the unit vectors p̂ and t̂, in
-    float64. MLoRE takes this form; mtan, auto-lambda, LibMTL and MTLoRA take the arccos of p̂·t̂,
-    clamped to [-1, 1]. That is the same angle, but in float32 it loses digits where it is small, up
-    to 0.03 degrees; means over NYUv2 images agree to 0.0002 degrees. All of them make predictions
-    unit vectors, in the network or in the metric. A predicted zero vector has no direction and
-    counts as 90 degrees (as in MLoRE).
-
-    Returns the mean, the median, and the fractions below 11.25, 22.5 and 30 degrees.
+    float64. MLoRE uses this form; mtan, auto-lambda, LibMTL and MTLoRA use arccos(p̂·t̂), with
+    p̂·t̂ clamped to [-1, 1]. The angle is the same, but in float32 the arccos loses digits where it
+    is small, up to 0.03 degrees; means over NYUv2 images agree to 0.0002 degrees. All of these
+    codes normalise the predictions, in the network or in the metric. A predicted zero vector has no
+    direction and counts as 90 degrees, as in MLoRE.
 
     Args:
-        pooling: ``"pixel"``: over all pixels of the split (LibMTL, MLoRE, MTLoRA). ``"sample"``
-            (auto-lambda) and ``"batch"`` (mtan): of each batch, then averaged; see
-            :class:`~tssbn.metrics.depth.Depth`.
-            With ``"pixel"`` the median comes from a histogram of 0.001 degrees per bin, and is
-            right to 0.0005 degrees.
-        mask: which pixels count. ``"norm"``: those whose target is not the zero vector.
-            ``"sum"``: those whose three components do not sum to 0, which drops (0.7, -0.7, 0) and
-            its like, too; 0.02 % of the pixels of NYUv2. The rule of mtan, auto-lambda and LibMTL.
+        pooling: the way of averaging, see :class:`~tssbn.metrics.depth.Depth`: over all pixels of
+            the split with ``"pixel"`` (LibMTL, MLoRE, MTLoRA), within batches and then over them
+            with ``"sample"`` (auto-lambda) and ``"batch"`` (mtan). With ``"pixel"`` the median
+            comes from a histogram with bins of 0.001 degrees, and is exact to 0.0005 degrees.
+        mask: which pixels count. With ``"norm"`` those whose target is not the zero vector. With
+            ``"sum"`` those whose target's components do not sum to 0, as in mtan, auto-lambda and
+            LibMTL; this also drops vectors such as (0.7, -0.7, 0), 0.02 % of the pixels of NYUv2.
 
     Shape:
         - prediction, target: (B, 3, H, W) floating; targets are unit vectors, or zero or NaN
-          where there is none
+          where there is no measurement
 
     Returns of ``compute()``: ``"mean"``, ``"median"``, ``"within_11.25"``, ``"within_22.5"``,
-    ``"within_30"``.
+    ``"within_30"``; the first two in degrees, the others the fractions of smaller angles.
 
     Raises:
-        ValueError: shapes or types other than these; where the target counts, a value that is not
-            finite, or a target that is not a unit vector.
+        ValueError: shapes or types differ from these, or, at a pixel that counts, a value is not
+            finite or a target is not a unit vector.
 
     Example:
         >>> metric = Normals()

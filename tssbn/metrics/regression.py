@@ -1,4 +1,4 @@
-"""Errors of a number of an image."""
+"""Errors of a number that is predicted for an image."""
 
 import math
 from typing import ClassVar
@@ -12,18 +12,18 @@ __all__ = ["Regression"]
 
 
 class Regression(TaskMetric):
-    """Mean absolute error, root mean square error and R² of a number of an image.
+    """Mean absolute error, root mean square error and R² of one number for each image.
 
     With predictions p and targets t of the images that have a label, over the whole split::
 
         absolute = mean |p - t|,    rmse = √ mean (p - t)²,
         R² = 1 - Σ (p - t)² / Σ (t - mean t)².
 
-    R² is 1 for a perfect prediction, 0 for the constant mean of the targets, and below for what is
-    worse. It is NaN where all targets are equal.
+    R² is 1 for a perfect prediction, 0 for the constant baseline that predicts the mean of the
+    targets, and negative for worse predictions. It is NaN where all targets are equal.
 
     Args:
-        unit: of the target, such as ``"years"``; absolute error and rmse are in it.
+        unit: of the target, such as ``"years"``, and so of absolute error and rmse.
 
     Shape:
         - prediction: (B, 1) or (B,) floating
@@ -32,8 +32,8 @@ class Regression(TaskMetric):
     Returns of ``compute()``: ``"absolute"``, ``"rmse"``, ``"r2"``.
 
     Raises:
-        ValueError: shapes or types other than these; where there is a label, a value that is not
-            finite.
+        ValueError: shapes or types differ from these, or a value is not finite where there is a
+            label.
 
     Example:
         >>> metric = Regression(unit="years")
@@ -69,7 +69,7 @@ class Regression(TaskMetric):
     def compute(self) -> dict[str, float]:
         n, absolute, squared, total, squares = self.sums
         spread = squares - total.square() / n
-        varied = spread > 1e-12 * squares  # else it is rounding
+        varied = spread > 1e-12 * squares  # a smaller spread is rounding error
         r2 = torch.where(varied, 1 - squared / spread, math.nan)
         return {
             "absolute": (absolute / n).item(),

@@ -1,4 +1,4 @@
-"""The two scores of saliency on PASCAL-Context. Tables print one or the other."""
+"""The two metrics of saliency on PASCAL-Context, of which each paper prints one."""
 
 import math
 from typing import ClassVar
@@ -12,22 +12,22 @@ __all__ = ["SaliencyF", "SaliencyIoU"]
 
 
 class SaliencyF(BinaryMap):
-    """Maximal F of saliency, over 19 thresholds, from counts over the whole split.
+    """F of saliency at the best of 19 thresholds, from counts over the whole split (maxF).
 
     At each threshold 0.05, 0.10, ..., 0.95 the pixels with at least that probability are predicted
     salient. With precision P and recall R over all pixels of the split and β² = 0.3,
 
         F = (1 + β²) PR / (β² P + R) = (1 + β²) TP / (β² (TP + FN) + TP + FP),
 
-    and the largest F counts. InvPT, TaskPrompter and MLoRE print it as maxF.
+    and the metric is the largest F. InvPT, TaskPrompter and MLoRE print it.
 
-    Their code takes the sigmoid of what is a probability already, which leaves five thresholds
-    of the probability that differ: everything, 0.2007, 0.4055, 0.6190 and 0.8473. Use
-    ``double_sigmoid=True`` to compare with their tables.
+    Their code applies a sigmoid to probabilities. A threshold of 0.50 or less then admits every
+    pixel; 0.55, 0.60, 0.65 and 0.70 are thresholds of 0.2007, 0.4055, 0.6190 and 0.8473 on the
+    probability; higher ones admit none. Use ``double_sigmoid=True`` to compare with their tables.
 
     Args:
-        inputs: ``"logits"`` or ``"probabilities"``.
-        double_sigmoid: threshold the sigmoid of the probability, as the published tables do.
+        inputs: what the predictions are, ``"logits"`` or ``"probabilities"``.
+        double_sigmoid: whether to apply a sigmoid to the probability, as the published tables do.
 
     Shape:
         - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the salient class
@@ -36,7 +36,7 @@ class SaliencyF(BinaryMap):
     Returns of ``compute()``: ``"max_f"``, NaN if no pixel of any target is salient.
 
     Raises:
-        ValueError: shapes, types or values other than these.
+        ValueError: shapes, types or values differ from these.
 
     Example:
         >>> metric = SaliencyF(inputs="probabilities")
@@ -79,15 +79,15 @@ class SaliencyF(BinaryMap):
 
 
 class SaliencyIoU(BinaryMap):
-    """Mean IoU of saliency: the mean over images, at the best of 15 thresholds.
+    """Mean IoU of saliency over the images, at the best of 15 thresholds.
 
     At each threshold 0.20, 0.25, ..., 0.90 the pixels above it are predicted salient, and each
-    image has its IoU = TP / (TP + FP + FN), or 1 where nothing is salient, predicted or true. The
-    largest of the 15 means over the images counts. Printed by ASTMT, MTLoRA and their followers.
-    Void pixels do not count, and images of void alone take no part (upstream has no void here).
+    image has an IoU = TP / (TP + FP + FN), or 1 where no pixel is salient, predicted or true. The
+    metric is the largest of the 15 means over the images. ASTMT and MTLoRA print it. Void pixels
+    are left out, and so are images of void alone; their codes have no void here.
 
     Args:
-        inputs: ``"logits"`` or ``"probabilities"``.
+        inputs: what the predictions are, ``"logits"`` or ``"probabilities"``.
 
     Shape:
         - prediction: (B, 2, H, W), or (B, 1, H, W) or (B, H, W) for the salient class
@@ -96,7 +96,7 @@ class SaliencyIoU(BinaryMap):
     Returns of ``compute()``: ``"miou"``.
 
     Raises:
-        ValueError: shapes, types or values other than these.
+        ValueError: shapes, types or values differ from these.
 
     Example:
         >>> metric = SaliencyIoU(inputs="probabilities")
@@ -132,11 +132,15 @@ class SaliencyIoU(BinaryMap):
 
 
 def _reached(level: Tensor, target: Tensor, thresholds: int) -> Tensor:
-    """For each image, how many pixels of label 0 and of label 1 pass each threshold.
+    """Count the pixels of label 0 and of label 1 that pass each threshold, for each image.
 
-    Shape:
-        - level: (B, H, W), how many thresholds the pixel passes
-        - Output: (B, 2, thresholds)
+    Args:
+        level: (B, H, W), how many thresholds the pixel passes.
+        target: (B, H, W), negative for void.
+        thresholds: their number.
+
+    Returns:
+        (B, 2, thresholds).
     """
     bins = thresholds + 1
     image = torch.arange(len(target), device=target.device)[:, None, None]

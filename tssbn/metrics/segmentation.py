@@ -15,17 +15,16 @@ class Segmentation(ConfusionMatrix):
         IoU_c = n_cc / (Σ_j n_cj + Σ_i n_ic - n_cc),    accuracy = Σ_c n_cc / Σ_ij n_ij,
 
     and mIoU is the mean of IoU_c over the classes, background included. The matrix is summed over
-    the whole split first, never averaged over images or batches: so it is done by mtan (since
-    November 2020), auto-lambda, LibMTL, MLoRE and MTLoRA, for rooms, streets, PASCAL's 21 classes,
-    car parts and human parts.
+    the whole split before the ratios are taken, as in mtan (since November 2020), auto-lambda,
+    LibMTL, MLoRE and MTLoRA. It is not averaged over images or batches.
 
-    A class that is neither in a target nor in a prediction has no IoU: it is NaN in ``"iou"`` and
-    left out of the mean. There mtan, auto-lambda and LibMTL print NaN, MLoRE and MTLoRA count 0;
-    where every class occurs, as in the test images of NYUv2, all agree. A class that is predicted,
-    but is in no target, has IoU 0 and counts.
+    A class that is in no target and in no prediction has no IoU: it is NaN in ``"iou"`` and left
+    out of the mean. In this case mtan, auto-lambda and LibMTL print NaN, and MLoRE and MTLoRA count
+    0. Where every class occurs, as in the test images of NYUv2, all agree. A class that is
+    predicted but in no target has IoU 0, which enters the mean.
 
     Args:
-        classes: how many there are; at least 2.
+        classes: number of classes, at least 2.
 
     Shape:
         - prediction: logits (B, classes, H, W), or labels (B, H, W) int64
@@ -34,8 +33,8 @@ class Segmentation(ConfusionMatrix):
     Returns of ``compute()``: ``"miou"``, ``"accuracy"``, and ``"iou"``, a list, by class.
 
     Raises:
-        ValueError: shapes or types other than these; at a pixel that counts, a label out of range,
-            or logits whose largest is NaN or infinite.
+        ValueError: shapes or types differ from these, a label is out of range, or, at a pixel that
+            is not void, the largest logit is NaN or infinite.
 
     Example:
         >>> import torch

@@ -12,18 +12,19 @@ __all__ = ["AttentionExperts", "WideAttention"]
 class AttentionExperts(nn.Module):
     """Attention in which each token is routed to a few heads (Zhang et al., arXiv 2210.05144).
 
-    An expert is a pair of matrices, for the query and for the output of a head; keys and values are
-    the same for all. With the weights p of the chosen experts,
+    An expert is a pair of matrices, for the query and for the output of a head; all experts share
+    keys and values. With the weights p of the chosen experts,
 
         y = Σ_e p_e W_out,e softmax(q_e Kᵀ / √width) V,    q_e = W_query,e x
 
-    Both matrices start uniform within ±1/inputs.
+    The entries of both matrices are drawn uniformly from ±1/n, where n is the number of inputs of
+    the matrix.
 
     Args:
-        router: of each task; a token has as many heads as experts are chosen.
-        experts: how many.
+        router: the router; a token has as many heads as experts are chosen.
+        experts: number of experts.
         inputs: channels of a token.
-        width: of a head.
+        width: channels of a head.
 
     Shape: (B·t, N, inputs) -> the same.
 
@@ -62,12 +63,12 @@ class AttentionExperts(nn.Module):
 
 
 class WideAttention(nn.Module):
-    """Ordinary attention with heads of any width; starts as timm's transformers do.
+    """Multi-head attention with heads of any width, initialised as in timm's transformers.
 
     Args:
         inputs: channels of a token.
-        heads: how many.
-        width: of a head.
+        heads: number of heads.
+        width: channels of a head.
 
     Shape: (B, N, inputs) -> the same.
 

@@ -1,4 +1,4 @@
-"""A convolution of each task."""
+"""A convolution for each task."""
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,13 @@ __all__ = ["TaskConv2d"]
 
 
 class TaskConv2d(TaskSpecific):
-    """A convolution of each task, which keeps the size of the map; starts as PyTorch's.
+    """A convolution for each task that keeps the size of the map, initialised as in PyTorch.
 
     Args:
         inputs: channels that it reads.
-        outputs: channels that it gives.
-        side: of the kernel, odd.
-        tasks: those of the network.
+        outputs: channels that it outputs.
+        side: side of the kernel, odd.
+        tasks: the tasks of the network.
 
     Shape: (B·t, inputs, h, w) -> (B·t, outputs, h, w); ``weight`` is (T, outputs, inputs, side,
     side), ``bias`` (T, outputs).

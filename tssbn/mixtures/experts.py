@@ -1,4 +1,4 @@
-"""Experts, each of which processes the tokens of all tasks that were routed to it."""
+"""Experts, which process the tokens of all tasks that were routed to them."""
 
 from collections.abc import Callable
 
@@ -14,16 +14,17 @@ __all__ = ["MLPExperts", "Mixture", "dispatch", "uniform"]
 def dispatch(
     rows: Tensor, places: Tensor, experts: int, compute: Callable[[int, Tensor], Tensor]
 ) -> Tensor:
-    """Apply to each row each of the experts to which it was routed.
+    """Apply to each row the experts to which it was routed.
 
-    The rows of an expert are computed together; one that got none computes no row. (On the meta
-    device, where places have no values, each expert gets as many as any other.)
+    All rows of an expert are computed in one call. On the meta device, where `places` has no
+    values, the rows are divided evenly among the experts.
 
     Args:
-        rows: (M, d), or (M, k, d) where a row goes to its k experts in different forms.
-        places: (M, k), the experts of each row.
-        experts: how many there are.
-        compute: ``compute(e, rows)`` is expert e, from (m, d) to (m, d').
+        rows: (M, d), or (M, k, d) with a different row for each of the k experts.
+        places: (M, k), the numbers of the experts of each row.
+        experts: number of experts.
+        compute: ``compute(e, rows)`` applies expert e to rows (m, d) and returns (m, d'); m may be
+            0.
 
     Returns:
         (M, k, d').
@@ -43,7 +44,7 @@ def dispatch(
 
 
 def _sizes(places: Tensor, experts: int) -> list[int]:
-    """How many rows each expert gets."""
+    """Count the rows of each expert."""
     if places.is_meta:
         each, more = divmod(places.numel(), experts)
         return [each + (e < more) for e in range(experts)]
@@ -51,23 +52,34 @@ def _sizes(places: Tensor, experts: int) -> list[int]:
 
 
 def uniform(*shape: int, bound: float) -> nn.Parameter:
-    """Make a parameter, drawn uniformly from ±bound."""
+    """Make a parameter whose entries are drawn uniformly from ±`bound`.
+
+    Args:
+        shape: of the parameter.
+        bound: the largest absolute value.
+
+    Example:
+        >>> uniform(2, 3, bound=0.1).abs().max() <= 0.1
+        tensor(True)
+    """
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
 class MLPExperts(nn.Module):
-    """Experts that are multilayer perceptrons with one hidden layer; a sum of those chosen.
+    """Perceptrons with one hidden layer, of which the chosen ones are summed with weights.
 
-    y = Σ_e w_e (W2_e act(W1_e x + b1_e) + b2_e). Weights and biases start uniform within ±1/inputs
-    of their layer.
+        y = Σ_e w_e (W2_e act(W1_e x + b1_e) + b2_e)
+
+    Weights and biases are drawn uniformly from ±1/n, where n is the number of inputs of the layer.
 
     Args:
-        experts: how many.
+        experts: number of experts.
         width: channels of a token.
-        hidden: channels inside of an expert.
+        hidden: hidden channels of an expert.
         act: the activation, GELU by default.
 
-    Shape: tokens (..., width), weights and places (..., k) with as many tokens -> (..., width).
+    Shape: tokens x (..., width), their weights w and the numbers of their experts, (..., k) each,
+    -> (..., width).
 
     Example:
         >>> experts = MLPExperts(3, width=8, hidden=4)
@@ -86,19 +98,28 @@ class MLPExperts(nn.Module):
 
     @classmethod
     def sliced(cls, mlp: nn.Module, experts: int, slices: int) -> "MLPExperts":
-        """Cut a dense perceptron into slices of its hidden layer, and deal these out in turn.
+        """Cut a trained perceptron into slices of its hidden layer, and make an expert of each.
 
-        With all slices once, each of weight 1, the experts compute what the perceptron does: each
-        has its share of the output's bias. Here outputs are larger by the number of experts, whose
-        uniform weight is the inverse of it.
+        The sum of all slices is the perceptron, where each has an equal share of the output bias.
+        Expert e gets slice e modulo `slices`, and its output is multiplied by the number of
+        experts, because a uniform router weighs it with the inverse.
 
         Args:
-            mlp: has ``fc1``, ``act`` and ``fc2``.
-            experts: how many; the slice of expert e is e modulo their number.
-            slices: a divisor of the hidden channels.
+            mlp: the perceptron, with ``fc1``, ``act`` and ``fc2``.
+            experts: number of experts.
+            slices: number of slices, a divisor of the hidden channels.
 
         Raises:
-            ValueError: The hidden channels cannot be cut into so many slices.
+            ValueError: the hidden channels cannot be cut into so many equal slices.
+
+        Example:
+            >>> mlp = nn.Module()
+            >>> mlp.fc1, mlp.act, mlp.fc2 = nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 8)
+            >>> experts = MLPExperts.sliced(mlp, experts=3, slices=3)
+            >>> x, places = torch.rand(5, 8), torch.arange(3).expand(5, 3)
+            >>> y = experts(x, torch.full((5, 3), 1 / 3), places)
+            >>> torch.allclose(y, mlp.fc2(mlp.act(mlp.fc1(x))), atol=1e-6)
+            True
         """
         inside, width = mlp.fc1.weight.shape
         if inside % slices:
@@ -128,13 +149,19 @@ class MLPExperts(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Replace the MLP of a transformer block by a router and experts.
+    """A router and its experts, in place of the MLP of a transformer block.
 
     Args:
-        router: of each task.
-        experts: of all tasks.
+        router: the router of each task.
+        experts: the experts, which all tasks share.
 
     Shape: (B·t, ..., width) -> the same.
+
+    Example:
+        >>> import tssbn
+        >>> router = Router(8, experts=4, top=2, tasks=tssbn.Tasks(("seg",)))
+        >>> Mixture(router, MLPExperts(4, width=8, hidden=6))(torch.rand(3, 7, 8)).shape
+        torch.Size([3, 7, 8])
     """
 
     def __init__(self, router: Router, experts: MLPExperts):

@@ -1,4 +1,4 @@
-"""Convolutions of low rank: experts that sum to one convolution, and routers of whole images."""
+"""Experts that are convolutions of low rank, and the router that weighs them for an image."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ __all__ = ["ImageRouter", "LowRankExperts"]
 
 
 class LowRankExperts(nn.Module):
-    """Experts that are a 3x3 convolution to few channels, and a 1x1 convolution back; their sum.
+    """A weighted sum of experts, each a 3x3 convolution to few channels and a 1x1 convolution back.
 
-    Expert i is L_i u = M_i (W_i u + w_i) + m_i. All are computed at once, as one convolution to the
-    channels of all of them, which the weights scale. Each starts as PyTorch's convolutions do.
+    Expert i is L_i u = M_i (W_i u + w_i) + m_i. The 3x3 convolutions of all experts run as one; the
+    weights then scale the channels of each expert. Each convolution is initialised as in PyTorch.
 
     Args:
-        channels: of the map.
-        ranks: of each expert, the channels between its two convolutions.
+        channels: channels of the map.
+        ranks: for each expert the channels between its two convolutions.
 
-    Shape: (R, channels, h, w), and weights (R, E) -> (R, channels, h, w).
+    Shape: u (R, channels, h, w) and weights (R, E) -> (R, channels, h, w).
 
     Example:
         >>> experts = LowRankExperts(8, ranks=(2, 3))
@@ -49,7 +49,7 @@ class LowRankExperts(nn.Module):
         return F.conv2d(between, self.up[:, :, None, None]) + (weights @ self.bias)[..., None, None]
 
     def kernels(self) -> tuple[Tensor, Tensor]:
-        """Compute the 3x3 convolution equivalent to each expert.
+        """Compute the 3x3 convolution that each expert is equal to.
 
         Returns:
             Kernels (E, channels, channels, 3, 3), and biases (E, channels).
@@ -64,25 +64,33 @@ class LowRankExperts(nn.Module):
 
 
 class ImageRouter(Routed):
-    """Weighs experts for a whole image, from its channels and from where in it things are.
+    """MLoRE's router, which weighs experts for a whole image (Yang et al., arXiv 2403.17749).
 
-    Two vectors of a quarter of the channels are made of the map. The first is the mean over the
-    pixels of 1x1 convolution, LayerNorm, GELU and 1x1 convolution. For the second, a linear layer
-    of all positions, the same for each channel, leaves one number of each; LayerNorm, GELU and a
-    linear layer follow. From both, a linear layer computes mean and spread of the logit of each
-    expert, and one number more. In training the logits are ``mean + spread · N(0, 1)``. Of their
-    softmax the largest are kept, and not scaled to sum to 1.
+    It computes two vectors of a quarter of the channels. The first passes the map through a 1x1
+    convolution, LayerNorm, GELU and a 1x1 convolution, and takes the mean over the pixels. The
+    second reduces each channel to one number by a linear layer over all positions, the same for all
+    channels; LayerNorm, GELU and a linear layer follow. A linear layer of both vectors computes a
+    mean and a spread for the logit of each expert, and one further number a. In training the logits
+    are ``mean + spread · N(0, 1)``, in evaluation they are the means. The largest weights of their
+    softmax are kept, without scaling them to sum to 1.
 
-    Norm layers in it are made the tasks' own by :func:`tssbn.task_specific`.
+    :func:`tssbn.task_specific` makes its LayerNorm layers task-specific.
 
     Args:
-        channels: of the map.
-        positions: how many pixels it has; it takes no other size.
-        experts: how many there are.
-        top: how many of the weights are kept.
-        tasks: those of the network.
+        channels: channels of the map.
+        positions: number of pixels of the map; no other size is accepted.
+        experts: number of experts.
+        top: number of weights that are kept.
+        tasks: the tasks of the network.
 
-    Shape: (B·t, channels, h, w) -> weights (B·t, E), and the number (B·t, 1).
+    Shape: (B·t, channels, h, w) -> weights (B·t, E), and a (B·t, 1).
+
+    Example:
+        >>> import tssbn
+        >>> router = ImageRouter(8, positions=6, experts=4, top=2, tasks=tssbn.Tasks(("seg",)))
+        >>> weights, share = router(torch.rand(3, 8, 2, 3))
+        >>> (weights > 0).sum(1), share.shape
+        (tensor([2, 2, 2]), torch.Size([3, 1]))
     """
 
     def __init__(self, channels: int, positions: int, experts: int, top: int, tasks: Tasks):

@@ -1,4 +1,4 @@
-"""The module of MLoRE: a task's own convolutions around experts of low rank that tasks share."""
+"""The module of MLoRE, with convolutions of each task around low-rank experts of all tasks."""
 
 from collections.abc import Sequence
 
@@ -15,27 +15,34 @@ __all__ = ["LowRankMixture"]
 
 
 class LowRankMixture(TaskSpecific):
-    """A mixture of convolutions of low rank, one of a task's own, and one of all (MLoRE).
+    """MLoRE's mixture of low-rank convolutions of all tasks and of one task.
 
-    (Yang et al., arXiv 2403.17749.) With u = C1_t v, the weights ρ and the number a of the task's
-    router at u, experts L_i that all share, a convolution S_t of low rank, and a full one, G, which
-    learns from u but sends no gradient to it,
+    (Yang et al., arXiv 2403.17749.) The task's convolution gives u = C1_t v, and its router the
+    weights ρ and the number a. All tasks share the low-rank experts L_i and the full convolution G,
+    which is trained but passes no gradient on to u. S_t is a low-rank convolution of the task.
 
         y = BN_t(Σ_i ρ_i L_i u) + a S_t u + G(u),        output C3_t GELU(BN'_t(y))
 
-    In evaluation all that is linear in u is one 3x3 convolution for each image and task, whose
-    kernel is summed first. Norm layers are made the tasks' own by :func:`tssbn.task_specific`,
-    which has to be called before the module runs.
+    In evaluation the kernels of all parts that are linear in u are added first, so that each image
+    and task needs one 3x3 convolution. Call :func:`tssbn.task_specific` before the module runs; it
+    makes the norm layers task-specific.
 
     Args:
-        channels: of the map.
-        positions: how many pixels it has.
-        ranks: of the experts.
-        top: how many of them have a weight.
-        own: the rank of S.
-        tasks: those of the network.
+        channels: channels of the map.
+        positions: number of pixels of the map; no other size is accepted.
+        ranks: ranks of the experts L.
+        top: number of experts with a weight.
+        own: rank of S.
+        tasks: the tasks of the network.
 
     Shape: (B·t, channels, h, w) -> the same.
+
+    Example:
+        >>> import tssbn
+        >>> tasks = tssbn.Tasks(("seg",))
+        >>> mixture = LowRankMixture(8, positions=6, ranks=(2, 3), top=1, own=2, tasks=tasks)
+        >>> mixture(torch.rand(3, 8, 2, 3)).shape
+        torch.Size([3, 8, 2, 3])
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class LowRankMixture(TaskSpecific):
         return self.last(F.gelu(self.last_norm(y)))
 
     def branches(self, u: Tensor, weights: Tensor, share: Tensor) -> Tensor:
-        """Compute y branch by branch.
+        """Compute y as the sum of its branches, as in training.
 
         Args:
             u: (B·t, channels, h, w).
@@ -78,7 +85,11 @@ class LowRankMixture(TaskSpecific):
         return mixed + share[..., None, None] * own + self.general(u.detach())
 
     def folded(self, u: Tensor, weights: Tensor, share: Tensor) -> Tensor:
-        """Compute what `branches` does in evaluation, by one convolution of each image and task."""
+        """Compute the same y in evaluation, by one convolution for each image and task.
+
+        Args:
+            u, weights, share: as for `branches`.
+        """
         kernels, biases = self.experts.kernels()
         weights, share = self.unstack(weights).to(kernels), self.unstack(share)
         scale, shift = self._affine()
@@ -91,18 +102,18 @@ class LowRankMixture(TaskSpecific):
         return y[0].unflatten(0, (rows, -1))
 
     def _affine(self) -> tuple[Tensor, Tensor]:
-        """What BN_t multiplies with and adds in evaluation, (t, channels) each."""
+        """Compute scale and shift of BN_t in evaluation, (t, channels) each."""
         norm, values = self.norm, (self.norm.running_mean, self.norm.running_var)
         if isinstance(norm, TaskSpecificNorm):
             mean, var = map(self.rows, values)
             weight, bias = norm.weight_and_bias(self.tasks.now.rows)
-        else:  # of a network that was taken out for one task
+        else:  # an exported network of a single task
             mean, var, weight, bias = (v[None] for v in (*values, norm.weight, norm.bias))
         scale = weight * (var + norm.eps).rsqrt()
         return scale, bias - mean * scale
 
     def _own(self) -> tuple[Tensor, Tensor]:
-        """S_t as one convolution: kernels (t, channels, channels, 3, 3), biases (t, channels)."""
+        """Compute kernels (t, channels, channels, 3, 3) and biases (t, channels) of S_t."""
         down, up = self.own_down, self.own_up
         back = self.rows(up.weight)[..., 0, 0]
         kernel = torch.einsum("tor,trixy->toixy", back, self.rows(down.weight))

@@ -1,4 +1,4 @@
-"""A multi-task network with routers, and a penalty on what these do."""
+"""A multi-task network with routers, and a penalty on how they use the experts."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,17 +11,33 @@ __all__ = ["MixtureNetwork"]
 
 
 class MixtureNetwork(MultiTask):
-    """A trunk with routers of the tasks, and the sum of a penalty over all routers.
+    """A multi-task network whose trunk has routers, and a penalty that is summed over the routers.
 
-    The penalty looks at all tasks together, so that all are in every pass of the training, and
-    ``tasks_per_pass`` stays None. Norm layers of the trunk that are not the tasks' own normalise
-    the rows of all tasks together.
+    The penalty depends on all tasks together. So every pass of the training contains all tasks, and
+    ``tasks_per_pass`` stays None. BatchNorm layers of the trunk that are not task-specific
+    normalise the rows of all tasks together.
 
     Args:
-        trunk, heads, stem: as of :class:`tssbn.MultiTask`.
-        measure: ``measure(routes)``, a scalar for the :class:`~tssbn.mixtures.routing.Routes` of a
-            router.
-        weight: what the sum of the measures is multiplied with.
+        trunk, heads, stem: as for :class:`tssbn.MultiTask`.
+        measure: ``measure(routes)`` maps the :class:`~tssbn.mixtures.routing.Routes` of a router to
+            a scalar.
+        weight: the factor of the sum of these scalars.
+
+    Example:
+        >>> import torch, tssbn
+        >>> from tssbn.mixtures.experts import Mixture, MLPExperts
+        >>> from tssbn.mixtures.penalties import unevenness
+        >>> from tssbn.mixtures.routing import Router
+        >>> tasks = tssbn.Tasks(("seg", "depth"))
+        >>> trunk = Mixture(Router(8, experts=4, top=2, tasks=tasks), MLPExperts(4, 8, 6))
+        >>> heads = {"seg": nn.Linear(8, 3), "depth": nn.Linear(8, 1)}
+        >>> def measure(routes):
+        ...     return unevenness(routes.weights.sum((0, 2))).sum()
+        >>> net = MixtureNetwork(trunk, heads, measure, weight=0.01)
+        >>> {task: y.shape for task, y in net(torch.rand(5, 7, 8)).items()}
+        {'seg': torch.Size([5, 7, 3]), 'depth': torch.Size([5, 7, 1])}
+        >>> net.penalty() > 0
+        tensor(True)
     """
 
     def __init__(
@@ -37,7 +53,7 @@ class MixtureNetwork(MultiTask):
 
     @property
     def tasks_per_pass(self) -> None:
-        """None: all tasks are in every pass."""
+        """None, because all tasks are in every pass."""
         return None
 
     @tasks_per_pass.setter
@@ -45,10 +61,10 @@ class MixtureNetwork(MultiTask):
         """Ignored."""
 
     def penalty(self) -> Tensor:
-        """The weighted sum of what is measured at each router, of the last pass.
+        """Compute the weighted sum of the measure over the routers, for the last pass.
 
         Raises:
-            RuntimeError: That pass was not one of all tasks.
+            RuntimeError: the last pass did not contain all tasks.
         """
         routers = {n: m for n, m in self.trunk.named_modules() if isinstance(m, Routed)}
         for name, router in routers.items():

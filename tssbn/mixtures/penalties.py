@@ -1,4 +1,4 @@
-"""Penalties on how experts are used: unevenly, or by all tasks alike."""
+"""Penalties on experts that are used unevenly, or by all tasks alike."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ __all__ = ["mutual_information", "unevenness"]
 def unevenness(use: Tensor) -> Tensor:
     """Compute the squared coefficient of variation, var(use) / mean(use)², over the experts.
 
-    With the unbiased variance: 0 if all are used alike, E if only one of E is (Shazeer et al.,
-    arXiv 1701.06538, section 4). A single expert is always used evenly.
+    The variance is the unbiased one. The result is 0 if all E experts are used alike, E if only one
+    is used, and 0 for E = 1 (Shazeer et al., arXiv 1701.06538, section 4).
 
     Args:
-        use: (..., E), not negative, and not 0 for all experts.
+        use: (..., E), not negative, and not 0 for all experts at once.
 
     Returns:
-        (...).
+        (...), without the last dimension.
 
     Example:
         >>> unevenness(torch.tensor([[2.0, 2.0, 2.0, 2.0], [8.0, 0.0, 0.0, 0.0]]))
@@ -27,14 +27,17 @@ def unevenness(use: Tensor) -> Tensor:
 
 
 def mutual_information(use: Tensor) -> Tensor:
-    """Compute how much the expert says about the task, Σ P log(P / (P_t P_e)), in nats.
+    """Compute the mutual information of task and expert, Σ P log(P / (P_t P_e)), in nats.
 
-    P(t, e) is the share of the use, P_t and P_e are its sums. 0 if all tasks use the experts alike,
-    log T if T tasks use different ones, as often as one another; never more than the logarithm of
-    the smaller number (Chen et al., arXiv 2212.08066, eq. 5 and 6).
+    P(t, e) is the share of task t and expert e in the total use; P_t and P_e are its sums over
+    experts and tasks. The result is 0 if all tasks use the experts alike, log T if T tasks with
+    equal P_t share no expert, and at most log min(T, E) (Chen et al., arXiv 2212.08066, eq. 5, 6).
 
     Args:
         use: (T, E), not negative.
+
+    Returns:
+        A scalar.
 
     Example:
         >>> mutual_information(torch.tensor([[1.0, 0.0], [0.0, 1.0]])) / torch.tensor(2.0).log()

@@ -1,4 +1,4 @@
-"""Routers: which experts a token goes to, and with what weights."""
+"""Routers, which choose the experts of a token and their weights."""
 
 from typing import Any, NamedTuple
 
@@ -11,11 +11,16 @@ __all__ = ["Router", "Routes", "keep_top"]
 
 
 class Routes(NamedTuple):
-    """How the running tasks spread their N tokens over E experts.
+    """The probabilities and weights with which tokens were routed in a pass.
 
     Attributes:
-        probabilities: (B, t, N, E), of all experts.
+        probabilities: (B, t, N, E), for N tokens of each image and E experts.
         weights: the same, with 0 for the experts that were not chosen.
+
+    Example:
+        >>> probabilities = torch.tensor([0.5, 0.1, 0.4]).expand(2, 3, 7, 3)
+        >>> Routes(probabilities, keep_top(probabilities, top=2)).weights.count_nonzero(3).max()
+        tensor(2)
     """
 
     probabilities: Tensor
@@ -23,7 +28,14 @@ class Routes(NamedTuple):
 
 
 def keep_top(probabilities: Tensor, top: int) -> Tensor:
-    """Set all but the largest to 0; the others stay, and no longer sum to 1.
+    """Keep the largest probabilities and set the others to 0, without scaling them to sum to 1.
+
+    Args:
+        probabilities: (..., E).
+        top: number of probabilities that are kept.
+
+    Returns:
+        (..., E).
 
     Example:
         >>> keep_top(torch.tensor([0.5, 0.1, 0.4]), top=2)
@@ -34,10 +46,10 @@ def keep_top(probabilities: Tensor, top: int) -> Tensor:
 
 
 class Routed(TaskSpecific):
-    """A router of each task, which remembers how it routed in the last pass.
+    """The base class of routers, which keep the routes of the last pass for the penalty.
 
     Attributes:
-        routes: of the last pass, with its graph; copies have none.
+        routes: the routes of the last pass, with their graph; None in copies.
     """
 
     routes: Routes | None = None
@@ -47,19 +59,20 @@ class Routed(TaskSpecific):
 
 
 class Router(Routed):
-    """Sends each token to the experts of the largest probabilities.
+    """A linear router for each task, which sends a token to the experts with the largest p.
 
-    The logits are linear in the token, ``p = softmax(W_t x) + floor``, and the largest p are the
-    weights as they are: they are not scaled to sum to 1. Starts as a linear layer of PyTorch.
+    With ``p = softmax(W_t x) + floor``, the largest p are the weights of the chosen experts; they
+    are not scaled to sum to 1. W is initialised as a linear layer of PyTorch.
 
     Args:
         width: channels of a token.
-        experts: how many there are.
-        top: how many of them a token is sent to.
-        tasks: those of the network; each has a W of its own.
-        floor: is added to every probability.
+        experts: number of experts.
+        top: number of experts for each token.
+        tasks: the tasks of the network; each has a matrix W.
+        floor: a constant that is added to every probability.
 
-    Shape: (B·t, ..., width) -> weights and places of experts, (B·t, N, top) each.
+    Shape: (B·t, ..., width) -> the weights and the numbers of the experts, (B·t, N, top) each, for
+    N tokens of each image.
 
     Example:
         >>> import tssbn

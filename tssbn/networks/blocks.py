@@ -1,4 +1,4 @@
-"""Where a transformer's blocks are: the places in which methods put modules of their own."""
+"""The blocks of a transformer, in which methods insert modules."""
 
 import sys
 
@@ -17,23 +17,27 @@ KINDS = {
 def blocks(trunk: nn.Module) -> dict[str, nn.Module]:
     """Find the transformer blocks of a trunk, by name, in the order of depth.
 
-    They are timm's, of :class:`~tssbn.networks.vit.ViT`, :class:`~tssbn.networks.swin.Swin` or one
-    of timm's own networks. Each has ``norm1``, ``attn.qkv``, ``attn.proj``, ``norm2``, ``mlp.fc1``
-    and ``mlp.fc2``. (Other libraries compute with the weights of these layers without calling
-    them, so that a module put in their place would learn nothing.)
+    The blocks are timm's: those of :class:`~tssbn.networks.vit.ViT`,
+    :class:`~tssbn.networks.swin.Swin` or timm's own transformers. Each has ``norm1``,
+    ``attn.qkv``, ``attn.proj``, ``norm2``, ``mlp.fc1`` and ``mlp.fc2``. Other libraries read the
+    weights of these layers without calling the layers, so that a module in their place would never
+    be trained.
 
     Args:
         trunk: a ViT or Swin transformer, or a module that contains one.
 
+    Returns:
+        The blocks by their names in the trunk.
+
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: It has no such block.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk has no such block.
 
     Example:
         >>> from tssbn.networks.vit import ViT
         >>> list(blocks(ViT(image=(32, 32), width=24, depth=2, heads=2, taps=(1, 2))))
         ['blocks.0', 'blocks.1']
     """
-    # Whoever made such a trunk imported them.
+    # A trunk with such blocks can only exist where their module was imported.
     kinds = tuple(
         getattr(sys.modules[name], kind) for name, kind in KINDS.items() if name in sys.modules
     )

@@ -9,11 +9,11 @@ __all__ = ["CelebANet"]
 
 
 class CelebANet(nn.Module):
-    """Seven 3x3 convolutions in four stages, an average over the image, two linear layers.
+    """A trunk of seven 3x3 convolutions, an average over the image, and two linear layers.
 
-    BatchNorm and ReLU follow each of the nine, which have no biases; a pooling follows each of the
-    first three stages. 7 + 2 BatchNorm layers with 2,880 channels; 5,176,640 parameters. A task's
-    head is one linear layer.
+    The convolutions form four stages; a 2x2 max-pooling follows each of the first three. BatchNorm
+    and ReLU follow each of the nine layers, which have no biases. At full width it has 9 BatchNorm
+    layers with 2,880 channels, and 5,176,640 parameters. A task's head is one linear layer.
 
     Args:
         width: channels of the first stage; the others have 2, 4 and 8 times as many.
@@ -22,7 +22,7 @@ class CelebANet(nn.Module):
 
     Attributes:
         stages: the four stages, without the poolings.
-        linear: what follows the average.
+        linear: the two linear layers after the average.
 
     Example:
         >>> import torch
@@ -47,10 +47,13 @@ class CelebANet(nn.Module):
         return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
-        """Pause after each stage, as :mod:`tssbn.networks.stages` says.
+        """Run the trunk and pause after each stage, as :mod:`tssbn.networks.stages` describes.
 
-        The linear layers are a fifth one, which reads the average that the fourth gives.
-        ``call(stage, x)`` runs a stage.
+        The two linear layers are the fifth stage; they read the average over the image.
+
+        Args:
+            x: images, (B, 3, H, W).
+            call: ``call(stage, x)`` runs a stage.
         """
         for stage in self.stages[:-1]:
             x = F.max_pool2d(call(stage, x), 2)

@@ -1,7 +1,8 @@
-"""The two CIFAR networks that receding neurons were pruned in (Suteu and Guo, arXiv 2204.06404).
+"""The two CIFAR networks of the paper on receding neuron importances (Suteu and Guo, 2204.06404).
 
-Both use ordinary BatchNorm (``tssbn.sigmoid(net, affine="paper")`` turns it into σBN) and name in
-``prunable`` the norm layers whose channels can go without touching a sum of two branches.
+Both use ordinary BatchNorm, which ``tssbn.sigmoid(net, affine="paper")`` turns into σBN. Their
+attribute ``prunable`` lists the norm layers whose channels can be removed without changing the
+shape of a sum of two branches.
 """
 
 import torch.nn.functional as F
@@ -11,10 +12,14 @@ __all__ = ["VGG16", "ResNet56"]
 
 
 class VGG16(nn.Module):
-    """The convolutions of VGG-16 with BatchNorm, then average pooling and one linear layer.
+    """VGG-16 with BatchNorm and a single linear layer after an average over the image.
 
-    As torchvision's ``vgg16_bn`` up to its fourth pooling, with the same parameter names, so the
-    ``features`` of its checkpoints fit. All 13 norm layers, 4,224 channels, are prunable.
+    The convolutions are those of torchvision's ``vgg16_bn`` without its fifth pooling, under the
+    same names, so that the ``features`` of its checkpoints fit. All 13 norm layers, with 4,224
+    channels, are prunable.
+
+    Args:
+        classes: outputs of the linear layer.
 
     Shape: (N, 3, H, W) with H, W >= 16 -> (N, classes).
 
@@ -47,11 +52,15 @@ class VGG16(nn.Module):
 
 
 class ResNet56(nn.Module):
-    """The 56-layer residual network for 32x32 images: 3 stages of 9 blocks, 16/32/64 channels.
+    """The 56-layer residual network for CIFAR, with three stages of 16, 32 and 64 channels.
 
-    Shortcuts have no parameters: where a stage begins they skip every other pixel and pad the new
-    channels with zeros, half on each side. The stem has no ReLU. Only the first norm layer of a
-    block is prunable, 27 layers and 1,008 channels: the second one feeds the residual sum.
+    Each stage has nine blocks. Shortcuts have no parameters: at the start of a stage they skip
+    every other pixel and pad the new channels with zeros, half of them on each side. No ReLU
+    follows the first convolution. Only the first norm layer of a block is prunable, because the
+    output of the second one is added to the shortcut; these are 27 layers with 1,008 channels.
+
+    Args:
+        classes: outputs of the linear layer.
 
     Shape: (N, 3, H, W) -> (N, classes).
 
@@ -101,7 +110,11 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
 
 
 def _start(network: nn.Module) -> None:
-    """Start values of the paper's code: He for convolutions (fan out), BatchNorm scale 0.5."""
+    """Draw start values as the paper's code does.
+
+    Convolutions are drawn from N(0, 2 / (k² · output channels)), the linear layer from N(0, 0.01²),
+    and the scales of BatchNorm are 0.5.
+    """
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

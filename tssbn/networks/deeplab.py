@@ -1,7 +1,7 @@
 """DeepLabV3 on a dilated ResNet, as the multi-task papers train it (Liu et al., arXiv 2202.03091).
 
-The ResNet is timm's and the ASPP torchvision's. Its ImageNet weights are torchvision's,
-from a file.
+The ResNet is timm's, and the ASPP is torchvision's. ImageNet weights are read from a file of
+torchvision's weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ STRIDE = 8  # of the features
 #: Files of torchvision's first weights of ResNet-50, IMAGENET1K_V1; the older one is LibMTL's.
 FILES = ("resnet50-19c8e357.pth", "resnet50-0676ba61.pth")
 
-#: Where weights come from.
+#: What the values of a benchmark's `pretrained` mean.
 SOURCES = {
     "file": f"{' or '.join(FILES)} in the folder weights, looked for where data sets are",
     "none": "a start at random",
@@ -32,14 +32,15 @@ SOURCES = {
 def dilated_resnet(
     blocks: Sequence[int] = (3, 4, 6, 3), widths: Sequence[int] = (64, 128, 256, 512)
 ) -> ResNet:
-    """ResNet-50 without its classifier, whose last two stages dilate instead of striding.
+    """Make a ResNet without a classifier whose last two stages dilate instead of striding.
 
-    53 BatchNorm layers with 26,560 channels, 23,508,032 parameters. The stages are ``layer1`` to
-    ``layer4``, after ``conv1``, ``bn1``, ``act1``, ``maxpool``.
+    By default this is ResNet-50, with 53 BatchNorm layers of 26,560 channels and 23,508,032
+    parameters. The stages ``layer1`` to ``layer4`` follow ``conv1``, ``bn1``, ``act1`` and
+    ``maxpool``.
 
     Args:
         blocks: bottlenecks in each stage.
-        widths: their inner channels; a stage gives four times as many.
+        widths: inner channels of the bottlenecks; a stage outputs four times as many.
 
     Shape: (B, 3, H, W) -> (B, 4 widths[-1], H/8, W/8).
 
@@ -60,14 +61,17 @@ def dilated_resnet(
 
 
 def imagenet(trunk: Callable[[], nn.Module] = dilated_resnet) -> dict[str, Tensor]:
-    """The ImageNet weights of a trunk, by name: one of the ``FILES`` in the folder ``weights``.
+    """Read the ImageNet weights of a trunk from one of the ``FILES`` in the folder ``weights``.
 
     Args:
-        trunk: makes the trunk, whose weights the file has, beside those of a classifier.
+        trunk: makes the trunk. The file holds its weights and those of a classifier.
+
+    Returns:
+        The tensors by their names in the trunk.
 
     Raises:
-        FileNotFoundError: There is no file; says where it is looked for.
-        ValueError: The file holds the weights of another network.
+        FileNotFoundError: there is no file; the message lists the folders that were searched.
+        ValueError: the file holds the weights of another network.
     """
     folder = find("weights")
     path = next((folder / name for name in FILES if folder and (folder / name).is_file()), None)
@@ -82,39 +86,41 @@ def imagenet(trunk: Callable[[], nn.Module] = dilated_resnet) -> dict[str, Tenso
 def named(
     state: Mapping[str, Tensor], trunk: Callable[[], nn.Module], where: str
 ) -> dict[str, Tensor]:
-    """The tensors of a trunk, of a state dict of torchvision's whole network.
+    """Select the tensors of a trunk from the state dict of torchvision's whole network.
 
-    Older files do not count the batches of a norm layer; their counts are 0.
+    Older files lack ``num_batches_tracked`` of the norm layers; these counts are set to 0.
 
     Args:
-        state: With the classifier, ``fc``.
-        where: For the message.
+        state: the state dict, which includes the classifier ``fc``.
+        trunk: makes the trunk.
+        where: the name of the file, for error messages.
 
     Raises:
-        ValueError: Names or shapes are not those of the trunk.
+        ValueError: names or shapes differ from those of the trunk.
     """
     with torch.device("meta"):
-        made = trunk()
-    wanted = made.state_dict()
+        empty = trunk()
+    wanted = empty.state_dict()
     counts = {name: torch.tensor(0) for name in wanted if name.endswith("num_batches_tracked")}
     given = counts | {name: value for name, value in state.items() if not name.startswith("fc.")}
-    check_fit(given, made, where)
+    check_fit(given, empty, where)
     return {name: given[name] for name in wanted}
 
 
 class DeepLabHead(nn.Sequential):
-    """One task's decoder: atrous spatial pyramid pooling, a 3x3 convolution, and the prediction.
+    """A decoder of one task, with atrous spatial pyramid pooling (ASPP) and a 3x3 convolution.
 
-    The pyramid has a 1x1 convolution, 3x3 ones of rates 12, 24 and 36, and the average of the
-    image; the prediction is enlarged to the size of the image by bilinear interpolation with
-    aligned corners. On features no larger than its rate, such as 32x32 and 36, a filter reads
-    padding with all weights but the centre, which then never learn (Chen et al., arXiv 1706.05587).
+    The pyramid joins a 1x1 convolution, 3x3 convolutions with dilation rates 12, 24 and 36, and the
+    average over the image. Bilinear interpolation with aligned corners enlarges the prediction to
+    the size of the image. Where the features are no larger than a rate, such as 32x32 features
+    and rate 36, only the centre weights of that filter ever read a feature; its other weights read
+    padding and are never trained (Chen et al., arXiv 1706.05587).
 
     Args:
         outputs: channels of the prediction.
         inputs: channels of the features.
-        width: channels inside.
-        dropout: after the pyramid; auto-lambda has none, LibMTL 0.5.
+        width: channels inside the head.
+        dropout: the rate after the pyramid; 0 in auto-lambda, 0.5 in LibMTL.
 
     Shape: (B, inputs, h, w) -> (B, outputs, 8h, 8w).
 

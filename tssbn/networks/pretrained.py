@@ -1,8 +1,8 @@
 """Weights of ViT and Swin transformers, from a file that the user has.
 
-A file is a ``.pth`` or ``.safetensors`` one with timm's names; one of Swin's authors, in which the
-patch merging ends a stage, will do. Files of other forms are brought into this one by timm, which
-reads them into a network whose ``state_dict()`` can be saved.
+A file is a ``.pth`` or ``.safetensors`` file with timm's names. Files of Swin's authors, in which
+the patch merging ends a stage instead of beginning one, are read as well. For other formats, load
+the file into timm's network and save its ``state_dict()``.
 """
 
 import re
@@ -25,17 +25,27 @@ __all__ = ["resized", "swin_weights", "vit_weights"]
 def vit_weights(path: Path, make: Callable[[], ViT], antialias: bool = False) -> dict[str, Tensor]:
     """Read the tensors that a ViT starts from, by name.
 
-    The classifier is left out, and what the trunk has not: a class token, blocks behind its last.
-    Positions are brought to the grid of the trunk.
+    The classifier is left out, and so is what the trunk lacks: a class token, and blocks after its
+    last one. Position embeddings are resized to the grid of the trunk.
 
     Args:
-        path: The file.
-        make: Makes the trunk.
-        antialias: How positions are resized, see :func:`resized`.
+        path: the file.
+        make: makes the trunk.
+        antialias: whether positions are resized with antialiasing, see :func:`resized`.
 
     Raises:
-        ValueError: The file holds the weights of another network; names the first tensor that
-            differs.
+        ValueError: the file holds the weights of another network; the message names the first
+            tensor that differs.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> def make(image=(16, 16)):
+        ...     return ViT(image, width=8, depth=2, heads=2, patch=8, taps=(2,))
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(make(image=(32, 32)).state_dict(), f"{folder}/vit.pth")
+        ...     weights = vit_weights(Path(folder, "vit.pth"), make)
+        >>> weights["pos_embed"].shape  # 4x4 positions in the file, 2x2 in the trunk
+        torch.Size([1, 4, 8])
     """
     with torch.device("meta"):
         trunk = make()
@@ -53,16 +63,26 @@ def vit_weights(path: Path, make: Callable[[], ViT], antialias: bool = False) ->
 def swin_weights(path: Path, make: Callable[[], Swin]) -> dict[str, Tensor]:
     """Read the tensors that a Swin transformer starts from, by name.
 
-    Classifier and final norm of the file are left out, and so is what follows from the size of the
-    images. The windows must be those of the trunk.
+    The file's classifier and final norm are left out, and so are the buffers that the size of the
+    images determines. The windows must have the trunk's size.
 
     Args:
-        path: The file, with timm's names or those of the authors of Swin.
-        make: Makes the trunk.
+        path: the file, with timm's names or those of the authors of Swin.
+        make: makes the trunk.
 
     Raises:
-        ValueError: The file holds the weights of another network; names the first tensor that
-            differs.
+        ValueError: the file holds the weights of another network; the message names the first
+            tensor that differs.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> def make():
+        ...     return Swin((32, 32), width=8, depths=(1, 1), heads=(1, 2), window=4)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(make().state_dict(), f"{folder}/swin.pth")
+        ...     weights = swin_weights(Path(folder, "swin.pth"), make)
+        >>> make().load_state_dict(weights, strict=False).unexpected_keys
+        []
     """
     with torch.device("meta"):
         trunk = make()
@@ -80,22 +100,22 @@ def swin_weights(path: Path, make: Callable[[], Swin]) -> dict[str, Tensor]:
 
 
 def resized(positions: Tensor, grid: tuple[int, int], antialias: bool = False) -> Tensor:
-    """Bring the embeddings of positions to another grid, by bicubic interpolation.
+    """Resize position embeddings to another grid, by bicubic interpolation.
 
-    MLoRE resizes without antialiasing, as older releases of timm did; timm now resizes with it,
-    which takes another kernel even where the grid grows. All methods of a comparison have to take
-    the same.
+    MLoRE resizes without antialiasing, as older releases of timm did. Current timm resizes with
+    it, and then uses another kernel even where the grid grows. All methods of a comparison must
+    resize in the same way.
 
     Args:
-        positions: (1, N, C), of a square grid; that of a class token before them stays.
-        grid: Rows and columns wanted.
-        antialias: As timm does now.
+        positions: (1, N, C), those of a square grid. A class token's embedding before them is kept.
+        grid: rows and columns wanted.
+        antialias: whether to resize with antialiasing, as current timm does.
 
     Returns:
-        (1, rows · columns, C), and one more with a class token.
+        (1, rows · columns, C); with a class token (1, 1 + rows · columns, C).
 
     Raises:
-        ValueError: N is neither a square nor a square and 1.
+        ValueError: N is neither a square nor a square plus 1.
 
     Example:
         >>> resized(torch.ones(1, 1 + 4 * 4, 3), (2, 6)).shape
@@ -116,13 +136,13 @@ def resized(positions: Tensor, grid: tuple[int, int], antialias: bool = False) -
 
 
 def load(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a file, in single precision where they are numbers with a fraction."""
+    """Read the tensors of a file, with floating-point ones in single precision."""
     state = load_state_dict(str(path))
     return {name: x.float() if x.is_floating_point() else x for name, x in state.items()}
 
 
 def _merged_first(name: str) -> str:
-    """The name in which a patch merging begins the stage that follows."""
+    """Rename a patch merging that ends a stage to the one that begins the next stage."""
     return re.sub(
         r"^layers\.(\d+)\.downsample", lambda m: f"layers.{int(m[1]) + 1}.downsample", name
     )

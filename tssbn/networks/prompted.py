@@ -1,4 +1,4 @@
-"""Prompts in a ViT or a Swin transformer: how they go through its parts beside the tokens."""
+"""ViT and Swin transformers that run on prompts beside the tokens of the image."""
 
 import torch
 import torch.nn.functional as F
@@ -23,14 +23,15 @@ __all__ = ["Prompted", "find_promptable", "give_prompts", "run_with_prompts"]
 def run_with_prompts(part: nn.Module, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
     """Run a part of a transformer on tokens and prompts.
 
-    A block of a ViT sees the prompts in front of the tokens. In a block of a Swin transformer each
-    window sees the same prompts in front of its own tokens, without bias for relative positions,
-    and what its windows make of them is averaged over those of the image. Patch merging makes of a
-    prompt four copies of itself. (Jia et al., arXiv 2203.12119, and its code, in which windows of
-    several images are confused, though: here a batch is what its images are.)
+    In a block of a ViT the prompts stand before the tokens. In a block of a Swin transformer each
+    window gets the same prompts before its tokens, without a relative-position bias, and the
+    outputs of a prompt are averaged over the windows of the image. A patch merging joins four
+    copies of a prompt where it joins four neighbouring tokens (Jia et al., arXiv 2203.12119). Their
+    code mixes up the windows of several images in a batch; here every image is treated as it would
+    be alone.
 
     Args:
-        part: a block of a ViT, or a block or a patch merging of a Swin transformer, of timm.
+        part: a block of timm's ViT, or a block or a patch merging of timm's Swin transformer.
         x: tokens, (B, N, C) in a ViT, (B, H, W, C) in a Swin transformer.
         prompts: (B, P, C).
 
@@ -38,7 +39,7 @@ def run_with_prompts(part: nn.Module, x: Tensor, prompts: Tensor) -> tuple[Tenso
         Tokens and prompts.
 
     Raises:
-        TypeError: The part is none of these.
+        TypeError: the part is none of these.
 
     Example:
         >>> block = Block(8, num_heads=2)
@@ -91,11 +92,11 @@ def _attend(block: SwinTransformerBlock, x: Tensor, prompts: Tensor) -> tuple[Te
 
 
 class Prompted(nn.Module):
-    """A ViT or Swin transformer whose blocks see prompts, a mixin; see :func:`give_prompts`.
+    """A mixin for a ViT or Swin transformer whose blocks read prompts; see :func:`give_prompts`.
 
     Attributes:
-        prompts: a `tssbn.peft.TaskPrompts` for each of the first blocks, which takes the place of
-            the prompts that the block before it gave.
+        prompts: a `tssbn.peft.TaskPrompts` for each of the first blocks. Its prompts replace those
+            that the block before it outputs.
     """
 
     prompts: nn.ModuleList
@@ -119,8 +120,12 @@ class Prompted(nn.Module):
 def find_promptable(trunk: nn.Module) -> ViT | Swin:
     """Find the ViT or Swin transformer in a trunk.
 
+    Args:
+        trunk: a :class:`~tssbn.networks.vit.ViT` or :class:`~tssbn.networks.swin.Swin`, or a module
+            that contains one.
+
     Raises:
-        tssbn.networks.stages.UnsuitableTrunk: There is none.
+        tssbn.networks.stages.UnsuitableTrunk: the trunk contains none.
 
     Example:
         >>> vit = ViT(image=(16, 16), width=8, depth=2, heads=2, patch=8, taps=(2,))
@@ -137,12 +142,14 @@ def find_promptable(trunk: nn.Module) -> ViT | Swin:
 
 
 def give_prompts(trunk: ViT | Swin, prompts: list[nn.Module]) -> None:
-    """Give a trunk prompts, in place: for its first block alone, or for more.
+    """Insert prompts into a trunk, in place.
 
-    What the trunk gives, on the way and at the end, is without them.
+    The features that the trunk outputs do not include them. One `TaskPrompts` is the shallow
+    variant of Jia et al. (arXiv 2203.12119), one for every block the deep variant.
 
     Args:
-        trunk: its class becomes one of :class:`Prompted` and itself; names stay.
+        trunk: the trunk. Its class becomes a subclass of :class:`Prompted` and its former class;
+            the names of its parameters stay.
         prompts: a `tssbn.peft.TaskPrompts` for each of the first blocks.
 
     Example:

@@ -9,11 +9,12 @@ __all__ = ["SegNet", "SegNetHead"]
 
 
 class SegNet(nn.Module):
-    """The encoder and decoder: VGG-16 and its mirror, without the heads of the tasks.
+    """An encoder like VGG-16 and a decoder that mirrors it, without the heads of the tasks.
 
-    Five stages of 2, 2, 3, 3, 3 blocks (3x3 convolution, BatchNorm, ReLU) and a pooling each; the
-    decoder sends every value back to the pixel that the pooling took it from. 26 BatchNorm layers
-    with 7,168 channels. Weights start as Xavier-normal, biases as 0.
+    The encoder has five stages of 2, 2, 3, 3 and 3 blocks (3x3 convolution, BatchNorm, ReLU), each
+    followed by a 2x2 max-pooling. The decoder puts every value back at the pixel that the pooling
+    took it from. At full width there are 26 BatchNorm layers with 7,168 channels. Weights are drawn
+    Xavier-normal, biases start at 0.
 
     Args:
         width: channels of the first stage; the others have 2, 4, 8 and 8 times as many.
@@ -49,9 +50,13 @@ class SegNet(nn.Module):
         return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor, call: Call = call) -> Stages:
-        """Pause after each stage, as :mod:`tssbn.networks.stages` says.
+        """Run the trunk and pause after each stage, as :mod:`tssbn.networks.stages` describes.
 
-        Features of the encoder are pooled. ``call(stage, x)`` runs a stage.
+        Features of the encoder are yielded after the pooling.
+
+        Args:
+            x: images, (B, 3, H, W).
+            call: ``call(stage, x)`` runs a stage.
         """
         pooled = []
         for stage in self.encoder:
@@ -65,7 +70,11 @@ class SegNet(nn.Module):
 
 
 class SegNetHead(nn.Sequential):
-    """What turns the features into one task's prediction: a 3x3 and a 1x1 convolution, no more.
+    """A head that predicts one task by a 3x3 and a 1x1 convolution, with nothing between them.
+
+    Args:
+        outputs: channels of the prediction.
+        width: channels of the features.
 
     Shape: (B, width, H, W) -> (B, outputs, H, W).
 
@@ -81,7 +90,7 @@ class SegNetHead(nn.Sequential):
 
 
 def unpool(x: Tensor, indices: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Back to where it was, in a map of the size before the pooling; zeros elsewhere."""
+    """Put pooled values back at the pixels they came from, with zeros elsewhere."""
     return F.max_unpool2d(x, indices, 2, output_size=shape[-2:])
 
 

@@ -1,7 +1,7 @@
-"""Where a trunk can be cut: the stages of each kind of trunk, one after another.
+"""The stages of a trunk, between which a method can read and replace its features.
 
-Methods that mix features of several trunks, or look at them on the way, run a trunk by
-:func:`stages` and learn from :func:`find_stages` how many there are. Known are
+Methods that mix features of several trunks, or read features inside one, run a trunk with
+:func:`stages`, and :func:`find_stages` lists its stages. Known are
 
 ==============  =================================================================================
 trunk           stages
@@ -15,9 +15,9 @@ EfficientNet    which gives all maps
 nn.Sequential   each child
 ==============  =================================================================================
 
-A trunk of one's own joins with one method, ``forward_stages(self, x)``, a generator. It yields the
-features after each stage, and is sent those that the next stage reads. In a plain loop nothing is
-sent; then the next stage reads what this one gave, and the last features are what the trunk gives.
+Any other trunk needs one method, the generator ``forward_stages(self, x)``. It yields the features
+after each stage, and is sent those that the next stage reads. In a plain loop nothing is sent; the
+next stage then reads the features of this one, and the last features are the trunk's output.
 
     >>> class Trunk(nn.Module):
     ...     def __init__(self):
@@ -34,8 +34,8 @@ sent; then the next stage reads what this one gave, and the last features are wh
     >>> [stage.shape for stage in find_stages(Trunk(), torch.rand(2, 3, 9, 9))]
     [(4, 7, 7), (8, 3, 3)]
 
-What else a run has to remember, such as the places that a pooling took its values from, are
-variables of the generator, which nobody else sees.
+Whatever else a run has to remember, such as the indices of a pooling, is a local variable of the
+generator.
 """
 
 import sys
@@ -70,18 +70,18 @@ Call = Callable[[nn.Module, Tensor], Tensor]
 
 
 def stages(trunk: nn.Module, x: Tensor) -> Stages:
-    """Run a trunk that pauses after each of its stages.
+    """Run a trunk and pause after each of its stages.
 
     Args:
         trunk: of one of the known kinds, or with a method ``forward_stages``.
-        x: what the trunk is called with.
+        x: the input of the trunk.
 
     Returns:
-        A generator that yields the features after each stage, and is sent what the next one is to
-        read. Where nothing is sent, that is what the stage before it gave.
+        A generator that yields the features after each stage, and is sent those that the next stage
+        reads. Where nothing is sent, the next stage reads the yielded features.
 
     Raises:
-        UnsuitableTrunk: It is not known where such a trunk can be cut.
+        UnsuitableTrunk: the stages of such a trunk are not known.
 
     Example:
         >>> run = stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]]))
@@ -105,7 +105,11 @@ def stages(trunk: nn.Module, x: Tensor) -> Stages:
 
 
 def read(own: Tensor, sent: Tensor | None) -> Tensor:
-    """Return what the next stage reads: what was sent, or else the stage's own features.
+    """Choose what the next stage reads, the features that were sent or else the stage's own.
+
+    Args:
+        own: features of the stage.
+        sent: what the generator was sent, None in a plain loop.
 
     Example:
         >>> read(torch.zeros(1), None)
@@ -115,7 +119,10 @@ def read(own: Tensor, sent: Tensor | None) -> Tensor:
 
 
 def last(run: Iterable[Tensor]) -> Tensor:
-    """Run all stages, each on what the one before it gave, and return the last features.
+    """Run all stages, each on the features of the one before it, and return the last features.
+
+    Args:
+        run: the generator, as :func:`stages` returns it.
 
     Example:
         >>> last(stages(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.tensor([[[-1.0, 2.0]]])))
@@ -130,9 +137,14 @@ class Stage(NamedTuple):
     """A stage of a trunk.
 
     Attributes:
-        shape: of the features that it gives for one input; the channels come first. A tree of
-            shapes where the last stage gives a tree of tensors.
-        parameters: the names of the trunk's parameters that it computes with, and no stage before.
+        shape: of the features for one input, channels first. A tree of shapes where the last stage
+            outputs a tree of tensors.
+        parameters: the names of the trunk's parameters that this stage reads and no stage before
+            it.
+
+    Example:
+        >>> Stage((8, 3, 3), frozenset({"coarse.weight", "coarse.bias"})).shape
+        (8, 3, 3)
     """
 
     shape: Any
@@ -140,17 +152,17 @@ class Stage(NamedTuple):
 
 
 def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
-    """Find what each stage of a trunk gives, and which parameters are its own.
+    """Find the shape of the features and the parameters of each stage of a trunk.
 
-    Runs a copy of the trunk on the meta device, in eval mode: nothing is computed, and the trunk
+    A copy of the trunk runs on the meta device, in eval mode: no values are computed, and the trunk
     stays as it is.
 
     Args:
         trunk: as for :func:`stages`.
-        example: a batch that it takes.
+        example: a batch of inputs.
 
     Raises:
-        UnsuitableTrunk: As :func:`stages`; or a stage before the last gives something else than one
+        UnsuitableTrunk: as for :func:`stages`, or a stage before the last outputs anything but one
             tensor.
 
     Example:
@@ -179,19 +191,26 @@ def find_stages(trunk: nn.Module, example: Tensor) -> list[Stage]:
 def is_resnet(trunk: nn.Module) -> bool:
     """Tell whether a trunk is a ResNet of timm, which need not be installed.
 
+    Args:
+        trunk: any module.
+
     Example:
         >>> is_resnet(nn.Identity())
         False
     """
-    timm = sys.modules.get("timm.models.resnet")  # imported by whoever made such a trunk
+    timm = sys.modules.get("timm.models.resnet")  # imported wherever such a trunk exists
     return timm is not None and isinstance(trunk, timm.ResNet)
 
 
 def call(part: nn.Module, x: Tensor) -> Tensor:
     """Call a part of a trunk.
 
-    A method that looks inside of the stages of SegNet, CelebANet or a ResNet has their generators
-    call them by a function of its own.
+    This is the default of the generators of SegNet, CelebANet and ResNet. A method that reads
+    features inside a stage passes a function of this form that does more.
+
+    Args:
+        part: the part, such as a stage.
+        x: its input.
 
     Example:
         >>> call(nn.ReLU(), torch.tensor([-1.0, 2.0]))
@@ -239,13 +258,13 @@ def _has_ended(run: Stages) -> bool:
         next(run)
     except StopIteration:
         return True
-    except Exception:  # of a next stage that cannot read what this one gave
+    except Exception:  # the next stage exists, and cannot read these features
         return False
     return False
 
 
 def _used(named: dict[str, nn.Parameter], features: Sequence[Tensor]) -> frozenset[str]:
-    """The names of the parameters that the features are computed with."""
+    """Find the names of the parameters that the features depend on."""
     learned = [part for part in features if part.requires_grad]
     if not learned:
         return frozenset()

@@ -1,7 +1,7 @@
-"""A Swin transformer that gives merged features on its way, and the head that reads them (Table 4).
+"""A Swin transformer that outputs the features of several stages, and the head that reads them.
 
-The blocks are timm's. Trunk and head are those of the protocol of MTLoRA (Agiza et al., arXiv
-2403.20320), with which arXiv 2512.20420 compares TSσBN in its table 4: Swin-T at 448x448.
+The blocks are timm's. Trunk and head follow the protocol of MTLoRA (Agiza et al., arXiv
+2403.20320), which Table 4 of arXiv 2512.20420 uses with Swin-T at 448x448.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,29 @@ __all__ = ["Swin", "SwinHead", "tap_widths"]
 
 
 class Swin(nn.Module):
-    """A Swin transformer without a final norm, which gives the features that stages begin with.
+    """A Swin transformer without a final norm that outputs the features of each stage.
 
-    Swin-T by default: 27,517,818 parameters, 28 LayerNorm layers with 11,616 channels. Features are
-    taken *after* the patch merging of the stage that follows, as in MTLoRA, and after the last
-    stage (Liu et al., arXiv 2103.14030; Agiza et al., arXiv 2403.20320).
+    Features are taken *after* the patch merging that follows a stage, as in MTLoRA, and after the
+    last stage, which no merging follows (Liu et al., arXiv 2103.14030; Agiza et al., arXiv
+    2403.20320). By default it is Swin-T, with 27,517,818 parameters and 28 LayerNorm layers of
+    11,616 channels.
 
     Args:
-        image: height and width of the images; it takes no other size.
-        width: channels of the first stage; each further one has twice as many.
+        image: height and width of the images; no other size is accepted.
+        width: channels of the first stage; each further stage has twice as many.
         depths: blocks in each stage.
-        heads: of the attention, in each stage.
-        window: side of the windows; every second block shifts them by half of it, where there is
-            more than one.
-        drop_path: the rate of the last block; it grows from 0 in equal steps.
+        heads: attention heads in each stage.
+        window: side of the windows, in tokens. Every second block shifts the windows by half their
+            side, where the image has more than one.
+        drop_path: drop rate of the last block; the rates grow from 0 in equal steps.
 
-    Shape: (B, 3, H, W) -> a list of (B, 2·width, H/8, W/8), (B, 4·width, H/16, W/16),
-    (B, 8·width, H/32, W/32) and once more the last shape, for four stages; rounded up.
+    Shape: (B, 3, H, W) -> with four stages a list of (B, 2·width, H/8, W/8),
+    (B, 4·width, H/16, W/16), and twice (B, 8·width, H/32, W/32); sizes are rounded up.
 
     Attributes:
-        patch_embed: a convolution that makes tokens of 4x4 patches, and a LayerNorm.
-        layers: timm's stages, each with ``downsample``, the patch merging in front of it (in the
-            first stage nothing), and ``blocks``.
+        patch_embed: a convolution that turns 4x4 patches into tokens, and a LayerNorm.
+        layers: timm's stages, each with ``downsample``, the patch merging before its blocks (the
+            identity in the first stage), and ``blocks``.
 
     Example:
         >>> trunk = Swin(image=(64, 64), width=8, depths=(2, 1, 1), heads=(1, 2, 2), window=4)
@@ -73,7 +74,12 @@ class Swin(nn.Module):
         return self.run(images)
 
     def run(self, images: Tensor, call: Call = call) -> list[Tensor]:
-        """As ``forward``; ``call(part, x)`` runs each merging and block, x (B, H, W, C)."""
+        """Compute what ``forward`` does, with a function that runs each merging and each block.
+
+        Args:
+            images: (B, 3, H, W).
+            call: ``call(part, x)`` runs a part on x, (B, height, width, C).
+        """
         x = self.patch_embed(images)
         features = []
         for place, stage in enumerate(self.layers):
@@ -85,13 +91,17 @@ class Swin(nn.Module):
         return [one.permute(0, 3, 1, 2) for one in (*features, x)]
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay would spoil, as timm has them."""
+        """List the parameters without weight decay, the same as in timm."""
         tables = "relative_position_bias_table"
         return {name for name, _ in self.named_parameters() if name.endswith(tables)}
 
 
 def tap_widths(width: int = 96, stages: int = 4) -> tuple[int, ...]:
-    """Tell the channels of the features that a :class:`Swin` gives.
+    """Compute the channels of the features that a :class:`Swin` outputs.
+
+    Args:
+        width: channels of the first stage.
+        stages: number of stages.
 
     Example:
         >>> tap_widths()
@@ -102,20 +112,22 @@ def tap_widths(width: int = 96, stages: int = 4) -> tuple[int, ...]:
 
 
 class SwinHead(nn.Module):
-    """One task's decoder: 1x1 convolutions on each map, and on all at the size of the finest.
+    """A decoder of one task that joins all maps at the size of the finest.
 
-    The maps are narrowed, enlarged to the finest by bilinear interpolation and joined; 1x1
-    convolution to four times the channels, BatchNorm, ReLU and 1x1 convolution follow. The
-    prediction is enlarged to the size of the image. Each task has its own narrowing convolutions;
-    four heads of 21, 7, 1 and 3 outputs have 1,946,624 parameters (Agiza et al., arXiv 2403.20320).
+    A 1x1 convolution narrows each map, bilinear interpolation enlarges it to the finest, and the
+    maps are concatenated. A 1x1 convolution to four times the channels, BatchNorm, ReLU and a last
+    1x1 convolution follow, and the prediction is enlarged to the size of the image. Each task has
+    its own narrowing convolutions; four heads with 21, 7, 1 and 3 outputs have 1,946,624 parameters
+    (Agiza et al., arXiv 2403.20320).
 
     Args:
         outputs: channels of the prediction.
         image: height and width of the prediction.
         inputs: channels of the maps, from fine to coarse.
-        widths: channels that they are narrowed to.
+        widths: channels that the maps are narrowed to.
 
-    Shape: a list of (B, C, h, w), as :class:`Swin` gives, -> (B, outputs, H, W), as `image`.
+    Shape: a list of (B, C, h, w), as :class:`Swin` outputs it, -> (B, outputs, H, W), where `image`
+    is (H, W).
 
     Example:
         >>> trunk = Swin(image=(64, 64), width=8, depths=(2, 1, 1), heads=(1, 2, 2), window=4)

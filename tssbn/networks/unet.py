@@ -1,4 +1,4 @@
-"""A small U-Net: an encoder, and a decoder that sees the encoder's features at every scale."""
+"""A small U-Net, whose decoder reads the encoder's features at every scale."""
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,22 @@ __all__ = ["UNet", "block"]
 
 
 class UNet(nn.Module):
-    """Four scales, each half the size of the one before, and back (Ronneberger et al., 1505.04597).
+    """A U-Net of four scales, each half the size of the finer one (Ronneberger et al., 1505.04597).
 
-    Two 3x3 convolutions a scale on the way down, the first of which halves the image by its stride;
-    one on the way up, which reads the features of the scale beside those from below, enlarged to
-    the nearest pixel. BatchNorm and ReLU follow each of the eleven convolutions, which have no
-    biases. A task's head is one 1x1 convolution.
+    Each scale of the encoder has two 3x3 convolutions; the first one halves the image by its
+    stride, except at the finest scale. Each scale of the decoder has one, which reads the encoder's
+    features of that scale and those of the coarser scale, enlarged by nearest-neighbour
+    interpolation. BatchNorm and ReLU follow each of the eleven convolutions, which have no biases.
+    A task's head is one 1x1 convolution.
 
     Args:
         width: channels of the finest scale; the others have 2, 4 and 6 times as many.
 
-    Shape: (B, 3, H, W) -> (B, width, H, W), of any H and W.
+    Shape: (B, 3, H, W) -> (B, width, H, W), for any H and W.
 
     Attributes:
-        down, up: the stages, in the order in which they run.
-        width: as above.
+        down, up: the stages of encoder and decoder, in the order in which they run.
+        width: the argument.
 
     Example:
         >>> UNet(width=4)(torch.zeros(2, 3, 30, 44)).shape
@@ -47,9 +48,12 @@ class UNet(nn.Module):
         return last(self.forward_stages(x))
 
     def forward_stages(self, x: Tensor) -> Stages:
-        """Pause after each of the seven stages, as :mod:`tssbn.networks.stages` says.
+        """Run the trunk and pause after each of seven stages, see :mod:`tssbn.networks.stages`.
 
-        What is sent after a stage down goes to the stage up beside it, too.
+        Features that are sent after a stage of the encoder also reach the decoder at that scale.
+
+        Args:
+            x: images, (B, 3, H, W).
         """
         scales = []
         for stage in self.down:
@@ -63,6 +67,16 @@ class UNet(nn.Module):
 
 
 def block(before: int, width: int, stride: int = 1) -> nn.Sequential:
-    """Make a 3x3 convolution with BatchNorm and ReLU."""
+    """Make a 3x3 convolution with BatchNorm and ReLU.
+
+    Args:
+        before: channels that it reads.
+        width: channels that it outputs.
+        stride: of the convolution.
+
+    Example:
+        >>> block(3, 4, stride=2)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 4, 4, 4])
+    """
     conv = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())

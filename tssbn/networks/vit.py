@@ -1,7 +1,8 @@
-"""A ViT that gives features on its way, their fusion, and the head that reads it (Table 3).
+"""A ViT that outputs the features of several blocks, their fusion, and the head that reads it.
 
-The blocks are timm's. Trunk, fusion and head are those of the protocol of MLoRE (Yang et al., arXiv
-2403.17749), with which arXiv 2512.20420 compares TSσBN in its table 3: ViT-S/16 at 512x512.
+The blocks are timm's. Trunk and head follow the protocol of MLoRE (Yang et al., arXiv 2403.17749),
+which Table 3 of arXiv 2512.20420 uses with ViT-S/16 at 512x512. The fusion is inferred, see
+:class:`FusedViT`.
 """
 
 from collections.abc import Sequence
@@ -18,35 +19,35 @@ __all__ = ["ConvHead", "FusedViT", "Fusion", "ViT"]
 
 
 class ViT(nn.Module):
-    """A vision transformer that gives the features after some of its blocks.
+    """A vision transformer that outputs the features after some of its blocks.
 
-    ViT-S/16 by default: 21,982,848 parameters, 25 LayerNorm layers with 9,600 channels. There is no
-    class token, and the final LayerNorm stands before the last of the features alone (Dosovitskiy
-    et al., arXiv 2010.11929; Yang et al., arXiv 2403.17749).
+    By default it is ViT-S/16, with 21,982,848 parameters and 25 LayerNorm layers of 9,600 channels.
+    There is no class token, and the final LayerNorm is applied to the features of the last block
+    alone (Dosovitskiy et al., arXiv 2010.11929; Yang et al., arXiv 2403.17749).
 
     Args:
-        image: height and width of the images, multiples of the patch; it takes no other size.
+        image: height and width of the images, multiples of the patch; no other size is accepted.
         width: channels of a token.
         depth: number of blocks.
-        heads: of the attention.
-        patch: side of a patch.
-        taps: after which blocks features are given, counted from 1; the last is the last block.
-        drop_path: the rate of the last block; it grows from 0 in equal steps.
-        layer_scale: what scales of the residual branches start with; without it there are none.
-        class_token: whether a token that is no patch runs along. Weights that were trained with one
-            may need it: without it DINOv2's features are others.
+        heads: attention heads in each block.
+        patch: side of a patch, in pixels.
+        taps: numbers of the blocks whose features are output, from 1; the last one is the depth.
+        drop_path: drop rate of the last block; the rates grow from 0 in equal steps.
+        layer_scale: initial scale of the residual branches; None leaves the scales out.
+        class_token: whether there is a class token beside the patches. Weights that were trained
+            with one, such as DINOv2's, give other features without it.
 
     Shape: (B, 3, H, W) -> a list of (B, width, H/patch, W/patch), one for each of the taps.
 
     Raises:
-        ValueError: The taps do not rise to the last block, or the image is no multiple of the
+        ValueError: the taps do not rise to the last block, or the image is no multiple of the
             patch.
 
     Attributes:
-        patch_embed: the convolution that makes tokens of patches.
-        cls_token: (1, 1, width), in front of the tokens, or None.
+        patch_embed: the convolution that turns patches into tokens.
+        cls_token: (1, 1, width), before the tokens, or None.
         pos_embed: (1, N, width), added to the tokens.
-        blocks: timm's, one after another.
+        blocks: timm's blocks.
         norm: the final LayerNorm.
 
     Example:
@@ -96,7 +97,12 @@ class ViT(nn.Module):
         return self.run(images)
 
     def run(self, images: Tensor, call: Call = call) -> list[Tensor]:
-        """As ``forward``; ``call(block, x)`` runs each block, x (B, N, width)."""
+        """Compute what ``forward`` does, with a function that runs each block.
+
+        Args:
+            images: (B, 3, H, W).
+            call: ``call(block, x)`` runs a block on x, (B, N, width).
+        """
         x = self.embed(images)
         features = []
         for number, block in enumerate(self.blocks, 1):
@@ -106,31 +112,45 @@ class ViT(nn.Module):
         return features
 
     def embed(self, images: Tensor) -> Tensor:
-        """Make tokens of images: (B, 3, H, W) -> (B, N, width), positions added."""
+        """Turn images into tokens with their positions added.
+
+        Args:
+            images: (B, 3, H, W).
+
+        Returns:
+            (B, N, width).
+        """
         x = self.patch_embed(images)
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         return x + self.pos_embed
 
     def as_map(self, tokens: Tensor) -> Tensor:
-        """Put the patches where they are: (B, N, width) -> (B, width, H/patch, W/patch)."""
+        """Arrange the tokens of the patches as a map, without the class token.
+
+        Args:
+            tokens: (B, N, width).
+
+        Returns:
+            (B, width, H/patch, W/patch).
+        """
         rows, columns = self.patch_embed.grid_size
         return tokens[:, -rows * columns :].transpose(1, 2).unflatten(2, (rows, columns))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay would spoil, as timm has them."""
+        """List the parameters without weight decay, the same as in timm."""
         return {"cls_token", "pos_embed"} & dict(self.named_parameters()).keys()
 
 
 class Fusion(nn.Module):
-    """Joins maps of one size: a 3x3 convolution on each, and a 1x1 convolution on all of them.
+    """A fusion of maps of one size, by a 3x3 convolution on each and a 1x1 convolution on all.
 
-    BatchNorm and GELU follow the 3x3 convolutions. 5,606,592 parameters by default.
+    BatchNorm and GELU follow the 3x3 convolutions. By default it has 5,606,592 parameters.
 
     Args:
         taps: number of maps.
-        inputs: channels of each.
-        width: channels that it gives.
+        inputs: channels of each map.
+        width: channels of the result.
 
     Shape: a list of (B, inputs, h, w) -> (B, width, h, w).
 
@@ -159,13 +179,13 @@ class Fusion(nn.Module):
 class FusedViT(nn.Module):
     """A ViT whose features are fused into one map.
 
-    The published descriptions do not say how TSσBN's features are fused. With this fusion and five
-    heads ViT-S/16 has 29.3 M parameters and 214.5 GMACs in five passes, which table 3 of arXiv
-    2512.20420 prints as 29 and 214.
+    arXiv 2512.20420 does not describe how the features of ViT-S/16 are fused. This fusion is
+    inferred: with it and five heads the network has 29.3 M parameters and 214.5 GMACs in five
+    passes, and Table 3 prints 29 M and 214 G.
 
     Args:
-        vit: gives the features.
-        width: channels of the map.
+        vit: the ViT.
+        width: channels of the fused map.
 
     Shape: (B, 3, H, W) -> (B, width, H/patch, W/patch).
 
@@ -184,22 +204,22 @@ class FusedViT(nn.Module):
         return self.fusion(self.vit(images))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay would spoil, as timm has them."""
+        """List the parameters without weight decay, the same as in timm."""
         return {f"vit.{name}" for name in self.vit.no_weight_decay()}
 
 
 class ConvHead(nn.Module):
-    """One task's decoder: a 3x3 convolution at four times the resolution, and the prediction.
+    """A decoder of one task with a 3x3 convolution at four times the resolution of the features.
 
-    BatchNorm and GELU follow the 3x3 convolution. Both enlargements are bilinear (Yang et al.,
-    arXiv 2403.17749).
+    BatchNorm, GELU and a 1x1 convolution follow the 3x3 convolution. The enlargements, before it
+    and to the size of the image, are bilinear (Yang et al., arXiv 2403.17749).
 
     Args:
         outputs: channels of the prediction.
         image: height and width of the prediction.
         width: channels of the features.
 
-    Shape: (B, width, h, w) -> (B, outputs, H, W), as `image`.
+    Shape: (B, width, h, w) -> (B, outputs, H, W), where `image` is (H, W).
 
     Example:
         >>> ConvHead(21, image=(32, 48), width=12)(torch.zeros(2, 12, 4, 6)).shape

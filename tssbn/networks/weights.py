@@ -1,4 +1,4 @@
-"""Where the weights of a pretrained trunk come from, and whether they fit."""
+"""Sources of the weights of a pretrained trunk, and checks that they fit."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ __all__ = ["check_fit", "check_source", "find_file"]
 
 
 def check_source(source: str, known: Mapping[str, str]) -> None:
-    """Refuse a source of weights that there is not.
+    """Raise an error for an unknown source of weights.
 
     Args:
         source: the value of a benchmark's `pretrained`.
-        known: what each source is, by name.
+        known: a description of each known source, by name.
 
     Raises:
-        ValueError: names those that there are.
+        ValueError: the source is unknown; the message lists the known ones.
 
     Example:
         >>> check_source("hub", {"file": "a file", "none": "a start at random"})
@@ -31,13 +31,16 @@ def check_source(source: str, known: Mapping[str, str]) -> None:
 
 
 def find_file(name: str) -> Path:
-    """Find a file of weights: by its path, or by its name in the folder ``weights``.
+    """Find a file of weights by its path, or by its name in the folder ``weights``.
 
-    The folder is looked for where data sets are: in the folder that ``TSSBN_DATA`` names, in
-    ``data`` and in ``../data``.
+    The folder ``weights`` is searched for where data sets are: in the folder that the environment
+    variable ``TSSBN_DATA`` names, in ``data`` and in ``../data``.
+
+    Args:
+        name: the path, or the name.
 
     Raises:
-        FileNotFoundError: There is none; says where it was looked for.
+        FileNotFoundError: there is no such file; the message lists the folders that were searched.
 
     Example:
         >>> find_file("nobody_has.pth")
@@ -55,15 +58,16 @@ def find_file(name: str) -> Path:
 
 
 def check_fit(given: Mapping[str, Tensor], trunk: nn.Module, where: str) -> None:
-    """Refuse tensors whose names and shapes are not those of a trunk's state.
+    """Raise an error for tensors whose names or shapes differ from those of a trunk's state.
 
     Args:
-        given: The tensors, by name.
-        trunk: May be on the meta device.
-        where: They come from, for the message.
+        given: the tensors, by name.
+        trunk: the trunk, which may be on the meta device.
+        where: the file that the tensors come from, for the message.
 
     Raises:
-        ValueError: Names the first that differs, and both shapes.
+        ValueError: a tensor is missing, unexpected or of another shape; the message names the first
+            one and both shapes.
 
     Example:
         >>> check_fit(nn.Linear(2, 3).state_dict(), nn.Linear(2, 4), "a file")

@@ -1,4 +1,4 @@
-"""Attention within the windows of a Swin transformer, with a bias that is not the layer's own."""
+"""Attention within the windows of a Swin transformer, with a given relative-position bias."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,13 +9,13 @@ __all__ = ["TaskTables", "attend"]
 
 
 def attend(attn: nn.Module, x: Tensor, bias: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Run timm's attention within windows, with this bias in place of its own.
+    """Run timm's attention within windows, with the given bias in place of the layer's.
 
     Args:
         attn: a ``WindowAttention`` of timm.
         x: (rows, N, C), where a row is a window of an image.
-        bias: (1, heads, N, N) or (rows, heads, N, N), added to the scores.
-        mask: (windows, N, N), of the windows of an image, added as well.
+        bias: (1, heads, N, N) or (rows, heads, N, N), added to the scores before the softmax.
+        mask: (windows, N, N), one for each window of an image, added to the scores as well.
 
     Returns:
         (rows, N, C).
@@ -37,16 +37,16 @@ def attend(attn: nn.Module, x: Tensor, bias: Tensor, mask: Tensor | None = None)
 
 
 class TaskTables(TaskSpecific):
-    """Attention within windows of whose table of relative positions each task has its own.
+    """Attention within windows with a table of relative-position biases for each task.
 
-    What a task has is a difference from the layer's table, which starts with zeros.
+    The table of a task is the layer's table plus a trained difference, which starts at zero.
 
     Args:
         attn: a ``WindowAttention`` of timm.
-        tasks: those of the network.
+        tasks: the tasks of the network.
 
-    Shape: (B·t·windows, N, C) stays; the differences are (T, positions · heads), vectors as other
-    biases are.
+    Shape: (B·t·windows, N, C) -> the same. ``delta``, the differences, is (T, positions · heads):
+    one vector for each task, like the biases of other layers.
 
     Example:
         >>> import tssbn

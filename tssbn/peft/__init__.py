@@ -1,9 +1,10 @@
 """Trainable modules to insert into a frozen trunk.
 
-Low-rank updates, bottleneck and Kronecker adapters, biases and prompts. Of each, every task of a
-network may own one; the rows of all tasks then go through a layer at once, by one batched product
-over the tasks. Low-rank updates and bottleneck adapters may also be one for all tasks. Where they
-stand in a trunk, a method says; see :mod:`tssbn.methods.low_rank` and those after it.
+Low-rank updates, bottleneck and Kronecker adapters, biases and prompts. Each task of a network can
+have its own set of parameters; the rows of all tasks then go through a layer at once, by one
+batched product over the tasks. Low-rank updates and bottleneck adapters can also be shared by all
+tasks. The methods in :mod:`tssbn.methods`, such as :mod:`tssbn.methods.low_rank`, choose where in
+a trunk they are inserted.
 """
 
 from tssbn.peft.bias import TaskBias

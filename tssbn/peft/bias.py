@@ -1,4 +1,4 @@
-"""BitFit: a bias of each task."""
+"""Biases of each task, as BitFit trains them."""
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +9,18 @@ __all__ = ["TaskBias"]
 
 
 class TaskBias(TaskSpecific):
-    """A bias of each task, ``x + δ_t``, which starts with zeros.
+    """A bias for each task, ``x + δ_t``, which starts at zero (Ben Zaken et al., arXiv 2106.10199).
 
     Args:
-        channels: of x.
-        tasks: those of the network.
-        dim: the dimension of x that has the channels: the last, or 1 as behind a convolution.
+        channels: channels of x.
+        tasks: the tasks of the network.
+        dim: the dimension of the channels in x: -1, or 1 as after a convolution.
 
-    Shape: that of x, of B·t rows, stays; δ is (T, channels).
+    Shape: (B·t, ..., channels), or (B·t, channels, ...) with ``dim=1``, -> the same; δ is
+    (T, channels).
+
+    Raises:
+        ValueError: `dim` is neither -1 nor 1.
 
     Example:
         >>> import tssbn

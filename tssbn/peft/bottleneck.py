@@ -1,4 +1,4 @@
-"""Adapters: a bottleneck behind a layer, past which its output goes unchanged."""
+"""Bottleneck adapters, which are inserted after a layer."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,13 +10,13 @@ __all__ = ["Adapter", "bottleneck"]
 
 
 class Adapter(nn.Module):
-    """An adapter, ``x + up(GELU(down(x)))``.
+    """An adapter, ``x + up(GELU(down(x)))`` (Houlsby et al., arXiv 1902.00751).
 
     Args:
-        down: maps the channels of x to fewer.
-        up: maps these to the channels of x.
+        down: maps the channels of x to fewer channels.
+        up: maps these back to the channels of x.
 
-    Shape: that of x stays.
+    Shape: (..., channels) -> the same.
 
     Example:
         >>> import torch
@@ -34,15 +34,15 @@ class Adapter(nn.Module):
 
 
 def bottleneck(width: int, inner: int, tasks: Tasks | None = None) -> Adapter:
-    """Make an adapter of linear layers, which is the identity at first: ``up`` starts with zeros.
+    """Make an adapter of linear layers that starts as the identity, because ``up`` starts at zero.
 
-    ``down`` does not; were both zero, GELU(0) = 0 would let no gradient through, but to the last
-    bias. (Houlsby et al., arXiv 1902.00751.)
+    ``down`` starts as a linear layer of PyTorch. If both were zero, only the bias of ``up`` would
+    ever get a gradient, because GELU(0) = 0.
 
     Args:
-        width: channels of what the adapter reads and gives.
-        inner: channels inside.
-        tasks: those of which each has an adapter; without, there is one for all.
+        width: channels of the adapter's input and output.
+        inner: channels between the two layers.
+        tasks: tasks that each get an adapter; None makes one adapter for all tasks.
 
     Example:
         >>> adapter = bottleneck(8, 2)

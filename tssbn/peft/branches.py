@@ -1,8 +1,8 @@
-"""MTLoRA's Swin transformer, with one shared stream and short streams for each task.
+"""MTLoRA's Swin transformer, with one shared stream and a short stream for each task.
 
-The shared stream runs through the whole trunk once. The last block of each stage gives a stream of
-each task besides, which goes through the patch merging and is that task's tap: so a task costs
-three thin branches and a merging in each stage.
+The shared stream runs through the whole trunk once. In the last block of each stage a stream of
+each task branches off; after the patch merging it is the task's output for this stage. A task thus
+costs three low-rank branches and a merging in each stage (Agiza et al., arXiv 2403.20320).
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ class BranchedLinear(nn.Module):
 
         y = W x + s·L D(x),    y_t = W x + s·L_t x_t
 
-    W, with its bias, sees the shared stream alone, also on a task's behalf; D is dropout. Where the
-    tasks have no streams yet, x_t is D(x), with the same draw.
+    W, with its bias, is applied to the shared stream only, for y_t as well; D is dropout. Where the
+    tasks' streams begin, x_t is D(x), with the same draw as for y (Agiza et al., arXiv 2403.20320,
+    as in the public code).
 
     Args:
-        host: W.
-        tasks: of the network.
-        rank: of L.
-        own_rank: of L_t; with 0 there is none.
-        scale: s.
+        host: the linear layer W.
+        tasks: the tasks of the network.
+        rank: rank of L.
+        own_rank: rank of L_t; 0 leaves L_t out.
+        scale: the factor s.
         dropout: the probability with which D drops a value.
 
-    Shape: (B, ..., inputs), t, and of the tasks (B·t, ..., inputs) -> the same with outputs.
+    Shape: x (B, ..., inputs), the number t of tasks, and the tasks' x_t (B·t, ..., inputs) or None
+    -> y (B, ..., outputs) and y_t (B·t, ..., outputs).
 
     Example:
         >>> import torch
@@ -71,17 +73,26 @@ class BranchedLinear(nn.Module):
 
 
 class BranchedBlock(nn.Module):
-    """A block of a Swin transformer in which the tasks' streams leave the shared one.
+    """A block of a Swin transformer in which the tasks' streams branch off from the shared one.
 
-    The attention is shared. What follows it, the projection and the two layers of the MLP, are
-    :class:`BranchedLinear`. Each residual branch of each stream has a drop path of its own draw.
+    The attention is shared. The projection after it and the two layers of the MLP become
+    :class:`BranchedLinear`. Drop path is drawn anew for each residual branch of each stream.
 
     Args:
-        block: timm's, taken apart.
-        tasks: of the network.
-        options: the ranks and what else :class:`BranchedLinear` takes.
+        block: timm's block. It is taken apart and must not be used afterwards.
+        tasks: the tasks of the network.
+        options: of :class:`BranchedLinear`, such as the ranks.
 
-    Shape: (B, H, W, C), t -> the shared stream, of the same shape, and the tasks', (B·t, H, W, C).
+    Shape: (B, H, W, C) and the number t of tasks -> the shared stream, (B, H, W, C), and the tasks'
+    streams, (B·t, H, W, C).
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.swin import Swin
+        >>> swin = Swin((32, 32), width=8, depths=(1, 1), heads=(1, 2), window=4)
+        >>> block = BranchedBlock(swin.layers[0].blocks[0], Tasks(("depth",)), rank=2, own_rank=1)
+        >>> [tuple(x.shape) for x in block(torch.rand(3, 8, 8, 8), count=1)]
+        [(3, 8, 8, 8), (3, 8, 8, 8)]
     """
 
     def __init__(self, block: nn.Module, tasks: Tasks, **options: float):
@@ -92,8 +103,8 @@ class BranchedBlock(nn.Module):
         )
         self.norm, self.act = block.norm2, block.mlp.act
         self.drop_path1, self.drop_path2 = block.drop_path1, block.drop_path2
-        # The rest of the block is its attention up to the projection, which treats every token by
-        # itself, so that windows need not be known behind it.
+        # What is left of the block is its attention without the projection. The projection acts on
+        # every token separately, so it can run after the windows are put together again.
         block.attn.proj, block.norm2, block.mlp = nn.Identity(), nn.Identity(), nn.Identity()
         block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
         self.block = block
@@ -109,16 +120,25 @@ class BranchedBlock(nn.Module):
 
 
 class BranchedSwin(TaskSpecific):
-    """A Swin transformer with a shared stream, and taps of each task.
+    """A Swin transformer with one shared stream that outputs features of each task.
 
-    The blocks but the last of each stage are left as they are.
+    The last block of each stage becomes a :class:`BranchedBlock`; the others stay as they are.
 
     Args:
-        swin: the trunk, taken apart.
-        tasks: of the network.
-        options: the ranks and what else :class:`BranchedLinear` takes.
+        swin: the trunk. Its blocks are changed in place.
+        tasks: the tasks of the network.
+        options: of :class:`BranchedLinear`, such as the ranks.
 
-    Shape: (B·t, 3, H, W) -> a list of (B·t, C, h, w), as of :class:`~tssbn.networks.swin.Swin`.
+    Shape: (B·t, 3, H, W) -> a list of (B·t, C, h, w), as :class:`~tssbn.networks.swin.Swin` outputs
+    them.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.networks.swin import Swin
+        >>> swin = Swin((32, 32), width=8, depths=(1, 1), heads=(1, 2), window=4)
+        >>> branched = BranchedSwin(swin, Tasks(("depth",)), rank=2, own_rank=1)
+        >>> [tuple(x.shape) for x in branched(torch.rand(3, 3, 32, 32))]
+        [(3, 16, 4, 4), (3, 16, 4, 4)]
     """
 
     def __init__(self, swin: Swin, tasks: Tasks, **options: float):
@@ -129,7 +149,7 @@ class BranchedSwin(TaskSpecific):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         count = self.tasks.now.count
-        x = self.swin.patch_embed(images[::count])  # one row an image
+        x = self.swin.patch_embed(images[::count])  # the rows of an image are equal: take one
         taps, own = [], None
         for stage in self.swin.layers:
             x = stage.downsample(x)
@@ -142,5 +162,5 @@ class BranchedSwin(TaskSpecific):
         return [tap.permute(0, 3, 1, 2) for tap in (*taps, own)]
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay would spoil, as timm has them."""
+        """List the parameters without weight decay, the same as in timm."""
         return {f"swin.{name}" for name in self.swin.no_weight_decay()}

@@ -1,7 +1,8 @@
 """Adapters whose weights are generated from an embedding of the task.
 
-A hypernetwork turns a task's embedding z_t into a code h_t, and generators that are linear in the
-code give the weights of an adapter. They run once in every pass, for the tasks that run.
+A hypernetwork maps a task's embedding z_t to a code h_t, and generators, which are linear in the
+code, compute the weights of an adapter (Karimi Mahabadi et al., arXiv 2106.04489). They run once in
+every pass, for the tasks of the pass.
 """
 
 import torch
@@ -12,17 +13,17 @@ from tssbn.tasks import Tasks, TaskSpecific
 
 __all__ = ["Code", "Factors", "GeneratedAdapter", "Generator", "TaskEmbedding"]
 
-STD = 0.01  # of weights at the start, as in hyperformer's code
+STD = 0.01  # of initial weights, as in HyperFormer's code
 
 
 class TaskEmbedding(TaskSpecific):
-    """A vector z_t for each task, drawn from N(0, 1).
+    """A trained vector z_t for each task, drawn from N(0, 1).
 
     Args:
-        width: of a vector.
-        tasks: of the network.
+        width: length of a vector.
+        tasks: the tasks of the network.
 
-    Shape: nothing -> (t, width), the rows of the tasks that run.
+    Shape: no input -> (t, width), the vectors of the tasks of the pass.
 
     Example:
         >>> TaskEmbedding(16, Tasks(("depth",)))().shape
@@ -37,19 +38,19 @@ class TaskEmbedding(TaskSpecific):
         self.vectors = nn.Parameter(torch.randn(len(tasks.names), width))
 
     def forward(self) -> Tensor:
-        return self.rows(self.vectors).clone()  # PyTorch's counter takes no view of a parameter
+        return self.rows(self.vectors).clone()  # PyTorch's FLOP counter rejects views of parameters
 
 
 class Code(nn.Module):
-    """A projection of the tasks' embeddings: linear layer, ReLU, linear layer.
+    """The codes h_t of the tasks, computed from their embeddings by two linear layers and a ReLU.
 
     Args:
-        embedding: gives (t, inputs), as :class:`TaskEmbedding`.
-        inputs: width of an embedding.
+        embedding: returns the embeddings (t, inputs), such as :class:`TaskEmbedding`.
+        inputs: length of an embedding.
         hidden: width between the layers.
-        width: of a code.
+        width: length of a code.
 
-    Shape: nothing -> (t, width).
+    Shape: no input -> (t, width).
 
     Example:
         >>> Code(TaskEmbedding(16, Tasks(("depth",))), 16, hidden=8, width=4)().shape
@@ -69,15 +70,15 @@ class Code(nn.Module):
 
 
 class Generator(nn.Module):
-    """A tensor for each task that is linear in its code, with a bias.
+    """A linear map, with a bias, from the code of a task to a tensor of any shape.
 
-    At the start weights are drawn from N(0, 0.01²), and the bias is 0.
+    Weights are drawn from N(0, 0.01²), and the bias starts at 0.
 
     Args:
-        code: width of a code.
+        code: length of a code.
         shape: of the tensor.
 
-    Shape: (t, code) -> (t, ...), with the tensor's shape behind t.
+    Shape: (t, code) -> (t, ...), where ... is the shape of the tensor.
 
     Example:
         >>> Generator(4, 8, 3)(torch.rand(2, 4)).shape
@@ -97,16 +98,16 @@ class Generator(nn.Module):
 
 
 class Factors(nn.Module):
-    """Generate a matrix for each task as the product of two factors.
+    """A generator of a matrix for each task as the product of two generated factors.
 
-    The biases of the generators start such that the product starts like the weights of a linear
-    layer, whatever the inner width.
+    The biases of the two generators are drawn so that the entries of the product start with the
+    variance of a linear layer's weights, whatever the inner width.
 
     Args:
-        code: width of a code.
-        rows: of the matrix.
-        columns: of the matrix.
-        inner: columns of the left factor; with 0 of them the matrix is 0.
+        code: length of a code.
+        rows: rows of the matrix.
+        columns: columns of the matrix.
+        inner: columns of the left factor; with 0 columns the matrix is 0.
 
     Shape: (t, code) -> (t, rows, columns).
 
@@ -119,7 +120,8 @@ class Factors(nn.Module):
         super().__init__()
         self.left = Generator(code, rows, inner)
         self.right = Generator(code, inner, columns)
-        # The variance of an entry is inner · (1 / inner) · (1 / 3 columns), that of nn.Linear.
+        # An entry sums `inner` products of factors with variances 1 / inner and 1 / (3 columns), so
+        # its variance is 1 / (3 columns), that of a weight of nn.Linear.
         nn.init.uniform_(self.left.bias, -1, 1).data.mul_((3 / max(inner, 1)) ** 0.5)
         nn.init.uniform_(self.right.bias, -1, 1).data.mul_(columns**-0.5)
 
@@ -130,18 +132,20 @@ class Factors(nn.Module):
 class GeneratedAdapter(TaskSpecific):
     """A bottleneck adapter for each task, with weights generated from the task's code.
 
-        z = x + n_t(U_t GELU(D_t x + c_t) + e_t)
+        y = x + n_t(U_t GELU(D_t x + c_t) + e_t)
 
-    where n_t is nothing, or a LayerNorm whose scale and shift are generated as well.
+    where n_t is the identity, or a LayerNorm whose scale and shift are generated as well. With
+    ``norm=True`` and ``inner=None`` this is the adapter of HyperFormer (Karimi Mahabadi et al.,
+    arXiv 2106.04489).
 
     Args:
-        code: gives the codes of the running tasks, (t, size), such as :class:`Code`.
-        size: of a code.
-        width: of what is adapted.
+        code: returns the codes of the tasks of the pass, (t, size), such as :class:`Code`.
+        size: length of a code.
+        width: channels of x.
         bottleneck: rows of D.
-        tasks: of the network.
-        inner: generates D and U as two :class:`Factors` of this inner width, and starts as the
-            identity; None generates each as a whole.
+        tasks: the tasks of the network.
+        inner: inner width of the :class:`Factors` that generate D and U; the adapter then starts
+            as the identity. None generates each matrix as a whole.
         norm: whether there is a LayerNorm.
 
     Shape: (B·t, ..., width) -> the same; windows of an image as in :class:`tssbn.TaskSpecific`.
@@ -192,5 +196,5 @@ class GeneratedAdapter(TaskSpecific):
 
 
 def _affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
-    """(B, t, tokens, inputs) -> (B, t, tokens, outputs), with a matrix and a bias of each task."""
+    """Apply a matrix and a bias of each task to x, (B, t, tokens, inputs)."""
     return torch.einsum("btni,toi->btno", x, matrix) + bias.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Compacter: adapters whose matrices are sums of Kronecker products."""
+"""Adapters whose matrices are sums of Kronecker products, as in Compacter."""
 
 import math
 
@@ -12,24 +12,24 @@ __all__ = ["TaskKronecker", "kronecker"]
 
 
 class TaskKronecker(TaskSpecific):
-    """A linear layer of each task whose matrix is a sum of n Kronecker products.
+    """A linear layer for each task whose matrix is a sum of n Kronecker products.
 
-    ``y = x W_t + b_t`` with ``W_t = Σ_i A_i ⊗ (s_i t_i)``, all of them the task's own: A_i (n, n),
-    s_i (inputs/n, r), t_i (r, outputs/n). W is never built: x is seen as n pieces, to which s_i and
-    t_i are applied, and A_i mixes the pieces. A starts from a normal distribution of width 0.01, s
-    and t as Glorot's with gain √2, b with zeros. (Karimi Mahabadi et al., arXiv 2106.04647.)
+    ``y = x W + b`` with ``W = Σ_i A_i ⊗ (s_i t_i)``, where A_i is (n, n), s_i (inputs/n, r) and t_i
+    (r, outputs/n), and every task has all of them (Karimi Mahabadi et al., arXiv 2106.04647). W is
+    never built: x is split into n pieces, s_i and t_i are applied to each piece, and A_i mixes the
+    pieces. A is drawn from N(0, 0.01²), s and t Glorot-uniform with gain √2, and b starts at zero.
 
     Args:
         inputs: channels of x, a multiple of n.
         outputs: channels of y, a multiple of n.
-        tasks: those of the network.
+        tasks: the tasks of the network.
         n: number of products, and side of A_i.
-        rank: r, of s_i t_i.
+        rank: the rank r of s_i t_i.
 
     Shape: (B·t, ..., inputs) -> (B·t, ..., outputs).
 
     Raises:
-        ValueError: The channels are no multiples of n.
+        ValueError: `n` is not positive or does not divide the channels.
 
     Example:
         >>> import tssbn
@@ -64,7 +64,7 @@ class TaskKronecker(TaskSpecific):
         return self.stack(y + bias.reshape(bias.shape[0], *[1] * (y.ndim - 3), -1))
 
     def matrix(self) -> Tensor:
-        """The matrices W, (T, inputs, outputs)."""
+        """Compute the matrices W of all tasks, (T, inputs, outputs)."""
         products = torch.einsum("tipo,tiqr,tirk->tpqok", self.mix, self.left, self.right)
         return products.flatten(3).flatten(1, 2)
 
@@ -75,16 +75,19 @@ class TaskKronecker(TaskSpecific):
 
 
 def kronecker(width: int, inner: int, tasks: Tasks, n: int = 8, rank: int = 1) -> Adapter:
-    """Make an adapter of Kronecker products for each task, which is the identity at first.
+    """Make an adapter of Kronecker products for each task that starts as the identity.
 
-    The factor t of its ``up`` starts with zeros.
+    The factors t of its ``up`` start at zero.
 
     Args:
-        width: channels of what the adapter reads and gives.
-        inner: channels inside.
-        tasks: those of the network.
-        n: number of products, divides both numbers of channels.
-        rank: of the second factor of each.
+        width: channels of the adapter's input and output.
+        inner: channels between the two layers.
+        tasks: the tasks of the network.
+        n: number of products, a divisor of both numbers of channels.
+        rank: rank of the second factor of each product.
+
+    Raises:
+        ValueError: `n` is not positive or does not divide the channels.
 
     Example:
         >>> import tssbn

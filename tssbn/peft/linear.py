@@ -1,4 +1,4 @@
-"""A linear layer of each task."""
+"""A linear layer for each task."""
 
 import math
 
@@ -11,13 +11,13 @@ __all__ = ["TaskLinear", "linear"]
 
 
 class TaskLinear(TaskSpecific):
-    """A linear layer of each task, ``y = W_t x + b_t``; starts as PyTorch's.
+    """A linear layer for each task, ``y = W_t x + b_t``, which starts as PyTorch's does.
 
     Args:
         inputs: channels of x, its last dimension.
         outputs: channels of y.
-        tasks: those of the network.
-        bias: whether there is a b.
+        tasks: the tasks of the network.
+        bias: whether there is a bias b.
 
     Shape: (B·t, ..., inputs) -> (B·t, ..., outputs); W is (T, outputs, inputs), b (T, outputs).
 
@@ -58,7 +58,13 @@ class TaskLinear(TaskSpecific):
 
 
 def linear(inputs: int, outputs: int, tasks: Tasks | None = None, bias: bool = True) -> nn.Module:
-    """Make a linear layer for each of these tasks, or one for all.
+    """Make a linear layer for each of these tasks, or one for all tasks.
+
+    Args:
+        inputs: channels that it reads.
+        outputs: channels that it outputs.
+        tasks: the tasks, or None for one layer for all.
+        bias: whether there is a bias.
 
     Example:
         >>> linear(4, 3)

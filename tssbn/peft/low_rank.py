@@ -1,4 +1,4 @@
-"""LoRA: a low-rank matrix beside that of a linear layer."""
+"""Low-rank updates of linear layers, as in LoRA."""
 
 from typing import Any
 
@@ -11,20 +11,23 @@ __all__ = ["LowRank", "Parallel", "updated"]
 
 
 class LowRank(nn.Module):
-    """Compute LoRA's low-rank update of a linear layer, ``s · B A D(x)``, where D is dropout.
+    """LoRA's low-rank update of a linear layer, ``s · B A D(x)``, where D is dropout.
 
-    A is initialised as a linear layer and B with zeros, so the update starts at 0. (Hu et al.,
-    arXiv 2106.09685. The scale is s itself, as in the code of MTLoRA, not α/r.)
+    A is drawn as a linear layer's weights are and B starts at zero, so the update starts at 0 (Hu
+    et al., arXiv 2106.09685). The factor is s, as in the code of MTLoRA, and not α/r.
 
     Args:
         inputs: channels of x.
-        outputs: channels of what is added.
-        rank: of the matrix, r.
-        scale: s.
+        outputs: channels of the update.
+        rank: the rank r of the update.
+        scale: the factor s.
         dropout: the probability with which D drops a value.
-        tasks: those of which each has an A and a B; without, there is one pair for all.
+        tasks: tasks that each have an A and a B; None makes one pair for all tasks.
 
     Shape: (..., inputs) -> (..., outputs), with B·t rows where there are tasks.
+
+    Raises:
+        ValueError: `rank` is less than 1.
 
     Example:
         >>> import torch
@@ -57,7 +60,7 @@ class LowRank(nn.Module):
         return self.scale * self.up(self.down(self.dropout(x)))
 
     def matrix(self) -> Tensor:
-        """Compute the update s·B A of the weight, (T, outputs, inputs), or (outputs, inputs)."""
+        """Compute the update s · B A of the weight, (T, outputs, inputs) or (outputs, inputs)."""
         return self.scale * self.up.weight @ self.down.weight
 
     def extra_repr(self) -> str:
@@ -65,7 +68,13 @@ class LowRank(nn.Module):
 
 
 class Parallel(nn.Module):
-    """Add the output of a second module to that of a layer; both get the same input.
+    """A layer and a second module on the same input, whose outputs are added.
+
+    Args:
+        host: the layer.
+        update: the second module, such as a :class:`LowRank`.
+
+    Shape: that of the layer.
 
     Example:
         >>> layer = nn.Linear(4, 3)
@@ -86,8 +95,8 @@ def updated(layer: nn.Linear, **options: Any) -> Parallel:
     """Put a low-rank update beside a linear layer.
 
     Args:
-        layer: the linear layer, whose sizes the update has.
-        options: of the update, see :class:`LowRank`.
+        layer: the linear layer.
+        options: of the update, as for :class:`LowRank`, without its sizes.
 
     Example:
         >>> updated(nn.Linear(4, 3), rank=2).update.matrix().shape

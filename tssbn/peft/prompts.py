@@ -1,4 +1,4 @@
-"""Visual prompts: tokens of each task, which stand beside those of an image."""
+"""Visual prompts, which are trained tokens of each task beside those of an image."""
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,21 @@ __all__ = ["TaskPrompts"]
 class TaskPrompts(TaskSpecific):
     """Trained tokens for each task, to concatenate with the tokens of each image.
 
-    They start uniform within ±√(6 / (fan + width)), as Glorot's for the convolution that makes the
-    image's own tokens. (Jia et al., arXiv 2203.12119.)
+    They are drawn uniformly from ±`bound`. Jia et al. (arXiv 2203.12119) take the bound
+    √(6 / (3p² + d)), that of a Glorot-uniform patch embedding with patches of p² pixels and d
+    channels.
 
     Args:
-        count: number of tokens; there may be none.
+        count: number of tokens; 0 is allowed.
         width: channels of a token.
-        tasks: those of the network.
-        bound: they start within ± this.
+        tasks: the tasks of the network.
+        bound: the bound of the initial values.
 
-    Shape: features (B·t, ...) -> these, and tokens (B·t, count, width), of which T sets are kept.
-    Where the tasks have not parted yet, they do.
+    Shape: features (B·t, ...) -> the features, and tokens (B·t, count, width). Features that are
+    still common to the tasks, (B, ...), become (B·t, ...).
+
+    Raises:
+        ValueError: `count` is negative.
 
     Example:
         >>> import tssbn
