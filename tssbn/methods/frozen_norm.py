@@ -4,7 +4,7 @@ What arXiv 2512.20420 puts into its table 4: the filters of a pretrained trunk s
 gates of its own in every norm layer (TSσLN in a transformer), and beside them is trained what
 :attr:`tssbn.methods.Network.trains` names. A trunk with pretrained norm layers starts as it was:
 ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w, of which γ and β are trained. Which of these vectors the
-paper trains it does not say.
+paper trains it does not say. The control of TSσBN has gates, too, but one row for all tasks.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.convert import task_specific
+from tssbn.convert import sigmoid, task_specific
 from tssbn.methods import Method, Network, task_norm
 from tssbn.methods.freeze import frozen
 from tssbn.methods.low_rank import add_updates
 from tssbn.multitask import MultiTask
 
-__all__ = ["build", "build_low_rank"]
+__all__ = ["build", "build_low_rank", "build_shared"]
 
 
 def build(
@@ -33,6 +33,16 @@ def build(
     trunk, readers = frozen(network, outputs, norms=True)
     task_specific(trunk, outputs, norm, affine)
     return MultiTask(trunk, readers, stem=network.stem)
+
+
+def build_shared(network: Network, outputs: Mapping[str, int], affine: str = "auto") -> MultiTask:
+    """A frozen trunk with one row of gates for all tasks, and one pass.
+
+    Args:
+        affine: as of :func:`build`.
+    """
+    trunk, readers = frozen(network, outputs, norms=True)
+    return MultiTask(sigmoid(trunk, affine), readers)
 
 
 def build_low_rank(
@@ -94,6 +104,12 @@ TSBN = Method(
     partial(build, norm="plain"),
     partial(groups, multiplier=1.0),
     "A frozen trunk; each task has its own normalisation layers.",
+)
+SHARED = Method(
+    "shared gates, frozen",
+    build_shared,
+    groups,
+    "A frozen trunk; all tasks share one row of gates σ(γ).",
 )
 LOW_RANK = Method(
     "TSσBN + LoRA",
