@@ -17,13 +17,14 @@ KINDS = {
 def blocks(trunk: nn.Module) -> dict[str, nn.Module]:
     """Find the transformer blocks of a trunk, by name, in the order of depth.
 
-    They are timm's, of :class:`~tssbn.networks.vit.ViT`, :class:`~tssbn.networks.swin.Swin` or one
-    of timm's own networks. Each has ``norm1``, ``attn.qkv``, ``attn.proj``, ``norm2``, ``mlp.fc1``
-    and ``mlp.fc2``. (Other libraries compute with the weights of these layers without calling
-    them, so that a module put in their place would learn nothing.)
+    They are timm's, of :class:`~tssbn.networks.vit.ViT`, :class:`~tssbn.networks.swin.Swin`,
+    :class:`~tssbn.networks.bert.Bert` or one of timm's own networks. Each has ``norm1``,
+    ``attn.qkv``, ``attn.proj``, ``norm2``, ``mlp.fc1`` and ``mlp.fc2``. (Other libraries compute
+    with the weights of these layers without calling them, so that a module put in their place would
+    learn nothing.)
 
     Args:
-        trunk: a ViT or Swin transformer, or a module that contains one.
+        trunk: a ViT, a Swin transformer or a BERT, or a module that contains one.
 
     Raises:
         tssbn.networks.stages.UnsuitableTrunk: It has no such block.
