@@ -7,7 +7,7 @@ from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.auc import AUC
 from tssbn.metrics.base import TaskMetric
 from tssbn.metrics.boundary import Boundary
-from tssbn.metrics.classification import Classification
+from tssbn.metrics.classification import Classification, WordClassification
 from tssbn.metrics.depth import Depth
 from tssbn.metrics.normals import Normals
 from tssbn.metrics.regression import Regression
@@ -56,6 +56,12 @@ def classification(n):
     return torch.randn(n, 3, dtype=torch.float64), target
 
 
+def words(n):
+    """Sentences of up to five words, without a label where none is."""
+    target = torch.randint(3, (n, 5)).masked_fill(torch.arange(5) > torch.arange(n)[:, None], -1)
+    return torch.randn(n, 3, 5, dtype=torch.float64), target
+
+
 def answers(n):
     """Of the first four, one is yes, one no, and two have no label."""
     target = torch.randint(2, (n,))
@@ -84,6 +90,7 @@ CASES = {
     "attributes": (lambda: Attributes(3, inputs="probabilities"), attributes),
     "auc": (AUC, answers),
     "classification": (lambda: Classification(3), classification),
+    "words": (lambda: WordClassification(3), words),
     "regression": (lambda: Regression("years"), regression),
     "saliency F": (lambda: SaliencyF("probabilities"), foreground),
     "saliency F of the tables": (lambda: SaliencyF("probabilities", True), foreground),

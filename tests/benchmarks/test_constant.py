@@ -46,6 +46,12 @@ def test_the_most_frequent_class_of_an_image():
     assert made.isfinite().all()
 
 
+def test_the_most_frequent_class_of_all_words_whatever_their_place():
+    made = answer(Target("words", ("a", "b", "c"), ignore=-1), [[2, 1, 1, -1], [2, 1, -1, -1]])
+    assert made.shape == (1, 3, 4) and made.argmax(1).tolist() == [[1] * 4]
+    assert made.isfinite().all()
+
+
 @pytest.mark.parametrize(("kind", "void"), [("depth", 0.0), ("disparity", -1.0)])
 def test_the_median_of_what_is_measured(kind, void):
     values = [[1.0, void, void], [2.0, void, void], [9.0, 4.0, void], [void, math.nan, void]]

@@ -29,6 +29,7 @@ TARGETS = {
     "disparity": Target("disparity", ignore=-1),
     "normal": Target("normal"),
     "class": Target("class", CLASSES),
+    "words": Target("words", CLASSES, ignore=-1),
     "attribute": Target("attribute"),
     "number": Target("number", unit="years"),
 }
@@ -39,7 +40,7 @@ KINDS = pytest.mark.parametrize("kind", TARGETS)
 def batch(kind, n=5, seed=0):
     """Predictions and targets in float64, all labels there; maps are 2x3."""
     random = torch.Generator().manual_seed(seed)
-    size = (2, 3) if TARGETS[kind].dense else ()
+    size = (2, 3) if TARGETS[kind].dense else TARGETS[kind].shape(4)
     prediction = torch.randn(n, TASKS[kind].out_channels, *size, generator=random).double()
     if kind == "normal":
         target = F.normalize(torch.randn(n, 3, *size, generator=random).double(), dim=1)
@@ -54,6 +55,8 @@ def batch(kind, n=5, seed=0):
 
 def rows(kind, prediction, target):
     """A row for each label: maps as if each pixel were an image of one pixel."""
+    if kind == "words":
+        return prediction.movedim(1, -1).flatten(0, 1), target.flatten()
     if not TARGETS[kind].dense:
         return prediction, target
     prediction = prediction.movedim(1, -1).reshape(-1, prediction.shape[1], 1, 1)

@@ -20,7 +20,7 @@ from tssbn.data.stored import Stored
 from tssbn.data.target import Target
 from tssbn.methods import Network
 from tssbn.metrics.attributes import Attributes
-from tssbn.metrics.classification import Classification
+from tssbn.metrics.classification import Classification, WordClassification
 from tssbn.metrics.depth import Depth
 from tssbn.metrics.normals import Normals
 from tssbn.metrics.regression import Regression
@@ -45,6 +45,7 @@ PEOPLE = {
         (Target("disparity", ignore=-1), 1, Depth, ""),
         (Target("normal"), 3, Normals, "°"),
         (Target("class", ("a", "b")), 2, Classification, "%"),
+        (Target("words", ("a", "b"), ignore=-1), 2, WordClassification, "%"),
         (Target("attribute"), 1, Attributes, "%"),
         (Target("number", unit="years"), 1, Regression, "years"),
     ],

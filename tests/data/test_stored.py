@@ -240,7 +240,7 @@ def test_every_kind_has_a_type_and_a_missing_label(kind, dense, dtype, missing):
 def test_a_target_says_what_it_is():
     with pytest.raises(ValueError, match=r"kind must be one of .* got 'edges'"):
         Target("edges")
-    for kind in ("classes", "class"):
+    for kind in ("classes", "class", "words"):
         with pytest.raises(ValueError, match=f"got \\(\\) for kind '{kind}'"):
             Target(kind)
     for kind in ("depth", "number", "attribute"):
@@ -254,6 +254,7 @@ def test_a_target_says_what_it_is():
     ("kind", "ignore", "takes"),
     [
         ("classes", 255, "-1 or None"),
+        ("words", 0, "-1 or None"),
         ("normal", -1, "0 or None"),
         ("class", -1, "None"),
         ("attribute", 0, "None"),

@@ -47,6 +47,7 @@ LINE = {  # y = w x̂ + b, at x̂ of -1 and 1
     "full": {"a": (2, 1), "b": (2, 1)},
     "tsbn-frozen": {"a": (2, 10), "b": (3, 20)},
     "tssbn-frozen": {"a": (0.25, 0), "b": (0.75, 0)},
+    "shared-gates-frozen": {"a": (SIGMA, 0), "b": (SIGMA, 0)},
     "hps-wide": {"a": (2, 1), "b": (2, 1)},
     "shared-gates": {"a": (SIGMA, 0), "b": (SIGMA, 0)},
     "random-gates": {"a": (0.25, 0), "b": (0.75, 0)},

@@ -125,7 +125,9 @@ def test_shared_gates_learn_at_the_rate_of_gates():
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_no_benchmark_starts_a_norm_layer_with_zeros(name):
     """Or methods would start apart: a gate opens what such a layer closes."""
-    pretrained = name in ("adapt", "nyuv2_lite", "pascal4", "pascal5") or "libmtl" in name
+    pretrained = (
+        name in ("adapt", "nyuv2_lite", "pascal4", "pascal5", "treebank") or "libmtl" in name
+    )
     options = {"pretrained": "none"} if pretrained else {}
     trunk = find_benchmark(name)(**options).network.trunk()
     assert all(norm.weight.all() for norm in trunk.modules() if is_norm(norm))

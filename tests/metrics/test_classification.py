@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measures import score
 
-from tssbn.metrics.classification import Classification
+from tssbn.metrics.classification import Classification, WordClassification
 
 
 def test_accuracies_by_hand():
@@ -60,3 +60,13 @@ def test_labels_that_are_no_class_are_refused():
         score(Classification(4), (logits, target))
     with pytest.raises(ValueError, match="classes must be at least 2, got 1"):
         Classification(1)
+
+
+def test_words_count_one_by_one_whatever_their_sentence():
+    target = torch.tensor([[0, 1, 2, 0], [1, -1, -1, -1]])
+    prediction = torch.tensor([[0, 1, 1, 1], [1, 0, 0, 0]])
+    values = score(WordClassification(3), (prediction, target))
+    assert values == score(Classification(3), (prediction.flatten(), target.flatten()))
+    assert values["accuracy"] == 3 / 5
+    with pytest.raises(ValueError, match=r"\(B, L\)"):
+        score(WordClassification(3), (prediction[0], target[0]))

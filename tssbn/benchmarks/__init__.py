@@ -43,6 +43,7 @@ BENCHMARKS = {
         "streets",
         "faces",
         "census",
+        "treebank",
         "digits",
         "adapt",
         "pascal4",

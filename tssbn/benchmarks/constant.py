@@ -6,7 +6,7 @@ Of each task the answer is made from the training targets alone, by the kind of 
 ========================= ===============================================================
 kind                      answer
 ========================= ===============================================================
-classes, class            log of how often each class is there: the largest is that of the
+classes, class, words     log of how often each class is there: the largest is that of the
                           most frequent one
 depth, disparity, number  the median, which has the least absolute error
 normal                    the mean direction, which has the greatest mean cosine
@@ -46,8 +46,8 @@ def constant_answers(data: Stored) -> dict[str, list[Tensor]]:
         data: the training set.
 
     Returns:
-        By task one answer, or two to an attribute, of shape (1, C, H, W) or (1, C), as a head
-        predicts.
+        By task one answer, or two to an attribute, of shape (1, C, H, W), (1, C) or (1, C, L), as
+        a head predicts.
 
     Example:
         >>> depth = torch.tensor([[1.0, 0.0], [2.0, 0.0], [5.0, 3.0]]).view(3, 1, 1, 2)
@@ -121,6 +121,10 @@ def _answers(target: Target, parts: Iterator[Tensor]) -> list[Tensor]:
             classes = range(len(target.classes))
             counts = [torch.stack([(part == c).sum(0) for c in classes]) for part in parts]
             return [_log_frequency(_joined(counts).double())]
+        case "words":  # one answer to all: the place in a sentence is not ignored otherwise
+            (labels,) = parts
+            found = labels[labels >= 0].bincount(minlength=len(target.classes))
+            return [_log_frequency(found.double())[..., None].expand(-1, -1, labels.shape[1])]
         case "attribute":
             (labels,) = parts
             share = (labels == 1).sum() / (labels >= 0).sum().clamp(min=1)

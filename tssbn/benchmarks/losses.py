@@ -29,8 +29,8 @@ def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of classes, over the labels that are >= 0.
 
     Shape:
-        - prediction: logits (B, classes) or (B, classes, H, W)
-        - target: (B,) or (B, H, W) int64
+        - prediction: logits (B, classes), (B, classes, H, W) or (B, classes, L)
+        - target: (B,), (B, H, W) or (B, L) int64
 
     Example:
         >>> import torch

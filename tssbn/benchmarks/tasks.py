@@ -12,7 +12,7 @@ from tssbn.benchmarks.losses import binary_cross_entropy, cosine_loss, cross_ent
 from tssbn.data.target import Target
 from tssbn.metrics.attributes import Attributes
 from tssbn.metrics.base import TaskMetric
-from tssbn.metrics.classification import Classification
+from tssbn.metrics.classification import Classification, WordClassification
 from tssbn.metrics.depth import Depth
 from tssbn.metrics.normals import Normals
 from tssbn.metrics.pooled import Pooling
@@ -55,6 +55,7 @@ def tasks_for(
     class      cross-entropy                accuracy, :mod:`~tssbn.metrics.classification`
     attribute  binary cross-entropy         F1, :mod:`~tssbn.metrics.attributes`
     number     absolute error               absolute error, :mod:`~tssbn.metrics.regression`
+    words      cross-entropy                accuracy, :mod:`~tssbn.metrics.classification`
     ========== ============================ ====================================================
 
     The first four and attributes are those of mtan for NYUv2, auto-lambda for Cityscapes and FAMO
@@ -86,6 +87,8 @@ def _task(target: Target, pooling: Pooling, mask: Literal["norm", "sum"]) -> Tas
             return Task(classes, cross_entropy, partial(Segmentation, classes))
         case "class":
             return Task(classes, cross_entropy, partial(Classification, classes))
+        case "words":
+            return Task(classes, cross_entropy, partial(WordClassification, classes))
         case "normal":
             return Task(3, partial(cosine_loss, mask=mask), partial(Normals, pooling, mask))
         case "attribute":

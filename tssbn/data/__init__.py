@@ -29,6 +29,7 @@ SETS = {
     "celeba": "celeba:CelebA",
     "pascal": "pascal:PascalContext",
     "census": "census:Census",
+    "treebank": "treebank:Treebank",
 }
 
 
@@ -67,12 +68,13 @@ def load(
     celeba           CelebA                       faces, with 36 of the 40 attributes
     pascal           PASCAL-Context               rooms with the five tasks
     census           Census-Income                none: its people that the package brings along
+    treebank         English Web Treebank         none
     ================ ============================ ================================================
 
-    CelebA is published in three parts, and Census-Income is cut into three. Of the other real sets,
-    ``"test"`` and ``"val"`` are the same images, those that the published numbers are measured on;
-    so choose nothing by ``"val"`` that you report on ``"test"``. Of synthetic sets the three splits
-    are three sets.
+    CelebA and the treebank are published in three parts, and Census-Income is cut into three. Of
+    the other real sets, ``"test"`` and ``"val"`` are the same images, those that the published
+    numbers are measured on; so choose nothing by ``"val"`` that you report on ``"test"``. Of
+    synthetic sets the three splits are three sets.
 
     Samples come untransformed. A real set has a ``transform`` to set.
 
@@ -87,7 +89,7 @@ def load(
     Raises:
         ValueError: unknown name or split.
         TypeError: the function that draws the twin has no such argument.
-        FileNotFoundError: the real set in ``root`` is not complete.
+        FileNotFoundError: the real set in ``root`` is not complete, or is wanted and not found.
 
     Example:
         >>> load("nyuv2", "val", root=None, n=2)
@@ -112,6 +114,8 @@ def _twin(name: str) -> "Callable[..., Stored]":
         from tssbn.data.real.census import subset
 
         return subset
+    if name == "treebank":
+        return _no_treebank
     if name == "celeba":
         from tssbn.data.synthetic.faces import faces
 
@@ -126,6 +130,12 @@ def _twin(name: str) -> "Callable[..., Stored]":
         "cityscapes": scenes.streets,
         "cityscapes-small": _small_streets,
     }[name]
+
+
+def _no_treebank(split: str) -> "Stored":
+    raise FileNotFoundError(
+        "the treebank has no synthetic twin: python -m tssbn data where treebank"
+    )
 
 
 def _small_streets(split: str, **arguments: Any) -> "Stored":

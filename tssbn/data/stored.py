@@ -149,7 +149,8 @@ def targets_of(dataset: Dataset) -> Mapping[str, Target]:
 
 def _described(target: Target) -> str:
     if target.classes:
-        return f" {len(target.classes)} classes" + " of images" * (not target.dense)
+        of = {"class": " of images", "words": " of words"}.get(target.kind, "")
+        return f" {len(target.classes)} classes{of}"
     return f" in {target.unit}" if target.unit else ""
 
 

@@ -2,7 +2,8 @@
 
 A sample is a dict: ``"image"`` (3, H, W) float32 in [0, 1], and one entry for each task. A data set
 has ``targets``, a dict from the task's name to its :class:`Target`. Where the input is no picture,
-``"image"`` is a vector (inputs,) float32 of any finite numbers.
+``"image"`` is a vector (inputs,) float32 of any finite numbers; of a sentence, the numbers of its L
+word pieces.
 """
 
 import math
@@ -12,7 +13,7 @@ import torch
 
 __all__ = ["KINDS", "Target"]
 
-KINDS = ("classes", "depth", "disparity", "normal", "class", "attribute", "number")
+KINDS = ("classes", "depth", "disparity", "normal", "class", "attribute", "number", "words")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class Target:
     number    float32           in ``unit``                               NaN
     ========= ================= ========================================= ==================
 
+    One is a value for each word of a sentence:
+
+    ========= ================= ========================================= ==================
+    kind      shape, type       values                                    not counted
+    ========= ================= ========================================= ==================
+    words     (L,) int64        index into ``classes``                    -1
+    ========= ================= ========================================= ==================
+
     So a missing label is -1 where the type is int64, and NaN where it is float32; a missing map is
     full of them. No loss and no metric counts it: see :mod:`tssbn.benchmarks.losses`.
 
@@ -51,8 +60,8 @@ class Target:
     Args:
         kind: one of the tables.
         classes: the names of the classes, in the order of their indices.
-        ignore: the value that pixels without a measurement have in the files. For classes it can
-            be -1 only, and says that there are such pixels; for normals 0.
+        ignore: the value that pixels without a measurement have in the files. For classes and words
+            it can be -1 only, and says that there are such places; for normals 0.
         unit: of a number, as tables print it, such as ``"years"``.
 
     Raises:
@@ -75,9 +84,9 @@ class Target:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
-        if (self.kind in ("classes", "class")) != bool(self.classes):
+        if (self.kind in ("classes", "class", "words")) != bool(self.classes):
             raise ValueError(
-                f"classes are the names of a target of kind 'classes' or 'class', "
+                f"classes are the names of a target of kind 'classes', 'class' or 'words', "
                 f"got {self.classes!r} for kind {self.kind!r}"
             )
         if self.unit and self.kind != "number":
@@ -85,7 +94,8 @@ class Target:
                 f"unit is that of a target of kind 'number', got {self.unit!r} "
                 f"for kind {self.kind!r}"
             )
-        takes = {"classes": (-1,), "normal": (0,), "class": (), "attribute": (), "number": ()}
+        takes = {"classes": (-1,), "words": (-1,), "normal": (0,)}
+        takes |= {"class": (), "attribute": (), "number": ()}
         if self.ignore is not None and self.ignore not in takes.get(self.kind, (self.ignore,)):
             raise ValueError(
                 f"ignore must be {' or '.join(map(str, (*takes[self.kind], None)))} "
@@ -94,27 +104,29 @@ class Target:
 
     @property
     def dense(self) -> bool:
-        """Whether the entry is a map of the pixels; else it is one value for the image."""
+        """Whether the entry is a map of the pixels; else it is one value, or one for each word."""
         return self.kind in ("classes", "depth", "disparity", "normal")
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the entry in a sample."""
-        return torch.int64 if self.kind in ("classes", "class", "attribute") else torch.float32
+        return torch.int64 if self.classes or self.kind == "attribute" else torch.float32
 
     @property
     def missing(self) -> float:
         """The value of a missing label, -1 or NaN; a missing map is full of it."""
         return -1 if self.dtype is torch.int64 else math.nan
 
-    def shape(self, height: int, width: int) -> tuple[int, ...]:
-        """The shape of the entry in a sample whose image has this height and width.
+    def shape(self, *size: int) -> tuple[int, ...]:
+        """The shape of the entry in a sample whose image has this height and width, or length.
 
         Example:
             >>> Target("depth", ignore=0).shape(48, 64), Target("attribute").shape(48, 64)
             ((1, 48, 64), ())
+            >>> Target("words", ("NOUN", "VERB")).shape(32)
+            (32,)
         """
         if not self.dense:
-            return ()
+            return size if self.kind == "words" else ()
         channels = {"classes": (), "normal": (3,)}.get(self.kind, (1,))
-        return (*channels, height, width)
+        return (*channels, *size)

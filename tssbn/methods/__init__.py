@@ -55,6 +55,7 @@ METHODS = {
     "tsbn-frozen": "tssbn.methods.frozen_norm:TSBN",
     "tssbn-frozen": "tssbn.methods.frozen_norm:TSSBN",
     "tssbn-lora": "tssbn.methods.frozen_norm:LOW_RANK",
+    "shared-gates-frozen": "tssbn.methods.frozen_norm:SHARED",
     "hps-wide": "tssbn.methods.wide_sharing:METHOD",
     "shared-gates": "tssbn.methods.shared_gates:METHOD",
     "random-gates": "tssbn.methods.frozen_gates:RANDOM",

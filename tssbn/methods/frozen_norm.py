@@ -1,11 +1,19 @@
 """Task-specific norm layers in a frozen trunk, alone or with LoRA.
 
+<<<<<<< HEAD
 These are the rows of TSσBN in table 4 of arXiv 2512.20420. The filters of a pretrained trunk are
 frozen, each task has gates in every norm layer (TSσLN in a transformer), and the parameters that
 :attr:`tssbn.methods.Network.trains` selects are trained as well. Where the norm layers are
 pretrained, the trunk's output at the start is unchanged: ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w,
 where w is the layer's weight, and γ and β are trained. The paper does not say which of these
 vectors it trains.
+=======
+What arXiv 2512.20420 puts into its table 4: the filters of a pretrained trunk stay, each task has
+gates of its own in every norm layer (TSσLN in a transformer), and beside them is trained what
+:attr:`tssbn.methods.Network.trains` names. A trunk with pretrained norm layers starts as it was:
+``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w, of which γ and β are trained. Which of these vectors the
+paper trains it does not say. The control of TSσBN has gates, too, but one row for all tasks.
+>>>>>>> bank
 """
 
 from collections.abc import Mapping
@@ -13,13 +21,13 @@ from functools import partial
 
 from torch import nn
 
-from tssbn.convert import task_specific
+from tssbn.convert import sigmoid, task_specific
 from tssbn.methods import Method, Network, task_norm
 from tssbn.methods.freeze import frozen
 from tssbn.methods.low_rank import add_updates
 from tssbn.multitask import MultiTask
 
-__all__ = ["build", "build_low_rank"]
+__all__ = ["build", "build_low_rank", "build_shared"]
 
 
 def build(
@@ -44,6 +52,16 @@ def build(
     trunk, readers = frozen(network, outputs, norms=True)
     task_specific(trunk, outputs, norm, affine)
     return MultiTask(trunk, readers, stem=network.stem)
+
+
+def build_shared(network: Network, outputs: Mapping[str, int], affine: str = "auto") -> MultiTask:
+    """A frozen trunk with one row of gates for all tasks, and one pass.
+
+    Args:
+        affine: as of :func:`build`.
+    """
+    trunk, readers = frozen(network, outputs, norms=True)
+    return MultiTask(sigmoid(trunk, affine), readers)
 
 
 def build_low_rank(
@@ -117,6 +135,12 @@ TSBN = Method(
     partial(build, norm="plain"),
     partial(groups, multiplier=1.0),
     "A frozen trunk; each task has its own normalisation layers.",
+)
+SHARED = Method(
+    "shared gates, frozen",
+    build_shared,
+    groups,
+    "A frozen trunk; all tasks share one row of gates σ(γ).",
 )
 LOW_RANK = Method(
     "TSσBN + LoRA",

@@ -1,10 +1,10 @@
-"""Accuracy of the class of an image."""
+"""Accuracy of the class of an image, or of the classes of its words."""
 
 from typing import ClassVar
 
 from tssbn.metrics.confusion import ConfusionMatrix
 
-__all__ = ["Classification"]
+__all__ = ["Classification", "WordClassification"]
 
 
 class Classification(ConfusionMatrix):
@@ -61,3 +61,24 @@ class Classification(ConfusionMatrix):
             "f1": (2 * hits / (true + predicted)).nanmean().item(),
             "recall": recall.tolist(),
         }
+
+
+class WordClassification(Classification):
+    """The same of the words of sentences: every word that has a label counts once.
+
+    Args:
+        classes: how many there are; at least 2.
+
+    Shape:
+        - prediction: logits (B, classes, L), or labels (B, L) int64
+        - target: (B, L) int64, -1 where there is no word
+
+    Example:
+        >>> import torch
+        >>> metric = WordClassification(classes=3)
+        >>> metric.update(torch.tensor([[0, 2, 1, 1]]), torch.tensor([[0, 1, 1, -1]]))
+        >>> metric.compute()["accuracy"]
+        0.66...
+    """
+
+    AXES: ClassVar = ("L",)

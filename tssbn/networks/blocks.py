@@ -18,13 +18,13 @@ def blocks(trunk: nn.Module) -> dict[str, nn.Module]:
     """Find the transformer blocks of a trunk, by name, in the order of depth.
 
     The blocks are timm's: those of :class:`~tssbn.networks.vit.ViT`,
-    :class:`~tssbn.networks.swin.Swin` or timm's own transformers. Each has ``norm1``,
-    ``attn.qkv``, ``attn.proj``, ``norm2``, ``mlp.fc1`` and ``mlp.fc2``. Other libraries read the
-    weights of these layers without calling the layers, so that a module in their place would never
-    be trained.
+    :class:`~tssbn.networks.swin.Swin`, :class:`~tssbn.networks.bert.Bert` or timm's own
+    transformers. Each has ``norm1``, ``attn.qkv``, ``attn.proj``, ``norm2``, ``mlp.fc1`` and
+    ``mlp.fc2``. Other libraries read the weights of these layers without calling the layers, so
+    that a module in their place would never be trained.
 
     Args:
-        trunk: a ViT or Swin transformer, or a module that contains one.
+        trunk: a ViT, a Swin transformer or a BERT, or a module that contains one.
 
     Returns:
         The blocks by their names in the trunk.

