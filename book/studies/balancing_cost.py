@@ -4,10 +4,10 @@
     python book/studies/balancing_cost.py --rounds 5 --balancings uw pcgrad
 
 Three tasks of synthetic rooms on the U-Net of the benchmark `rooms`, its batch and optimiser, as
-the trainer runs them. All steps, of both methods, have their turn in every round, in a new order:
-whatever else the machine does meets all alike. The ratios are taken within a round; the table has
-their median and quartiles. Memory is the peak of two steps in a process of their own, above the
-network and the batch. The record `balancing/cost` has the seconds of every round.
+the trainer runs them. Each round runs the steps of both methods once, in a new order, so that other
+load on the machine affects all of them. The ratios are taken within a round; the table has their
+median and quartiles. Memory is the peak of two steps in a process of their own, above the network
+and the batch. The saved file `balancing/cost` has the seconds of every round.
 """
 
 import argparse
@@ -117,9 +117,16 @@ def table(record: Mapping) -> str:
 def options() -> dict[str, object]:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=15, help="2 or more; 15 without it")
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
+    parser.add_argument(
+        "--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="default: all"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="2 or more; default: 15")
+    parser.add_argument(
+        "--results",
+        dest="folder",
+        type=Path,
+        help="folder of the saved files; default: data/results",
+    )
     chosen = parser.parse_args()
     if chosen.rounds < 2:
         parser.error(f"--rounds {chosen.rounds} must be 2 or more")

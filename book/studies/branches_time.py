@@ -5,7 +5,7 @@
 
 The trees of ``branches/<benchmark>-0`` are timed, without any training, and beside them three ways
 to make all passes: stacked, one after another, and unrolled ("apart"). Every network has its turn
-in every round. The record ``branches/time`` has medians and quartiles over rounds.
+in every round. The saved file ``branches/time`` has medians and quartiles over rounds.
 """
 
 import argparse
@@ -77,10 +77,9 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
 
 
 def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=15, help="2 or more")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--rounds", type=int, default=15, help="2 or more; default: 15")
     options = parser.parse_args(arguments)
     if options.rounds < 2:
         parser.error(f"--rounds {options.rounds}: at least 2")

@@ -6,13 +6,13 @@
 Each way to train takes its step three times in a round, with one batch for each process:
 
 - alone: in the first process, while the other waits;
-- apart: in both at the same time, without a word between them;
+- apart: in both at the same time, without an exchange;
 - together: in both, with gradients averaged.
 
 So together - apart is what the exchange costs. The ways are the plain backbone (one pass, all
 heads) in torch's DistributedDataParallel; TSσBN as our trainer runs it, by itself and with one task
 a pass; and TSσBN, one task a pass, in DistributedDataParallel with no_sync for all passes but the
-last. Heads, losses and optimiser are the same. The record has the seconds of every round.
+last. Heads, losses and optimiser are the same. The saved file has the seconds of every round.
 """
 
 import argparse
@@ -191,10 +191,15 @@ def table(record: dict) -> str:
 def options() -> dict[str, object]:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--network", choices=NETWORKS, default="resnet18")
-    parser.add_argument("--tasks", type=int, default=3, help="how many; 3 without it")
-    parser.add_argument("--rounds", type=int, default=15, help="2 or more; 15 without it")
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
+    parser.add_argument("--network", choices=NETWORKS, default="resnet18", help="default: resnet18")
+    parser.add_argument("--tasks", type=int, default=3, help="number of tasks; default: 3")
+    parser.add_argument("--rounds", type=int, default=15, help="2 or more; default: 15")
+    parser.add_argument(
+        "--results",
+        dest="folder",
+        type=Path,
+        help="folder of the saved files; default: data/results",
+    )
     chosen = parser.parse_args()
     if chosen.rounds < 2 or chosen.tasks < 1:
         parser.error(

@@ -8,7 +8,7 @@ method freezes them. Methods of Table 4 run on the small Swin transformer of the
 those of Table 3 on the ViT of `digits`. All steps have their turn in every round, in a new order.
 The ratios, separate over stacked, are taken within a round; the table has their median and
 quartiles. Memory is the peak of two steps in a process of their own, above the network and the
-images. The record `stacking/cost` has the seconds of every round.
+images. The saved file `stacking/cost` has the seconds of every round.
 """
 
 import argparse
@@ -99,9 +99,21 @@ def table(record: Mapping) -> str:
 def options() -> dict[str, object]:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=10, help="2 or more; 10 without it")
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=METHODS,
+        metavar="NAME",
+        help="default: all",
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="2 or more; default: 10")
+    parser.add_argument(
+        "--results",
+        dest="folder",
+        type=Path,
+        help="folder of the saved files; default: data/results",
+    )
     chosen = parser.parse_args()
     if chosen.rounds < 2:
         parser.error(f"--rounds {chosen.rounds} must be 2 or more")
