@@ -25,12 +25,13 @@ if "google.colab" in sys.modules:
 # *8 minutes to read; runs in seconds on one CPU core, no download.*
 #
 # The trainer of {doc}`training` runs one process for each device. Every process
-# holds the whole network and takes its part of every batch. Together they make
-# the same step. Devices are usually GPUs; this page used two processes on a
-# CPU, which exchange gradients through `gloo`, PyTorch's library for CPUs.
+# holds the whole network and takes its part of every batch. All processes make
+# the same step. Devices are usually GPUs. The outputs of this page come from two
+# processes on a CPU, which exchange gradients through `gloo`, PyTorch's library
+# for CPUs.
 #
-# The outputs below are read from a saved run, `data/results/ddp/run.json`.
-# `python book/studies/ddp_run.py` makes it.
+# They are read from the file `data/results/ddp/run.json`, which
+# `python book/studies/ddp_run.py` writes.
 
 # %% tags=["hide-input"]
 from statistics import quantiles
@@ -50,8 +51,8 @@ def show(name):
 # %% [markdown]
 # ## Two processes
 #
-# `torchrun` comes with PyTorch. It starts the processes, numbers them, and ends
-# all when one of them fails.
+# `torchrun` comes with PyTorch. It starts the processes, numbers them, and stops
+# all of them if one fails.
 
 # %%
 show("torchrun")
@@ -77,7 +78,7 @@ assert scores[0] == scores[1]
 print("the same losses and scores, whoever starts the processes")
 
 # %% [markdown]
-# `--restart` was needed because a run that is finished is left alone.
+# `--restart` was needed because a finished run is not trained again.
 #
 # ## What happens in a step
 #
@@ -112,13 +113,13 @@ show("one")
 # There are three reasons.
 #
 # - **Batch statistics.** BatchNorm normalises by the images of its own process,
-#   here four instead of eight. Keep that number large enough for BatchNorm.
-#   Networks without batch statistics train alike; the tests of the trainer
-#   compare one process with two in this way.
-# - **Means of means.** A loss is a mean over the pixels or faces of a process,
-#   then over the processes. If the processes have unequal numbers of them, this
-#   is not the mean over the joint batch.
-# - **Random numbers.** Augmentation and dropout draw in each process by itself.
+#   here four instead of eight. Keep this number large enough for BatchNorm.
+#   Networks without batch statistics give the same result; the tests of the
+#   trainer compare one process with two in this way.
+# - **Means of means.** A loss is first a mean over the pixels or faces of a
+#   process, then over the processes. If the processes have unequal numbers of
+#   them, this is not the mean over the whole batch.
+# - **Random numbers.** Each process draws its own for augmentation and dropout.
 #
 # `torch.nn.SyncBatchNorm` takes statistics over all processes. The trainer does
 # not use it, because each of its layers stops all processes twice in every
@@ -185,17 +186,16 @@ print(f"parameters to exchange: times {more:.4f}")
 assert more < 1.01
 
 # %% [markdown]
-# The gates make the exchange hardly larger. There is one exchange a step, so
-# its cost does not grow with the number of tasks. Two things may still cost our
-# ways some milliseconds. DDP sends gradients during the last backward pass, and
-# the trainer after it. And two processes that compute longer drift further
-# apart, so one waits for the other.
+# The gates make the exchange hardly larger. There is one exchange in a step, so
+# its cost does not grow with the number of tasks. TSσBN may still take some
+# milliseconds more, for two reasons. DDP sends gradients during the last
+# backward pass, but the trainer sends them after it. And if a step takes longer,
+# the processes drift further apart, and one waits for the other.
 #
 # ## A loop of your own
 #
-# With DDP three things need care. This program runs; on GPUs use `"nccl"` in
-# place of `"gloo"`, and move each process to its own device,
-# `cuda:$LOCAL_RANK`:
+# This program trains with DDP. On GPUs use `"nccl"` in place of `"gloo"`, and
+# move the network of each process to its own device, `cuda:$LOCAL_RANK`:
 #
 # ```python
 # # own_loop.py
@@ -244,6 +244,8 @@ assert more < 1.01
 show("loop")
 
 # %% [markdown]
+# Three things need care:
+#
 # - **`find_unused_parameters=True`**. DDP waits for the gradient of every
 #   parameter. A pass of one task never uses the heads of the others, and
 #   without this option the next step ends with an error. With all tasks in one
@@ -297,12 +299,12 @@ show("loop")
 #     --data data/cityscapes
 # ```
 #
-# `--minutes` ends the run between two epochs, before SLURM ends it within one.
-# `--resume` continues it in the next job, and does nothing in the first. All
-# nodes must see the folders of checkpoints, saved runs and data: the first
+# `--minutes` stops the run between two epochs, before SLURM stops it within an
+# epoch. `--resume` continues it in the next job, and does nothing in the first.
+# All nodes must see the folders of checkpoints, saved runs and data: the first
 # process writes, and all read.
 #
-# ## Stop and go on
+# ## Stop and resume
 
 # %%
 show("stop")
@@ -311,12 +313,12 @@ show("resume")
 
 # %% [markdown]
 # The parts of a batch depend on the number of processes, so `--resume` is
-# refused with another number. Any way of starting them will do.
+# refused with another number of processes. The way of starting them may change.
 #
 # The first process locks the folder of the checkpoint (`runs/<run>/lock`). A
 # second start of the same run ends with the message that another process trains
-# there. The system lifts the lock when the process ends, however it ends. On
-# network file systems the lock is only as good as that of the file system.
+# there. The system removes the lock when the process ends, in any way. On
+# network file systems, this depends on the file system.
 #
 # ## Limits
 #
@@ -324,8 +326,8 @@ show("resume")
 #   about them follows from the code and the documentation of the tools. The
 #   tests run the commands with two processes on one machine, and for SLURM with
 #   its variables set by hand.
-# - **Fast interconnects.** `gloo` in one machine's memory predicts nothing about
-#   NCCL over NVLink or a network.
+# - **Fast interconnects.** The times of `gloo` within one machine do not predict
+#   those of NCCL over NVLink or a network.
 # - **Many processes.** DDP hides its exchange behind the backward pass, and the
 #   trainer does not. With two processes on a CPU the table shows no loss; with
 #   many on a slow network there may be one.

@@ -22,8 +22,8 @@ if "google.colab" in sys.modules:
 # %% [markdown]
 # # Which should I use?
 #
-# *Five minutes. Every line has its evidence, in a chapter or in the figure
-# below, which is drawn from our saved runs.*
+# *5 minutes to read. The evidence for each line is in a chapter, or in the
+# figure below, which is drawn from our saved runs.*
 #
 # ## Start with the two ends
 #
@@ -42,10 +42,10 @@ if "google.colab" in sys.modules:
 # | time for one pass only | HPS | all others make more passes or add modules |
 # | $T$ passes, memory for one trunk | TSBN or TSσBN | they add less than 1 % of parameters ({doc}`18_experts`) |
 # | the same, and you want to read or prune the network | TSσBN | a gate is one number between 0 and 1 ({doc}`10_capacity`, {doc}`12_filters`) |
-# | the same, and only scores count | try both | on our beds tuned TSBN is not behind TSσBN; the paper has TSσBN ahead |
-# | a frozen transformer, many tasks | TSσLN or LoRA | 23 or 71 thousand numbers a task ({doc}`20_transformers`) |
+# | the same, and only scores count | try both | on our data tuned TSBN is not behind TSσBN (figure below); the paper has TSσBN ahead |
+# | a frozen transformer, many tasks | {term}`TSσLN` or {term}`LoRA` | 23 or 71 thousand numbers a task ({doc}`20_transformers`) |
 # | one task to ship | TSσBN, exported | it folds into one plain network ({doc}`16_export`) |
-# | losses of very different sizes | the plain sum first | for none of 21 balancing methods does the 95 % interval show a gain on our data ({doc}`19_balancing`) |
+# | losses of very different sizes | the plain sum first | none of 21 {term}`balancing <balancing>` methods has a 95 % interval above 0 on our data ({doc}`19_balancing`) |
 #
 # ## What our runs found
 
@@ -75,28 +75,31 @@ plt.show()
 # %% [markdown]
 # Δm is the mean gain over STL in per cent. Each dot is Δm minus that of HPS, and
 # the bars are 95 % intervals. Where a bar holds 0, our runs do not decide.
-# Effects within the grey are too small for this number of runs. So expect a gain
-# of a few points at most where tasks disturb each other, and none where HPS
+# Effects within the grey band are too small for this number of runs. So expect a
+# gain of a few points at most where tasks disturb each other, and none where HPS
 # already equals single networks. {doc}`claims` has each claim of the paper.
 #
 # ## How to set it up
 #
 # | choice | take | evidence |
 # |---|---|---|
-# | gate rate: multiplier × base rate | with Adam try 0.01, 0.03 and 0.1; with one try, 0.03 | {doc}`13_knobs` |
+# | gate rate: {term}`multiplier` × base rate | with Adam try 0.01, 0.03 and 0.1; with one try, 0.03 | {doc}`13_knobs` |
 # | weight decay | none on gates; `param_groups` sees to it | {doc}`13_knobs` |
 # | start of the gates | half open; `affine="preserve"` for a pretrained trunk | {doc}`20_transformers` |
 # | statistics | each task's own; evaluate in `eval()` mode | {doc}`04_task_specific`, {doc}`08_celeba` |
-# | layers before the first normalisation | run once: `stem=` | {doc}`15_cost` |
+# | layers before the first normalisation | run them once: `stem=` | {doc}`15_cost` |
 # | memory is short | `tasks_per_pass=1`, or recomputation | {doc}`15_cost` |
 # | tuning | the same trials for every method, on validation data | {doc}`13_knobs` |
 #
 # ## What it costs
 #
-# Parameters: $T$ gates take the place of two numbers for each channel. Time: all
-# layers after the first gate run $T$ times, in training and in use, unless one
-# task is exported. Memory in training: $T$ times the activations, or those of one
-# task with `tasks_per_pass=1`. {doc}`15_cost` measures all three.
+# - **Parameters.** For each channel, $T$ gates replace scale and bias.
+# - **Time.** All layers after the first gate run $T$ times, in training and in
+#   use, unless you export one task.
+# - **Memory in training.** $T$ times the activations, or those of one task with
+#   `tasks_per_pass=1`.
+#
+# {doc}`15_cost` measures all three.
 #
 # ## When not to use it
 #

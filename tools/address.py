@@ -1,11 +1,14 @@
-"""The public address of the project stands in pyproject.toml, [project.urls] Repository.
+"""Move the public address of the project, or check that it is the same everywhere.
 
-python tools/address.py https://github.com/ORG/REPO    move everything to this address
-python tools/address.py --check                        does everything agree with it?
+    python tools/address.py https://github.com/ORG/REPO    move everything to this address
+    python tools/address.py --check                        list what disagrees with the address
+
+The address stands in pyproject.toml, [project.urls] Repository.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -97,12 +100,16 @@ def problems() -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) != 1:
-        sys.exit(__doc__)
-    if arguments != ["--check"]:
-        asked = re.fullmatch(rf"https://github\.com/({NAME})/({NAME})", arguments[0].rstrip("/"))
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("address", nargs="?", metavar="ADDRESS", help="the new address")
+    action.add_argument("--check", action="store_true", help="change nothing")
+    address = parser.parse_args(arguments).address
+    if address:
+        asked = re.fullmatch(rf"https://github\.com/({NAME})/({NAME})", address.rstrip("/"))
         if not asked:
-            sys.exit(f"'{arguments[0]}' is not of the form https://github.com/ORG/REPO")
+            sys.exit(f"'{address}' is not of the form https://github.com/ORG/REPO")
         for path in rewrite(asked[1], asked[2]):
             print(f"changed {path.relative_to(ROOT)}")
     if found := problems():

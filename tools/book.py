@@ -149,7 +149,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (run, sync, refresh, alone):
         named = commands.add_parser(command.__name__)
-        named.add_argument("names", nargs="*", metavar="NAME")
+        named.add_argument("names", nargs="*", metavar="NAME", help="default: all chapters")
         named.set_defaults(command=command)
     commands.add_parser("build").set_defaults(command=build)
     options = vars(parser.parse_args())

@@ -5,13 +5,13 @@ Here, pack this checkout, the data and what is missing there:
 
     python tools/gpu.py pack PACK --data celeba=DIR nyuv2=DIR [--wheels DIR]
 
-There, check, train as far as the time goes, and collect, all in the line that ``pack`` prints. One
-epoch of each run is tried first, so what fails fails early; then the list is gone through, again
-and again, each run for at most twice its expected minutes at a time. A run goes on from its
-checkpoint, is passed over once it has its record, and if it fails the next one begins. Other
-options (``--precision 32``) go to ``python -m tssbn train``.
+There, run the line that ``pack`` prints. It checks the machine, trains as far as the time goes, and
+collects the results. One epoch of each run is tried first, so that errors show early. Then the runs
+are trained in turn, each for at most twice its expected minutes at a time, until the time is over.
+A run continues from its checkpoint. Runs that are saved already are skipped, and after a run that
+fails the next one begins. Other options (``--precision 32``) are passed on to the trainer.
 
-Here again, in the checkout:
+Back here, in the checkout:
 
     python tools/pack.py open BACK .
 """
@@ -268,19 +268,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="action", required=True)
-    made = commands.add_parser("pack", help="here: what goes there")
-    made.add_argument("out", type=Path, metavar="PACK")
-    made.add_argument("--data", nargs="+", action="extend", default=[], metavar="SET=DIR")
-    made.add_argument("--wheels", type=Path, metavar="DIR")
-    made.add_argument("--runs", action="store_true", help="checkpoints of an earlier time, too")
-    made.add_argument("--size", type=float, default=60, help="of a part, in MB; 60")
-    commands.add_parser("check", help="there: the machine, and an epoch of each run")
+    made = commands.add_parser("pack", help="here: pack what is needed there")
+    made.add_argument("out", type=Path, metavar="PACK", help="folder to write")
+    made.add_argument(
+        "--data",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SET=DIR",
+        help="a data set and its folder",
+    )
+    made.add_argument(
+        "--wheels", type=Path, metavar="DIR", help="folder of wheels to install there"
+    )
+    made.add_argument("--runs", action="store_true", help="pack checkpoints, too")
+    made.add_argument("--size", type=float, default=60, help="limit of a part in MB; default: 60")
+    commands.add_parser("check", help="there: check the machine, and train an epoch of each run")
     made = commands.add_parser("run", help="there: check, if that was not done, and train")
-    made.add_argument("--minutes", type=float, required=True, help="of all that it does")
-    made = commands.add_parser("collect", help="there: what comes back")
-    made.add_argument("out", type=Path, metavar="BACK")
-    made.add_argument("--checkpoints", action="store_true")
-    made.add_argument("--size", type=float, default=15, help="of a part, in MB; 15")
+    made.add_argument(
+        "--minutes", type=float, required=True, help="limit of check and training together"
+    )
+    made = commands.add_parser("collect", help="there: pack the results")
+    made.add_argument("out", type=Path, metavar="BACK", help="folder to write")
+    made.add_argument("--checkpoints", action="store_true", help="pack checkpoints, too")
+    made.add_argument("--size", type=float, default=15, help="limit of a part in MB; default: 15")
     options, rest = parser.parse_known_args(arguments)
     sys.stdout.reconfigure(line_buffering=True)  # whoever stops it sees what was said
     if rest and options.action not in ("check", "run"):

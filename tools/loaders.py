@@ -2,10 +2,14 @@
 
     python tools/loaders.py nyuv2 --root data/nyuv2
 
-Readers go through the same samples in the same DataLoader, one after the other, again and again:
-the data set; its files opened and handed over (arrays of np.load as they are; pictures decoded and
-resized by Pillow, as floating tensors like those of the samples); the same, but thrown away in the
-workers. Medians are printed. The first round, which brings the files into memory, is not counted.
+Three readers take turns over the same samples, in the same DataLoader:
+
+- the data set;
+- its files opened and handed over: arrays of np.load as they are, pictures decoded and resized by
+  Pillow, as floating tensors like those of the samples;
+- the same, but thrown away in the workers.
+
+Medians are printed. The first round, which brings the files into memory, is not counted.
 """
 
 import argparse
@@ -58,13 +62,14 @@ def rate(dataset, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("name", choices=SETS)
-    parser.add_argument("--root", help="data/NAME without it")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--root", help="folder of the data; default: data/NAME")
+    parser.add_argument("--workers", type=int, default=2, help="of the DataLoader; default: 2")
+    parser.add_argument("--batch", type=int, default=8, help="samples in a batch; default: 8")
+    parser.add_argument("--samples", type=int, default=400, help="of a round; default: 400")
+    parser.add_argument("--rounds", type=int, default=7, help="default: 7")
     options = parser.parse_args()
 
     dataset = real_set(options.name)(options.root or find(options.name), "train")

@@ -1,4 +1,4 @@
-"""Measures each chapter: lines, words, minutes, the share of visible code that carries the idea.
+"""Measure each chapter: lines, words, minutes, the share of visible code that carries the idea.
 
     python tools/measure.py [NAME ...]
     python tools/measure.py --plumbing NAME    the visible lines that are counted as plumbing
@@ -150,9 +150,12 @@ def plumbing(chapter: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--plumbing", action="store_true", help="list the lines that are skipped")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all chapters")
+    parser.add_argument(
+        "--plumbing", action="store_true", help="list the lines counted as plumbing"
+    )
     asked = parser.parse_args(arguments)
     if asked.plumbing:
         print("\n\n".join(map(plumbing, chapters(asked.names))))

@@ -2,10 +2,12 @@
 
     python tools/mutations.py
 
-A survivor (a broken formula that no test notices) makes the exit status 1. Every formula names the
-tests that stand for it, so that the whole list takes about a minute.
+Each formula is broken in a copy; the checkout stays as it is. A broken formula that no test notices
+makes the exit status 1. Only the tests named beside a formula are run, so that the whole list takes
+about a minute.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -138,4 +140,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     sys.exit(main())

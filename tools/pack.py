@@ -5,8 +5,8 @@
     python PACK/pack.py open [--limit GB] PACK DEST [COMMAND ...]
 
 ``make`` writes a folder with the parts, their checksums and this script, which needs nothing but
-Python. An ITEM is a file or folder, or ``PATH=NAME`` to give it another place in the pack; in the
-place of a link stands what it points to.
+Python. An ITEM is a file or folder, or ``PATH=NAME`` to give it another place in the pack. A link
+is replaced by what it points to.
 ``open`` checks and joins the parts, unpacks them into DEST, installs the wheels into DEST/packages,
 and runs a command in DEST that finds the sources and the packages. Nothing is written outside of
 DEST.
@@ -253,21 +253,28 @@ def _digest(path: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``make`` or ``open``; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     commands = parser.add_subparsers(required=True, dest="action")
     making = commands.add_parser("make", help="write a pack")
-    making.add_argument("pack", type=Path)
-    making.add_argument("--sources", action="store_true", help="what is needed of this checkout")
+    making.add_argument("pack", type=Path, metavar="PACK", help="folder to write")
+    making.add_argument(
+        "--sources", action="store_true", help="add what the trainer needs of this checkout"
+    )
     making.add_argument(
         "--add", nargs="+", action="extend", default=[], metavar="ITEM", help="PATH or PATH=NAME"
     )
-    making.add_argument("--wheels", type=Path, metavar="DIR")
-    making.add_argument("--size", type=float, default=60, help="of a part, in MB; 60")
+    making.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels to install")
+    making.add_argument("--size", type=float, default=60, help="limit of a part in MB; default: 60")
     opening = commands.add_parser("open", help="unpack it, and run a command there")
-    opening.add_argument("--limit", type=float, default=LIMIT, help=f"of all files, in GB; {LIMIT}")
-    opening.add_argument("pack", type=Path)
-    opening.add_argument("dest", type=Path)
-    opening.add_argument("command", nargs=argparse.REMAINDER)
+    opening.add_argument(
+        "--limit", type=float, default=LIMIT, help=f"limit of all files in GB; default: {LIMIT}"
+    )
+    opening.add_argument("pack", type=Path, metavar="PACK", help="folder with the parts")
+    opening.add_argument("dest", type=Path, metavar="DEST", help="folder to unpack into")
+    opening.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command to run in DEST"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.action == "make":

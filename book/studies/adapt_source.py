@@ -3,10 +3,11 @@
     python book/studies/adapt_source.py SEED [SEED ...]
 
 HPS learns segmentation, parts and disparity on 500 pictures of 48x48 pixels: 32 epochs of 31 steps
-of 16, AdamW, from 1e-3 down by a cosine. Its trunk goes to data/weights/adapt-source-SEED.pth in
-half precision, 1.1 MiB. Scores, and the hash that the saved runs of `adapt` have, go to
-data/results/adapt_source/SEED.json. Two files of one seed are alike on one machine alone: who goes
-on with the work of another needs the file.
+of 16 pictures, AdamW, from 1e-3 down by a cosine. The trunk is written to
+data/weights/adapt-source-SEED.pth in half precision, 1.1 MiB. The scores, and the hash of the
+weights that saved runs of `adapt` have, too, are written to data/results/adapt_source/SEED.json.
+The same seed gives other weights on another machine. To continue the runs of somebody else, copy
+the file of weights.
 """
 
 import argparse
@@ -65,9 +66,16 @@ def learn(seed: int, folder: Path, made: Benchmark) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("seeds", metavar="SEED", type=int, nargs="+")
-    parser.add_argument("--weights", type=Path, default=Path("data/weights"))
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("data/weights"),
+        metavar="FOLDER",
+        help="folder of the weights; default: data/weights",
+    )
     given = parser.parse_args()
     for seed in given.seeds:
         record = learn(seed, given.weights, source())

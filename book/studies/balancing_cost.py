@@ -4,10 +4,10 @@
     python book/studies/balancing_cost.py --rounds 5 --balancings uw pcgrad
 
 Three tasks of synthetic rooms on the U-Net of the benchmark `rooms`, its batch and optimiser, as
-the trainer runs them. All steps, of both methods, have their turn in every round, in a new order:
-whatever else the machine does meets all alike. The ratios are taken within a round; the table has
-their median and quartiles. Memory is the peak of two steps in a process of their own, above the
-network and the batch. The record `balancing/cost` has the seconds of every round.
+the trainer runs them. Each round runs the steps of both methods once, in a new order, so that other
+load on the machine affects all of them. The ratios are taken within a round; the table has their
+median and quartiles. Memory is the peak of two steps in a process of their own, above the network
+and the batch. The saved file `balancing/cost` has the seconds of every round.
 """
 
 import itertools
@@ -93,5 +93,7 @@ def by_method(
 
 if __name__ == "__main__":
     options = parser(__doc__, rounds=15)
-    options.add_argument("--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    options.add_argument(
+        "--balancings", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="default: all"
+    )
     main(**vars(options.parse_args()))

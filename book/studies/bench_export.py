@@ -76,10 +76,11 @@ def measure(name: str, count: int) -> dict:
 
 
 def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="all by default")
-    parser.add_argument("--rounds", type=int, default=15, help="of every variant once (default 15)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default 1)")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
+    parser.add_argument("--rounds", type=int, default=15, help="default: 15")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; default: 1")
     options = parser.parse_args(arguments)
     if unknown := set(options.networks) - set(NETWORKS):
         parser.error(f"unknown networks {sorted(unknown)}: known are {', '.join(NETWORKS)}")

@@ -3,10 +3,10 @@
     python book/studies/bench_peers.py [--libmtl CHECKOUT] [--tasks 3] [--rounds 7] [--threads 1]
 
 The trunk is the dilated ResNet-50 without heads; the loss of a task is the mean square of its
-features. Ours are the methods of `tssbn.methods`. With a checkout of LibMTL (MIT,
+features. The methods are those of `tssbn.methods`. With a checkout of LibMTL (MIT,
 https://github.com/median-research-group/LibMTL) its HPS, Cross-Stitch and MTAN are timed beside
-them. All are interleaved in one process: every method once in each round. The table is printed, and
-written to data/results/bench/peers.json in the form of `tssbn.timing.record`.
+them. Every method runs once in each round, all in one process. The table is printed, and written
+to data/results/bench/peers.json.
 """
 
 from __future__ import annotations
@@ -76,13 +76,18 @@ def libmtl(checkout: Path, tasks: tuple[str, ...], device: str) -> dict[str, nn.
 
 
 def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--libmtl", type=Path, help="a checkout of LibMTL")
-    parser.add_argument("--tasks", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--size", type=int, nargs=2, default=(96, 128), metavar=("H", "W"))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--libmtl", type=Path, metavar="CHECKOUT", help="a checkout of LibMTL")
+    parser.add_argument("--tasks", type=int, default=3, help="number of tasks; default: 3")
+    parser.add_argument("--batch", type=int, default=2, help="images in a batch; default: 2")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(96, 128), metavar=("H", "W"), help="default: 96 128"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="default: 7")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="default: PyTorch's own number"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

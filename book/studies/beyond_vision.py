@@ -271,10 +271,9 @@ def study(seeds: int = 3, steps: int = STEPS, folder: Path | None = None) -> Pat
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=3)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds; default: 3")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print(study(options.seeds))

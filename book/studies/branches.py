@@ -15,12 +15,12 @@ together   all tasks together up to some layer, each alone after it
 
 and beside them "apart", each task alone everywhere, and "trunk", one trunk for all. They are scored
 on the test images as they are merged and with their statistics estimated anew, and some of them
-after a short training of all parameters. In the record ``branches/<benchmark>-<seed>``, ``"cost"``
-is relative to "apart", and ``"change"`` is the mean over tasks of the relative change of the metric
-in per cent, up is better; of faces it is that of the mean F1.
+after a short training of all parameters. In the saved file ``branches/<benchmark>-<seed>``,
+``"cost"`` is relative to "apart", and ``"change"`` is the mean over tasks of the relative change of
+the metric in per cent, up is better; of faces it is that of the mean F1.
 
-With ``--longer`` the trees of the records by gates and by loss for half of the cost, and "apart",
-are trained for so many epochs instead, into ``branches/<benchmark>-<seed>-longer``.
+With ``--longer`` the saved trees by gates and by loss for half of the cost, and "apart", are
+trained for so many epochs instead, into ``branches/<benchmark>-<seed>-longer``.
 
 """
 
@@ -252,15 +252,18 @@ def longer(run: Run, folder: Path | None, epochs: int) -> dict[str, Any]:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument(
+        "benchmarks", nargs="*", metavar="BENCHMARK", help="rooms_segnet or faces; default: both"
     )
     parser.add_argument(
-        "benchmarks", nargs="*", metavar="BENCHMARK", help="rooms_segnet, faces; or both"
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, help="folder of checkpoints")
-    parser.add_argument("--longer", type=int, metavar="EPOCHS", help="train on for longer")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="folder with their checkpoints")
+    parser.add_argument(
+        "--longer", type=int, metavar="EPOCHS", help="train the chosen trees for so many epochs"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.benchmarks) - set(SHARES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SHARES)}")

@@ -5,7 +5,7 @@
 
 The trees of ``branches/<benchmark>-0`` are timed, without any training, and beside them three ways
 to make all passes: stacked, one after another, and unrolled ("apart"). Every network has its turn
-in every round. The record ``branches/time`` has medians and quartiles over rounds.
+in every round. The saved file ``branches/time`` has medians and quartiles over rounds.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Does capacity follow difficulty, and sharing similarity? Made tasks of which both are known.
+"""Does capacity follow difficulty, and sharing follow similarity? Tasks of which both are known.
 
     python book/studies/capacity.py [KNOB ...] [--seeds 6]
 
@@ -14,7 +14,7 @@ A small network with TSσBN learns two tasks, "first" and "second", and one knob
 - digits: read the left one of two handwritten digits, and: the same once more, "is it under 5?",
   the same of the right one, or read the right one.
 
-A record holds, for each run, the gates and the test errors; the measures are left to the reader.
+A saved file has the gates and the test errors of each run; chapter 10 computes the measures.
 The gates' own learning rate is 0.02, 10 times 2e-3 (digits: 5 times 4e-3): with Adam it is this
 product that counts, and the paper's is 0.01, 100 times 1e-4. Of units and cosine there are runs at
 1 and 100 times 2e-3, too.
@@ -272,13 +272,12 @@ def study(knob: str, seeds: int, folder: Path | None = None) -> Path:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument(
-        "knobs", nargs="*", metavar="KNOB", help=f"of {', '.join(KNOBS)}; default: all"
+        "knobs", nargs="*", metavar="KNOB", help=f"{', '.join(KNOBS)}; default: all"
     )
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=6, help="number of seeds; default: 6")
     options = parser.parse_args(arguments)
     if unknown := set(options.knobs) - set(KNOBS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(KNOBS)}")

@@ -3,7 +3,7 @@
     python book/studies/company.py [--data data/celeba]
 
 Labels alone, of the training images at hand; no image is opened. Chapter 11 asks how far they
-explain what the gates of tasks have in common. The record is data/results/company/celeba.json.
+explain what the gates of tasks have in common. Writes data/results/company/celeba.json.
 """
 
 import argparse
@@ -38,9 +38,14 @@ def company(labels: np.ndarray) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder of CelebA")
-    parser.add_argument("--results", type=Path, help="folder of the records; data/results")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument(
+        "--data", type=Path, metavar="ROOT", help="folder of CelebA; default: data/celeba"
+    )
+    parser.add_argument(
+        "--results", type=Path, help="folder of the saved files; default: data/results"
+    )
     options = parser.parse_args(arguments)
     root = options.data or find("celeba")
     if root is None:

@@ -15,7 +15,7 @@ weights    the norm of the filters; in each layer as many as by gates. A weak co
            undoes the scale of a filter, so its norm tells of the optimiser, not of the function
 
 and scored on the first ``IMAGES`` test images. The two that go on learn at other rates than before:
-``LR``, and gates ``MULTIPLIER`` times that. In the record ``cut/<benchmark>-<seed>``,
+``LR``, and gates ``MULTIPLIER`` times that. In the saved file ``cut/<benchmark>-<seed>``,
 ``"networks"`` has for each network and task ``"whole"``, its multiply-accumulates, parameters and
 score, and for each kind a list of the same for the shares of gates in ``"shares"``;
 ``"went_on"`` has the rates. Nothing is trained after a cut.
@@ -158,10 +158,13 @@ def study(run: Run, runs: Path | None = None) -> dict[str, Any]:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("benchmarks", nargs="+", choices=("rooms_segnet", "faces"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, help="folder of checkpoints")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2"
+    )
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="folder with their checkpoints")
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:

@@ -6,13 +6,13 @@
 Each way to train takes its step three times in a round, with one batch for each process:
 
 - alone: in the first process, while the other waits;
-- apart: in both at the same time, without a word between them;
+- apart: in both at the same time, without an exchange;
 - together: in both, with gradients averaged.
 
 So together - apart is what the exchange costs. The ways are the plain backbone (one pass, all
 heads) in torch's DistributedDataParallel; TSσBN as our trainer runs it, by itself and with one task
 a pass; and TSσBN, one task a pass, in DistributedDataParallel with no_sync for all passes but the
-last. Heads, losses and optimiser are the same. The record has the seconds of every round.
+last. Heads, losses and optimiser are the same. The saved file has the seconds of every round.
 """
 
 import itertools
@@ -190,6 +190,8 @@ def table(record: dict) -> str:
 
 if __name__ == "__main__":
     options = parser(__doc__, rounds=15)
-    options.add_argument("--network", choices=NETWORKS, default="resnet18")
-    options.add_argument("--tasks", type=int, default=3, help="how many; 3 without it")
+    options.add_argument(
+        "--network", choices=NETWORKS, default="resnet18", help="default: resnet18"
+    )
+    options.add_argument("--tasks", type=int, default=3, help="number of tasks; default: 3")
     main(**vars(options.parse_args()))

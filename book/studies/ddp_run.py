@@ -2,8 +2,8 @@
 
     python book/studies/ddp_run.py           # about two minutes of one CPU core
 
-Runs the commands one after another in an empty folder, and the program of the page among them, and
-records each with what it printed.
+Runs the commands of the page and its program one after another in an empty folder, and saves each
+with what it printed.
 """
 
 import argparse
@@ -77,5 +77,10 @@ def printed(command: str, folder: str) -> str:
 if __name__ == "__main__":
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--results", dest="folder", type=Path, help="folder of the records")
+    parser.add_argument(
+        "--results",
+        dest="folder",
+        type=Path,
+        help="folder of the saved files; default: data/results",
+    )
     main(**vars(parser.parse_args()))

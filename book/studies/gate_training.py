@@ -7,6 +7,7 @@ learn 1, 10 or 100 times as fast as filters. Writes the gates of every tenth ste
 accuracy on unseen pairs to `book/_static/gate_training_data.js`, which the page loads.
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -66,4 +67,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     main()

@@ -192,15 +192,21 @@ def train(net: nn.Module, data: Stored, steps: int, seed: int, batch: int) -> fl
 
 
 def main(arguments: Iterable[str] | None = None, folder: Path | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}; default: all")
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=800,
+        help="training images; default: 800, and four times that for faces",
     )
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default all")
-    parser.add_argument("--train", type=int, default=800, help="images; four times as many faces")
-    parser.add_argument("--test", type=int, default=200, help="test images, likewise")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1500, help="of one network")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--test", type=int, default=200, help="test images; default: 200, likewise")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds; default: 3")
+    parser.add_argument(
+        "--steps", type=int, default=1500, help="steps of one network; default: 1500"
+    )
+    parser.add_argument("--batch", type=int, default=16, help="images in a batch; default: 16")
     options = parser.parse_args(arguments)
     for name in options.sets or SETS:
         print(measure(name, options, folder))

@@ -12,11 +12,11 @@ rni      σBN with the penalty λ·Σ p(1 - ln p), p = σ(γ + b); gates of all 
 l1       BatchNorm with the penalty λ·Σ|γ| (Network Slimming); scales of all layers compared
 uniform  BatchNorm without a penalty; the same share cut from each layer
 
-In the record ``pruning/<network>-<method>-<seed>``, ``"stages"`` has the training, ``"trained"``,
-and for each share of channels the fine-tuning, ``"0.5"`` and ``"0.9"``: ``"start"`` is the test
-accuracy before the stage's first epoch, so right after the cut; ``"last"`` that of its last epoch,
-the one to report; ``"best"`` that of its best epoch *on the test images*, which the official code
-reports. Every cut is made in the network of the last epoch of training, where the official code
+In the saved run ``pruning/<network>-<method>-<seed>``, ``"stages"`` has the training,
+``"trained"``, and for each share of channels the fine-tuning, ``"0.5"`` and ``"0.9"``: ``"start"``
+is the test accuracy before the stage's first epoch, so right after the cut; ``"last"`` that of its
+last epoch, the one to report; ``"best"`` that of its best epoch *on the test images*, which the
+official code reports. Every cut is made in the network of the last epoch of training, where the official code
 takes that of the best test epoch. ``"gates"`` has the scores σ(γ) or ``|γ|`` of the prunable layers
 (above 1, as 1) at several epochs of training. The seed is set before the network is built; the
 official code sets it afterwards, which leaves the start to chance. Gates are drawn after all
@@ -240,23 +240,38 @@ class Study:
 
 def main(arguments: Iterable[str] | None = None) -> None:
     began = time.monotonic()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder; data/cifar10")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder; default: data/cifar10")
     parser.add_argument("--method", choices=SCOPES, required=True)
-    parser.add_argument("--network", choices=NETWORKS, default="vgg16")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=160, help="of every stage; 160")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.9], help="to be cut")
-    parser.add_argument("--minutes", type=float, default=9, help="of this call; 9")
+    parser.add_argument("--network", choices=NETWORKS, default="vgg16", help="default: vgg16")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument(
+        "--epochs", type=int, default=160, help="epochs of each stage; default: 160"
+    )
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs="+",
+        default=[0.5, 0.9],
+        help="shares of channels to cut; default: 0.5 0.9",
+    )
+    parser.add_argument("--minutes", type=float, default=9, help="limit of this call; default: 9")
     parser.add_argument("--precision", choices=("32", "tf32", "bf16"), default="32")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument(
-        "--fast-kernels", action="store_true", help="the fastest of cuDNN, which do not repeat"
+        "--fast-kernels",
+        action="store_true",
+        help="let cuDNN choose its fastest kernels, which differ in the last bits",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
-    parser.add_argument("--results", type=Path, help="folder of records; data/results")
-    parser.add_argument("--note", default="", help="for the record")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of the checkpoints; default: runs"
+    )
+    parser.add_argument(
+        "--results", type=Path, help="folder of the saved files; default: data/results"
+    )
+    parser.add_argument("--note", default="", help="text that is stored in the saved run")
     given = parser.parse_args(arguments)
 
     keys = [field.name for field in fields(Setting) if field.name != "shares"]

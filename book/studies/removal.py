@@ -5,7 +5,7 @@
 
 For each seed a network with task-specific gates is trained, or taken from FOLDER, where
 ``python -m tssbn train --runs FOLDER`` left its checkpoint. Then sets of filters are removed, each
-for all tasks at once (`tssbn.gates.ablated`), and all tasks are scored. In the record
+for all tasks at once (`tssbn.gates.ablated`), and all tasks are scored. In the saved file
 ``removal/<benchmark>-<seed>``, ``"base"`` has the scores with all filters, ``"without"`` a list of
 matrices for each way to choose ``"count"`` filters; row t has the scores without those that were
 chosen for task t; ``"constant"`` those of the best answer that ignores the image:
@@ -116,10 +116,13 @@ def study(run: Run, images: int, draws: int, runs: Path | None = None) -> dict[s
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("benchmarks", nargs="+", choices=DRAWS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, help="folder of checkpoints")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2"
+    )
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="folder with their checkpoints")
     options = parser.parse_args(arguments)
     for seed in options.seeds:
         for benchmark in options.benchmarks:

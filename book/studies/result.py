@@ -5,6 +5,7 @@
 Reads saved runs; writes `book/images/result.svg`, and `result-dark.svg` for a dark ground.
 """
 
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -55,4 +56,6 @@ def main(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     main()

@@ -8,7 +8,7 @@ method freezes them. Methods of Table 4 run on the small Swin transformer of the
 those of Table 3 on the ViT of `digits`. All steps have their turn in every round, in a new order.
 The ratios, separate over stacked, are taken within a round; the table has their median and
 quartiles. Memory is the peak of two steps in a process of their own, above the network and the
-images. The record `stacking/cost` has the seconds of every round.
+images. The saved file `stacking/cost` has the seconds of every round.
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,5 +92,12 @@ def table(record: Mapping) -> str:
 
 if __name__ == "__main__":
     options = parser(__doc__, rounds=10)
-    options.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
+    options.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=METHODS,
+        metavar="NAME",
+        help="default: all",
+    )
     main(**vars(options.parse_args()))

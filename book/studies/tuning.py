@@ -2,15 +2,16 @@
 
     python book/studies/tuning.py BENCHMARK METHOD [METHOD ...] [--set KEY=VALUE ...]
 
-A method whose gates, or scales and biases, learn at a rate of their own is tried at four of these
-gate rates, at the base rate of the recipe; the best of them is then tried at half and at twice that
-base rate. Any other method is tried at six base rates. So each has as many trials as the others.
-With --multipliers, each method is tried at these instead, at the base rate of the recipe; they are of
-what it trains in the trunk. No test image counts, and the seed is none of the reported ones.
+A method whose gates, or scales and biases, learn at a rate of their own is tried at four gate
+rates, with the base rate of the recipe. The best of them is then tried at half and at twice that
+base rate. Any other method is tried at six base rates. So each method has six trials. With
+--multipliers, each method is tried at these factors instead, with the base rate of the recipe; a
+factor applies to what the method trains in the trunk. Test images are not used, and the seed is
+none of the reported ones.
 
-The best trial is the one with the highest Δm on the validation images over the first. The file of a
-method holds its trials and the settings of the best; its name may have a --suffix. Trials that
-are there are not run again.
+The best trial has the highest Δm on the validation images, relative to the first trial. The file
+data/results/tuning/BENCHMARK-METHOD.json holds the trials and the settings of the best. A trial
+that is in the file is not run again.
 """
 
 import argparse
@@ -118,16 +119,33 @@ def search(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("benchmark", metavar="BENCHMARK")
-    parser.add_argument("methods", metavar="METHOD", nargs="+")
-    parser.add_argument("--seed", type=int, default=100)
-    parser.add_argument("--set", dest="settings", metavar="KEY=VALUE", nargs="+", default=[])
-    parser.add_argument("--multipliers", metavar="TIMES", type=float, nargs="+", default=[])
-    parser.add_argument("--suffix", default="")
-    parser.add_argument("--data", type=Path, metavar="ROOT")
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--precision", default="32")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("benchmark", metavar="BENCHMARK", help="a name that `benchmarks` lists")
+    parser.add_argument("methods", metavar="METHOD", nargs="+", help="names that `methods` lists")
+    parser.add_argument("--seed", type=int, default=100, help="default: 100")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="KEY=VALUE",
+        nargs="+",
+        default=[],
+        help="settings of every trial",
+    )
+    parser.add_argument(
+        "--multipliers",
+        metavar="TIMES",
+        type=float,
+        nargs="+",
+        default=[],
+        help="factors to try in place of rates",
+    )
+    parser.add_argument("--suffix", default="", help="the file is named BENCHMARK-METHOD-SUFFIX")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder of the data")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of the checkpoints; default: runs"
+    )
+    parser.add_argument("--precision", default="32", help="default: 32")
     parser.add_argument("--channels-last", action="store_true")
     given = parser.parse_args()
     settings = dict(map(setting, given.settings))

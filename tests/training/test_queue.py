@@ -296,6 +296,11 @@ def test_runs_of_one_benchmark_share_its_data(monkeypatch):
     assert [len(of["train"]) for of in data] == [16, 16, 20]
 
 
+def test_a_list_that_is_missing(capsys):
+    assert run_queue("--minutes", "1") == 1
+    assert "error: queue.toml is no file; name a list of runs" in capsys.readouterr().err
+
+
 def test_a_list_that_is_no_text(capsys):
     Path("queue.toml").write_bytes(b"\xff")
     assert run_queue("--minutes", "1") == 1

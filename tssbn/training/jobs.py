@@ -61,6 +61,8 @@ def load_queue(file: Path, data: Mapping[str, str | Path] | None = None) -> list
         ValueError: not such a file, an entry that is no run or whose balancing needs a package that
             is not installed, or the same run twice; a folder for what reads none; says which.
     """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file; name a list of runs, or go to a checkout")
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
