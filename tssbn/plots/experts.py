@@ -104,8 +104,6 @@ def bed_effects(beds: Mapping[str, Mapping[str, "Effect"]], reference: str) -> F
         under = sum(effect.high < 0 for effect in found.values())
         n = sorted({k for effect in found.values() for k in effect.n})
         n = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-        ax.set_title(
-            f"{bed}, n = {n}: {over} of {len(found)} surely above {reference}, {under} below"
-        )
+        ax.set_title(f"{bed}, n = {n}: {over} of {len(found)} intervals above zero, {under} below")
     axes.flat[-1].set_xlabel(f"Δm minus that of {reference}, points")
     return figure
