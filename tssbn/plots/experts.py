@@ -57,13 +57,14 @@ def prices(
         >>> [text.get_text() for text in ax.texts]
         ['HPS', 'PLE']
     """
-    ax.axhspan(-band, band, color="#E4E4E4")
+    ax.axhspan(-band, band, color="#E4E4E4", label="as far from HPS as chance alone")
     for method, row in rows.items():
         title, at = find_method(method).title, (passes[method], row.get("delta", 0.0))
         ax.plot(*at, "o", ms=8, color=plots.method_color(method))
         ax.annotate(title, at, (8, -3), textcoords="offset points", fontsize=9)
     ax.set(xlabel="passes of the trunk for one image", ylabel="Δm against HPS, %, as printed")
     ax.margins(x=0.15)
+    ax.legend(loc="lower right")
 
 
 def effects(ax: Axes, found: Mapping[str, "Effect"]) -> None:
