@@ -45,19 +45,19 @@ plots.style()
 # %% [markdown]
 # ## Why share, and what it costs
 #
-# Two networks for two tasks need twice the filters. One network for both needs
-# them once. This is hard parameter sharing (HPS). But a step that helps one
-# task can harm the other. With task-specific normalisation each task multiplies
-# the channels of the same filters by its own gates. Behind the first gates the
-# activations of the tasks differ, so each task runs the rest of the network in
-# its own pass. The drawing shows ten ways to share; look at the first two and
-# at the last, which is our method. {doc}`18_experts` explains the others.
-# :::{image} images/experts.svg
-# :alt: Ten ways to share a network among three tasks; the last, TSσBN, is one grey trunk with coloured gates, through which each task makes a pass.
+# Two networks for two tasks (single-task learning, STL) need twice the filters.
+# One network for both needs them once. This is hard parameter sharing (HPS). But
+# a step that helps one task can harm the other. With task-specific normalisation
+# each task multiplies the channels of the same filters by its own gates. Behind
+# the first gates the activations of the tasks differ, so each task runs the rest
+# of the network in its own pass. This is TSσBN, the last panel of the drawing.
+# MMoE mixes several networks; {doc}`18_experts` explains it, and six others.
+# :::{image} images/ways.svg
+# :alt: Four ways to share a network among three tasks. STL has a trunk for each task, HPS one for all, MMoE mixes two. TSσBN is one grey trunk with coloured gates, through which each task makes a pass.
 # :class: only-light
 # :::
-# :::{image} images/experts-dark.svg
-# :alt: The same ten ways, on a dark ground.
+# :::{image} images/ways-dark.svg
+# :alt: The same four ways, on a dark ground.
 # :class: only-dark
 # :::
 #

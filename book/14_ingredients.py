@@ -52,9 +52,9 @@ Markdown(f":::{{admonition}} The claim\n{claim}\n:::")
 #
 # {term}`TSσBN` differs from hard sharing, {term}`HPS`, in several ingredients.
 # To learn what one is worth, we remove or replace it and train again. This is
-# an *ablation*. A network is *surely* better or worse if the 95 % interval of
-# the difference does not hold zero. Chapter {doc}`13_knobs` is on the gate
-# rate.
+# an *ablation*. We take a network to be better or worse only if the 95 %
+# interval of the difference does not hold zero. The gate rate has a chapter of
+# its own, {doc}`13_knobs`.
 #
 # | ingredient | in TSσBN | ablations |
 # |---|---|---|
@@ -121,8 +121,9 @@ for name, form in FORMS.items():
 left.axvline(TURN, color="black", lw=1, ls=":")
 left.set(ylim=(-1.05, 1.55), xlabel="step", ylabel="gate")
 left.set_title("The clamped gate does not come back")
-left.legend(ncols=2, loc="lower right")
-right.set(xlabel="γ", ylabel="slope of the gate", title="Its slope is 0 outside")
+left.legend(ncols=2, loc="upper left")
+right.set(xlabel="γ", ylabel="slope of the gate")
+right.set_title("The clamp has slope 0 outside [0, 1]")
 plt.show()
 
 # %% tags=["hide-cell"]
@@ -192,10 +193,12 @@ for name, form in FORMS.items():
 #
 # There are saved runs of ablations on two data sets. One is the synthetic
 # rooms, with a U-Net and three dense tasks. The other is Census-Income, with an
-# MLP and three questions about a person. The rates of HPS, TSBN, TSσBN and
-# shared gates were tuned. Random gates are drawn from the trained ones,
-# shuffled gates are the trained ones in another order, and both stay fixed.
-# "Wider HPS" has none of the ingredients, but more parameters than TSσBN.
+# MLP and three questions about a person. *Shared gates* are one row for all
+# tasks; *statistics only* has no scale and no bias. *Random gates* are drawn
+# from the trained ones, *shuffled gates* are the trained ones in another order,
+# and both stay fixed. *Wider HPS* has none of the ingredients, but more
+# parameters than TSσBN. The rates of HPS, TSBN, TSσBN and shared gates were
+# tuned.
 #
 # Let $\bar d'$ be the mean Δm of an ablation over $n'$ runs, and $\bar d$ that
 # of TSσBN over $n$ runs. Their difference and its interval are
@@ -205,9 +208,9 @@ for name, form in FORMS.items():
 # $$ (eq-interval)
 #
 # where $s$ is the standard deviation of a run, pooled over all methods.
-# Dunnett's $c$ is so large that *all* intervals of a panel hold in 95 % of
-# cases. Where the methods differ in $s$, the
-# wider of this interval and the pair's own stands.
+# Dunnett's $c$ is larger than that of one pair, so that *all* intervals of a
+# panel hold at once in 95 % of cases. If two methods spread more than $s$, the
+# interval of these two alone is wider, and we draw that one.
 #
 # **Before you look:** which ablation will be furthest below TSσBN?
 
@@ -222,9 +225,10 @@ Markdown("\n".join(f"- {ladder.seen(bed)}" for bed in (ROOMS, CENSUS)))
 # %% [markdown]
 # Points left of zero are worse than TSσBN. An interval that holds zero does not
 # show that two networks are equal, because so few runs would hardly show an
-# effect within the grey band. If that band is narrow and all intervals hold
-# zero, no ingredient is worth much on these data. If random or shuffled gates
-# are as good as trained ones, it does not matter *which* channels a task opens.
+# effect within the grey band. On rooms shared and random gates are both below
+# TSσBN, so it matters there *which* channels a task opens. On Census-Income all
+# intervals hold zero and the bands end below 0.1 points, so no ingredient is
+# worth more than about that.
 #
 # (ingredients-stages)=
 # ## Which stages need gates?
@@ -265,11 +269,13 @@ if draw.stages({bed.title: ladder.by_stage(bed) for bed in deep}):
 Markdown("\n".join(f"- {said}" for said in map(ladder.later, deep) if said))
 
 # %% [markdown]
+# These intervals hold zero. So few runs do not show how late gates may begin.
+#
 # (ingredients-beyond-vision)=
 # ## On LayerNorm the gate alone is not enough
 #
-# {term}`LN` has no running statistics. So the gate is all that a task owns in
-# TSσLN. `book/studies/beyond_vision.py` trained a small Transformer
+# {term}`LN` has no running statistics. So in TSσLN, the same method on LN, the
+# gate is all that a task owns. `book/studies/beyond_vision.py` trained a small Transformer
 # {cite:p}`vaswani2017attention` to answer four questions about a Unicode
 # character from its name, such as ARABIC LETTER ALEF FINAL FORM: category,
 # direction, decomposition and width. TSLN has a scale and a bias for each
@@ -289,17 +295,16 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 bed = Bed({name: values[""] for name, values in names.items()})
 kept = "TSσLN, scale and β kept ×1"
-pairs = [("TSσLN ×1", "HPS"), ("TSσLN ×100", "HPS"), (kept, "TSσLN ×1")]
+pairs = [("TSσLN ×1", "HPS"), ("TSσLN ×100", "HPS"), (kept, "HPS")]
 said = [f"{a} minus {b}: {bed.compare(a, b).interval}" for a, b in pairs]
 Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 
 # %% [markdown]
-# At the common rate the bare gate is far below HPS. With `affine="preserve"`
-# the layer is $2\,\sigma(\gamma_t)\,\hat x + \beta_t$. It starts as the plain
-# LayerNorm, and is then no longer behind HPS. With shuffled or swapped gates
-# the networks of ×10 and ×100 lose most of their score. So tasks depend on
-# their own gates even where these gain nothing over HPS. (An untrained network
-# is at -95.)
+# At ×1 the bare gate is below HPS. At ×100 the interval holds zero. "Scale and
+# β kept" is `affine="preserve"`, the layer $2\,\sigma(\gamma_t)\,\hat x +
+# \beta_t$. It starts as the plain LayerNorm; at ×1 its interval holds zero, too.
+# At ×10 and ×100 shuffled or swapped gates cost 28 to 63 points, so tasks depend
+# on their own gates even where these gain nothing. (Untrained: -95.)
 #
 # ## What to do with it
 #
@@ -309,8 +314,7 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 # - **Try TSBN as well**, with a slower rate. It is one option away.
 # - **Keep the sigmoid** rather than a clamp if gates may have to reopen.
 # - **On LayerNorm** use `affine="preserve"`.
-# - **Save work** with gates in later stages only, the method `deep-gates`.
-#   Check Δm on validation data.
+# - **Save work** with gates in later stages only (`deep-gates`), and check Δm.
 #
 # ## Limits
 #
@@ -323,8 +327,8 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 # - On the two digits of chapter {doc}`04_task_specific`, fixed random gates of
 #   0 or 1 for each task were 1.8 points [-3.5, +7.0] behind trained gates (n =
 #   3). They were 7.7 [+2.5, +12.9] ahead of one random mask for both tasks.
-# - LayerNorm has one text data set and one Transformer of two layers. Whether
-#   the scale or the bias is missing, this study does not show.
+# - LayerNorm has one text data set and one Transformer of two layers. This
+#   study does not show whether the bare gate lacks the scale or the bias.
 #
 # ## Exercises
 #

@@ -98,15 +98,16 @@ ways = {"plain": ["plain"], "separate": ["sequential"], "stacked": ["stacked"]}
 pd.DataFrame(time(ways), ["time"]).round(1)
 
 # %% [markdown]
-# The stacked pass does all multiplications of ten separate passes in less time.
-# Why can tasks share a batch, and why is that faster?
+# Times are relative to the plain step. The last figure times separate passes
+# again, and the difference shows how exact one measurement is. The stacked pass
+# takes less time for as much work. Why, and why can tasks share a batch?
 #
 # ## One batch for all tasks
 #
 # A convolution and a ReLU treat every row of a batch alike. Only a
 # normalisation layer depends on the task. So we repeat each image $T$ times:
-# row $bT + t$ is image $b$ as task $t$ sees it. In that row the value of
-# channel $c$ at pixel $p$, of $P$, has the place in memory
+# row $bT + t$ is image $b$ as task $t$ sees it. Of $C$ channels and $P$ pixels,
+# the value of channel $c$ at pixel $p$ in that row has this place in memory:
 #
 # $$
 # \bigl((b T + t)\, C + c\bigr) P + p
@@ -122,9 +123,9 @@ cost_plots.in_memory()
 plt.show()
 
 # %% [markdown]
-# Batch normalisation treats channels separately. One ordinary call with $TC$
-# channels, and the gates $\color{#D55E00}{\sigma(\gamma_t)}$ of all
-# tasks end to end, serves all tasks.
+# Batch normalisation treats channels separately. So one ordinary call with $TC$
+# channels serves all tasks. Its scales are the gates
+# $\color{#D55E00}{\sigma(\gamma_t)}$ of all tasks, end to end.
 
 
 # %%
@@ -162,9 +163,9 @@ def stacked(x, filters, gates):
 # I(n) = \frac{n P\, C C' k^2}{4\,\bigl(n P\, (C + C') + C C' k^2\bigr)} .
 # $$ (eq-cost-intensity)
 #
-# A machine with $R$ MACs and $M$ bytes a second waits for its memory while
-# $I < R/M$ {cite:p}`williams2009roofline`. Separate passes have $n = B$ and
-# read the filters $T$ times; the stacked pass has $n = BT$, reading them once.
+# A machine that can do $R$ MACs and move $M$ bytes a second waits for its memory
+# while $I < R/M$ {cite:p}`williams2009roofline`. Separate passes have $n = B$
+# and read the filters $T$ times. The stacked pass has $n = BT$ and reads once.
 
 
 # %%
@@ -184,17 +185,18 @@ for name, layer in {"first": first, "last": last}.items():
 # The last layer has 2.4 million weights for one pixel and gains a factor near
 # ten. The first has few filters and many pixels, and gains little.
 #
-# `python -m tssbn bench` saved times on two cores of a CPU. The peak is the
-# rate of a product of two large matrices. Before you look: will networks near
-# the peak gain more from stacking, or networks far below it?
+# `python -m tssbn bench` saved times on two cores of a CPU. A *rate* is MACs over
+# time; the *peak rate* is that of a product of two large matrices. Before you
+# look: will networks near the peak gain more from stacking, or those below it?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left, time of a stacked step relative to T plain steps over the number of tasks, a line for each of seven networks. ResNets and transformers fall to about a half; SegNet and CelebA's network stay near one. Right, the same ratio over the rate of a plain step: networks at a fifth to two fifths of the peak gain most, those at two thirds gain little."}}
 cost_plots.stacked(saved)
 plt.show()
 
 # %% [markdown]
-# Each dot is a network at its largest $T$. Networks far below the peak gain
-# most. A network near the peak takes about $T$ plain steps, stacked or not.
+# On the right each dot is a network at its largest $T$. The four networks below
+# half of the peak rate take half to two thirds of $T$ plain steps. The three
+# above it take about $T$ plain steps, stacked or not.
 #
 # (cost-stem)=
 # ## The stem runs once
@@ -291,9 +293,9 @@ cost_plots.prices({way: (times[way], memory[way] / one) for way in WAYS})
 plt.show()
 
 # %% [markdown]
-# Recomputation costs at most a third of a step. Here stacking saves more.
-# Below are saved peaks of a whole step of larger networks, relative to one
-# task, with gradients and what the allocator holds back.
+# Recomputation costs at most a third of a step. Here stacking saves more. The
+# table has the peak memory of saved steps of larger networks, over that of one
+# task. It includes gradients, and memory that the allocator keeps.
 
 # %%
 rows = {}
@@ -307,7 +309,7 @@ pd.DataFrame(rows, ["all in a pass", "5 a pass", "1 a pass"]).T.round(1)
 
 # %% [markdown]
 # With one task a pass, the peak is up to half above that of one task alone,
-# because gradients of the weights stay. A ResNet-18 needs the same for 2 to 10.
+# because gradients of the weights stay. It does not grow from 2 to 10 tasks.
 #
 # ## Beside other methods
 #
@@ -334,19 +336,17 @@ pd.DataFrame(rows, ["all in a pass", "5 a pass", "1 a pass"]).T.round(1)
 # - All times are of one CPU; `python -m tssbn bench --device cuda` measures a
 #   GPU. A step leaves out loading of data, heads, the optimiser and scoring.
 # - The intensity gives a reason, not an amount. It leaves out caches, the cost
-#   of a call, and slow products of small matrices. We did not separate them.
+#   of a call, and slow products of small matrices.
 # - In evaluation tasks have their own running statistics and part at the first
 #   normalisation layer. Sums with a stem agree up to rounding.
-# - With one task the gates take no time that we could measure. LibMTL's own
-#   MTAN and Cross-Stitch {cite:p}`lin2022libmtl` take the times of ours.
+# - LibMTL's MTAN and Cross-Stitch {cite:p}`lin2022libmtl` are as fast as ours.
 #
 # ## Exercises
 #
 # :::{exercise}
 # :label: ex-15-layout
 # With `torch.channels_last` the number in row $r$, channel $c$, pixel $p$ lies
-# at $(rP + p)\,C + c$. Can $B$ rows of $TC$ channels be read from it without a
-# copy?
+# at $(rP + p)\,C + c$. Is this memory also that of $B$ rows of $TC$ channels?
 # :::
 
 # %%
@@ -362,8 +362,8 @@ y = torch.rand(6, 4, 8, 8).to(memory_format=torch.channels_last)
 assert y.reshape(2, 12, 8, 8).data_ptr() != y.data_ptr()  # a copy
 
 # %% [markdown]
-# No: channels of a task are neighbours, those of two tasks are not. A single
-# stride does not reach all, so the layers copy.
+# No: channels of a task are neighbours, those of two tasks are not. No single
+# stride reaches all of them, so the layers copy.
 # :::{solution-end}
 # :::
 #

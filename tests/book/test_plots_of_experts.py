@@ -32,7 +32,7 @@ def test_effects_have_their_interval_and_what_would_be_seen():
 def test_a_panel_for_each_bed_with_effects_counts_them():
     figure = expert_plots.bed_effects({"one": EFFECTS, "none": {}}, "HPS")
     (ax,) = figure.axes
-    assert ax.get_title() == "one, n = 2 to 5: 1 of 2 surely above HPS, 0 below"
+    assert ax.get_title() == "one, n = 2 to 5: 1 of 2 intervals above zero, 0 below"
 
 
 def test_prices_are_dots_with_names_in_front_of_the_band():

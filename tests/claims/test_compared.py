@@ -49,8 +49,8 @@ def test_gains_are_over_the_plain_sum_of_the_same_method(bed):
 
 def test_the_sentence_counts_those_that_are_sure(bed):
     assert summary(bed) == (
-        "On toys, balancings that surely improve on the plain sum are 1 of 2 with HPS and 0 of 1 "
-        "with TSσBN; the largest mean gain is +20.00 % of Δm."
+        "On toys, balancings whose 95 % interval is above the plain sum are 1 of 2 with HPS and "
+        "0 of 1 with TSσBN; the largest mean gain is +20.00 % of Δm."
     )
 
 

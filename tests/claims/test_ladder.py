@@ -40,10 +40,9 @@ def test_the_sentence_counts_what_is_sure(folder):
     bed = ladder("rooms", "rooms")
     fill(folder, bed, **{"TSBN": 0.05, "random gates": -0.05, "shared gates": -0.1, "HPS": 0})
     said = summary([bed])
-    assert said.startswith(
-        "On rooms 2 of 4 ablations are surely below TSσBN in Δm (shared gates by "
-    )
+    assert said.startswith("On rooms 2 of 4 ablations are below TSσBN in Δm (shared gates by ")
     assert " points) and 1 above (TSBN by " in said
+    assert said.endswith("), by 95 % intervals beyond zero.")
 
 
 def test_what_could_be_seen_is_the_largest_of_the_least_effects(folder):
@@ -51,14 +50,14 @@ def test_what_could_be_seen_is_the_largest_of_the_least_effects(folder):
     bed = ladder("rooms", "rooms")
     fill(folder, bed, HPS=0)
     visible = worth(bed)["HPS"].visible
-    assert f"four of five cases is {visible:.2g} points" in seen(bed)
+    assert f"show an effect of {visible:.2g} points" in seen(bed)
     assert "constant" not in seen(bed)
 
 
 def test_without_a_sure_difference_the_sentence_says_so(folder):
     bed = ladder("rooms", "rooms")
     fill(folder, bed, HPS=0)
-    assert summary([bed]) == "On rooms 0 of 1 surely differ."
+    assert summary([bed]) == "On rooms the interval holds zero."
 
 
 def test_stages_end_with_hps(folder):
@@ -68,5 +67,5 @@ def test_stages_end_with_hps(folder):
     fill(folder, bed, **{"gates from stage 2": -0.02, "HPS": -0.05})
     found = by_stage(bed)
     assert list(found) == [2, 3] and found[3].value < found[2].value < 0
-    assert later(bed).startswith("rooms, first stage with gates of 3: 2: -")
-    assert "; HPS, without gates: -" in later(bed)
+    assert later(bed).startswith("rooms, Δm minus that of gates in all 3 stages: from stage 2 on -")
+    assert "; HPS, without gates, -" in later(bed)

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from tssbn.claims.studies import tree_change
+from tssbn.claims.studies import tree_change, tree_effect
 
 RECORD = {
     "metric": {"seg": "miou", "depth": "absolute"},
@@ -26,3 +26,10 @@ def test_a_tree_is_compared_with_passes_of_the_same_stage():
 def test_what_was_not_measured_is_none():
     assert tree_change(RECORD, "trunk") is None
     assert tree_change(RECORD, "gates", 0.5) is None
+
+
+def test_the_effect_is_over_the_runs_that_have_the_tree():
+    found = tree_effect([RECORD, RECORD], "loss", "tuned")
+    assert found.value == pytest.approx(tree_change(RECORD, "loss", 0.5)) and found.n == (2,)
+    assert tree_effect([RECORD, RECORD], "loss", "tuned", over="loss").value == 0
+    assert tree_effect([RECORD, RECORD], "loss", "tuned", over="gates") is None

@@ -10,11 +10,12 @@ reaches half the claimed effect **supported**                          **undecid
 ends below half of it           **supported**, smaller than claimed    **contradicted**
 =============================== ====================================== ================
 
-A claim is a sentence with a direction, and a sure effect in that direction supports it; that it is
-less than half as large is said beside the word. Where nothing is claimed of the size, half of it
-is zero: contradicted is what is surely the other way. With fewer than two runs of an arm the claim
-is **not run**. A second verdict of the same rule, with the same claimed effect, says whether the
-arm is better than a null or a simpler account, such as gates at random.
+A claim is a sentence with a direction, and an interval beyond zero in that direction supports it;
+that the effect is less than half as large is said beside the word. Where nothing is claimed of the
+size, half of it is zero: contradicted is an interval beyond zero on the other side. With fewer than
+two runs of an arm the claim is **not run**. A second verdict of the same rule, with the same
+claimed effect, says whether the arm is better than a null or a simpler account, such as gates at
+random.
 
 One model for all: the arm is fixed, the seed random, runs of one bed (the same data, network and
 recipe) have one standard deviation, pooled over all arms that have runs there. One test for a bed,

@@ -76,14 +76,14 @@ def answers(bed: BedOfRuns) -> pandas.DataFrame:
 
 
 def summary(bed: BedOfRuns) -> str:
-    """Say in a sentence how many balancings surely improve on the plain sum, and by how much."""
+    """Say in a sentence how many balancings have an interval above the plain sum, and the gain."""
     found = {method: of for method in METHODS if (of := gains(bed, method))}
     if not found:
         return f"What balancing adds on {bed.title} is open: there are no runs to compare."
     counts = [f"{sure(of)[0]} of {len(of)} with {method}" for method, of in found.items()]
     largest = max(effect.value for of in found.values() for effect in of.values())
     return (
-        f"On {bed.title}, balancings that surely improve on the plain sum are "
+        f"On {bed.title}, balancings whose 95 % interval is above the plain sum are "
         f"{' and '.join(counts)}; the largest mean gain is {largest:+.2f} % of Δm."
     )
 

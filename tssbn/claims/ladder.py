@@ -65,30 +65,36 @@ def seen(bed: BedOfRuns) -> str:
     if not effects:
         return f"{bed.title}: no ablation has two runs."
     said = (
-        f"{bed.title}: the least effect that these runs would show in four of five cases is "
-        f"{max(effect.visible for effect in effects):.2g} points of Δm at most. The baseline of "
-        f"Δm, single-task networks, is itself known within ± {bed.bed.band():.1g}."
+        f"{bed.title}: in four of five cases such runs show an effect of "
+        f"{max(effect.visible for effect in effects):.2g} points of Δm (the end of the widest "
+        f"band). The baseline of Δm, single-task networks, is itself known within ± "
+        f"{bed.bed.band():.1g}."
     )
     gain = constant_gain(bed.runs[BASELINE])
     return said if gain is None else f"{said} The constant baseline has a Δm of {gain:.0f}."
 
 
 def summary(beds: Sequence[BedOfRuns]) -> str:
-    """Say in a sentence how many arms of each ladder are surely below TSσBN, and how many above."""
+    """Say in a sentence how many arms of each ladder have an interval below TSσBN, or above."""
     parts = []
     for bed in beds:
         found = worth(bed)
         below = {arm: -effect.value for arm, effect in found.items() if effect.high < 0}
         above = {arm: effect.value for arm, effect in found.items() if effect.low > 0}
         if not below and not above:
-            parts.append(f"on {bed.title} 0 of {len(found)} surely differ")
+            parts.append(f"on {bed.title} {_all(len(found))} zero")
             continue
         parts.append(
-            f"on {bed.title} {len(below)} of {len(found)} ablations are surely below TSσBN in Δm"
-            f"{_most(below, ' points')} and {len(above)} above{_most(above)}"
+            f"on {bed.title} {len(below)} of {len(found)} ablations are below TSσBN in Δm"
+            f"{_most(below, ' points')} and {len(above)} above{_most(above)}, by 95 % intervals "
+            "beyond zero"
         )
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def _all(intervals: int) -> str:
+    return f"all {intervals} intervals hold" if intervals > 1 else "the interval holds"
 
 
 def _most(arms: Mapping[str, float], unit: str = "") -> str:
@@ -133,8 +139,8 @@ def later(bed: BedOfRuns) -> str:
     """Say how far gates from later stages on are from those in all; nothing where none were run."""
     found = by_stage(bed)
     stages = len(gated_from(bed)) + 1
-    parts = [f"{k}: {effect.interval}" for k, effect in found.items() if k < stages]
+    parts = [f"from stage {k} on {of.interval}" for k, of in found.items() if k < stages]
     if not parts:
         return ""
-    hps = f"; HPS, without gates: {found[stages].interval}" if stages in found else ""
-    return f"{bed.title}, first stage with gates of {stages}: {', '.join(parts)}{hps}."
+    hps = f"; HPS, without gates, {found[stages].interval}" if stages in found else ""
+    return f"{bed.title}, Δm minus that of gates in all {stages} stages: {', '.join(parts)}{hps}."

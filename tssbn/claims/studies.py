@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from tssbn import records
+from tssbn.claims.sample import above
+from tssbn.claims.verdict import Effect
 from tssbn.cost import delta_m
 from tssbn.gates import Importance
 
@@ -22,6 +24,7 @@ __all__ = [
     "removals",
     "runs",
     "tree_change",
+    "tree_effect",
 ]
 
 NAMED = {
@@ -235,3 +238,27 @@ def tree_change(
         return 100 * (sum(tree) / sum(passes) - 1)
     named = (dict(zip(record["metric"], values, strict=True)) for values in (tree, passes))
     return delta_m(*named, record["directions"])
+
+
+def tree_effect(
+    found: Iterable[Mapping[str, Any]],
+    chooser: str,
+    stage: str,
+    share: float = 0.5,
+    over: str | None = None,
+) -> Effect | None:
+    """Give the mean of :func:`tree_change` over runs with its interval, runs without it left out.
+
+    Args:
+        found: records of ``book/studies/branches.py``.
+        chooser: who chose the tree.
+        stage: ``"merged"``, ``"statistics"`` or ``"tuned"``.
+        share: of the cost of all passes.
+        over: another chooser, whose change is subtracted run by run.
+
+    Returns:
+        The effect, None with fewer than two runs.
+    """
+    choosers = [chooser] if over is None else [chooser, over]
+    changes = [[tree_change(run, each, share, stage) for each in choosers] for run in found]
+    return above([row[0] - sum(row[1:]) for row in changes if None not in row])

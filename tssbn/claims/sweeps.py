@@ -208,13 +208,13 @@ def summary(sweeps: Sequence[Sweep]) -> str:
 
     Example:
         >>> print(summary([in_paper(), in_paper()]))
-        With Adam a gate learns at multiplier times base rate; TSσBN's best such rate is 0.01 on
-        NYUv2 (paper) and 0.01 on NYUv2 (paper).
+        With Adam a gate learns at multiplier times base rate; of the rates tried, the best mean of
+        TSσBN is at 0.01 on NYUv2 (paper) and 0.01 on NYUv2 (paper).
     """
     best = [f"{sweep.best('tssbn'):g} on {sweep.title}" for sweep in sweeps]
     return (
-        "With Adam a gate learns at multiplier times base rate; TSσBN's best such rate is "
-        f"{', '.join(best[:-1])} and {best[-1]}."
+        "With Adam a gate learns at multiplier times base rate; of the rates tried, the best mean "
+        f"of TSσBN is at {', '.join(best[:-1])} and {best[-1]}."
     )
 
 

@@ -90,7 +90,7 @@ def prices(ax: Axes, networks: Mapping[str, Sequence[tuple[float, float]]], goal
         >>> ax.lines[0].get_xdata().tolist()
         [0.5, 0.4]
     """
-    ax.axhspan(goal, 0, color="#DDDDDD", zorder=0)
+    ax.axhspan(goal, 0, color="#DDDDDD", zorder=0, label=f"goal, {goal} to 0 %")
     for (name, runs), mark in zip(networks.items(), "osD^v", strict=False):
         ax.plot(*np.transpose(runs), mark, ms=7, alpha=0.8, color="black", mfc="none", label=name)
     ax.axvline(0.5, color="black", lw=1, ls=":")

@@ -57,13 +57,14 @@ def prices(
         >>> [text.get_text() for text in ax.texts]
         ['HPS', 'PLE']
     """
-    ax.axhspan(-band, band, color="#E4E4E4")
+    ax.axhspan(-band, band, color="#E4E4E4", label="as far from HPS as chance alone")
     for method, row in rows.items():
         title, at = find_method(method).title, (passes[method], row.get("delta", 0.0))
         ax.plot(*at, "o", ms=8, color=plots.method_color(method))
         ax.annotate(title, at, (8, -3), textcoords="offset points", fontsize=9)
     ax.set(xlabel="passes of the trunk for one image", ylabel="Δm against HPS, %, as printed")
     ax.margins(x=0.15)
+    ax.legend(loc="lower right")
 
 
 def effects(ax: Axes, found: Mapping[str, "Effect"]) -> None:
@@ -104,8 +105,6 @@ def bed_effects(beds: Mapping[str, Mapping[str, "Effect"]], reference: str) -> F
         under = sum(effect.high < 0 for effect in found.values())
         n = sorted({k for effect in found.values() for k in effect.n})
         n = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-        ax.set_title(
-            f"{bed}, n = {n}: {over} of {len(found)} surely above {reference}, {under} below"
-        )
+        ax.set_title(f"{bed}, n = {n}: {over} of {len(found)} intervals above zero, {under} below")
     axes.flat[-1].set_xlabel(f"Δm minus that of {reference}, points")
     return figure

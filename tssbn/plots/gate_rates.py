@@ -60,10 +60,11 @@ def paths(found: Mapping[float, Tensor], useful: Tensor) -> Figure:
     """
     figure, axes = plots.plt.subplots(1, len(found), figsize=(8, 2.5), sharey=True, squeeze=False)
     for ax, (rate, gates) in zip(axes.flat, found.items(), strict=True):
-        ax.plot(gates[:, ~useful], color="#999999", lw=0.7)
-        ax.plot(gates[:, useful], color=plots.COLORS["blue"], lw=0.7)
+        others = ax.plot(gates[:, ~useful], color="#999999", lw=0.7)
+        matter = ax.plot(gates[:, useful], color=plots.COLORS["blue"], lw=0.7)
         ax.set(title=f"gate rate {rate:g}", xlabel="step", ylim=(-0.02, 1.02))
     axes[0, 0].set_ylabel("gate σ(γ)")
+    axes[0, 0].legend([matter[0], others[0]], ["matters", "does not"], loc="upper left")
     return figure
 
 
@@ -112,6 +113,9 @@ def apart(ax: Axes, found: Sequence["Sweep"], printed: "Sweep") -> None:
     ax.axhline(0, color="black", lw=1)
     ax.set(xscale="log", xlabel="gate rate: multiplier times base rate")
     ax.set_ylabel("Δm of TSσBN minus TSBN, points")
+    fastest = [apart[max(apart)] for apart in (sweep.bounded() for sweep in (printed, *found))]
+    ahead = sum(effect.low > 0 for effect in fastest)
+    ax.set_title(f"At the fastest rate TSσBN is ahead on {ahead} of {len(fastest)} data sets")
     ax.legend(loc="upper left")
 
 

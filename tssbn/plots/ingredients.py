@@ -41,7 +41,9 @@ def stages(beds: Mapping[str, Mapping[int, "Effect"]]) -> Figure | None:
         labels = ["0\nTSσBN", *map(str, range(1, last)), f"{last}\nHPS"]
         ax.set_xticks(range(last + 1), labels)
         n = min(min(effect.n) for effect in found.values())
-        ax.set(xlabel="first stage with gates", title=f"{bed}, n = {n} or more")
+        beyond = sum(effect.low > 0 or effect.high < 0 for effect in found.values())
+        ax.set(xlabel="k, the first stage with gates")
+        ax.set_title(f"{bed}, n = {n} or more: {beyond} of {len(found)} intervals beyond zero")
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("Δm minus that of TSσBN, points")
     return figure
@@ -73,4 +75,4 @@ def gains(ax: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     ax.set_yticks(range(len(rows)), rows)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper left")

@@ -116,7 +116,7 @@ def figure_3(
         null = [torch.stack(_shuffled(net, shared)).mean(0) for net in found]
         bars(ax, whole, part, null, found[0].tasks)
         ax.set_title(f"{name}, n = {len(found)}", size=10)
-    figure.suptitle("Most of each capacity is shared, of shuffled gates, too", size=11)
+    figure.suptitle("The shared part of shuffled gates is about as large", size=11)
     figure.legend(
         [Patch(color=REST), Patch(color=SHARED), axes.flat[0].vlines([], 0, 0, color="black")],
         ["capacity", "shared part", "shared part of shuffled gates"],
@@ -190,7 +190,7 @@ def training(
         label = f"formula, {count} tasks"
         ax.plot(x, 100 * law(x, count), style, color="#999999", lw=2.5, zorder=0, label=label)
     ax.set(xlabel="spread of the gates, r = s / m", ylabel="shared, % of capacity")
-    ax.set_title("The shared part measures how far gates have spread")
+    ax.set_title("The shared part falls as gates spread, shuffled or not")
     ax.legend(loc="lower left")
     return ax
 
@@ -260,7 +260,11 @@ def knobs(
             f"{knob}, n = {numbers.shape[1]}\n{above(numbers[-1] - numbers[0]).interval}", size=9.5
         )
     axes[0, 0].set_ylabel(GAP)
-    figure.suptitle("Capacity follows units, not difficulty; gates follow similarity", size=11)
+    figure.suptitle(
+        "Capacity follows units, not difficulty; gates follow similarity\n"
+        "(below each name: change of the blue line, with its 95 % interval)",
+        size=10,
+    )
     handles = axes[1, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3)
     return figure
