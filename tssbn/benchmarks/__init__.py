@@ -1,8 +1,7 @@
-"""The benchmarks, one file each, and what they are made of.
+"""The benchmarks, one file each: data, network, tasks and recipe.
 
-A benchmark is known by its line in :data:`BENCHMARKS`; its file is imported when its name is asked
-for. A file of the user's own, named by a path that ends in ``.py``, defines the same: a function
-``benchmark``.
+:data:`BENCHMARKS` lists the benchmarks; the file of one is imported when it is asked for by name. A
+file of your own, named by a path that ends in ``.py``, defines a function ``benchmark`` as well.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,37 +52,40 @@ BENCHMARKS = {
 
 
 def identity(x: Tensor) -> Tensor:
-    """Images as they are, in [0, 1]."""
+    """Return images unchanged, in [0, 1]."""
     return x
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Data, network, tasks and recipe: all that a run needs but the method and the seed.
+    """The data, network, tasks and recipe of a run, which a method and a seed complete.
 
     Attributes:
-        name: Of the file, and of the folder of its records.
-        title: As in tables.
-        data: ``data(split, root)`` gives the data set of ``"train"``, ``"test"`` and, with
-            ``report="val"``, ``"val"``. ``root`` is the folder that it reads, None if none was
-            named.
-        network: What the methods build from.
-        tasks: Of the targets of the data.
-        recipe: How it is trained.
-        tuned: By method, the settings that were chosen for it on validation images, such as ``lr``
-            and ``multiplier``; they take the place of the defaults.
-        augment: Of the targets, gives what changes a training sample; or None.
-        scale: Of the images [0, 1], what the network sees.
-        source: The real data set that it reads, a name of :data:`tssbn.data.SETS`; "" for another.
-        synthetic: Whether its data are drawn by a program: it then reads no folder.
-        average: Whether Δm is the gain of the mean of all tasks' metrics, as the papers have it
+        name: name of the file, and of the folder of its saved runs.
+        title: as printed in tables.
+        data: ``data(split, root)`` returns the data set of ``"train"``, ``"test"`` and, with
+            ``report="val"``, ``"val"``. ``root`` is the folder that it reads, or None.
+        network: trunk and heads, from which the methods build.
+        tasks: maps the targets of the data to the tasks.
+        recipe: how the networks are trained.
+        tuned: for each method, settings such as ``lr`` and ``multiplier`` that were chosen on
+            validation images; they replace the defaults.
+        augment: maps the targets to a transform of training samples; None for no transform.
+        scale: maps images in [0, 1] to the inputs of the network.
+        source: the real data set that is read, a name of :data:`tssbn.data.SETS`; "" for another.
+        synthetic: whether a program draws the data; no folder is read then.
+        average: whether Δm is the gain of the mean of all tasks' metrics, as the papers compute it
             for the forty attributes of CelebA, instead of the mean of the gains.
-        baseline: The method against which Δm is a gain; the paper's second table has HPS.
-        absolute: Whether tables print parameters and MACs themselves, instead of their ratios to
-            the baseline.
-        paper: The paper's numbers, in the units of its tables: method, then task (or ``"mean"``
-            of all), and ``"delta"`` for Δm in percent; where they are absolute, ``"parameters"``
-            and ``"macs"``, too. A table has a row for each of these methods.
+        baseline: the method relative to which Δm is computed; HPS in the paper's second table.
+        absolute: whether tables print parameters and MACs, instead of their ratios to the baseline.
+        paper: the paper's numbers, in the units of its tables, by method and then by task (or
+            ``"mean"`` of all tasks), with ``"delta"`` for Δm in percent, and, where `absolute` is
+            True, ``"parameters"`` and ``"macs"``. A table has a row for each of these methods.
+
+    Example:
+        >>> rooms = find_benchmark("rooms")()
+        >>> rooms.recipe.lr, rooms.tuned["tssbn"]
+        (0.004, {'multiplier': 25})
     """
 
     name: str
@@ -103,11 +105,17 @@ class Benchmark:
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def folder(self, root: str | Path | None = None) -> str | Path | None:
-        """The folder of its data: the one that is named, else where its real set is found.
+        """Choose the folder of the data, which is `root` or where the real set is found.
+
+        Args:
+            root: the folder that the user named, or None.
+
+        Returns:
+            The folder; None where no folder is named or needed.
 
         Raises:
-            FileNotFoundError: None is named, and that of its real set is not found.
-            ValueError: One is named, and its data are synthetic.
+            FileNotFoundError: no folder is named, and the real set is not found.
+            ValueError: a folder is named, and the data are synthetic.
 
         Example:
             >>> find_benchmark("rooms")().folder() is None
@@ -128,15 +136,18 @@ class Benchmark:
 
 
 def find_benchmark(name: str | Path) -> Callable[..., Benchmark]:
-    """The function that makes the benchmark of a name; its arguments have defaults.
+    """Import a benchmark by its name.
 
     Args:
-        name: One of :data:`BENCHMARKS`, or the path of a file that ends in ``.py``.
+        name: one of :data:`BENCHMARKS`, or the path of a file that ends in ``.py``.
+
+    Returns:
+        The function that makes the benchmark; all its arguments have defaults.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ImportError: It needs a package that is not installed; names it.
-        ValueError: An unknown name, or a file without a function ``benchmark``.
+        FileNotFoundError: there is no such file.
+        ImportError: the benchmark needs a package that is not installed; the message names it.
+        ValueError: the name is unknown, or the file has no function ``benchmark``.
 
     Example:
         >>> find_benchmark("rooms")(n=100).recipe.batch
@@ -146,5 +157,5 @@ def find_benchmark(name: str | Path) -> Callable[..., Benchmark]:
 
 
 def dummy_images(height: int, width: int) -> Tensor:
-    """Two images of no meaning."""
+    """Draw two images of noise, (2, 3, height, width) in [0, 1]."""
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))

@@ -22,15 +22,19 @@ PAPER = {  # the mean F1 of the forty, in percent
 
 
 def benchmark(side: int = 64, filters: int = 64) -> Benchmark:
-    """The 162,770 training, 19,867 validation and 19,962 test images of CelebA, 64x64.
+    """Make the benchmark of 162,770 training, 19,867 validation and 19,962 test images, 64x64.
 
-    Adam at 3e-4, 15 epochs, batches of 256, no augmentation; the epoch with the best mean F1 on the
-    validation images counts. The networks of single tasks are tested in evaluation mode, unlike
-    those of FAMO, whose trainer for them never leaves the training mode.
+    Adam at 3e-4, 15 epochs, batches of 256, no augmentation. Scores are those of the epoch with the
+    best mean F1 on the validation images. Networks of single tasks are tested in evaluation mode;
+    FAMO's trainer for single tasks never leaves the training mode.
 
     Args:
-        side: of the images, at least 8; the protocol's is 64.
-        filters: of the first stage; the protocol's network has 64.
+        side: height and width of the images, at least 8; 64 in the protocol.
+        filters: channels of the first stage; 64 in the protocol.
+
+    Example:
+        >>> benchmark(filters=8).network.trunk().stages[0][0][0].out_channels
+        8
     """
     return Benchmark(
         name="celeba",
@@ -46,7 +50,12 @@ def benchmark(side: int = 64, filters: int = 64) -> Benchmark:
 
 
 def network(side: int, filters: int) -> Network:
-    """A CelebANet and its heads, whose first stage has so many filters."""
+    """Make a CelebANet and its heads.
+
+    Args:
+        side: height and width of the images.
+        filters: channels of the first stage.
+    """
     return Network(
         partial(CelebANet, filters),
         partial(nn.Linear, 8 * filters),

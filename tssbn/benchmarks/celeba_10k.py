@@ -5,20 +5,23 @@ from dataclasses import replace
 from tssbn.benchmarks import Benchmark, celeba_small
 from tssbn.data.real.celeba import CelebA
 
-ENDS = {"train": 7000, "val": 8000, "test": 10000}  # the number of the last face of each part
+ENDS = {"train": 7000, "val": 8000, "test": 10000}  # number of the last face of each split
 
 
 def benchmark(side: int = 32, filters: int = 8) -> Benchmark:
-    """All forty attributes of 7,000 faces; 1,000 validate, 2,000 test.
+    """Make the benchmark of 7,000 training, 1,000 validation and 2,000 test faces.
 
-    All are of CelebA's training part and are cut by their numbers, whatever the partition in the
-    folder says, so that these 10,000 images are all that is needed. A person may be in two parts.
-    Network and recipe are those of :mod:`tssbn.benchmarks.celeba_small`, but the learning rate
-    falls to 0 by a cosine.
+    All belong to CelebA's training split. The number of a face decides its split here, so that only
+    the first 10,000 images are needed; the same person may be in two splits. Network and recipe are
+    those of :mod:`tssbn.benchmarks.celeba_small`, with a learning rate that falls to 0 by a cosine.
 
     Args:
-        side: of the images, at least 8.
-        filters: of the first stage; the protocol's network has 64.
+        side: height and width of the images, at least 8.
+        filters: channels of the first stage; 64 in the protocol.
+
+    Example:
+        >>> benchmark().recipe.schedule
+        'cosine'
     """
     small = celeba_small.benchmark(side, filters)
     return replace(
@@ -31,16 +34,16 @@ def benchmark(side: int = 32, filters: int = 8) -> Benchmark:
 
 
 class FirstFaces(CelebA):
-    """The first 10,000 faces of CelebA, in parts by their numbers.
+    """The first 10,000 faces of CelebA, split by their numbers.
 
     Args:
-        root, split, transform, size: As those of :class:`~tssbn.data.real.celeba.CelebA`.
+        root, split, transform, size: as for :class:`~tssbn.data.real.celeba.CelebA`.
     """
 
     official = dict.fromkeys(CelebA.official, CelebA.official["train"])
 
     def partition(self) -> dict[str, str]:
-        """The split of each image, by the name of its file."""
+        """Return the split of each image, by the name of its file."""
         return {f"{number:06}.jpg": _part(number) for number in range(1, ENDS["test"] + 1)}
 
 

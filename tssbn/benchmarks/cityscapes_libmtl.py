@@ -18,13 +18,20 @@ PAPER = {  # mIoU in percent, absolute error of the inverse depth; Δm against H
 
 
 def benchmark(pretrained: str = "file") -> Benchmark:
-    """The 2,975 training and 500 validation images of Cityscapes, 128x256, with seven classes.
+    """Make the benchmark of 2,975 training and 500 validation images, 128x256, with seven classes.
 
-    As ``nyuv2_libmtl``, with batches of 64.
+    The protocol is that of :mod:`tssbn.benchmarks.nyuv2_libmtl`, with batches of 64.
 
     Args:
-        pretrained: where the trunk's ImageNet weights come from: ``"file"`` or ``"none"``, see
+        pretrained: the source of the trunk's ImageNet weights, ``"file"`` or ``"none"``; see
             :data:`tssbn.networks.deeplab.SOURCES`.
+
+    Raises:
+        ValueError: the source is unknown.
+
+    Example:
+        >>> benchmark().recipe.batch
+        64
     """
     return Benchmark(
         name="cityscapes_libmtl",

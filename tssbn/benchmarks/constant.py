@@ -1,25 +1,25 @@
-"""The constant baseline: how well an answer scores that ignores the image.
+"""The constant baseline, a prediction for each task that is the same for all images.
 
-Of each task the answer is made from the training targets alone, by the kind of target
-(:class:`~tssbn.data.target.Target`); of maps, for each pixel position by itself:
+It is computed from the training targets alone, by the kind of target
+(:class:`~tssbn.data.target.Target`), and for maps at each pixel position separately:
 
 ========================= ===============================================================
-kind                      answer
+kind                      prediction
 ========================= ===============================================================
-classes, class, words     log of how often each class is there: the largest is that of the
-                          most frequent one
+classes, class, words     log of the frequency of each class, whose largest value is that
+                          of the most frequent class
 depth, disparity, number  the median, which has the least absolute error
 normal                    the mean direction, which has the greatest mean cosine
-attribute                 log-odds of how often it is there, or always "yes"
+attribute                 log-odds of the attribute's frequency, or always "yes"
 ========================= ===============================================================
 
-What is not counted is left out. A position where nothing ever counts has the answer of all
-positions together.
+Missing labels are left out. A position without any label has the prediction of all positions
+together.
 
-An attribute has two answers since no single one is fair to all its scores: F1 at 0.5 wants "yes",
-cross-entropy the frequency. Each score is that of the answer that has the better one on the
-training targets. For mIoU and the mean angle the answers above are not quite the best constants,
-but close.
+An attribute has two predictions, because no single one is the best for all its scores: F1 at 0.5 is
+best for "yes", and cross-entropy for the frequency. Each score is that of the prediction with the
+better score on the training targets. For mIoU and the mean angle the predictions above are close to
+the best constants, but not equal to them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,19 +35,19 @@ from tssbn.metrics.base import TaskMetric
 
 __all__ = ["constant_answers", "constant_scores"]
 
-AT_ONCE = 2**24  # values of maps that are looked at together
-YES = 9.0  # the logit of an answer that is sure
+AT_ONCE = 2**24  # values of maps that are in memory at once
+YES = 9.0  # the logit of "yes"
 
 
 def constant_answers(data: Stored) -> dict[str, list[Tensor]]:
-    """Make the best answers to each task that ignore the image.
+    """Compute the constant predictions of each task.
 
     Args:
         data: the training set.
 
     Returns:
-        By task one answer, or two to an attribute, of shape (1, C, H, W), (1, C) or (1, C, L), as
-        a head predicts.
+        By task one prediction, or two for an attribute, of shape (1, C, H, W), (1, C) or
+        (1, C, L), as a head outputs it.
 
     Example:
         >>> depth = torch.tensor([[1.0, 0.0], [2.0, 0.0], [5.0, 3.0]]).view(3, 1, 1, 2)
@@ -61,17 +61,17 @@ def constant_answers(data: Stored) -> dict[str, list[Tensor]]:
 def constant_scores(
     tasks: Mapping[str, Task], train: Stored, test: Stored, batch: int
 ) -> dict[str, dict[str, float]]:
-    """Score the best answers that ignore the image.
+    """Score the constant predictions of each task.
 
     Args:
-        tasks: of the benchmark. Those whose heads give something else than the table above says
-            are left out.
-        train: what the answers are made from.
-        test: what they are scored on.
+        tasks: the tasks of the benchmark. Tasks whose heads have another number of channels than
+            the predictions are left out.
+        train: the data that the predictions are computed from.
+        test: the data that they are scored on.
         batch: images of a batch, for metrics that average over batches.
 
     Returns:
-        By task what its metric gives, but for the lists by class.
+        By task the values of its metric, without lists by class.
 
     Example:
         >>> from tssbn.benchmarks.tasks import tasks_for
@@ -96,7 +96,7 @@ def constant_scores(
 
 
 def _parts(data: Stored, task: str) -> Iterator[Tensor]:
-    """The targets of all samples, maps in bands of some rows."""
+    """Yield the targets of all samples, those of maps in bands of some rows."""
     value = data.tensors[task]
     if not data.targets[task].dense:
         yield from _targets(data, task, [slice(None)])
@@ -108,7 +108,7 @@ def _parts(data: Stored, task: str) -> Iterator[Tensor]:
 
 
 def _targets(data: Stored, task: str, parts: Sequence[slice | Tensor]) -> Iterator[Tensor]:
-    """Some entries of a task, without the images."""
+    """Yield some entries of a task, without reading the images."""
     blank = torch.empty(len(data), 0)
     alone = Stored({"image": blank, task: data.tensors[task].cpu()}, {task: data.targets[task]})
     for part in parts:
@@ -141,14 +141,14 @@ def _joined(bands: Sequence[Tensor]) -> Tensor:
 
 
 def _log_frequency(counts: Tensor) -> Tensor:
-    """Of counts (C, ...); among equals, the class that is more frequent elsewhere comes first."""
+    """Return log frequencies of counts (C, ...), where overall frequencies break ties."""
     everywhere = counts.flatten(1).sum(1) if counts.dim() > 1 else counts
     share = (everywhere / everywhere.sum().clamp(min=1)).view(-1, *[1] * (counts.dim() - 1))
     return ((counts + share) / (counts.sum(0) + 1)).clamp(min=1e-9).log().float()[None]
 
 
 def _direction(sums: Tensor) -> Tensor:
-    """Of sums (3, H, W) of unit vectors; towards the camera where there is no other."""
+    """Return the directions of sums (3, H, W) of unit vectors; towards the camera if all are 0."""
     everywhere = sums.sum((1, 2), keepdim=True)
     if not everywhere.any():
         everywhere = sums.new_tensor([0, 0, -1]).view(3, 1, 1)
@@ -161,7 +161,7 @@ def _known(part: Tensor, target: Target) -> Tensor:
 
 
 def _median(medians: Tensor) -> Tensor:
-    """Those of the positions; their own median where there is none."""
+    """Fill positions without a median with the median of all positions."""
     middle = medians.flatten().nanmedian().nan_to_num()
     return torch.where(medians.isnan(), middle, medians).view(1, *(medians.shape or (1,)))
 

@@ -1,12 +1,12 @@
-"""The parameters of tables 3 and 4 of arXiv 2512.20420: what is built here, and what meets them.
+"""The numbers of parameters in tables 3 and 4 of arXiv 2512.20420, and those of the networks here.
 
-The tables mix several ways to count. Each row here has the parameters that are trained in the trunk
-and those of the decoders apart, as built, and the sum of two such numbers that rounds to what the
-paper prints. That shows what a printed number can mean, not that it was counted so. Where the sum
-comes from, ``fit`` says: ``"code"``, from the code of the method's authors; ``"decoders"``, the
-method leaves no choice, but decoders were chosen such that several rows agree; ``"search"``,
-settings were searched until the number came out, and others may meet it, too; ``"none"``, nothing
-was found that does.
+The tables mix several ways to count. Each row here has the trained parameters of the trunk and of
+the decoders as built, and a sum of two such numbers that rounds to the paper's number. The sum
+shows what a printed number can mean, not that it was counted in this way. ``fit`` gives the origin
+of the
+sum: ``"code"``, it follows from the code of the method's authors; ``"decoders"``, the method leaves
+no choice, but decoders were chosen so that several rows agree; ``"search"``, settings were searched
+until the number came out, and others may agree as well; ``"none"``, no settings were found.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,16 +27,20 @@ class Row:
     """A row of the paper's table.
 
     Attributes:
-        method: Its name here.
-        printed: Millions of parameters.
-        trunk: Parameters in the trunk, such that with the decoders they are what is printed; None
-            where there are no such numbers.
-        decoders: The others.
-        fit: Where the two come from.
-        meaning: What they count.
-        beside: Whether what the network itself names is trained in a frozen trunk, see
-            :attr:`tssbn.methods.Network.trains`.
-        options: Of the method, for the count here.
+        method: name of the method here.
+        printed: the paper's number, in millions of parameters.
+        trunk: number of trunk parameters that agrees with the paper's number together with
+            `decoders`; None where none was found.
+        decoders: the number of decoder parameters.
+        fit: the origin of the two numbers, see this module.
+        meaning: a description of what they count.
+        beside: whether the parameters that :attr:`tssbn.methods.Network.trains` selects are trained
+            in a frozen trunk.
+        options: options of the method, for the count here.
+
+    Example:
+        >>> SWIN[2].method, SWIN[2].printed
+        ('hps', 30.06)
     """
 
     method: str
@@ -54,10 +58,14 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-        title: What it compares.
-        network: Makes the network of its benchmark.
-        outputs: Channels of the prediction of each task.
-        rows: In the paper's order.
+        title: data set, trunk and number of tasks.
+        network: makes the network of its benchmark.
+        outputs: channels of the prediction of each task.
+        rows: the rows, in the paper's order.
+
+    Example:
+        >>> TABLES["4"].title, len(TABLES["4"].rows)
+        ('PASCAL-Context, Swin-T, 4 tasks', 16)
     """
 
     title: str
@@ -68,13 +76,18 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Counted:
-    """A row, and the trained parameters of its method here.
+    """A row of the paper's table, with the trained parameters of its method here.
 
     Attributes:
-        row: The paper's.
-        title: Of the method; its name, where it is not in this package.
-        trunk: All but the decoders; None where the method is not in this package.
-        decoders: One for each task, the same for all methods.
+        row: the row.
+        title: title of the method, or its name where it is not in this package.
+        trunk: number of trained parameters without the decoders; None where the method is not in
+            this package.
+        decoders: number of parameters of the decoders, the same for all methods.
+
+    Example:
+        >>> Counted(SWIN[2], "HPS", 27_517_818, 1_946_624).row.printed
+        30.06
     """
 
     row: Row
@@ -134,15 +147,18 @@ TABLES = {
 
 
 def count(method: str, table: PaperTable, beside: bool = True, **options: Any) -> tuple[int, int]:
-    """Count the trained parameters of a method's network at full size: all but decoders, and these.
+    """Count the trained parameters of a method's network at full size.
 
-    Nothing is computed, and no memory is taken.
+    The network is built on the meta device, which takes no memory.
 
     Args:
-        method: One of :data:`tssbn.methods.METHODS`.
-        table: Whose network and tasks are taken.
-        beside: As of :class:`Row`.
-        options: Of the method.
+        method: one of :data:`tssbn.methods.METHODS`.
+        table: the table whose network and tasks are used.
+        beside: as in :class:`Row`.
+        options: options of the method.
+
+    Returns:
+        The number without the decoders, and the number of the decoders.
 
     Example:
         >>> count("hps", TABLES["4"])
@@ -157,7 +173,15 @@ def count(method: str, table: PaperTable, beside: bool = True, **options: Any) -
 
 
 def rows(table: PaperTable) -> Iterator[Counted]:
-    """Count the methods of a table; those that are not in this package have no numbers."""
+    """Count the parameters of each method of a table.
+
+    Args:
+        table: the table.
+
+    Example:
+        >>> next(rows(TABLES["4"])).trunk  # STL has four trunks
+        110071272
+    """
     _, decoders = count("hps", table)
     for row in table.rows:
         if row.method in METHODS:
@@ -168,7 +192,7 @@ def rows(table: PaperTable) -> Iterator[Counted]:
 
 
 def text(counted: Iterable[Counted]) -> str:
-    """Show counted rows as a table in Markdown; millions are rounded."""
+    """Format counted rows as a table in Markdown."""
     head = ("method", "trunk", "decoders", "all, M", "paper, M", "met by", "fit", "which counts")
     lines = [head, ("-",) * len(head)]
     for each in counted:

@@ -8,13 +8,20 @@ from tssbn.data.synthetic.faces import ATTRIBUTES, Faces, faces
 
 
 def benchmark(n: int = 2400, side: int = 32, filters: int = 8, attributes: int = 12) -> Benchmark:
-    """A CelebA network of an eighth of the width on drawn faces.
+    """Make the benchmark of a CelebA network of an eighth of the width on drawn faces.
 
     Args:
-        n: training images; a third as many to validate, and to test.
-        side: of the images, at least 8.
-        filters: of the first stage; CelebA's network has 64.
-        attributes: how many of the 36, evenly spread over their list; each task costs a pass.
+        n: number of training images; validation and test have a third as many each.
+        side: height and width of the images, at least 8.
+        filters: channels of the first stage; 64 for CelebA.
+        attributes: how many of the 36 attributes, evenly spread over their list, are tasks.
+
+    Raises:
+        ValueError: there are not so many attributes.
+
+    Example:
+        >>> benchmark(attributes=2).recipe.report
+        'val'
     """
     if not 1 <= attributes <= len(ATTRIBUTES):
         raise ValueError(f"attributes={attributes} must be from 1 to {len(ATTRIBUTES)}")

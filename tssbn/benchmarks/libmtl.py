@@ -1,4 +1,4 @@
-"""What the benchmarks of table 2 have in common: LibMTL's network and recipe."""
+"""LibMTL's network and recipe, which the benchmarks of table 2 share."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ __all__ = ["TUNED", "network", "recipe", "tasks"]
 
 IMAGE = {"gate": "image"}
 
-#: Of each method of experts, the gates of LibMTL: they see the whole image.
+#: The gates of LibMTL for each method with experts, which read the whole image.
 TUNED: dict[str, Mapping[str, Any]] = {
     "mmoe": IMAGE,
     "cgc": IMAGE,
@@ -35,15 +35,20 @@ def network(
     trunk: Any = deeplab.dilated_resnet,
     head: Any = deeplab.DeepLabHead,
 ) -> Network:
-    """A dilated ResNet pretrained on ImageNet, and heads with dropout.
+    """Make a dilated ResNet that is pretrained on ImageNet, and heads with dropout 0.5.
 
     Args:
-        height, width: of the images, multiples of 8; gates of the whole image take no others.
-        pretrained: where the trunk's weights come from, see :data:`tssbn.networks.deeplab.SOURCES`.
-        trunk, head: make them.
+        height, width: size of the images, multiples of 8; gates that read the whole image accept no
+            other size.
+        pretrained: the source of the trunk's weights, see :data:`tssbn.networks.deeplab.SOURCES`.
+        trunk, head: make the trunk and a head.
 
     Raises:
-        ValueError: an unknown source, or sizes that are no multiples of 8.
+        ValueError: the source is unknown, or a size is no multiple of 8.
+
+    Example:
+        >>> network(48, 64, pretrained="none").stem
+        'layer1'
     """
     check_source(pretrained, deeplab.SOURCES)
     if height % deeplab.STRIDE or width % deeplab.STRIDE:
@@ -51,10 +56,10 @@ def network(
     weights = None if pretrained == "none" else partial(deeplab.imagenet, trunk)
 
     def started() -> nn.Module:
-        made = trunk()
-        if weights is not None and not next(made.parameters()).is_meta:
-            made.load_state_dict(weights())
-        return made
+        net = trunk()
+        if weights is not None and not next(net.parameters()).is_meta:
+            net.load_state_dict(weights())
+        return net
 
     return Network(
         started,
@@ -66,14 +71,35 @@ def network(
 
 
 def recipe(batch: int) -> Recipe:
-    """Adam at 1e-4 with weight decay, halved at epoch 100 of 200; whole batches alone."""
+    """Make the recipe of Adam at 1e-4 with weight decay 1e-5, halved at epoch 100 of 200.
+
+    Incomplete batches are left out.
+
+    Args:
+        batch: images of a step.
+
+    Example:
+        >>> recipe(8).weight_decay
+        1e-05
+    """
     return Recipe(
         epochs=200, batch=batch, lr=1e-4, weight_decay=1e-5, schedule="step", drop_last=True
     )
 
 
 def tasks(targets: Mapping[str, Target]) -> dict[str, Task]:
-    """mtan's losses; errors of depth are means over batches, those of angles over all pixels."""
+    """Make the tasks with mtan's losses and LibMTL's ways of averaging.
+
+    Errors of depth are averaged over batches with their numbers of images as weights, and angles
+    over all pixels.
+
+    Args:
+        targets: the targets of the data.
+
+    Example:
+        >>> tasks({"depth": Target("depth", ignore=0)})["depth"].metric().pooling
+        'sample'
+    """
     found = tasks_for(targets, pooling="sample", mask="sum")
     if "normal" in found:
         found["normal"] = replace(found["normal"], metric=partial(Normals, mask="sum"))

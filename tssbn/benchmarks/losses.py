@@ -1,12 +1,11 @@
-"""The losses of the tasks: means over the labels of a batch that count.
+"""The losses of the tasks, which are means over the labels that a batch has.
 
-What a target does not count (:class:`~tssbn.data.target.Target`: missing labels, void pixels) has
-a gradient of exactly 0, whatever stands there. A batch in which nothing counts has the loss 0, and
-all its gradients are 0.
+Missing labels and void pixels (:class:`~tssbn.data.target.Target`) have a gradient of exactly 0,
+whatever their value is. A batch without a label has the loss 0, with gradients of 0.
 
-The mean is over what counts in the batch: with labels for 3 of 16 images it is the mean of these 3.
-So the scale of a loss does not depend on how many labels there are, but a label counts more in a
-batch that has few. Several processes take a mean each, and the mean of these.
+With labels for 3 of 16 images, the loss is the mean over these 3. So the scale of a loss does not
+depend on the number of labels, but each label has a larger weight in a batch with few. Several
+processes take a mean each, and then the mean of these means.
 """
 
 import math
@@ -26,11 +25,11 @@ __all__ = [
 
 
 def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of classes, over the labels that are >= 0.
+    """Compute the cross-entropy of classes, over the labels that are >= 0.
 
-    Shape:
-        - prediction: logits (B, classes), (B, classes, H, W) or (B, classes, L)
-        - target: (B,), (B, H, W) or (B, L) int64
+    Args:
+        prediction: logits, (B, classes), (B, classes, H, W) or (B, classes, L).
+        target: int64, (B,), (B, H, W) or (B, L).
 
     Example:
         >>> import torch
@@ -43,11 +42,15 @@ def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def l1_loss(prediction: Tensor, target: Tensor, ignore: float = math.nan) -> Tensor:
-    """Absolute error, over the values that are not NaN and not ``ignore``.
+    """Compute the mean absolute error, over the targets that are not NaN and not `ignore`.
 
-    Shape:
-        - prediction: as the target; (B, 1) for (B,), too
-        - target: (B, 1, H, W) or (B,)
+    Args:
+        prediction: as the target, or (B, 1) for a target (B,).
+        target: (B, 1, H, W) or (B,).
+        ignore: the value of a missing target.
+
+    Raises:
+        ValueError: the shapes differ.
 
     Example:
         >>> import torch
@@ -62,17 +65,18 @@ def l1_loss(prediction: Tensor, target: Tensor, ignore: float = math.nan) -> Ten
 
 
 def cosine_loss(prediction: Tensor, target: Tensor, mask: str = "norm") -> Tensor:
-    """1 - cosine of the angle, over the pixels with a normal.
+    """Compute the mean of 1 - cosine of the angle between normals, over the pixels with a normal.
 
-    A prediction without a direction, the zero vector, has the loss 1, and the gradient of the
-    scalar product.
+    A prediction that is the zero vector has the loss 1, and the gradient of the scalar product.
 
     Args:
-        mask: which pixels have one; ``"sum"`` drops those whose components sum to 0, as mtan does.
+        prediction: vectors of any length, (B, 3, H, W).
+        target: unit vectors, (B, 3, H, W); zero or NaN where there is no normal.
+        mask: which pixels have a normal; with ``"sum"`` those whose components do not sum to 0, as
+            in mtan.
 
-    Shape:
-        - prediction: (B, 3, H, W), of any length
-        - target: (B, 3, H, W), unit vectors, zero or NaN where there is none
+    Raises:
+        ValueError: the shapes differ.
 
     Example:
         >>> import torch
@@ -89,17 +93,18 @@ def cosine_loss(prediction: Tensor, target: Tensor, mask: str = "norm") -> Tenso
 def normal_l1_loss(
     prediction: Tensor, target: Tensor, over: Literal["pixels", "components"] = "pixels"
 ) -> Tensor:
-    """Absolute error of unit normals, summed over pixels with a normal and their components.
+    """Compute the absolute error of unit normals, over the pixels with a normal.
 
-    Predictions are made unit first; one without a direction stays as it is.
+    Predictions are divided by their length first; the zero vector stays as it is.
 
     Args:
-        over: what the sum is divided by: the ``"pixels"`` with a normal (MLoRE), or their
-            ``"components"``, three times as many (MTLoRA).
+        prediction: vectors of any length, (B, 3, H, W).
+        target: unit vectors, (B, 3, H, W); zero or NaN where there is no normal.
+        over: the divisor of the sum over components and pixels: the number of ``"pixels"`` with a
+            normal (MLoRE), or of their ``"components"``, three times as many (MTLoRA).
 
-    Shape:
-        - prediction: (B, 3, H, W), of any length
-        - target: (B, 3, H, W), unit vectors, zero or NaN where there is none
+    Raises:
+        ValueError: the shapes differ.
 
     Example:
         >>> import torch
@@ -119,20 +124,21 @@ def balanced_cross_entropy(
     positive: float | None = None,
     over: Literal["counted", "all"] = "counted",
 ) -> Tensor:
-    """Cross-entropy of maps of two classes, one of which is rare.
+    """Compute a weighted cross-entropy of maps of two classes, one of which is rare.
 
-    Of the labels that are >= 0 a 1 counts ``positive``, a 0 counts ``1 - positive``. Without a
-    number it is the share of the 0s in the batch (as in HED, Xie and Tu, ICCV 2015): so both
-    classes weigh the same, whatever their sizes.
+    A label 1 has the weight `positive` and a label 0 the weight ``1 - positive``. Where `positive`
+    is None, it is the share of label 0 in the batch, so that both classes have the same total
+    weight, whatever their sizes (as in HED, Xie and Tu, ICCV 2015).
 
     Args:
-        positive: between 0 and 1.
-        over: what the sum is divided by: the labels that are ``"counted"``, or ``"all"`` pixels,
-            void ones too.
+        prediction: logits, (B, 2, H, W), or (B, 1, H, W) for class 1 alone.
+        target: int64, (B, H, W); negative for void.
+        positive: the weight of label 1, between 0 and 1.
+        over: the divisor of the sum: the number of pixels that are ``"counted"``, or of ``"all"``
+            pixels including void.
 
-    Shape:
-        - prediction: logits (B, 2, H, W), or (B, 1, H, W), those of class 1
-        - target: (B, H, W) int64
+    Raises:
+        ValueError: the shapes differ.
 
     Example:
         >>> import torch
@@ -154,11 +160,14 @@ def balanced_cross_entropy(
 
 
 def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy of attributes, over the labels that are >= 0.
+    """Compute the binary cross-entropy of attributes, over the labels that are >= 0.
 
-    Shape:
-        - prediction: logits (B, 1)
-        - target: (B,) int64
+    Args:
+        prediction: logits, (B, 1).
+        target: int64, (B,).
+
+    Raises:
+        ValueError: the shapes differ.
 
     Example:
         >>> import torch
@@ -168,7 +177,7 @@ def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     prediction, counted = prediction.squeeze(1), target >= 0
     _check(prediction, target)
     label, present = (x.to(prediction.dtype) for x in (target.where(counted, 0), counted))
-    # 1 where all labels are there: then this is torch's own mean to the last bit.
+    # 1 where no label is missing: the result then equals PyTorch's mean to the last bit.
     weight = present / present.mean().clamp(min=1 / len(present))
     return F.binary_cross_entropy_with_logits(prediction, label, weight)
 

@@ -29,24 +29,32 @@ def benchmark(
     holdout: int = 0,
     augmented: bool = True,
 ) -> Benchmark:
-    """Three dense tasks on EfficientNet-Lite0, each with a decoder of its own on four of its maps.
+    """Make the benchmark of three dense tasks on EfficientNet-Lite0, with a decoder for each task.
 
-    The setting is that of the paper's second table, a pretrained trunk with BatchNorm, in small;
-    the recipe is our own: Adam, one cycle per step up to 1e-3, 20 epochs, batches of 8, zooms and
-    flips; the last epoch counts. Gates, and the norms of TSBN, learn at 0.01 a step, ten times the
-    base rate: the gate rate of the paper's recipe, which was not chosen here. Errors are means over
-    pixels, and every normal counts.
+    This is a small version of the setting of the paper's second table, a pretrained trunk with
+    BatchNorm. The recipe is ours: Adam with a one-cycle schedule up to 1e-3, 20 epochs, batches of
+    8, zooms and flips. Scores are those of the last epoch. Gates, and the norm layers of TSBN, have
+    ten times the base rate, at most 0.01. This is the gate rate of the paper's recipe; it was not
+    tuned here. Errors are means over pixels, and every normal counts.
 
     Args:
-        height, width: of the images, multiples of 4; those of the files are resized.
-        pretrained: where the trunk's ImageNet weights come from: ``"package"``, ``"timm"``,
-            ``"file"``, or ``"none"`` for a start at random, as
-            :data:`tssbn.networks.efficientnet.SOURCES` says.
-        frozen: train no filter of the trunk, only its norm layers and the decoders.
-        holdout: so many training images are left out, and scored instead of the test images, with
-            ``report="val"`` as validation images too: for choices that must not look at the test
-            images. 0 for the official parts.
-        augmented: zoom and flip the training images.
+        height, width: size of the images, multiples of 4; the images of the files are resized.
+        pretrained: the source of the trunk's ImageNet weights, ``"package"``, ``"timm"``,
+            ``"file"``, or ``"none"`` for random weights; see
+            :data:`tssbn.networks.efficientnet.SOURCES`.
+        frozen: whether only the norm layers of the trunk and the decoders are trained.
+        holdout: number of training images that are left out and scored in place of the test images
+            (and, with ``report="val"``, as validation images), for choices that must not use the
+            test images; 0 for the official splits.
+        augmented: whether training images are zoomed and flipped.
+
+    Raises:
+        ValueError: the source is unknown, a size is no multiple of 4, or `holdout` is negative or
+            not below 795.
+
+    Example:
+        >>> benchmark(pretrained="none").recipe.schedule
+        'one-cycle'
     """
     check_source(pretrained, efficientnet.SOURCES)
     if height % efficientnet.FINEST or width % efficientnet.FINEST:
@@ -58,10 +66,10 @@ def benchmark(
     weights = None if pretrained == "none" else partial(efficientnet.imagenet, pretrained)
 
     def trunk() -> nn.Module:
-        made = efficientnet.lite0(weights and weights())
+        net = efficientnet.lite0(weights and weights())
         if frozen:
-            freeze(made, efficientnet.in_norm)
-        return made
+            freeze(net, efficientnet.in_norm)
+        return net
 
     return Benchmark(
         name="nyuv2_lite",
@@ -87,7 +95,10 @@ def benchmark(
 
 
 def decoder(outputs: int) -> efficientnet.LiteDecoder:
-    """A task's decoder; that of depth, the task of one channel, starts at the usual depth.
+    """Make the decoder of a task; that of depth, with one channel, starts at the typical depth.
+
+    Args:
+        outputs: channels of the prediction.
 
     Example:
         >>> decoder(1).last.bias.item(), decoder(3).last.bias.tolist()
@@ -97,10 +108,11 @@ def decoder(outputs: int) -> efficientnet.LiteDecoder:
 
 
 class Frames(NYUv2):
-    """Some frames of a part of NYUv2.
+    """Some frames of a split of NYUv2.
 
     Args:
-        indices: of the frames.
+        root, split, transform: as for :class:`~tssbn.data.real.nyuv2.NYUv2`.
+        indices: numbers of the frames.
     """
 
     def __init__(self, root: str | Path, split: str, transform, indices: Sequence[int]) -> None:
@@ -111,14 +123,22 @@ class Frames(NYUv2):
         return len(self.indices)
 
     def files(self, index: int) -> dict[str, Path]:
+        """Return the files of a frame."""
         return super().files(self.indices[index])
 
 
 def part(split: str, root: str | Path, size: tuple[int, int], holdout: int) -> NYUv2:
-    """The training or the test images; with a holdout, all parts are of the training part.
+    """Read the images of a split; with a holdout, all splits are parts of the training images.
+
+    Args:
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        root: the folder of NYUv2.
+        size: height and width that the images are resized to.
+        holdout: number of training images that are left out.
 
     Raises:
-        ValueError: ``split`` is ``"val"``, which NYUv2 has not, and there is no holdout.
+        ValueError: `split` is ``"val"`` and there is no holdout, because NYUv2 has no validation
+            images.
     """
     if split == "val" and not holdout:
         raise ValueError(
@@ -135,9 +155,16 @@ def part(split: str, root: str | Path, size: tuple[int, int], holdout: int) -> N
 
 
 def held_out(n: int, count: int) -> list[int]:
-    """Which of `n` images are held out: the last few of each of twenty equal sections.
+    """Choose the images that are held out, the last few of each of twenty equal sections.
 
-    Neighbours show the same room, so they stay together; rooms of all kinds are among them.
+    Neighbouring images show the same room and stay together; all kinds of rooms are among them.
+
+    Args:
+        n: number of images.
+        count: number of images that are held out.
+
+    Returns:
+        Their numbers, in rising order.
 
     Example:
         >>> held = held_out(795, 159)
@@ -152,12 +179,21 @@ def held_out(n: int, count: int) -> list[int]:
 
 
 class Shrink:
-    """Resize a sample: the image with antialiasing, to 8 bits again; labels by the nearest pixel.
+    """A transform that resizes a sample.
 
-    So is the depth, in which no two surfaces are to blend; normals blend and are unit again.
+    The image is resized with antialiasing and rounded to 8 bits. Labels and depth are taken from
+    the nearest pixel, so that no two surfaces blend. Normals are interpolated and scaled to unit
+    length.
 
     Args:
         size: height and width.
+
+    Example:
+        >>> import torch
+        >>> sample = {"image": torch.zeros(3, 8, 8), "depth": torch.ones(1, 8, 8)}
+        >>> sample |= {"normal": torch.zeros(3, 8, 8), "segmentation": torch.zeros(8, 8).long()}
+        >>> {name: tuple(x.shape) for name, x in Shrink((4, 4))(sample).items()}
+        {'image': (3, 4, 4), 'depth': (1, 4, 4), 'normal': (3, 4, 4), 'segmentation': (4, 4)}
     """
 
     def __init__(self, size: tuple[int, int]) -> None:

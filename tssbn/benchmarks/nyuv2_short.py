@@ -6,12 +6,16 @@ from tssbn.benchmarks import Benchmark, nyuv2
 
 
 def benchmark(augmented: bool = True) -> Benchmark:
-    """All as in :mod:`tssbn.benchmarks.nyuv2` but 50 epochs, the rate halved at epoch 25.
+    """Make the benchmark :mod:`tssbn.benchmarks.nyuv2` with 50 epochs, the rate halved at epoch 25.
 
-    The same for every method. The paper's rows beside them are those of 200 epochs.
+    This holds for every method. The rows of the paper beside them are those of 200 epochs.
 
     Args:
-        augmented: zoom and flip the training images.
+        augmented: whether training images are zoomed and flipped.
+
+    Example:
+        >>> benchmark().recipe.epochs
+        50
     """
     full = nyuv2.benchmark(augmented)
     return replace(

@@ -1,4 +1,4 @@
-"""What the two benchmarks of PASCAL-Context have in common: their parts, and tasks with weights."""
+"""Splits, tasks and loss weights, which the two benchmarks of PASCAL-Context share."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,20 +16,22 @@ from tssbn.metrics.segmentation import Segmentation
 
 __all__ = ["WEIGHTS", "parts", "tasks"]
 
-#: What the losses are multiplied with in both protocols; 1 for the segmentation.
+#: The weights of the losses in both protocols; 1 for the segmentation.
 WEIGHTS = {"parts": 2.0, "saliency": 5.0, "normal": 10.0, "boundary": 50.0}
 
 
 def parts(
     split: str, root: str | Path, tasks: Literal[4, 5], augment: Callable[..., Callable]
 ) -> PascalContext:
-    """The training images as they are, or the 5,105 others as a protocol tests on them.
+    """Read the training images as they are, or the 5,105 test images with a protocol's transform.
 
     There are no validation images.
 
     Args:
-        tasks: how many.
-        augment: of the targets, makes the transform; ``train=False`` for that of a test.
+        split: ``"train"``, or anything else for the test images.
+        root: the folder of PASCAL-Context.
+        tasks: number of tasks.
+        augment: ``augment(targets, train=False)`` makes the transform of the test images.
     """
     found = PascalContext(root, "train" if split == "train" else "val", tasks=tasks)
     if split != "train":
@@ -40,7 +42,7 @@ def parts(
 def tasks(
     targets: Mapping[str, Target], protocol: Literal["mlore", "mtlora"], thresholds: int = 19
 ) -> dict[str, Task]:
-    """The tasks of PASCAL-Context, after MLoRE or MTLoRA.
+    """Make the tasks of PASCAL-Context as in MLoRE or MTLoRA.
 
     ============ ==================================== =========================================
     task         loss                                 metric
@@ -52,16 +54,16 @@ def tasks(
     boundary     cross-entropy, 0.95 for boundaries   odsF
     ============ ==================================== =========================================
 
-    Saliency has two outputs in MLoRE, whose sum of losses is divided by the pixels that count; it
-    has one in MTLoRA, which divides by all. Errors of normals are summed over the components in
-    MLoRE, and averaged in MTLoRA. maxF is that of the published numbers, see ``double_sigmoid`` of
-    :class:`~tssbn.metrics.saliency.SaliencyF`; odsF is not, see
-    :class:`~tssbn.metrics.boundary.Boundary`.
+    Saliency has two outputs in MLoRE, and the loss is divided by the number of pixels that are not
+    void; it has one output in MTLoRA, and the loss is divided by the number of all pixels. Errors
+    of normals are summed over the components in MLoRE, and averaged in MTLoRA. maxF is computed as
+    for the published numbers, see ``double_sigmoid`` of :class:`~tssbn.metrics.saliency.SaliencyF`;
+    odsF is not, see :class:`~tssbn.metrics.boundary.Boundary`.
 
     Args:
-        targets: of :class:`~tssbn.data.real.pascal.PascalContext`.
-        protocol: whose.
-        thresholds: of odsF.
+        targets: those of :class:`~tssbn.data.real.pascal.PascalContext`.
+        protocol: ``"mlore"`` or ``"mtlora"``.
+        thresholds: number of thresholds of odsF.
 
     Example:
         >>> from tssbn.data.real.pascal import TARGETS

@@ -11,7 +11,7 @@ COLUMNS = ("segmentation", "parts", "saliency", "normal", "boundary", "macs", "p
 PAPER = {  # mIoU, mIoU, maxF, mean angle in degrees, odsF
     method: dict(zip(COLUMNS, values, strict=True))
     for method, values in {
-        # Their saliency is a mean IoU, no maxF; what their MACs and parameters count is another.
+        # Their saliency is a mean IoU instead of maxF, and MACs and parameters count other parts.
         "m3vit": (72.80, 62.10, 66.30, 14.50, 71.70, 420e9, 42e6),
         "mod-squad": (74.10, 62.70, 66.90, 13.70, 72.00, 420e9, 52e6),
         "taskexpert": (75.04, 62.68, 84.68, 14.22, 68.80, 204e9, 55e6),
@@ -30,27 +30,34 @@ def benchmark(
     pretrained: str = "vit_small_patch16_384.safetensors",
     thresholds: int = 19,
 ) -> Benchmark:
-    """The 4,998 training and 5,105 test images of PASCAL-Context, 512x512, with five tasks.
+    """Make the benchmark of 4,998 training and 5,105 test images, 512x512, with five tasks.
 
-    Adam at 2e-5 with weight decay of 1e-6, the rate falling as (1 - t)^0.9 from step to step, the
-    gradient clipped at 10. Batches of 4 on one device, where MLoRE has two of 2 with joint
-    statistics; 32 epochs, 39,968 steps instead of its 40,000. Losses count 1, 2, 5, 10 and 50. The
-    last epoch counts. Images are scaled, cropped, mirrored and distorted in colour to train, and
-    only padded to test, without resizing; void pixels do not count.
+    Adam at 2e-5 with weight decay 1e-6. The rate falls as (1 - t)^0.9 from step to step, and the
+    gradient is clipped at a norm of 10. Batches have 4 images on one device; MLoRE has two devices
+    with 2 images each and joint statistics. There are 32 epochs with 39,968 steps, where MLoRE has
+    40,000. The losses of segmentation, parts, saliency, normals and boundaries have the weights 1,
+    2, 5, 10 and 50. Scores are those of the last epoch. Training images are scaled, cropped,
+    mirrored and distorted in colour. Test images are only padded, and void pixels are left out.
 
-    The network is our reading of the paper, which names ViT-S/16 alone, see
-    :class:`tssbn.networks.vit.FusedViT`; its input has ImageNet's mean and deviation, as in
-    MLoRE, though these weights were trained with others.
+    The paper only names ViT-S/16; the rest of the network is our reading, see
+    :class:`tssbn.networks.vit.FusedViT`. Images are standardised with ImageNet's mean and
+    deviation, as in MLoRE, although these weights were trained with other values.
 
     Args:
-        size: of the square images, a multiple of 16; the images of the files have up to 500 pixels.
-        width, depth: of the ViT, whose heads of attention have 64 channels, or fewer where it is
-            narrower; the depth is a multiple of 4.
-        fused: channels of the fusion and inside of decoders.
-        pretrained: the file of the ViT's weights in the folder ``weights``, by timm's names;
-            ``"none"`` for a start at random. See :func:`tssbn.networks.pretrained.vit_weights`.
-        thresholds: of odsF, half a second an image on the CPU; the Berkeley benchmark has 99, which
-            take five times as long.
+        size: height and width of the images, a multiple of 16; those of the files have up to 500
+            pixels.
+        width: channels of the ViT, whose attention heads have 64 channels each, or `width` if that
+            is less.
+        depth: blocks of the ViT, a multiple of 4.
+        fused: channels of the fusion and inside the decoders.
+        pretrained: the file of the ViT's weights in the folder ``weights``, with timm's names;
+            ``"none"`` for random weights. See :func:`tssbn.networks.pretrained.vit_weights`.
+        thresholds: number of thresholds of odsF, which then takes half a second for an image on the
+            CPU. The Berkeley benchmark has 99, which take five times as long.
+
+    Example:
+        >>> benchmark(pretrained="none").recipe.schedule
+        'poly'
     """
     transform = partial(augment.pascal5, size=size)
     taps = [depth * quarter // 4 for quarter in (1, 2, 3, 4)]

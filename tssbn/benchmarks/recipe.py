@@ -1,4 +1,4 @@
-"""How a benchmark is trained: epochs, optimiser, learning rate and its schedule."""
+"""The recipe of a benchmark: epochs, optimiser, learning rate and its schedule."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +11,14 @@ __all__ = ["SCHEDULES", "Recipe"]
 
 
 def one_cycle(done: int, total: int, _: int = 0) -> float:
-    """Half a cosine up from 1/25 to 1, and another down to 1/250,000, as OneCycleLR of torch.
+    """Compute the factor of the one-cycle schedule, as PyTorch's OneCycleLR does.
 
-    The peak is at ``0.3 * total - 1``, the lowest value at ``total - 1``.
+    It rises from 1/25 to 1 along half a cosine, up to ``0.3 * total - 1``, and falls to 1/250,000
+    along another, down to ``total - 1``.
+
+    Args:
+        done: number of epochs or steps that are done.
+        total: number of all epochs or steps.
 
     Example:
         >>> [round(one_cycle(done, 20), 3) for done in (0, 5, 19)]
@@ -28,9 +33,14 @@ def one_cycle(done: int, total: int, _: int = 0) -> float:
 
 
 def warm_cosine(done: int, total: int, _: int = 0) -> float:
-    """A line up from 1/1000 to 1 in the first fifteenth, and half a cosine down to 1/100.
+    """Compute the factor of the schedule with a warm-up and a cosine, as in MTLoRA.
 
-    Both may be of steps. MTLoRA's has 20 of 300 epochs to warm up.
+    It rises in a line from 1/1000 to 1 over the first fifteenth (20 of 300 epochs), and falls to
+    1/100 along half a cosine.
+
+    Args:
+        done: number of epochs or steps that are done.
+        total: number of all epochs or steps.
 
     Example:
         >>> [round(warm_cosine(done, 300), 4) for done in (0, 10, 20, 160, 300)]
@@ -42,8 +52,8 @@ def warm_cosine(done: int, total: int, _: int = 0) -> float:
     return 1 / 100 + (1 - 1 / 100) * (1 + math.cos(math.pi * (done - warm) / (total - warm))) / 2
 
 
-#: What the base rate is multiplied with after `done` of `total` epochs or steps, of which the rate
-#: is to be halved every `halve`: ``factor(done, total, halve)``, by name.
+#: The schedules by name: ``factor(done, total, halve)`` is the factor of the base rate after `done`
+#: of `total` epochs or steps; `halve` is the number of them after which ``"step"`` halves the rate.
 SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
     "constant": lambda done, total, halve: 1.0,
     "step": lambda done, total, halve: 0.5 ** (done // halve),
@@ -60,40 +70,41 @@ REPORTS = ("last", "last-10", "val", "libmtl")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a benchmark is trained: the same for every method.
+    """The training settings of a benchmark, which are the same for every method.
 
     Attributes:
-        epochs: Passes over the training images.
-        batch: Images of a step; the last one of an epoch may have fewer.
-        lr: The base learning rate.
+        epochs: passes over the training images.
+        batch: images of a step; the last batch of an epoch may have fewer.
+        lr: the base learning rate.
         optimiser: ``"adam"``, ``"adamw"``, or ``"sgd"`` with momentum 0.9.
-        weight_decay: Of everything but gates.
-        decay_vectors: Whether biases, and other parameters that have one dimension, or one for each
-            task, decay too. :func:`tssbn.optim.spare_vectors` says which these are.
-        schedule: How the rate changes, a name in :data:`~tssbn.benchmarks.recipe.SCHEDULES`, with t
-            from 0 to 1 over the whole training: ``"constant"``; ``"step"``, half every
+        weight_decay: weight decay of all parameters but gates.
+        decay_vectors: whether the parameters that :func:`tssbn.optim.spare_vectors` selects are
+            decayed as well: biases, and others with one dimension, or one for each task.
+        schedule: the change of the rate, a name in :data:`~tssbn.benchmarks.recipe.SCHEDULES`, with
+            t from 0 to 1 over the whole training: ``"constant"``; ``"step"``, half every
             `halve_every` epochs; ``"cosine"``, (1 + cos πt)/2; ``"poly"``, (1 - t)^0.9;
             ``"one-cycle"`` and ``"warm-cosine"``, see :func:`~tssbn.benchmarks.recipe.one_cycle`
             and :func:`~tssbn.benchmarks.recipe.warm_cosine`.
-        halve_every: See there.
-        warmup: For so many epochs the rate is multiplied by a ramp, (k + 1)/(w + 1) in step k of w;
-            the schedule runs meanwhile.
-        interval: Whether the rate changes after each ``"epoch"`` or each ``"step"``.
-        clip: The largest norm of the gradient, to which a longer one is scaled; of all that the
-            optimiser trains together, parameters of a balancing among it; None for no limit.
-        report: Which epoch is reported: ``"last"``, ``"last-10"`` for the mean of the last ten,
-            ``"val"`` for the one that is best on the validation images, or ``"libmtl"`` for the one
-            that LibMTL would choose, on the test images, see :func:`tssbn.records.reported`.
-        min_last_batch: Images that the last batch of an epoch needs not to be left out. Networks
-            with a BatchNorm over 1x1 maps, such as all but SegNet, cannot train on one.
-        drop_last: Leave the last batch out wherever it has fewer images than the others.
-        tasks_per_pass: How many tasks go through the trunk at once, if each makes a pass of its
-            own; all if None. It changes memory and speed, not what is learned. Take as many as the
-            memory holds; on a CPU fewer, where an activation of the pass exceeds some 32 MiB.
-        weights: What the losses of some tasks are multiplied with, by task; 1 for all others.
+        halve_every: epochs after which the schedule ``"step"`` halves the rate.
+        warmup: epochs in which the rate is multiplied by a ramp, (k + 1)/(w + 1) in step k of w,
+            beside the schedule.
+        interval: whether the rate changes after each ``"epoch"`` or each ``"step"``.
+        clip: the largest norm of the gradient, to which a longer one is scaled; None for no limit.
+            The norm is that of all trained parameters together, including those of a balancing.
+        report: the epoch that is reported: ``"last"``, ``"last-10"`` for the mean of the last ten,
+            ``"val"`` for the best one on the validation images, or ``"libmtl"`` for the one that
+            LibMTL chooses, on the test images, see :func:`tssbn.records.reported`.
+        min_last_batch: the last batch of an epoch is left out if it has fewer images. Networks with
+            a BatchNorm over 1x1 maps, all but SegNet, cannot train on a single image.
+        drop_last: whether every incomplete last batch is left out.
+        tasks_per_pass: number of tasks in a pass of the trunk, for networks in which each task
+            makes a pass; all if None. It changes memory and speed, but no result. Take as many as
+            fit into memory; on a CPU fewer, if an activation of the pass exceeds some 32 MiB.
+        weights: factors of the losses, by task; 1 for all others.
 
     Raises:
-        ValueError: A field has a value that it cannot have; names field, value and what is right.
+        ValueError: a field has an impossible value; the message names field, value and what would
+            be right.
 
     Example:
         >>> recipe = Recipe(epochs=10, batch=8, lr=0.1, schedule="cosine", warmup=1.0)
@@ -147,10 +158,13 @@ class Recipe:
                 raise ValueError(f"the weight of {task!r} is {weight}, it must be positive")
 
     def make_optimiser(self, groups: Iterable[Mapping[str, Any]]) -> Optimizer:
-        """The optimiser of these parameter groups, without parameters that are frozen.
+        """Make the optimiser of the parameters that are not frozen.
+
+        Args:
+            groups: parameter groups, as a method's ``groups`` returns them.
 
         Raises:
-            ValueError: All are frozen.
+            ValueError: all parameters are frozen.
         """
         trained = [
             {**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups
@@ -163,24 +177,26 @@ class Recipe:
         return make(trained, lr=self.lr, weight_decay=self.weight_decay, **momentum)
 
     def factor(self, done: int, steps: int = 1) -> float:
-        """What the base rate is multiplied with: schedule times warm-up.
+        """Compute the factor of the base rate, schedule times warm-up.
 
         Args:
-            done: How many epochs, or steps, were made: what `interval` says.
-            steps: Of an epoch; 1 where the rate changes after each epoch.
+            done: number of epochs or steps that are done, according to `interval`.
+            steps: steps of an epoch; 1 where the rate changes after each epoch.
         """
         total, warm = steps * self.epochs, round(steps * self.warmup)
         ramp = min(1.0, (done + 1) / (warm + 1))
         return ramp * SCHEDULES[self.schedule](done, total, steps * self.halve_every)
 
     def set_rates(self, optimiser: Optimizer, epoch: int, step: int = 0, steps: int = 1) -> None:
-        """Set the learning rates for the next step, out of those of the step before.
+        """Set the learning rates of the next step, from those of the step before.
 
-        To be called before every step, once; each group keeps its multiple of the base rate.
+        Call it exactly once before every step. Each group keeps its multiple of the base rate.
 
         Args:
-            epoch, step: Both counted from 0; how many were made.
-            steps: Of an epoch.
+            optimiser: the optimiser, changed in place.
+            epoch: number of epochs that are done.
+            step: number of steps of this epoch that are done.
+            steps: steps of an epoch.
         """
         if self.interval == "step":
             done = epoch * steps + step
@@ -188,7 +204,7 @@ class Recipe:
             return
         else:
             done, steps = epoch, 1
-        # A ratio, as in torch's schedulers: the rates are theirs to the last bit.
+        # PyTorch's schedulers also multiply by ratios, so the rates equal theirs to the last bit.
         ratio = self.factor(done, steps) / (self.factor(done - 1, steps) if done else 1.0)
         for group in optimiser.param_groups:
             group["lr"] = ratio * group["lr"]

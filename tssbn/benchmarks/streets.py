@@ -14,13 +14,20 @@ from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
 def benchmark(
     n: int = 400, height: int = 48, width: int = 96, filters: int = 8, depth: int = 14
 ) -> Benchmark:
-    """DeepLabV3 on synthetic streets.
+    """Make the benchmark of synthetic streets, for a small DeepLabV3.
 
     Args:
-        n: training images; a quarter as many to test.
-        height, width: of the images, multiples of 8.
-        filters: of the first stage; Cityscapes' network has 64.
-        depth: 14 for one bottleneck in each stage, 50 for the ResNet-50 of Cityscapes.
+        n: number of training images; the test has a quarter as many.
+        height, width: size of the images, multiples of 8.
+        filters: channels of the first stage; 64 for Cityscapes.
+        depth: 14 for one bottleneck in each stage, or 50 for the ResNet-50 of Cityscapes.
+
+    Raises:
+        ValueError: the depth is neither 14 nor 50, or a size is no multiple of 8.
+
+    Example:
+        >>> benchmark().network.stem
+        'layer1'
     """
     blocks = {14: (1, 1, 1, 1), 50: (3, 4, 6, 3)}
     if depth not in blocks:

@@ -1,4 +1,4 @@
-"""What it takes to train one task: its loss, its metric, and how many channels its head gives."""
+"""The tasks of a benchmark: loss, metric and number of output channels."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -27,10 +27,15 @@ class Task:
     """One task of a benchmark.
 
     Attributes:
-        out_channels: of the prediction.
-        loss: of a batch of predictions and targets, a mean over all that counts; 0 where nothing
-            does. :mod:`tssbn.benchmarks.losses` has those of the papers.
-        metric: makes the metric; its first value enters Δm, in its direction.
+        out_channels: channels of the prediction.
+        loss: maps a batch of predictions and targets to the mean loss over the labels, 0 without
+            any label. :mod:`tssbn.benchmarks.losses` has those of the papers.
+        metric: makes the metric, whose first value enters Δm, in its direction.
+
+    Example:
+        >>> age = Task(1, l1_loss, partial(Regression, "years"))
+        >>> age.metric().unit
+        'years'
     """
 
     out_channels: int
@@ -43,7 +48,7 @@ def tasks_for(
     pooling: Pooling = "pixel",
     mask: Literal["norm", "sum"] = "norm",
 ) -> dict[str, Task]:
-    """The tasks of a data set, as the papers train them.
+    """Make the tasks of a data set, with losses and metrics by the kind of target.
 
     ========== ============================ ====================================================
     kind       loss                         metric, its first value
@@ -59,17 +64,17 @@ def tasks_for(
     ========== ============================ ====================================================
 
     The first four and attributes are those of mtan for NYUv2, auto-lambda for Cityscapes and FAMO
-    for CelebA. Numbers have the loss of depth, which is their metric, too: a few labels that are
-    far off pull no harder than the rest, and there is no width to choose as in a smooth L1.
+    for CelebA. Numbers have the loss of depth, which is also their metric: it limits the influence
+    of a few labels that are far off, and has no width to choose as a smooth L1 loss has.
 
-    The absolute error is in the unit of the target, so its gradients are: of an age in years the
-    loss begins near 30, and outweighs a cross-entropy. Give the numbers in a unit in which they
-    spread by about 1, such as decades, or give the task a loss weight.
+    The absolute error is in the unit of the target, and its gradients with it. For an age in years
+    the loss starts near 30, and outweighs a cross-entropy. Use a unit in which the numbers have a
+    spread of about 1, such as decades, or give the task a loss weight.
 
     Args:
-        targets: what the samples hold.
+        targets: a description of the entries of a sample, by task.
         pooling: how errors of maps are averaged, see :class:`~tssbn.metrics.depth.Depth`.
-        mask: which normals count, see :class:`~tssbn.metrics.normals.Normals`; of the loss, too.
+        mask: which normals count in metric and loss, see :class:`~tssbn.metrics.normals.Normals`.
 
     Example:
         >>> import torch

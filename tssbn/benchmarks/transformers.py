@@ -1,4 +1,4 @@
-"""The networks of the benchmarks of tables 3 and 4: ViT with a fusion, and Swin."""
+"""The networks of the benchmarks of tables 3 and 4, ViT with a fusion and Swin."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,17 +18,22 @@ __all__ = ["swin_network", "vit_network"]
 def vit_network(
     image: tuple[int, int] = (512, 512), pretrained: str = "none", fused: int = 192, **vit
 ) -> Network:
-    """A ViT with a fusion as the trunk, and convolutional heads (Table 3).
+    """Make a ViT with a fusion as the trunk, and convolutional heads (Table 3).
 
     A method that freezes the trunk still trains the fusion, which is not pretrained.
 
     Args:
-        image: height and width.
+        image: height and width of the images.
         pretrained: the file of the ViT's weights, see :func:`tssbn.networks.weights.find_file` and
-            :func:`tssbn.networks.pretrained.vit_weights`; ``"none"`` for a start at random. It is
-            looked for when a trunk is made.
-        fused: channels of the fusion and inside of heads.
-        vit: what else :class:`tssbn.networks.vit.ViT` takes.
+            :func:`tssbn.networks.pretrained.vit_weights`; ``"none"`` for random weights. The file
+            is searched for when a trunk is made.
+        fused: channels of the fusion and inside the heads.
+        vit: further arguments of :class:`tssbn.networks.vit.ViT`.
+
+    Example:
+        >>> network = vit_network((32, 32), fused=8, width=24, depth=2, heads=2, taps=(1, 2))
+        >>> network.head(3)(network.trunk()(network.example)).shape
+        torch.Size([2, 3, 32, 32])
     """
     make = partial(ViT, image, **vit)
     weights = read_by(vit_weights, pretrained, make)
@@ -48,17 +53,22 @@ def swin_network(
     beside: bool = True,
     **swin,
 ) -> Network:
-    """A Swin transformer as the trunk, and the heads of MTLoRA (Table 4).
+    """Make a Swin transformer as the trunk, and the heads of MTLoRA (Table 4).
 
     Args:
-        image: height and width.
+        image: height and width of the images.
         pretrained: the file of its weights, see :func:`tssbn.networks.weights.find_file` and
-            :func:`tssbn.networks.pretrained.swin_weights`; ``"none"`` for a start at random. It is
-            looked for when a trunk is made.
-        width: channels of the first stage; those inside of heads follow it.
-        beside: whether a method that freezes the trunk trains, beside its own, what MTLoRA does:
-            all but the linear layers of the blocks.
-        swin: what else :class:`tssbn.networks.swin.Swin` takes.
+            :func:`tssbn.networks.pretrained.swin_weights`; ``"none"`` for random weights. The file
+            is searched for when a trunk is made.
+        width: channels of the first stage; the widths inside the heads follow it.
+        beside: whether a method that freezes the trunk also trains all its parameters but the
+            linear layers of the blocks, as MTLoRA does.
+        swin: further arguments of :class:`tssbn.networks.swin.Swin`.
+
+    Example:
+        >>> network = swin_network((32, 32), width=12, depths=(1, 1), heads=(1, 2), window=4)
+        >>> network.head(3)(network.trunk()(network.example)).shape
+        torch.Size([2, 3, 32, 32])
     """
     make = partial(Swin, image, width, **swin)
     weights = read_by(swin_weights, pretrained, make)
@@ -79,12 +89,12 @@ Weights = Callable[[], Mapping[str, Tensor]]
 def read_by(
     read: Callable[..., Mapping[str, Tensor]], pretrained: str, make: Callable
 ) -> Weights | None:
-    """What finds the file of a trunk's weights and reads it, or None without a file."""
+    """Make a function that finds and reads the file of a trunk's weights; None without a file."""
     return None if pretrained == "none" else lambda: read(find_file(pretrained), make)
 
 
 def started(make: Callable[[], nn.Module], weights: Weights | None) -> nn.Module:
-    """A trunk with the weights that it starts from."""
+    """Make a trunk with the weights that it starts from."""
     trunk = make()
     if weights is not None and not next(trunk.parameters()).is_meta:
         trunk.load_state_dict(weights())
@@ -92,7 +102,7 @@ def started(make: Callable[[], nn.Module], weights: Weights | None) -> nn.Module
 
 
 def in_fusion(name: str) -> bool:
-    """Whether the parameter of this name is of the fusion.
+    """Tell whether the parameter of this name belongs to the fusion.
 
     Example:
         >>> in_fusion("fusion.join.weight"), in_fusion("vit.norm.weight")
@@ -102,10 +112,10 @@ def in_fusion(name: str) -> bool:
 
 
 def outside_linear_layers(name: str) -> bool:
-    """Whether MTLoRA trains the parameter of this name: all but linear layers of blocks.
+    """Tell whether the parameter of this name is outside the linear layers of the blocks.
 
-    Patch embedding, LayerNorm, tables of relative positions and patch merging are trained (Agiza et
-    al., arXiv 2403.20320, and its code).
+    These are patch embedding, LayerNorm, relative-position tables and patch merging, which MTLoRA
+    trains (Agiza et al., arXiv 2403.20320, and its code).
 
     Example:
         >>> outside_linear_layers("layers.0.blocks.0.attn.qkv.bias")
