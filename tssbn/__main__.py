@@ -21,6 +21,7 @@ EXPECTED = (
 )
 # Modules with add(commands): a parser each, with `run` as its default.
 COMMANDS = (training, lists, records, data, timing)
+DESCRIPTION = "The commands of tssbn. `python -m tssbn COMMAND --help` describes each."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in sys.stdout, sys.stderr:
         if hasattr(stream, "reconfigure"):  # a terminal without σ shows another sign
             stream.reconfigure(errors="replace")
-    parser = argparse.ArgumentParser(prog="python -m tssbn", description=__doc__.split(": ")[1])
+    parser = argparse.ArgumentParser(prog="python -m tssbn", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"tssbn {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     for module in COMMANDS:

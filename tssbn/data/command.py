@@ -13,7 +13,8 @@ __all__ = ["add"]
 
 def add(commands: "argparse._SubParsersAction") -> None:
     """Add the command ``data`` to those of ``python -m tssbn``."""
-    parser = commands.add_parser("data", help="download, prepare and check the real data sets")
+    text = "download, prepare and check the real data sets"
+    parser = commands.add_parser("data", help=text, description=f"{text[0].upper()}{text[1:]}.")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     def action(name, run, text):

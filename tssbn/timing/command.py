@@ -47,8 +47,15 @@ def add(commands: "argparse._SubParsersAction") -> None:
     made.add_argument(
         "--threads", type=int, help="threads of the CPU; default: PyTorch's own number"
     )
-    made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    made.add_argument("--precision", default="32", choices=("32", "tf32", "bf16"))
+    made.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="default: auto, a GPU if there is one",
+    )
+    made.add_argument(
+        "--precision", default="32", choices=("32", "tf32", "bf16"), help="arithmetic; default: 32"
+    )
     made.add_argument(
         "--channels-last", action="store_true", help="use the memory format channels last"
     )

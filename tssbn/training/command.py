@@ -25,7 +25,12 @@ def add(commands: "argparse._SubParsersAction") -> None:
         "--method", required=True, help="a name that `methods` lists, or a file, X.py"
     )
     made.add_argument("--seed", type=int, default=0, help="default: 0")
-    made.add_argument("--data", type=Path, metavar="ROOT", help="folder of the data")
+    made.add_argument(
+        "--data",
+        type=Path,
+        metavar="ROOT",
+        help="folder of the data; default: $TSSBN_DATA/NAME, data/NAME or ../data/NAME",
+    )
     made.add_argument("--epochs", type=int, help="the same as --set epochs=EPOCHS")
     add_settings(made, "change a field of the recipe, the benchmark, the method or the balancing")
     again = made.add_mutually_exclusive_group()
@@ -58,7 +63,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
         default=Path("data/queue.toml"),
         help="default: data/queue.toml",
     )
-    made.add_argument("--minutes", type=minutes, required=True, help="the time limit")
+    made.add_argument("--minutes", type=minutes, required=True, help="time limit")
     made.add_argument(
         "--data",
         nargs="+",
@@ -74,8 +79,18 @@ def add(commands: "argparse._SubParsersAction") -> None:
 
 def _computing(parser: argparse.ArgumentParser) -> None:
     """What decides how, where and how loudly is trained, not what."""
-    parser.add_argument("--precision", default="32", choices=("32", "tf32", "bf16", "16"))
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument(
+        "--precision",
+        default="32",
+        choices=("32", "tf32", "bf16", "16"),
+        help="arithmetic; default: 32",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="default: auto, a GPU if there is one",
+    )
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument(
         "--channels-last", action="store_true", help="use the memory format channels last"
