@@ -31,7 +31,6 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
-from scipy.stats import spearmanr
 
 from tssbn import gates, plots, records
 from tssbn.claims import above, attributes, nulls
@@ -78,10 +77,10 @@ draw.cosines(
 plt.show()
 
 # %% [markdown]
-# The cosines hardly fall. Gates are positive, so two rows of gates point in similar
-# directions, whatever filters they open. The size of a cosine shows nothing. The
-# *order* of the pairs, from the least to the most similar, may show something, if
-# networks from other seeds have the same.
+# The cosines hardly fall; the lowest is 0.68 in both. Gates are positive, so two rows
+# of gates point in similar directions, whatever filters they open. The size of a cosine
+# does not show that tasks are alike. The *order* of the pairs, from the least to the
+# most similar, may show it, if networks from other seeds have the same.
 #
 # With $I_t \in (0,1)^F$ for the gates of task $t$ at the $F$ filters, the
 # similarity of two tasks is a cosine. The agreement of two networks $a$ and $b$
@@ -177,11 +176,12 @@ pd.DataFrame(rows).T
 #
 # ## What depth follows
 #
-# Tasks differ most in how far they open the last layer, before the heads. Each dot is a
-# task's mean gate there. The left panels show it against the entropy of the task's
+# Tasks differ most in how far they open the last layer, before the heads. On real faces
+# its mean gate has a deviation of 0.14 over tasks, at most 0.07 in each other layer. Each
+# dot is a task's mean gate there. The left panels show it against the entropy of the task's
 # label, which is 1 bit if every second face has the attribute, and near 0 if few or
 # nearly all have it. The right panels show it against the F1 of single-task networks
-# ({term}`STL`).
+# ({term}`STL`). Titles have Spearman's correlation with its 95 % interval over tasks.
 
 # %%
 SOURCES = {
@@ -201,18 +201,17 @@ for bed, (benchmark, frequency) in SOURCES.items():
 fig, axes = plt.subplots(2, 2, figsize=(7, 4.2), sharey=True, sharex="col")
 for row, bed in zip(axes, BEDS, strict=True):
     for ax, x in zip(row, (entropy[bed], f1[bed]), strict=True):
-        ax.plot(x, last[bed], "o", ms=4)
-        ax.set_title(f"{bed}: Spearman {spearmanr(x, last[bed])[0]:+.2f}")
+        draw.ranks(ax, x, last[bed], bed)
     row[0].set_ylabel("mean gate")
 axes[1, 0].set_xlabel("entropy of the label, bits")
 axes[1, 1].set_xlabel("F1 of STL")
 plt.show()
 
 # %% [markdown]
-# On real faces, tasks with a label of low entropy open the last layer widely, and F1 is
-# unrelated. On synthetic faces, tasks that are learned well open it. So networks agree
-# on depth because of a property of single tasks. Two rare attributes look alike by
-# depth, but they need not share any filter.
+# On real faces, tasks with a label of low entropy open the last layer widely, and the
+# interval of F1 holds zero. On synthetic faces, tasks that are learned well open it. So
+# networks agree on depth because of a property of single tasks. Two rare attributes look
+# alike by depth, but they need not share any filter.
 #
 # ## What channels follow
 #
@@ -298,8 +297,8 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # Channels find regions beyond chance on both sets. On synthetic faces labels
-# alone find more. Plain cosines of real faces find none: the silhouette cuts
-# them into two clusters, three attributes of smiles and all the rest.
+# alone find more. The interval of plain cosines of real faces holds zero: the
+# silhouette cuts them into two clusters, three attributes of smiles and the rest.
 #
 # ## What to do with it
 #

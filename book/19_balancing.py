@@ -51,15 +51,15 @@ Markdown(f":::{{admonition}} The claim\n{summary(bed)}\n:::")
 # *15 minutes to read; under a minute to run on one CPU core.*
 #
 # The paper minimises the plain sum of its losses. Its appendix G, which we
-# have not seen, is on {term}`balancings <balancing>`: rules that weigh losses
-# or gradients. We draw one step of 22, build three and count what they cost.
-# Then we ask whether they improve {term}`HPS` and {term}`TSσBN`, and whether
-# task-specific gates make them unnecessary.
+# have not seen, is on {term}`balancings <balancing>`, which weigh losses or
+# gradients. We draw a step of each of 22 (their names and papers: {doc}`training`),
+# build three and count their cost. Then we ask whether they improve {term}`HPS`
+# and {term}`TSσBN`, and whether task-specific gates make them unnecessary.
 #
 # ## Two tasks that disagree
 #
 # Two tasks share two numbers, $\theta = (\theta_1, \theta_2)$. Each loss is a
-# bowl. The bowls have different centres, and A has a unit 20 times as large.
+# bowl. The bowls have different centres. The unit of A makes it 20 times larger.
 
 # %%
 CENTRE = torch.tensor([[-1.0, 0.0], [1.0, 0.5]])  # of bowl A, of bowl B
@@ -90,9 +90,9 @@ plt.show()
 
 # %% [markdown]
 # Arrows show directions; all have the same length. The cosine of the gradients
-# is negative, a conflict: each task's own step raises the other's loss. The
-# sum of a long gradient and a short one follows A, and B gets worse. On the
-# grey curve, the {term}`Pareto set`, no step lowers both losses.
+# is negative. This is a conflict, because each task's own step raises the other's
+# loss. The sum of a long gradient and a short one follows A, and B gets worse.
+# On the grey curve, the {term}`Pareto set`, no step lowers both losses.
 #
 # A step goes against a direction $d$. Most balancings make $d$ from the tasks'
 # gradients $g_t$ with weights $w_t$; the plain sum has weights 1.
@@ -109,8 +109,8 @@ plt.show()
 #
 # ## Three from scratch
 #
-# One of each kind. **UW**, uncertainty weighting {cite:p}`kendall2018multi`,
-# learns a number $s_t$ for each task:
+# We build one of each kind. **UW**, uncertainty weighting
+# {cite:p}`kendall2018multi`, learns a number $s_t$ for each task:
 #
 # $$
 # S = \tfrac12 \sum_t \left( e^{-s_t} L_t + s_t \right), \qquad
@@ -220,8 +220,8 @@ plt.show()
 # The plain sum and UW minimise one function, so each ends at one point from
 # both starts, near A and near B. CAGrad ends where the sum does. PCGrad, MGDA
 # and IMTL-G stop where they meet the Pareto set, which depends on the start.
-# No end is the right one: a balancing chooses *which compromise* is made. On
-# that curve both losses fall only in a larger network, or with less shared.
+# No end is the right one. A balancing chooses *which compromise* is made. On that
+# curve both losses fall only in a larger network, or if the tasks share less.
 #
 # ## What it costs
 #
@@ -269,10 +269,10 @@ for name, tasks in ("nyuv2", 3), ("celeba", 40):
 
 # %% [markdown]
 # So gradients for each task cost TSσBN no further pass, but memory for $T$
-# rows of $P$ numbers. Methods of losses cost it more: they keep what all tasks
-# computed, where the plain sum goes task by task. Time and memory of a step on
-# synthetic rooms, over the plain sum of the same method, by
-# `book/studies/balancing_cost.py` (median and quartiles):
+# rows of $P$ numbers. Weights of the losses cost it more memory, because they
+# need the activations of all tasks at once, and the plain sum those of one. The
+# table has time and memory of a step on synthetic rooms, over the plain sum of
+# the same method (`book/studies/balancing_cost.py`, median and quartiles).
 
 # %% tags=["hide-input"]
 cost()
@@ -283,8 +283,8 @@ cost()
 # Census-Income asks three questions about a person. The balancings below
 # trained HPS and TSσBN with the recipe of the plain sum, by `python -m tssbn
 # train census --method hps --set balance=uw` and its likes. Scores are AUC,
-# and Δm is the mean gain over single-task networks. By luck some of so many
-# look good, so intervals are Dunnett's: all of a panel hold in 95 % of cases.
+# and Δm is the mean gain over single-task networks. Some of so many look good by
+# luck, so intervals are Dunnett's. All of a panel hold at once in 95 % of cases.
 # Grey is what so many runs would hardly show.
 #
 # :::{admonition} Predict
@@ -299,8 +299,8 @@ plt.show()
 # %% [markdown]
 # The best of many is partly the luckiest, so we choose it on validation
 # people. Does TSσBN gain anything, does balancing add to either, and is TSσBN
-# better than a balanced HPS? An effect smaller than *visible from* may be
-# there where an interval, here of a single pair, holds zero.
+# better than a balanced HPS? Each row is one pair with its own interval. Where
+# it holds zero, an effect smaller than *visible from* may still be there.
 
 # %%
 answers(bed)
@@ -326,11 +326,11 @@ ax.legend(loc="center left", bbox_to_anchor=(0, 0.8))
 plt.show()
 
 # %% [markdown]
-# They agree. GLS, CAGrad and Nash-MTL gain in both, and the spread between
-# balancings is twice that between the tables. But gains in the second are about
-# 0.8 % higher, and four of nine have another sign. The plain sum of the first
-# is a single run, and a good one. TSσBN has +2.48 % in the paper, more than the
-# nine; DB-MTL on HPS, with one forward pass of the trunk, has +2.75 %.
+# They agree on the order. GLS, CAGrad and Nash-MTL gain in both, and the spread
+# between balancings is twice that between the tables. But gains in the second
+# are 0.8 % higher on average, and four of nine have another sign. The plain sum
+# of the first is a single run, which may have been a good one. TSσBN has +2.48 %
+# in the paper, more than the nine. DB-MTL on HPS has +2.75 %, with one pass.
 #
 # ## What to do with it
 #
@@ -340,11 +340,11 @@ plt.show()
 #    pass, but on TSσBN the memory of all tasks at once.
 # 3. On HPS, gradients of each task cost $T$ backward passes. On TSσBN they are
 #    cheaper in memory. `cagrad` and `nash-mtl` gained in the published runs of
-#    HPS above; in ours no balancing surely did.
+#    HPS above. In ours the figure has no interval above zero.
 # 4. Compare five seeds or more of each, and say how many balancings you tried.
 #
-# **Limits.** Census-Income is a small bed, where STL, HPS and TSσBN are within
-# 0.1 % of Δm. All balancings took the rates of the plain sum.
+# **Limits.** Census-Income is a small data set, where STL, HPS and TSσBN are
+# within 0.1 % of Δm. All balancings took the rates of the plain sum.
 #
 # ## Exercises
 #
@@ -362,8 +362,8 @@ turned = {}  # by name
 # %% [markdown]
 # :::{solution} ex-19-units
 # :class: dropdown
-# UW at rest, IMTL-G and Nash-MTL keep it: scaling a loss scales their weight
-# of it the other way. The sum and PCGrad turn to A, MGDA to B.
+# UW with settled weights, IMTL-G and Nash-MTL keep it, because a loss 10 times
+# as large gets a tenth of the weight. The sum and PCGrad turn to A, MGDA to B.
 # :::
 
 # %% tags=["hide-cell"]

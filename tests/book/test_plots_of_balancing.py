@@ -43,7 +43,8 @@ def test_two_measurements_of_each(capsys):
     _, ax = plt.subplots()
     table = {"a": (0.0, 1.0), "b": (1.0, 2.0), "c": (2.0, 3.0), "d": (3.0, 3.9)}
     balancing_plots.repeats(ax, table)
-    assert ax.get_title().startswith("r = 1.00 [") and ax.get_title().endswith("n = 4 balancings")
+    assert ax.get_title().startswith("Correlation of the two tables: 1.00 [")
+    assert ax.get_title().endswith("n = 4")
     assert "its mean: +0.97" in capsys.readouterr().out
 
 
@@ -52,4 +53,4 @@ def test_a_bed_without_runs_has_empty_panels():
     bed = BedOfRuns("none", "census", arms)
     balancing_plots.added(bed)
     titles = [ax.get_title() for ax in plt.gcf().axes]
-    assert titles == [f"{method}: 0 surely better, 0 worse" for method in METHODS]
+    assert titles == [f"{method}: 0 intervals above zero, 0 below" for method in METHODS]

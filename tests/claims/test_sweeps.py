@@ -84,7 +84,7 @@ def test_runs_of_two_rates_are_none_but_give_trials_their_spread(folder):
 def test_sentences_and_the_overview_name_the_best_rate(folder):
     runs(folder, (2, 3, 10))
     found = sweep("faces", "faces")
-    assert summary([in_paper(), found]).endswith("is 0.01 on NYUv2 (paper) and 0.04 on faces.")
+    assert summary([in_paper(), found]).endswith("at 0.01 on NYUv2 (paper) and 0.04 on faces.")
     row = overview([found]).loc["faces"]
     assert (row["best multiplier"], row["best gate rate"]) == ("10", "0.04")
     assert row["fastest"] == "0.04: best" == row["near 0.03"]

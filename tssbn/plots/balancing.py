@@ -172,6 +172,8 @@ def walks(
 ) -> None:
     """Draw the paths of balancings from a start, in steps that are equally long for all.
 
+    The first line is the widest and the last the narrowest, so that all show where they coincide.
+
     Args:
         losses: Maps θ (2,) to losses (2,).
         start: (2,)
@@ -180,10 +182,11 @@ def walks(
     from tssbn.plots import COLORS as PALETTE
     from tssbn.training.balancing.probe import Probe
 
-    for name, color in names.items():
+    widths = np.linspace(6, 1.2, len(names))
+    for (name, color), width in zip(names.items(), widths, strict=True):
         path = Probe(name, start, losses).path(300, decay=0.99)
-        ax.plot(*path.T, color=PALETTE[color], lw=1.5, label=name)
-        ax.plot(*path[-1], "s", ms=7, color=PALETTE[color])
+        ax.plot(*path.T, color=PALETTE[color], lw=width, label=name)
+        ax.plot(*path[-1], "s", ms=4 + width, color=PALETTE[color])
 
 
 def added(bed: BedOfRuns) -> None:
@@ -199,7 +202,7 @@ def added(bed: BedOfRuns) -> None:
     from tssbn.claims import constant_gain
     from tssbn.claims.balanced import METHODS
     from tssbn.claims.compared import gains, sure
-    from tssbn.plots import experts
+    from tssbn.plots import experts, method_color
 
     found = {method: gains(bed, method) for method in METHODS}
     height = 1.7 + 0.17 * max(map(len, found.values()))
@@ -209,11 +212,12 @@ def added(bed: BedOfRuns) -> None:
         better, worse = sure(effects)
         runs = {n for effect in effects.values() for n in effect.n}
         n = f", n = {min(runs)} to {max(runs)}" if runs else ""
-        ax.set_title(f"{method}{n}: {better} surely better, {worse} worse", pad=16)
+        said = f"{method}{n}: {better} intervals above zero, {worse} below"
+        ax.set_title(said, pad=16, fontsize=10)
         ax.set_xlabel("minus its plain sum, % of Δm")
     first = axes[0]
     if gap := bed.against("TSσBN", "HPS")["HPS"]:
-        first.axvline(gap.value, color="C1", linestyle="--")
+        first.axvline(gap.value, color=method_color("tssbn"), linestyle="--")
         place = {"xycoords": "axes fraction", "textcoords": "offset points"}
         first.annotate("dashed: TSσBN with the plain sum", (0, 1), (0, 2), fontsize=9, **place)
     if (gain := constant_gain(bed.runs["STL"])) is not None:
@@ -238,7 +242,7 @@ def repeats(ax: Axes, table: Mapping[str, tuple[float, float]]) -> None:
         crowded = ((x > a) & (x < a + 0.3) & (abs(y - b) < 0.12)).any()
         offset, side = ((-6, -3), "right") if crowded else ((6, -3), "left")
         ax.annotate(name, (a, b), offset, textcoords="offset points", fontsize=8, ha=side)
-    ax.set_title(f"r = {r:.2f} [{low:.2f}, {high:.2f}], n = {len(x)} balancings")
+    ax.set_title(f"Correlation of the two tables: {r:.2f} [{low:.2f}, {high:.2f}], n = {len(x)}")
     print(f"SD between balancings: {x.std(ddof=1):.2f} and {y.std(ddof=1):.2f} % of Δm")
     apart = y - x
     print(f"SD of the difference: {apart.std(ddof=1):.2f}; its mean: {apart.mean():+.2f}")

@@ -31,7 +31,7 @@ def losses(
     Example:
         >>> figure = losses({1: [[2.0, 0.5]]}, {1: [8.0]}, constant=2.3)
         >>> figure.axes[0].get_title()
-        'Test error: 8 % at ×1'
+        'Last 10 steps: 1.25 at ×1'
     """
     figure, (left, right) = plots.plt.subplots(1, 2, width_ratios=(3, 1))
     for (m, lines), color in zip(runs.items(), ("black", "red"), strict=False):
@@ -41,8 +41,9 @@ def losses(
     left.axhline(constant, color="grey", ls=":", label="ignores the image")
     left.set(xlabel="step", ylabel="training loss", ylim=(0, 1.7 * constant))
     left.legend()
-    means = (f"{np.mean(values):.0f} % at ×{m}" for m, values in errors.items())
-    left.set_title("Test error: " + ", ".join(means))
+    ends = (f"{np.mean(np.transpose(lines)[-10:]):.2f} at ×{m}" for m, lines in runs.items())
+    left.set_title("Last 10 steps: " + ", ".join(ends))
+    right.set_title("mean " + ", ".join(f"{np.mean(values):.0f} %" for values in errors.values()))
     right.set(ylabel="test error, %", xlim=(-0.5, len(runs) - 0.5), ylim=(0, None))
     return figure
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tssbn import plots
 
-__all__ = ["agreements", "cosines", "families", "pairs"]
+__all__ = ["agreements", "cosines", "families", "pairs", "ranks"]
 
 
 def cosines(matrices: Mapping[str, Any]) -> Figure:
@@ -127,16 +127,41 @@ def pairs(
     x, y = np.asarray(x), np.asarray(y)
     above = np.triu_indices(len(tasks), 1)
     ax.plot(x[above], y[above], "o", ms=3, alpha=0.4, color=plots.COLORS["blue"])
-    middle = (x[above].min() + x[above].max()) / 2
+    edge = np.quantile([x[above].min(), x[above].max()], 0.75)
     for pair in named:
         s, t = (list(tasks).index(task) for task in pair)
         ax.plot(x[s, t], y[s, t], "o", ms=5, color=plots.COLORS["black"])
-        left = x[s, t] < middle
+        room = x[s, t] < edge  # on the right
         ax.annotate(
             ", ".join(pair).replace("_", " "),
             (x[s, t], y[s, t]),
-            (6 if left else -6, 4),
+            (6, -3) if room else (-6, -8),
             textcoords="offset points",
-            ha="left" if left else "right",
+            ha="left" if room else "right",
             fontsize=7.5,
         )
+
+
+def ranks(ax: Axes, x: Any, y: Any, title: str) -> None:
+    """Draw one number of each task over another.
+
+    The title has their Spearman correlation with its 95 % interval, by Fisher's transformation and
+    the standard error of Fieller, Hartley and Pearson (1957).
+
+    Args:
+        x: a number for each task.
+        y: another.
+        title: what stands before the correlation.
+
+    Example:
+        >>> _, ax = plots.plt.subplots()
+        >>> ranks(ax, [1, 2, 3, 4, 5, 6], [1, 3, 2, 4, 6, 5], "faces")
+        >>> ax.get_title()
+        'faces, n = 6: +0.89 [+0.23, +0.99]'
+    """
+    from scipy.stats import spearmanr
+
+    ax.plot(x, y, "o", ms=4)
+    r, n = spearmanr(x, y)[0], len(x)
+    low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) * np.sqrt(1.06 / (n - 3)))
+    ax.set_title(f"{title}, n = {n}: {r:+.2f} [{low:+.2f}, {high:+.2f}]", size=9.5)
