@@ -37,6 +37,7 @@ NEEDS = {
     "tssbn.data.augment": ("torchvision",),
     "tssbn.data.synthetic.digits": ("sklearn",),
     "tssbn.data.real.files": ("PIL",),
+    "tssbn.networks.bert": ("timm",),
     "tssbn.networks.blocks": ("timm",),
     "tssbn.networks.deeplab": ("timm", "torchvision"),
     "tssbn.networks.efficientnet": ("timm",),
