@@ -323,7 +323,7 @@ adam = torch.optim.Adam(tssbn.param_groups(net, 1e-4, multiplier=100))
 # ## Limits
 #
 # - One small network, 90 steps, five runs of each setting. At ×1 five runs can
-#   miss a difference of four points.
+#   miss four points. In more steps noise moves gates further ({doc}`13_knobs`).
 # - Where BN breaks depends on the base rate (exercise 1), the optimiser and
 #   the layers behind it. In the paper's sweep with Adam, task-specific BN held
 #   at ×100 and broke at ×1000 {cite:p}`suteu2025tssbn`.

@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # accuracy when 80 % of its channels go; with L1 on BN's scales, over 10.
 # :::
 #
-# *Ten minutes to read; runs in two minutes on one CPU core, no download.*
+# *Nine minutes to read; runs in two minutes on one CPU core, no download.*
 #
 # The book reaches TSσBN in four steps: the gate of {doc}`01_sigmoid_bn`,
 # pruning, the gradients of {doc}`03_tasks_fight` and gates for each task

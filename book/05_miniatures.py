@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # the pixels and has an mIoU of 9 %, so a score needs the constant baseline.
 # :::
 #
-# *9 minutes to read; runs in two minutes on one CPU core, no download.*
+# *8 minutes to read; runs in two minutes on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt

@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # expect from chance, although every method gains 3 to 7 % in disparity.
 # :::
 #
-# *9 minutes to read; runs in a minute on one CPU core, no download.*
+# *8 minutes to read; runs in a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import math

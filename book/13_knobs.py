@@ -46,7 +46,7 @@ OURS = [found for b, title in BEDS.items() if (found := sweep(title, b))]
 Markdown(f":::{{admonition}} The claim\n{summary([PAPER, *OURS])}\n:::")
 
 # %% [markdown]
-# *10 minutes to read; runs in half a minute on one CPU core, no download.*
+# *9 minutes to read; runs in half a minute on one CPU core, no download.*
 #
 # ## One network at four rates
 #
