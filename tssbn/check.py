@@ -60,12 +60,15 @@ def _draw(net: MultiTask) -> None:
 
 
 def _differ(net: MultiTask, example: Any) -> str:
-    papers = [layer for layer in net.trunk.modules() if isinstance(layer, TaskSigmoidBatchNorm)]
+    layers = dict(net.trunk.named_modules())
+    papers = [layer for layer in layers.values() if isinstance(layer, TaskSigmoidBatchNorm)]
+    early: set[str] = set()  # layers that run before the tasks part
     for training, loud in (True, 1), (True, 1000), (False, 1):
-        # A thousand times as large an x̂ shows what bends only large values, as ReLU6 does.
+        # A thousand times as large an x̂ shows what bends only large values, as ReLU6 does. Only in
+        # front of the stem's end, where a gate acts later; elsewhere it blows rounding up.
         hooks = [
-            layer.register_forward_hook(lambda *args, loud=loud: loud * args[-1])
-            for layer in papers
+            layers[name].register_forward_hook(lambda *args, loud=loud: loud * args[-1])
+            for name in early
             if loud > 1
         ]
         for layer in papers:
@@ -76,10 +79,11 @@ def _differ(net: MultiTask, example: Any) -> str:
             images = count_images(example)
             for i, (name, rows) in enumerate(stacked):
                 of_tasks = [one[i][1].unflatten(0, (images, -1)) for one in separate]
-                if rows is not None and (
-                    off := _apart(rows, torch.stack(of_tasks, 1).flatten(0, 2))
-                ):
-                    return f"{name} is off by {off:.2g} of its largest value"
+                if rows is None:
+                    early.add(name)
+                elif off := _apart(rows, torch.stack(of_tasks, 1).flatten(0, 2)):
+                    what = f"the input of {name!r}" if name else "the output"
+                    return f"{what} is off by {off:.2g} of its largest value"
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever it is, rows did not fit
@@ -91,7 +95,7 @@ def _differ(net: MultiTask, example: Any) -> str:
 
 
 def _run(net: MultiTask, example: Any, tasks: tuple[str, ...]) -> list[tuple[str, Tensor | None]]:
-    """What task-specific layers read, None before the tasks have parted, and the outputs."""
+    """What task-specific layers read, None before the tasks have parted; "" names outputs."""
     seen: list[tuple[str, Tensor | None]] = []
 
     def see(name: str, layer: TaskSpecific, args: tuple, kwargs: dict) -> None:
@@ -100,7 +104,7 @@ def _run(net: MultiTask, example: Any, tasks: tuple[str, ...]) -> list[tuple[str
             return
         x = x if x.is_floating_point() else x.float()
         parted = len(tasks) == 1 or not layer.tasks.now.stem
-        seen.append((f"the input of {name!r}", x.flatten(1).norm(dim=1) if parted else None))
+        seen.append((name, x.flatten(1).norm(dim=1) if parted else None))
 
     hooks = [
         layer.register_forward_pre_hook(partial(see, name), with_kwargs=True)
@@ -116,7 +120,7 @@ def _run(net: MultiTask, example: Any, tasks: tuple[str, ...]) -> list[tuple[str
     each = (
         torch.stack([v.unflatten(0, (-1, 1)) for v in leaf], 1).flatten(0, 2) for leaf in leaves
     )
-    return seen + [("the output", values) for values in each]
+    return seen + [("", values) for values in each]
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

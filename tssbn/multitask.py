@@ -40,6 +40,7 @@ class MultiTask(nn.Module):
             positive factor. `find_stem` proposes a stem and `check` tests it.
 
     Raises:
+        TypeError: If `heads` is no dict.
         ValueError: If the heads are not those of the trunk's tasks, parts of the trunk were
             converted for different tasks, `tasks_per_pass` < 1, or the trunk has no such `stem`.
 
@@ -61,6 +62,10 @@ class MultiTask(nn.Module):
         stem: str = "",
     ):
         super().__init__()
+        if not isinstance(heads, (Mapping, nn.ModuleDict)):
+            raise TypeError(
+                f"heads is a {type(heads).__name__}, must be a dict from task name to module"
+            )
         names = check_tasks(heads)
         found = find_tasks(trunk)
         if len({one.names for one in found}) > 1:

@@ -64,6 +64,8 @@ def test_whatever_is_asked_for_is_there_or_is_not(trunk, norm):
             assert hasattr(layer, name) in (True, False)
     layer = net.trunk[1]
     assert not hasattr(layer, "weight") and hasattr(layer, "running_mean") is (trunk is not tokens)
+    with pytest.raises(AttributeError, match="weight only while a task runs: read or set gamma"):
+        nn.init.ones_(layer.weight)
     for name, value in net.state_dict().items():
         at, _, last = name.rpartition(".")
         assert torch.equal(getattr(net.get_submodule(at), last), value)

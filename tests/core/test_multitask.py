@@ -148,6 +148,9 @@ def test_errors_of_the_constructor_and_of_tasks():
         tssbn.MultiTask(trunk, {"seg": nn.Identity()})
     with pytest.raises(ValueError, match="tasks is empty"):
         tssbn.MultiTask(conv_trunk(), {})
+    with pytest.raises(TypeError, match="heads is a list, must be a dict"):
+        tssbn.MultiTask(trunk, list(heads.values()))
+    tssbn.MultiTask(trunk, nn.ModuleDict(heads))
     for wrong in (0, 1.5, "all"):
         with pytest.raises(ValueError, match=f"tasks_per_pass={wrong!r} must be an integer from 1"):
             tssbn.MultiTask(trunk, heads, tasks_per_pass=wrong)

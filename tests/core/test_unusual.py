@@ -236,6 +236,21 @@ def test_check_refuses_stems_behind_what_does_not_commute(after):
     net.check(images(4, 9))
 
 
+def test_check_enlarges_only_what_runs_before_the_tasks_part():
+    """Later layers that bend large values would blow rounding up."""
+    sizes = []
+
+    class Watch(nn.Module):
+        def forward(self, x):
+            sizes.append(x.abs().max().item())
+            return x
+
+    first = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()
+    net = network(nn.Sequential(*first, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), Watch()), stem="3")
+    net.check(images(4, 9))
+    assert max(sizes) < 18  # the root of 4 x 9 x 9 values bounds a normalised one
+
+
 def test_check_sees_mixtures_in_half_precision():
     class Mixes(nn.Module):
         def __init__(self):

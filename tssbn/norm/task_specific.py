@@ -54,6 +54,15 @@ class TaskSpecificNorm(Converted, TaskSpecific):
         """(t·C,): the bias of the running tasks, if there is one; no attribute outside a pass."""
         return self._of_host("bias")
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("weight", "bias"):  # a property that raised ends here
+            raise AttributeError(
+                f"{type(self).__name__} has a {name} only while a task runs: read or set gamma, "
+                "(T, C). Loops over norm layers (initialisation, freezing, SyncBatchNorm) come "
+                "before the conversion"
+            )
+        return super().__getattr__(name)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if (
             name in ("weight", "bias")
@@ -69,7 +78,7 @@ class TaskSpecificNorm(Converted, TaskSpecific):
             if name in kind:
                 return kind[name]
         if self.tasks.current is None:
-            raise AttributeError(f"{type(self).__name__} has a {name} only while a task runs")
+            raise AttributeError(name)  # __getattr__ says why
         return self.host(self.tasks.now.rows)._parameters[name]
 
     def host(self, rows: slice, track: bool = True) -> nn.Module:

@@ -57,7 +57,10 @@ def channel_masks(
     if layers is not None:
         found = {name: prunable_layer(found, name) for name in layers}
     if not found:
-        raise ValueError("no prunable layer: neither σBN nor affine BatchNorm, or layers is empty")
+        raise ValueError(
+            "no prunable layer: neither σBN nor affine BatchNorm of a single task, or layers is "
+            "empty. (tssbn.export.task cuts the channels of one of several tasks)"
+        )
 
     scores = {name: _score(layer) for name, layer in found.items()}
     if bad := [name for name, score in scores.items() if not score.isfinite().all()]:
