@@ -138,5 +138,6 @@ def pairs(
             (6 if left else -6, 4),
             textcoords="offset points",
             ha="left" if left else "right",
-            fontsize=7.5,
+            fontsize=8,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         )
