@@ -276,28 +276,28 @@ show("loop")
 # reads the number of each from SLURM's variables. `--devices`, if given, must
 # be the number of tasks of a node:
 #
-# ```sh
-# #!/bin/bash
-# #SBATCH --nodes=1
-# #SBATCH --ntasks-per-node=4
-# #SBATCH --gpus-per-node=4
-# srun python -m tssbn train cityscapes --method tssbn --devices 4 --resume \
-#     --minutes 230 --data data/cityscapes
-# ```
+#  ```sh
+#  #!/bin/bash
+#  #SBATCH --nodes=1
+#  #SBATCH --ntasks-per-node=4
+#  #SBATCH --gpus-per-node=4
+#  srun python -m tssbn train cityscapes --method tssbn --devices 4 --resume \
+#      --minutes 230 --data data/cityscapes
+#  ```
 #
 # This works on several nodes, too. Or `srun` starts one `torchrun` on each:
 #
-# ```sh
-# #!/bin/bash
-# #SBATCH --nodes=2
-# #SBATCH --ntasks-per-node=1
-# #SBATCH --gpus-per-node=4
-# first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-# srun torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d \
-#     --rdzv-endpoint "$first:29400" --rdzv-id "$SLURM_JOB_ID" \
-#     -m tssbn train cityscapes --method tssbn --resume --minutes 230 \
-#     --data data/cityscapes
-# ```
+#  ```sh
+#  #!/bin/bash
+#  #SBATCH --nodes=2
+#  #SBATCH --ntasks-per-node=1
+#  #SBATCH --gpus-per-node=4
+#  first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+#  srun torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d \
+#      --rdzv-endpoint "$first:29400" --rdzv-id "$SLURM_JOB_ID" \
+#      -m tssbn train cityscapes --method tssbn --resume --minutes 230 \
+#      --data data/cityscapes
+#  ```
 #
 # `--minutes` stops the run between two epochs, before SLURM stops it within an
 # epoch. `--resume` continues it in the next job, and does nothing in the first.

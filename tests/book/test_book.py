@@ -1,5 +1,7 @@
 """The notebooks match their sources and are complete; the pages list them all."""
 
+import base64
+import io
 import re
 from pathlib import Path
 
@@ -89,6 +91,35 @@ def test_every_figure_is_described(chapter):
                 "the figure of this cell needs alt text: "
                 f'# %% mystnb={{"image": {{"alt": "what it shows"}}}}\n\n{cell.source}'
             )
+
+
+@every_chapter
+def test_every_figure_is_there_and_not_empty(chapter):
+    """Of runs as of the saved networks: where a cell shows a figure, the page has its picture."""
+    image = pytest.importorskip("PIL.Image")
+    for cell in code_cells(chapter):
+        if "nbval-skip" in tags(cell):
+            continue
+        pictures = [output.get("data", {}).get("image/png") for output in cell.outputs]
+        pictures = [picture for picture in pictures if picture]
+        assert len(pictures) >= cell.source.count("plt.show()"), cell.source
+        for picture in pictures:
+            greys = image.open(io.BytesIO(base64.b64decode(picture))).convert("L")
+            assert len(greys.getcolors()) > 2, f"this figure is empty:\n\n{cell.source}"
+
+
+def test_a_chapter_shows_what_the_saved_networks_answer():
+    cells = [cell for chapter in CHAPTERS for cell in code_cells(chapter)]
+    texts = [cell.source for cell in cells]
+    first = next(i for i, text in enumerate(texts) if "records.network(" in text)
+    assert any("image/png" in out.get("data", {}) for out in cells[first + 1].outputs)
+
+
+def test_scripts_in_blocks_of_text_begin_with_their_first_line():
+    """jupytext takes the # of #! for its own where the block is not indented."""
+    for name, text in pages_of_text():
+        for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.S | re.M):
+            assert not block.lstrip().startswith("!/"), f"{name}: {block}"
 
 
 @every_chapter

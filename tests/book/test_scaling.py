@@ -128,7 +128,7 @@ def form(text):
 
 def blocks():
     """The commands of the page for several machines."""
-    text = re.sub(r"^# ?", "", STUDY.PAGE.read_text(encoding="utf-8"), flags=re.M)
+    text = re.sub(r"^# {0,2}", "", STUDY.PAGE.read_text(encoding="utf-8"), flags=re.M)
     found = re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
     return [re.sub(r" *\\\n *", " ", block) for block in found]
 

@@ -276,8 +276,9 @@ def islands(points: Mapping[str, ArrayLike], tasks: Sequence[str]) -> None:
         each = np.asarray(each)
         flat, labels = each.reshape(-1, each.shape[-1]), np.repeat(range(len(tasks)), each.shape[1])
         layout = TSNE(random_state=0, perplexity=min(30, len(flat) / 4)).fit_transform(flat)
-        for task, color in zip(range(len(tasks)), plots.COLORS.values(), strict=False):
-            ax.plot(*layout[labels == task].T, ".", ms=4, color=color, label=tasks[task])
+        for i, (task, color) in enumerate(zip(tasks, plots.COLORS.values(), strict=False)):
+            label = task.replace("_", " ")
+            ax.plot(*layout[labels == i].T, ".", ms=4, color=color, label=label)
         ax.set(xticks=[], yticks=[])
         ax.set_title(f"{name}: silhouette {silhouette_score(flat, labels):.2f}", size=10)
     names = axes.flat[0].get_legend_handles_labels()

@@ -139,6 +139,7 @@ def pairs(
             textcoords="offset points",
             ha="left" if room else "right",
             fontsize=7.5,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         )
 
 
