@@ -59,8 +59,8 @@ Markdown(
 # %% [markdown]
 # *7 minutes to read; runs in a minute on one CPU core, no download.*
 #
-# All tasks of a {term}`TSσBN` network share all filters. But if only one task has an
-# open gate there, a filter serves that task alone. The paper counts such
+# All tasks of a {term}`TSσBN` network share all filters. But a filter whose gates are
+# shut for all tasks but one serves that task alone. The paper counts such
 # {term}`specialised filters <specialised filter>` by layer. It also removes the filters
 # of one task and measures which tasks lose (its Figure 4) {cite:p}`suteu2025tssbn`.
 #
@@ -169,15 +169,16 @@ layers = range(1, len(parts) + 1)
 for kind, color in ("trained", "blue"), ("shuffled", "#999999"):
     plots.spread(ax, layers, curves[kind], color, kind, marker="o")
 ax.set(xlabel="layer", ylabel="with an owner, %", ylim=(0, None))
-ax.set_title("The share grows with depth, shuffled or not")
+ax.set_title("The share grows up to the last but one layer, shuffled or not")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# The share grows with depth, as in the paper, but falls in the last layer. More than
-# half of the slope is left after shuffling, because gates of deeper layers are spread
-# more widely. The rest of the slope is more than chance. In deep layers two trained
-# tasks open the same filter less often than shuffled ones.
+# Lines are means, bands go from the lowest to the highest of three networks. The share
+# grows with depth, as in the paper, but falls in the last layer. More than half of the
+# slope is left after shuffling, because gates of deeper layers are spread more widely.
+# The rest is more than chance (the interval of the difference is above zero). In deep
+# layers two trained tasks open the same filter less often than shuffled ones.
 #
 # ## Take them away
 #
@@ -286,7 +287,7 @@ mean = np.mean([studies.losses(r) for r in FACES], 0)
 _, ax = plt.subplots(figsize=(6.5, 5.2))
 draw.losses(ax, mean, [*FACES[0]["metric"]], 80, ignores)
 most = (mean.argmax(0) == np.arange(len(mean))).sum()
-ax.set_title(f"{most} of {len(mean)} lose most by their own filters")
+ax.set_title(f"{most} of {len(mean)} tasks lose most by their own filters")
 plt.colorbar(ax.images[0], label=f"loses F1, points ({len(FACES)} networks)")
 plt.show()
 
@@ -395,5 +396,5 @@ assert all(torch.equal(after[task], before[task]) for task in ("b", "c"))
 # - At $\tau = 0.5$ half of the filters have an owner among 3 tasks, by chance
 #   as well, and none among 40. Shuffle before you count, or rank by share.
 # - Without the filters of its largest share a task loses much, others little.
-# - This is not so for the filters of the widest gates. On rooms, depth loses
-#   more without those of segmentation than without its own.
+# - The filters of the widest gates differ. On rooms, depth loses more without
+#   those of segmentation than without its own.

@@ -319,10 +319,10 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 beside_gates = effects(runs, "TSσBN", "STL")
 best = max(set(beside_gates) - {"STL", "HPS"}, key=lambda a: beside_gates[a].value)
-sure = [arm for arm, effect in found.items() if effect.low > 0]
+above = [arm for arm, effect in found.items() if effect.low > 0]
 Markdown(
-    f"Surely above HPS are {', '.join(sure) or 'none'}. The best of those that "
-    f"share, {best}, minus TSσLN (in the table TSσBN): {beside_gates[best]}."
+    f"The intervals of {', '.join(above) or 'none'} are above HPS. The best of "
+    f"those that share, {best}, minus TSσLN (in the table TSσBN): {beside_gates[best]}."
 )
 
 # %% [markdown]
