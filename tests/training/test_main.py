@@ -112,7 +112,7 @@ def test_balancings_have_a_sentence_and_their_settings(capsys):
     assert heads == list(BALANCINGS)
     assert "settings: balance.alpha=10.0 balance.layer=" in out
     assert out.count("\n  source: ") == out.count("\n  costs: ") >= len(heads) - len(TORCHJD)
-    about = "it learns a variance for each task's loss, and divides the loss by it."
+    about = "each task's loss is divided by a trained variance."
     assert f"uw\n  Uncertainty weighting: {about}\n" in out
 
 

@@ -1,11 +1,11 @@
-"""Data sets, real and synthetic, and what is done to their samples.
+"""Data sets, real and synthetic, and transforms of their samples.
 
 ``real`` reads the published sets. ``synthetic`` draws rooms, streets, faces and digits, with exact
-labels for the same tasks. ``target`` says what an entry of a sample is, ``stored`` keeps a whole
-set in memory, and ``augment`` moves an image and its targets together.
+labels for the same tasks. ``target`` describes the entries of a sample, ``stored`` keeps a whole
+set in memory, and ``augment`` transforms an image together with its targets.
 
-:func:`load` gives a set by its name: the real one where its folder is found, else its synthetic
-twin.
+:func:`load` loads a set by its name: the real set where its folder is found, otherwise its
+synthetic twin.
 """
 
 from collections.abc import Callable
@@ -34,13 +34,13 @@ SETS = {
 
 
 def real_set(name: str) -> "type[RealSet]":
-    """The class that reads a real set.
+    """Import the class that reads a real set.
 
     Args:
         name: a key of ``SETS``.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: the name is unknown.
 
     Example:
         >>> real_set("nyuv2").official
@@ -57,7 +57,7 @@ def load(
 ) -> "RealSet | Stored":
     """Load a set, real or synthetic, with the same tasks in its samples.
 
-    Printed, it says which of the two it is.
+    The printed form of the result shows which of the two it is.
 
     ================ ============================ ================================================
     name             real set                     synthetic twin
@@ -67,27 +67,27 @@ def load(
     cityscapes-small Cityscapes, 128 x 256        streets of 7 classes, the disparity as ``depth``
     celeba           CelebA                       faces, with 36 of the 40 attributes
     pascal           PASCAL-Context               rooms with the five tasks
-    census           Census-Income                none: its people that the package brings along
+    census           Census-Income                none; the people that come with the package
     treebank         English Web Treebank         none
     ================ ============================ ================================================
 
-    CelebA and the treebank are published in three parts, and Census-Income is cut into three. Of
-    the other real sets, ``"test"`` and ``"val"`` are the same images, those that the published
-    numbers are measured on; so choose nothing by ``"val"`` that you report on ``"test"``. Of
-    synthetic sets the three splits are three sets.
+    CelebA, Census-Income and the treebank have three splits. In the other real sets ``"test"`` and
+    ``"val"`` are the same images, on which the published numbers are measured: make no choice on
+    ``"val"`` that you then report on ``"test"``. Synthetic sets have three different splits.
 
-    Samples come untransformed. A real set has a ``transform`` to set.
+    Samples are not transformed; set ``transform`` of a real set to change that.
 
     Args:
-        name: of the table.
+        name: a name in the table.
         split: ``"train"``, ``"val"`` or ``"test"``.
         root: the folder of the real set; ``None`` for the synthetic twin; ``"auto"`` for the real
-            set where :func:`~tssbn.data.real.find.find` finds the folder ``name``, else the twin.
-        arguments: of the function that draws the twin, such as ``n`` and ``recipe``; of no effect
-            on a real set.
+            set where :func:`~tssbn.data.real.find.find` finds the folder ``name``, otherwise the
+            twin.
+        arguments: arguments of the function that draws the twin, such as ``n`` and ``recipe``; they
+            have no effect on a real set.
 
     Raises:
-        ValueError: unknown name or split.
+        ValueError: the name or the split is unknown.
         TypeError: the function that draws the twin has no such argument.
         FileNotFoundError: the real set in ``root`` is not complete, or is wanted and not found.
 
@@ -101,7 +101,7 @@ def load(
     if split not in ("train", "val", "test"):
         raise ValueError(f"split must be 'train', 'val' or 'test', got {split!r}")
     make = _twin(name)
-    signature(make).bind(split, **arguments)  # a slip of the pen is one where the set is real, too
+    signature(make).bind(split, **arguments)  # misspelt arguments raise for a real set as well
     root = find(name) if root == "auto" else root
     if root is None:
         return make(split, **arguments)
@@ -109,7 +109,7 @@ def load(
 
 
 def _twin(name: str) -> "Callable[..., Stored]":
-    """The function that draws the twin of a set, with the tasks of the set."""
+    """Return the function that draws the twin of a set, with the tasks of the set."""
     if name == "census":
         from tssbn.data.real.census import subset
 

@@ -1,4 +1,4 @@
-"""Work in pieces that fit a processor's cache: side by side, with a progress bar."""
+"""Work in pieces that fit a processor's cache, in parallel threads and with a progress bar."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +13,15 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable | None, text: str, **options: Any) -> Any:
-    """The items, with a progress bar on a terminal where tqdm is installed.
+    """Wrap items in a progress bar, on a terminal and where tqdm is installed.
 
     Args:
-        items: what is gone through; ``None`` for a bar that is moved by hand.
-        text: stands in front of the bar.
-        options: of ``tqdm``.
+        items: the items; ``None`` for a bar that the caller moves.
+        text: text before the bar.
+        options: further arguments of ``tqdm``.
+
+    Returns:
+        The bar, or the items where tqdm is not installed.
 
     Example:
         >>> list(progress([1, 2], "counting"))
@@ -32,11 +35,16 @@ def progress(items: Iterable | None, text: str, **options: Any) -> Any:
 
 
 def side_by_side(function: Callable[..., T], jobs: Iterable[tuple]) -> Iterator[T]:
-    """``function(*job)`` for the jobs in their order, computed by as many threads as torch uses.
+    """Yield ``function(*job)`` for all jobs in their order, computed in parallel threads.
 
-    Each thread has a job of its own. Torch's own threads would share every small operation and
-    wait for each other after it, which costs most where other programs run too. Jobs are taken
-    one after another, as they are needed: what makes them may draw random numbers.
+    There are as many threads as PyTorch uses, and each computes one job at a time. PyTorch's
+    threads would instead share every small operation and wait for each other after it, which is
+    slow where other programs run. Jobs are taken in order and only when needed, so that their
+    iterator may draw random numbers.
+
+    Args:
+        function: computes a job.
+        jobs: the arguments of each job.
 
     Example:
         >>> list(side_by_side(torch.add, [(torch.ones(1), 1), (torch.ones(1), 2)]))
@@ -53,4 +61,4 @@ def side_by_side(function: Callable[..., T], jobs: Iterable[tuple]) -> Iterator[
             while waiting:
                 yield waiting.popleft().result()
     finally:
-        torch.set_num_threads(threads)  # what one thread sets is what new ones start with
+        torch.set_num_threads(threads)  # new threads start with the number that a thread has set

@@ -1,4 +1,4 @@
-"""Data sets of different tasks as one, in which some labels are missing."""
+"""Data sets of different tasks joined into one, in which some labels are missing."""
 
 from collections.abc import Iterable
 
@@ -15,14 +15,14 @@ __all__ = ["Concatenated"]
 class Concatenated(ConcatDataset):
     """The samples of several data sets one after another, with the targets of all.
 
-    A target that a data set does not have is missing in its samples: -1 or NaN, as
-    :class:`~tssbn.data.target.Target` says, and no loss and no metric counts it. So a network
-    learns tasks whose labels are in different data sets. Each batch goes through the network for
-    all tasks, and the norm layers of a task take statistics over the images of all data sets.
+    A target that a data set lacks is missing in its samples, -1 or NaN as in
+    :class:`~tssbn.data.target.Target`, and is left out by losses and metrics. A network can thus be
+    trained for tasks whose labels are in different data sets. All tasks run on each batch, and the
+    norm layers of a task compute statistics over the images of all data sets.
 
     Args:
-        datasets: each has ``targets``, or is a ``Subset`` of one that has. Their images must be of
-            one size, as those of a batch must.
+        datasets: data sets with ``targets``, or ``Subset`` objects of such data sets. All images
+            must have the same size.
 
     Raises:
         TypeError: a data set has no ``targets``.

@@ -17,12 +17,11 @@ NUMBERS = FLOATS[1:]  # uint8 holds whole numbers
 
 
 class Stored(Dataset):
-    """A data set that is decoded already: every sample is an index into tensors.
+    """A decoded data set in memory, held as one compact tensor for each entry.
 
-    The tensors are compact (8-bit images and labels, 16-bit floats); an index turns what it takes
-    into the types of :class:`~tssbn.data.target.Target`. Synthetic data come in this form.
-    :meth:`read` brings real data into it, in types that hold every value exactly: its samples are
-    those of the files bit for bit.
+    Images and labels have 8 bits and floats 16 bits where that is exact. Indexing converts samples
+    to the types of :class:`~tssbn.data.target.Target`. Synthetic data have this form. :meth:`read`
+    converts real data without changing any value.
 
     Args:
         tensors: ``"image"`` (N, C, H, W), uint8 for values k/255 or floating, and for each target
@@ -72,7 +71,7 @@ class Stored(Dataset):
         return f"Stored({len(self):,} samples: {', '.join(entries)})"
 
     def __getitem__(self, index: int | slice | list[int] | Tensor) -> dict[str, Tensor]:
-        """One sample; for a slice, a list or a tensor of indices, a batch."""
+        """Return a sample, or a batch for a slice, a list or a tensor of indices."""
         if isinstance(index, int) and not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} samples")
         return {
@@ -81,20 +80,24 @@ class Stored(Dataset):
         }
 
     def to(self, device: torch.device | str) -> "Stored":
-        """The same data on another device."""
+        """Copy the data to another device.
+
+        Args:
+            device: the device.
+        """
         return Stored({k: v.to(device) for k, v in self.tensors.items()}, self.targets)
 
     @classmethod
     def read(cls, dataset: Dataset, workers: int = 0) -> "Stored":
-        """Decode a whole data set once.
+        """Decode a whole data set.
 
         Args:
-            dataset: has ``targets``, or is a ``Subset`` of one that has; samples of one size.
-            workers: processes that decode; 0 decodes in this one.
+            dataset: a data set with ``targets``, or a ``Subset`` of one, with samples of one size.
+            workers: number of processes that decode; 0 decodes in this process.
 
         Raises:
             TypeError: the data set has no ``targets``.
-            ValueError: it is empty, or a sample differs in shape from the first one.
+            ValueError: the data set is empty, or a sample differs in shape from the first one.
 
         Example:
             >>> made = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
@@ -105,7 +108,7 @@ class Stored(Dataset):
         if not n:
             raise ValueError("dataset is empty")
         rows: dict[str, Tensor] = {}
-        # A list that grows would hold everything twice at the end; these are filled in place.
+        # Filled in place: a list of samples would need the memory twice when it is stacked.
         for i, sample in enumerate(DataLoader(dataset, batch_size=None, num_workers=workers)):
             for name, value in sample.items():
                 types = _types(name, targets)
@@ -130,10 +133,18 @@ class Stored(Dataset):
 
 
 def targets_of(dataset: Dataset) -> Mapping[str, Target]:
-    """The targets of a data set, or of the one that it is a ``Subset`` of.
+    """Return the targets of a data set, also through ``Subset``.
+
+    Args:
+        dataset: a data set with ``targets``, or a ``Subset`` of one.
 
     Raises:
-        TypeError: there are none.
+        TypeError: there are no targets.
+
+    Example:
+        >>> data = Stored({"image": torch.rand(3, 1, 4, 4)}, {})
+        >>> targets_of(Subset(data, [0, 2]))
+        {}
     """
     whole = dataset
     while isinstance(whole, Subset):
@@ -167,7 +178,7 @@ def _pack(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
-    # A copy in any case: who changes a sample does not change the data.
+    # Always a copy, so that changing a sample does not change the data.
     if types is INTEGERS:
         return value.to(torch.int64, copy=True)
     if value.dtype is torch.uint8 and torch.uint8 in types:
@@ -178,7 +189,7 @@ def _unpack(value: Tensor, types: tuple[torch.dtype, ...]) -> Tensor:
 
 
 def _fits(value: Tensor, dtype: torch.dtype, types: tuple[torch.dtype, ...]) -> bool:
-    """Whether ``dtype`` gives the value back exactly; the last of the types takes anything."""
+    """Tell whether ``dtype`` holds the value exactly; the last of the types holds any value."""
     if dtype is types[-1]:
         return True
     again = _unpack(_pack(value, dtype), types)

@@ -1,9 +1,9 @@
-"""What the entries of a sample hold, said once for every data set, real or synthetic.
+"""The description of the entries of a sample, for every data set, real or synthetic.
 
-A sample is a dict: ``"image"`` (3, H, W) float32 in [0, 1], and one entry for each task. A data set
-has ``targets``, a dict from the task's name to its :class:`Target`. Where the input is no picture,
-``"image"`` is a vector (inputs,) float32 of any finite numbers; of a sentence, the numbers of its L
-word pieces.
+A sample is a dict with ``"image"``, (3, H, W) float32 in [0, 1], and one entry for each task. A
+data set has ``targets``, a dict from the task's name to its :class:`Target`. Where the input is not
+an image, ``"image"`` is a vector (inputs,) float32 of any finite numbers; for a sentence, it has the
+numbers of its L word pieces.
 """
 
 import math
@@ -51,22 +51,22 @@ class Target:
     words     (L,) int64        index into ``classes``                    -1
     ========= ================= ========================================= ==================
 
-    So a missing label is -1 where the type is int64, and NaN where it is float32; a missing map is
-    full of them. No loss and no metric counts it: see :mod:`tssbn.benchmarks.losses`.
+    A missing label is -1 where the type is int64, and NaN where it is float32; a missing map has
+    this value everywhere. Losses and metrics leave it out, see :mod:`tssbn.benchmarks.losses`.
 
-    Files mark void pixels in their own ways (255 in PASCAL's, label ids in Cityscapes'); the
-    readers turn all of them into the values of these tables.
+    Files mark void pixels in different ways (255 in PASCAL-Context, label ids in Cityscapes); the
+    readers convert all of them to the values of these tables.
 
     Args:
-        kind: one of the tables.
+        kind: a kind in the tables.
         classes: the names of the classes, in the order of their indices.
-        ignore: the value that pixels without a measurement have in the files. For classes and words
-            it can be -1 only, and says that there are such places; for normals 0.
-        unit: of a number, as tables print it, such as ``"years"``.
+        ignore: the value of pixels without a measurement in the files. For classes and words it can
+            only be -1, which tells that there are such places; for normals it can only be 0.
+        unit: unit of a number, as tables print it, such as ``"years"``.
 
     Raises:
-        ValueError: unknown kind; ``classes`` or ``unit`` given for a kind that has none, or
-            ``classes`` missing; an ``ignore`` that the kind does not take.
+        ValueError: the kind is unknown, ``classes`` or ``unit`` is given for a kind without it,
+            ``classes`` is missing, or the kind does not allow this ``ignore``.
 
     Example:
         >>> Target("classes", ("background", "salient"), ignore=-1)
@@ -104,7 +104,7 @@ class Target:
 
     @property
     def dense(self) -> bool:
-        """Whether the entry is a map of the pixels; else it is one value, or one for each word."""
+        """Whether the entry is a map, and not one value for the image or for each word."""
         return self.kind in ("classes", "depth", "disparity", "normal")
 
     @property
@@ -118,7 +118,10 @@ class Target:
         return -1 if self.dtype is torch.int64 else math.nan
 
     def shape(self, *size: int) -> tuple[int, ...]:
-        """The shape of the entry in a sample whose image has this height and width, or length.
+        """Compute the shape of the entry in a sample.
+
+        Args:
+            size: height and width of the image, or the length of the input.
 
         Example:
             >>> Target("depth", ignore=0).shape(48, 64), Target("attribute").shape(48, 64)

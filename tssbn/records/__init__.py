@@ -1,7 +1,7 @@
-"""Saved runs: how they are written, read, summed up and put into tables.
+"""Saved runs, which are written, read, summarised and put into tables.
 
-:func:`of` gives the saved runs of a method on a benchmark, from ``data/results`` of the working
-folder or its parent, or from those that come with the package.
+:func:`of` loads the saved runs of a method on a benchmark, from ``data/results`` of the working
+folder or its parent, or from the runs that come with the package.
 """
 
 from tssbn.records.networks import network, save_network

@@ -1,4 +1,4 @@
-"""What is said above a table: of which data its numbers are, and how they were made."""
+"""The caption of a table, which describes its data, settings and devices."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,13 @@ __all__ = ["caption"]
 def caption(
     records: Sequence[Mapping[str, Any]], best: bool = False, baseline: str | None = "stl"
 ) -> str:
-    """Say what the numbers of a table are: data, settings, epochs, devices, notes of the runs.
+    """Describe the numbers of a table by data, settings, epochs, devices and notes of the runs.
 
     Args:
-        records: saved runs that may stand in one table.
+        records: saved runs that are comparable, see
+            :func:`tssbn.records.comparable.check_comparable`.
         best: whether the numbers are those of the best epoch on the test images.
-        baseline: the method that the others are compared with; None where it is not to be said.
+        baseline: the method relative to which Δm is computed; None to leave it out.
 
     Example:
         >>> caption([])
@@ -63,7 +64,7 @@ def _pairs(settings: Mapping[str, Any]) -> str:
 
 
 def _own(records: Sequence[Mapping]) -> list[str]:
-    """What no setting names and is a method's own: by its protocol, or tuned for it."""
+    """Describe recipe fields and options that a method's protocol or tuning set, by method."""
     used = {
         record["method"]: {
             **protocol(record),
@@ -75,7 +76,7 @@ def _own(records: Sequence[Mapping]) -> list[str]:
 
 
 def _bits(records: Sequence[Mapping]) -> str:
-    """What is to be said of synthetic data that are not the same bits in all runs."""
+    """Describe synthetic data that differ in bits between runs; "" where they are equal."""
     splits = [record["data"]["splits"] for record in records]
     bits = [{name: part["sha256"] for name, part in parts.items()} for parts in splits]
     if all(those == bits[0] for those in bits):

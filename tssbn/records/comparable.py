@@ -1,4 +1,4 @@
-"""Which saved runs may stand in one table: all is alike but what a table compares."""
+"""Checks that saved runs can be compared in one table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -12,7 +12,10 @@ DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.defau
 
 
 def balance_of(record: Mapping[str, Any]) -> str:
-    """Give how the run made gradients of its losses: ``"sum"``, or the name of a balancing.
+    """Return the name of the run's balancing, ``"sum"`` by default.
+
+    Args:
+        record: a saved run.
 
     Example:
         >>> balance_of({"balance": "pcgrad"}), balance_of({})
@@ -22,7 +25,10 @@ def balance_of(record: Mapping[str, Any]) -> str:
 
 
 def protocol(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give what the method's own protocol changes in the recipe; older runs do not say it.
+    """Return the fields of the recipe that the method's protocol changed; {} for older runs.
+
+    Args:
+        record: a saved run.
 
     Example:
         >>> protocol({"protocol": {"batch": 4}}), protocol({})
@@ -32,20 +38,20 @@ def protocol(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse saved runs that cannot be compared.
+    """Raise an error for saved runs that cannot be compared.
 
-    They must agree in everything but method, balancing, seed and machine: settings, recipe
-    (``tasks_per_pass`` may differ, it changes no result, and what a method's protocol changes),
-    metrics, the weights that a trunk starts from, and the content of the data. Of synthetic data,
-    sizes and labels must agree; the rest may differ in bits. Options of a method, such as
-    ``multiplier``, and those of a balancing must agree in its own row.
+    They must agree in settings, recipe, metrics, initial weights of the trunk, and the content of
+    the data. Method, balancing, seed and machine may differ, and in the recipe ``tasks_per_pass``,
+    which changes no result, and the fields that a method's protocol changes. Synthetic data must
+    agree in size and labels; the rest may differ in bits. Options of a method, such as
+    ``multiplier``, and of a balancing must agree within its row.
 
     Args:
-        benchmark: the name that all must have.
+        benchmark: name of the benchmark that all runs must have.
         records: saved runs.
 
     Raises:
-        ValueError: says which run and what of it.
+        ValueError: the runs cannot be compared; the message names the run and the difference.
 
     Example:
         >>> check_comparable("rooms", [])
@@ -73,14 +79,14 @@ def check_comparable(benchmark: str, records: Sequence[Mapping[str, Any]]) -> No
 
 
 def _check_same(field: str, records: Sequence[Mapping]) -> None:
-    """Compare what each run says of a field with the first that says it."""
+    """Compare each run's entries of a field with the first run that has them."""
     compared = [(_name(record), _compared(record, field)) for record in records]
     first: dict[str, tuple[Any, str]] = {}
     for part in dict.fromkeys(part for _, parts in compared for part in parts):
         for record, (name, parts) in zip(records, compared, strict=True):
             if field == "recipe" and part in protocol(record):
                 continue
-            if field == "labels" and part not in parts:  # older runs do not say
+            if field == "labels" and part not in parts:  # older runs have no such entry
                 continue
             value, other = first.setdefault(part, (parts.get(part), name))
             if parts.get(part) != value:
@@ -99,7 +105,7 @@ def _compared(record: Mapping, field: str) -> Mapping:
     if field == "labels":
         splits = record["data"]["splits"]
         return {split: part["labels"] for split, part in splits.items() if "labels" in part}
-    if field == "pretrained":  # older runs do not say: there were none
+    if field == "pretrained":  # older runs have no entry: there were none
         return {"sha256": record.get("pretrained", "none")}
     value = record[field]
     if field == "settings":  # those of the benchmark; methods and balancings have options too
@@ -108,13 +114,13 @@ def _compared(record: Mapping, field: str) -> Mapping:
             for key, entry in value.items()
             if key not in record["options"] and key.partition(".")[0] != "balance"
         }
-    if field == "recipe":  # older runs do not say what was added since: it has its default
+    if field == "recipe":  # fields that are newer than the run have their defaults
         said = {**DEFAULTS, **value}
         return {
             key: entry for key, entry in said.items() if key != "tasks_per_pass" and entry != {}
         }
     if field == "data":
-        # Synthetic data may be other bits of the same pictures.
+        # Synthetic data may differ in their last bits between machines.
         same = "samples" if value["kind"] == "synthetic" else "sha256"
         return {split: part[same] for split, part in value["splits"].items()}
     return value

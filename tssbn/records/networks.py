@@ -1,4 +1,4 @@
-"""Trained networks beside the saved runs: a file of half-precision weights for some of them."""
+"""Trained networks of some saved runs, files with weights in half precision."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def network(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
 ) -> MultiTaskNetwork:
-    """Give the network that a saved run trained, as it was after the last epoch.
+    """Load the network of a saved run, as it was after the last epoch.
 
-    The package comes with those of ``rooms`` (``hps``, ``tsbn`` and ``tssbn``) and ``census``
-    (``tssbn``), seed 0. Their weights have 16 bits, so that scores differ from the saved run's
-    in the fourth digit.
+    The package contains those of ``rooms`` (``hps``, ``tsbn`` and ``tssbn``) and ``census``
+    (``tssbn``), with seed 0. Their weights have 16 bits, so that scores differ from those of the
+    saved run in the fourth digit.
 
     Args:
-        benchmark, method, seed, settings: as :class:`tssbn.training.run.Run` takes them.
+        benchmark, method, seed, settings: as for :class:`tssbn.training.run.Run`.
 
     Returns:
-        The network, in eval mode, on the CPU, with 32 bits.
+        The network in eval mode, on the CPU, with weights of 32 bits.
 
     Raises:
         FileNotFoundError: none of :func:`tssbn.records.folders` has the network of this run.
-        RuntimeError: the weights do not fit what the method builds today.
-        ValueError: an unknown name or setting; or the file is damaged or of another run.
+        RuntimeError: the weights do not fit the network that the method builds now.
+        ValueError: a name or setting is unknown, or the file is damaged or belongs to another run.
 
     Example:
         >>> net = network("rooms", "tssbn")
@@ -73,13 +73,13 @@ def save_network(
     runs: str | Path = "runs",
     root: str | Path | None = None,
 ) -> Path:
-    """Write the network of a finished run's checkpoint beside its saved run, with 16 bits a weight.
+    """Write the network of a finished run's checkpoint beside its saved run, in half precision.
 
     Args:
-        benchmark, method, seed, settings: as :class:`tssbn.training.run.Run` takes them.
-        runs: the folder of checkpoints, as ``train --runs`` has it.
-        root: the folder of the data, which say what each task predicts; by default that of a real
-            set is looked for.
+        benchmark, method, seed, settings: as for :class:`tssbn.training.run.Run`.
+        runs: the folder of checkpoints, as for ``train --runs``.
+        root: the folder of the data, whose targets determine the outputs; by default the real set
+            is searched for.
 
     Returns:
         The path of the file, ``<benchmark>/<method>-<seed>.pt`` in ``data/results``.

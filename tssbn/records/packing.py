@@ -1,4 +1,4 @@
-"""Gates and logits in a saved run: a byte for each, compressed."""
+"""Gates and logits in a saved run, packed as one byte each and compressed."""
 
 import base64
 import zlib
@@ -12,16 +12,22 @@ from tssbn.gates import Importance
 
 __all__ = ["pack_gates", "pack_logits", "unpack_gates", "unpack_logits"]
 
-LEVELS = 255  # the largest of a byte
+LEVELS = 255  # the largest value of a byte
 
 
 def pack_gates(gates: Mapping[int, Importance]) -> dict[str, Any]:
-    """Pack the importances of a network at some epochs: a byte for each gate, compressed.
+    """Pack the gates of a network after some epochs, with one byte for each gate.
 
-    The values are rounded to k/255. Packing what :func:`unpack_gates` gave changes nothing.
+    The values are rounded to k/255. Packing gates that were unpacked changes nothing.
 
     Args:
-        gates: by epoch, all of the same network.
+        gates: the gates by epoch, all of the same network.
+
+    Returns:
+        The entry ``"gates"`` of a saved run.
+
+    Raises:
+        ValueError: the gates belong to different networks.
 
     Example:
         >>> from torch import tensor
@@ -39,10 +45,19 @@ def pack_gates(gates: Mapping[int, Importance]) -> dict[str, Any]:
 
 
 def unpack_gates(packed: Mapping[str, Any]) -> dict[int, Importance]:
-    """Give the importances by epoch, from the entry ``"gates"`` of a saved run.
+    """Unpack the gates by epoch from the entry ``"gates"`` of a saved run.
+
+    Args:
+        packed: the entry, as :func:`pack_gates` returns it.
 
     Raises:
-        ValueError: not as :func:`pack_gates` writes it.
+        ValueError: the entry is damaged.
+
+    Example:
+        >>> from torch import ones
+        >>> packed = pack_gates({3: Importance(ones(1, 2), ("depth",), {"bn": 2})})
+        >>> unpack_gates(packed)[3].values
+        tensor([[1., 1.]], dtype=torch.float64)
     """
     tasks, layers = tuple(packed["tasks"]), dict(packed["layers"])
     gates = {}
@@ -55,13 +70,16 @@ def unpack_gates(packed: Mapping[str, Any]) -> dict[int, Importance]:
 
 
 def pack_logits(logits: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Pack the logits of some tasks on the images of a split: a byte for each, compressed.
+    """Pack the logits of some tasks on the images of a split, with one byte for each logit.
 
-    Those of a task are rounded to 256 levels from its lowest to its highest. Packing what
-    :func:`unpack_logits` gave changes nothing but the last digits.
+    The logits of a task are rounded to 256 levels between its lowest and its highest logit. Packing
+    logits that were unpacked only changes their last digits.
 
     Args:
-        logits: by task, (N,) each.
+        logits: the logits by task, (N,) each.
+
+    Returns:
+        An entry of ``"logits"`` of a saved run.
 
     Example:
         >>> from torch import tensor
@@ -80,10 +98,17 @@ def pack_logits(logits: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def unpack_logits(packed: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Give the logits (N,) by task, as :func:`pack_logits` packed them.
+    """Unpack the logits (N,) by task.
+
+    Args:
+        packed: the entry, as :func:`pack_logits` returns it.
 
     Raises:
-        ValueError: not as :func:`pack_logits` writes it.
+        ValueError: the entry is damaged.
+
+    Example:
+        >>> unpack_logits(pack_logits({"smile": torch.tensor([0.0, 1.0])}))
+        {'smile': tensor([0., 1.], dtype=torch.float64)}
     """
     tasks, images = list(packed["low"]), packed["images"]
     expected = f"{len(tasks)} tasks times {images} images"
@@ -96,7 +121,7 @@ def unpack_logits(packed: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _packed(levels: Tensor) -> str:
-    """From 0 to 255, rounded."""
+    """Round values from 0 to 255, compress them and write them as text."""
     data = zlib.compress(levels.round().to(torch.uint8).numpy().tobytes(), 9)
     return base64.b64encode(data).decode("ascii")
 

@@ -1,4 +1,4 @@
-"""The paper's rows of a benchmark, beside the sizes of our networks."""
+"""The paper's rows of a benchmark, with the sizes of the networks here."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ __all__ = ["paper_rows"]
 def paper_rows(
     benchmark: str | Path, outputs: Mapping[str, int], size: tuple[int, int]
 ) -> pandas.DataFrame:
-    """Give what the paper prints for a benchmark, and count parameters and MACs.
+    """List the paper's scores for a benchmark, with parameters and MACs counted here.
 
     Args:
-        benchmark: its name.
-        outputs: the channels of each task's prediction.
+        benchmark: name of the benchmark, or the path of its file.
+        outputs: channels of each task's prediction.
         size: height and width of the images.
 
     Returns:
-        A row for each method of which the paper has numbers, by title. Columns are the printed
-        scores; Δm in percent, 0 for the baseline; and #P and #F, parameters and
-        multiply-accumulates of an image, counted here, relative to the baseline's.
+        A row for each method with numbers in the paper, by title. Columns are the paper's scores,
+        Δm in percent (0 for the baseline), and #P and #F, the parameters and the
+        multiply-accumulates for an image relative to the baseline.
+
+    Raises:
+        ValueError: the benchmark is unknown.
 
     Example:
         >>> rows = paper_rows("nyuv2", {"segmentation": 13, "depth": 1, "normal": 3}, (96, 128))

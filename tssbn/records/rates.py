@@ -1,4 +1,4 @@
-"""Saved runs by gate rate: how fast gates, or scales and biases, learn."""
+"""Saved runs by gate rate, the learning rate of gates or of the tasks' scales and biases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ __all__ = ["by_gate_rate", "gate_rate"]
 
 
 def gate_rate(run: Run) -> float | None:
-    """Give the gate rate of a run, its base rate times its multiplier; None without a multiplier.
+    """Compute the gate rate of a run, the base rate times the multiplier.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The rate; None where the method has no multiplier.
 
     Example:
         >>> from tssbn.training.run import Run
@@ -41,17 +47,16 @@ def by_gate_rate(
 ) -> dict[float, SavedRuns]:
     """Load the saved runs of a method at all its gate rates.
 
-    Those count that are of the benchmark and the method as they are, or with another multiplier and
-    no other setting.
+    These are the runs without settings, and those whose only setting is a multiplier.
 
     Args:
-        benchmark, method, seeds: as :func:`of` takes them.
+        benchmark, method, seeds: as for :func:`of`.
 
     Returns:
-        The runs by gate rate, from the slowest.
+        The runs by gate rate, in rising order.
 
     Raises:
-        ValueError: an unknown name, or a method without a gate rate.
+        ValueError: a name is unknown, or the method has no gate rate.
 
     Example:
         >>> for rate, runs in by_gate_rate("faces", "tssbn").items():  # doctest: +SKIP

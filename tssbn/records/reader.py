@@ -1,4 +1,4 @@
-"""The reader of saved runs: by benchmark, method, seeds and settings."""
+"""The reader of saved runs by benchmark, method, seeds and settings."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def of(
     settings: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> SavedRuns:
-    """Load the saved runs of a method on a benchmark; those that there are.
+    """Load the saved runs of a method on a benchmark, for the seeds that are saved.
 
     Args:
-        benchmark: as :class:`tssbn.training.run.Run` takes it: a name, the path of a file of one's
-            own, or the benchmark itself.
-        method: as there.
-        seeds: of the runs.
-        settings: what differs from the benchmark and the method as they are written, as there;
-            such as ``{"weight.depth": 2.0}``.
+        benchmark: a name, the path of a file, or the benchmark itself, as for
+            :class:`tssbn.training.run.Run`.
+        method: a name, the path of a file, or the method itself.
+        seeds: the seeds of the runs.
+        settings: differences from the defaults of benchmark and method, such as
+            ``{"weight.depth": 2.0}``.
         more: settings whose names can be keywords.
 
     Returns:
-        The runs in the order of the seeds; ``missing`` names those that are not saved.
+        The runs in the order of the seeds; ``missing`` lists those that are not saved.
 
     Raises:
-        ValueError: an unknown name or setting, or one setting given twice.
+        ValueError: a name or setting is unknown, or a setting is given twice.
 
     Example:
         >>> runs = of("faces", "tssbn", seeds=range(7), multiplier=10)  # doctest: +SKIP
@@ -63,13 +63,18 @@ def of(
 
 
 def load_default(benchmark: str, seeds: Iterable[int] = range(3)) -> list[SavedRun]:
-    """Load the saved runs of all methods on a benchmark as it is, without settings.
+    """Load the saved runs of all methods on a benchmark without settings.
 
-    Those that are on this machine, in the order of the tables, as
-    :func:`tssbn.records.table.table` takes them.
+    Args:
+        benchmark: name of the benchmark.
+        seeds: the seeds of the runs.
+
+    Returns:
+        The runs that are saved, in the order of the tables, as for
+        :func:`tssbn.records.table.table`.
 
     Raises:
-        ValueError: an unknown benchmark.
+        ValueError: the benchmark is unknown.
 
     Example:
         >>> [run.name for run in load_default("rooms", seeds=[0])]  # doctest: +SKIP

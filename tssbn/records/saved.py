@@ -1,4 +1,4 @@
-"""Saved runs as objects: what a method reached on a benchmark, seed by seed."""
+"""Saved runs as objects with scores, gates and gains, seed by seed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["SavedRun", "SavedRuns"]
 
 @dataclass(frozen=True, eq=False)
 class SavedRun(Mapping[str, Any]):
-    """A run as it was saved: a mapping of what the file holds, and what is asked of it most.
+    """A saved run, a mapping of the entries of its file with methods for the common questions.
 
     Args:
-        name: ``<benchmark>/<method>-<seed>``, and the settings.
+        name: ``<benchmark>/<method>-<seed>``, followed by the settings.
         record: the contents of the file.
 
     Example:
@@ -74,13 +74,13 @@ class SavedRun(Mapping[str, Any]):
         return tuple(int(epoch) for epoch in self.get("gates", {"epochs": ()})["epochs"])
 
     def scores(self, split: str = "test") -> dict[str, float]:
-        """Give what the run reports, by the rule of its recipe.
+        """Return the scores of the run, for the epochs that its recipe reports.
 
         Args:
             split: ``"test"``, or ``"val"`` where the run was scored on validation images.
 
         Returns:
-            The first metric of each task, in its own unit; NaN for what was not a number.
+            The first metric of each task, in the unit of the metric; NaN for a missing value.
 
         Raises:
             ValueError: the run was not scored on the split.
@@ -89,13 +89,14 @@ class SavedRun(Mapping[str, Any]):
         return {task: math.nan if value is None else value for task, value in scores.items()}
 
     def constant(self) -> dict[str, float]:
-        """Give the scores of the best answer that ignores the image, on the test images.
+        """Return the scores of the constant baseline on the test images.
 
         Returns:
-            The first metric of each task, in its own unit, see :mod:`tssbn.benchmarks.constant`.
+            The first metric of each task, in the unit of the metric; see
+            :mod:`tssbn.benchmarks.constant`.
 
         Raises:
-            ValueError: the run was saved without them, as older ones are.
+            ValueError: the run was saved without these scores, as older runs were.
         """
         scores = constant(self)
         if not scores:
@@ -103,13 +104,13 @@ class SavedRun(Mapping[str, Any]):
         return scores
 
     def gates(self, epoch: int = -1) -> Importance:
-        """Give the gates after an epoch, to 1/255.
+        """Return the gates after an epoch, rounded to k/255.
 
         Args:
             epoch: one of ``gate_epochs``, counted from 1; -1 for the last of them.
 
         Raises:
-            ValueError: no gates were saved, or none of that epoch.
+            ValueError: no gates were saved, or none after this epoch.
         """
         if not self.gate_epochs:
             raise ValueError(f"{self.name} has no gates: {self.method} is a method without them")
@@ -122,13 +123,12 @@ class SavedRun(Mapping[str, Any]):
         return unpack_gates({**packed, "epochs": {epoch: packed["epochs"][str(epoch)]}})[epoch]
 
     def logits(self, split: str = "test") -> dict[str, Tensor]:
-        """Give the logits (N,) of each attribute after the last epoch, in the order of the images.
+        """Return the logits (N,) of each attribute after the last epoch, in image order.
 
-        Of tasks that are judged by F1, of data sets that are not too large for a file.
-
-        They are rounded to 256 levels, :func:`tssbn.records.pack_logits`. With the labels of the
-        data set, which no run holds, :func:`tssbn.records.f1_at_validation_thresholds` and the
-        metrics score them anew.
+        They are saved for tasks whose metric is F1, where the data set is not too large for a file,
+        and rounded to 256 levels (:func:`tssbn.records.pack_logits`). Together with the labels of
+        the data set they can be scored again, by the metrics or by
+        :func:`tssbn.records.f1_at_validation_thresholds`.
 
         Args:
             split: ``"test"``, or ``"val"`` where the run was scored on validation images.
@@ -142,14 +142,14 @@ class SavedRun(Mapping[str, Any]):
         return unpack_logits(self["logits"][split])
 
     def f1_at_validation_thresholds(self) -> dict[str, float]:
-        """Give F1 on the test images after the last epoch, with thresholds chosen on validation.
+        """Return F1 on the test images after the last epoch, at thresholds chosen on validation.
 
-        As :func:`tssbn.records.f1_at_validation_thresholds` gives them; the run holds what its
-        logits gave before they were rounded.
+        These are the values of :func:`tssbn.records.f1_at_validation_thresholds` for the logits
+        before they were rounded.
 
         Raises:
-            ValueError: the run has no attributes, was saved without them as older ones are, or was
-                not scored on validation images.
+            ValueError: the run has no attributes, was not scored on validation images, or was saved
+                without these values, as older runs were.
         """
         if "thresholds" not in self:
             raise ValueError(
@@ -161,15 +161,20 @@ class SavedRun(Mapping[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class SavedRuns(Sequence[SavedRun]):
-    """Saved runs of one method on one benchmark that differ in their seeds alone.
+    """Saved runs of one method on one benchmark that only differ in their seeds.
 
-    A sequence in the order of the seeds that were asked for; those without a saved run are left
-    out. What is computed of no run at all raises ``FileNotFoundError``.
+    It is a sequence in the order of the requested seeds; seeds without a saved run are left out.
+    Where no run is saved at all, its methods raise ``FileNotFoundError``.
 
     Args:
-        runs: those that there are.
-        missing: the names of those that there are not.
-        average: whether the benchmark is judged by the mean of its tasks, as CelebA is.
+        runs: the saved runs.
+        missing: the names of the runs that are not saved.
+        average: whether Δm is the gain of the mean over the tasks, as for CelebA.
+
+    Example:
+        >>> runs = SavedRuns((SavedRun("rooms/hps-4", {"seed": 4}),), missing=("rooms/hps-5",))
+        >>> len(runs), runs.seeds, runs.missing
+        (1, (4,), ('rooms/hps-5',))
     """
 
     runs: tuple[SavedRun, ...]
@@ -199,10 +204,10 @@ class SavedRuns(Sequence[SavedRun]):
         return tuple(run.seed for run in self.runs)
 
     def scores(self, split: str = "test") -> pandas.DataFrame:
-        """Give what each run reports: a row for each seed, a column for each task.
+        """Return the scores of each run, with a row for each seed and a column for each task.
 
-        ``.mean()`` of it is the score of each task, ``.mean(axis=1)`` the mean over the tasks of
-        each seed. Values are in the units of the metrics; NaN for what was not a number.
+        Their ``.mean()`` is the score of each task, and their ``.mean(axis=1)`` the mean over the
+        tasks for each seed. Values are in the units of the metrics; NaN for missing values.
 
         Args:
             split: ``"test"``, or ``"val"`` where the runs were scored on validation images.
@@ -214,7 +219,10 @@ class SavedRuns(Sequence[SavedRun]):
         return _frame(self._some(), [run.scores(split) for run in self.runs])
 
     def gates(self, epoch: int = -1) -> list[Importance]:
-        """Give the gates of each run after an epoch, :meth:`SavedRun.gates`.
+        """Return the gates of each run after an epoch.
+
+        Args:
+            epoch: as for :meth:`SavedRun.gates`.
 
         Raises:
             FileNotFoundError: there is no run.
@@ -223,7 +231,7 @@ class SavedRuns(Sequence[SavedRun]):
         return [run.gates(epoch) for run in self._some()]
 
     def gains(self, against: SavedRuns) -> pandas.DataFrame:
-        """Give what each run gains in each task, in percent; above 0 is better.
+        """Compute the gain of each run in each task, in percent; positive gains are better.
 
         Args:
             against: runs of another method, such as single-task networks; the mean of their scores
@@ -243,13 +251,13 @@ class SavedRuns(Sequence[SavedRun]):
         return _frame(self.runs, rows)
 
     def delta(self, against: SavedRuns) -> pandas.Series:
-        """Give Δm of each run, in percent.
+        """Compute Δm of each run, in percent.
 
-        Δm is the mean gain over the tasks; for benchmarks that are judged by the mean of their
-        tasks, as CelebA and faces are, it is the gain of that mean.
+        Δm is the mean gain over the tasks. For benchmarks with ``average``, such as CelebA and
+        faces, it is the gain of the mean over the tasks.
 
-        The baseline is the mean of a few runs and has an error of its own, which every Δm against
-        it shares: ``against.delta(against).sem()`` estimates it, in the same percent.
+        The baseline is the mean of a few runs. Its sampling error is common to every Δm against it;
+        ``against.delta(against).sem()`` estimates this error, in percent as well.
 
         Args:
             against: runs of another method, such as single-task networks; the mean of their scores
@@ -280,7 +288,7 @@ class SavedRuns(Sequence[SavedRun]):
         return self.runs
 
     def _baseline(self, against: SavedRuns) -> dict[str, float]:
-        """The mean over the seeds of each task."""
+        """Average the scores of each task over the seeds."""
         ours, theirs = self._some()[0].tasks, against._some()[0].tasks
         if ours != theirs:
             raise ValueError(f"against: its tasks are {theirs}, those of the runs are {ours}")

@@ -1,4 +1,4 @@
-"""What a saved run reports: the scores that count, by the rule of its recipe, and Δm."""
+"""The scores that a saved run reports, according to its recipe, and Δm."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ LIBMTL = {
 
 
 def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float | None]:
-    """Give the first metric of each task in the epochs that count.
+    """Compute the first metric of each task in the epochs that the recipe reports.
 
-    ``report`` of the recipe says which count: ``"last"``; ``"last-10"`` for the mean of the last
-    ten, or of all where there are fewer; ``"val"`` for the best one on the validation images, see
-    :func:`summary`; ``"libmtl"`` for LibMTL's choice, which no honest choice could make: the epoch
-    with the largest gain over the first one on the test images, the mean over the tasks of the mean
-    relative gains of their metrics (mIoU and accuracy; absolute and relative error; mean and median
-    angle, and the shares within three angles).
+    ``report`` of the recipe chooses the epochs: ``"last"``; ``"last-10"`` for the mean of the last
+    ten, or of all where there are fewer; ``"val"`` for the best epoch on the validation images, see
+    :func:`summary`; ``"libmtl"`` for LibMTL's choice, which uses the test images: the epoch with
+    the largest gain over the first epoch. The gain is the mean over the tasks of the mean relative
+    gain of their metrics (mIoU and accuracy; absolute and relative error; mean and median angle,
+    and the shares within three angles).
 
     Args:
         record: a saved run.
@@ -35,7 +35,8 @@ def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float 
         The values by task, in the units of the metrics; None where one of them is null.
 
     Raises:
-        ValueError: no epoch, an unknown ``report``, or a split that the run was not scored on.
+        ValueError: there is no epoch, ``report`` is unknown, or the run was not scored on the
+            split.
 
     Example:
         >>> record = {
@@ -52,20 +53,23 @@ def reported(record: Mapping[str, Any], split: str = "test") -> dict[str, float 
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a run reports, and beside it the best epoch on the test images.
+    """Compute the reported scores of a run, and those of its best epoch on the test images.
 
-    No honest choice could have known that best epoch: it has the highest mean over the tasks if
-    higher is better for all of them. Else each value is divided by its mean over the epochs first,
-    and counts negatively if lower is better. The first of equals counts; an epoch with a value
-    that is null never does.
+    The best epoch has the highest mean over the tasks, where higher is better for all of them.
+    Otherwise each value is first divided by its mean over the epochs, and negated if lower is
+    better. The first of equal epochs is chosen; epochs with a null are left out. Choosing an epoch
+    by the test images makes its scores too good.
+
+    Args:
+        record: a saved run.
 
     Returns:
         ``"test"``, the values of :func:`reported`; ``"epochs"``, the numbers of the epochs that
-        they are the mean of; ``"best"``, the values of the best epoch, and ``"best_epoch"``, its
-        number (None if there is no epoch without null).
+        they average; ``"best"``, the values of the best epoch; and ``"best_epoch"``, its number,
+        or None if every epoch has a null.
 
     Raises:
-        ValueError: no epoch, or an unknown ``report``.
+        ValueError: there is no epoch, or ``report`` is unknown.
 
     Example:
         >>> record = {
@@ -90,14 +94,14 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def constant(record: Mapping[str, Any]) -> dict[str, float]:
-    """Give the scores of the answer that ignores the image, by task; NaN for null.
+    """Return the scores of the constant baseline, by task.
 
     Args:
         record: a saved run.
 
     Returns:
-        The first metric of each task; nothing for a run that was saved without them, or without
-        those of a task.
+        The first metric of each task, NaN for null; {} for a run that was saved without these
+        scores, or without those of a task.
 
     Example:
         >>> record = {"metric": {"smile": "f1"}, "constant": {"smile": {"f1": 0.4, "auc": 0.5}}}
@@ -112,7 +116,7 @@ def constant(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _counted(record: Mapping) -> Sequence[Mapping]:
-    """The epochs that the reported scores are the mean of."""
+    """Select the epochs that the reported scores average."""
     epochs, report = record["epochs"], record["recipe"]["report"]
     if not epochs:
         raise ValueError("the saved run has no epoch")
@@ -128,7 +132,7 @@ def _counted(record: Mapping) -> Sequence[Mapping]:
 
 
 def _gain(first: Mapping, entry: Mapping) -> float:
-    """LibMTL's gain of an epoch over the first one; none where a value is not there."""
+    """Compute LibMTL's gain of an epoch over the first one; -∞ where a value is missing."""
     gains = []
     for task, scores in entry["test"].items():
         own = []
@@ -157,7 +161,7 @@ def _mean(rows: Sequence[Mapping], tasks: Mapping) -> dict[str, float | None]:
 
 
 def _best(record: Mapping, split: str) -> list[Mapping]:
-    """The best epoch, in a list; an empty one if every epoch holds a null."""
+    """Return a list with the best epoch; an empty list if every epoch has a null."""
     rows = [(_values(record, entry, split), entry) for entry in record["epochs"]]
     rows = [(values, entry) for values, entry in rows if None not in values.values()]
     if not rows:
@@ -176,13 +180,13 @@ def delta(
     directions: Mapping[str, bool],
     average: bool = False,
 ) -> float:
-    """Give Δm in percent, :func:`tssbn.cost.delta_m`; NaN where it is not defined.
+    """Compute Δm in percent with :func:`tssbn.cost.delta_m`, or NaN where it is not defined.
 
-    That is where a value is not finite, or a baseline is not finite or not above 0.
+    It is not defined where a value or a baseline is not finite, or a baseline is not above 0.
 
     Args:
-        values: by task.
-        baseline: of the same tasks.
+        values: scores by task.
+        baseline: scores of the baseline, for the same tasks.
         directions: whether higher is better, by task.
         average: the gain of the mean of the tasks instead; their directions are the same.
 

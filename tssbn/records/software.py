@@ -1,4 +1,4 @@
-"""What a saved run says of the software that made it."""
+"""The software versions that are saved with a run."""
 
 import os
 import platform
@@ -14,10 +14,13 @@ __all__ = ["environment"]
 
 
 def environment() -> dict[str, Any]:
-    """Give the versions, the commit, and whether sources of the package were changed.
+    """Collect the versions, the commit, and whether sources of the package were changed.
 
-    The commit is that of the checkout the package lies in, by git; where there is no git,
-    ``$TSSBN_COMMIT``, such as ``530e93a`` or ``530e93a-dirty``; else None.
+    Git supplies the commit if the package lies in a checkout. Otherwise it is the environment
+    variable ``TSSBN_COMMIT``, such as ``530e93a`` or ``530e93a-dirty``, or None.
+
+    Returns:
+        ``"versions"`` of Python, torch and tssbn, ``"commit"`` and ``"dirty"``.
 
     Example:
         >>> sorted(environment())
@@ -25,7 +28,7 @@ def environment() -> dict[str, Any]:
     """
     versions = {
         "python": platform.python_version(),
-        "torch": str(torch.__version__),  # a class of its own, which checkpoints do not take
+        "torch": str(torch.__version__),  # not a plain str, which checkpoints require
         "tssbn": __version__,
     }
     commit, _, dirty = (_git() or os.environ.get("TSSBN_COMMIT", "")).partition("-")
@@ -33,7 +36,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git() -> str | None:
-    """``<short hash>`` or ``<short hash>-dirty`` of the package's sources, if git tracks them."""
+    """Return ``<short hash>`` or ``<short hash>-dirty`` if git tracks the package's sources."""
     package = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:

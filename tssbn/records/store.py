@@ -1,4 +1,4 @@
-"""Saved runs as files: JSON in ``data/results``, a file for each run."""
+"""Files of saved runs, one JSON file for each run in ``data/results``."""
 
 import json
 import math
@@ -17,10 +17,10 @@ PUBLISHED = (PACKAGE / "results", PACKAGE.parent / "data/results")
 
 
 def results_dir() -> Path:
-    """Give the folder that runs are written to, and read from first.
+    """Return the folder that runs are written to, and read from first.
 
-    It is ``data/results`` of the working folder or of its parent, since the chapters run in
-    ``book/``. Where neither is a folder, it is the first.
+    It is ``data/results`` of the working folder or of its parent, because the chapters run in
+    ``book/``. Where neither exists, it is that of the working folder.
 
     Example:
         >>> results_dir().name
@@ -30,10 +30,10 @@ def results_dir() -> Path:
 
 
 def folders() -> list[Path]:
-    """List the folders of saved runs that there are, those of the working folder first.
+    """List the existing folders of saved runs, in the order in which they are searched.
 
-    ``data/results`` of the working folder, of its parent, and the runs that come with the package.
-    Of two files of one name the first counts.
+    They are ``data/results`` of the working folder, that of its parent, and the runs that come with
+    the package.
 
     Example:
         >>> all(folder.is_dir() for folder in folders())
@@ -46,11 +46,11 @@ def load(name: str) -> dict[str, Any]:
     """Load a saved run.
 
     Args:
-        name: of the run, ``<benchmark>/<method>-<seed>``, as :func:`write` takes it; or of another
-            file below ``data/results``.
+        name: name of the run, ``<benchmark>/<method>-<seed>``, as for :func:`write`; or that of
+            another file in ``data/results``.
 
     Raises:
-        FileNotFoundError: none of :func:`folders` has it.
+        FileNotFoundError: none of :func:`folders` has the file.
         ValueError: the file is not JSON.
 
     Example:
@@ -67,9 +67,8 @@ def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]
     """Load all saved runs of a benchmark, in the order of their file names.
 
     Args:
-        benchmark: its name.
-        folder: of all saved runs; without it, the first of :func:`folders`: one's own runs, or else
-            those that come with the package.
+        benchmark: name of the benchmark.
+        folder: the folder of saved runs; by default the first of :func:`folders`.
 
     Raises:
         ValueError: a file is not JSON.
@@ -83,15 +82,15 @@ def load_all(benchmark: str, folder: Path | None = None) -> list[dict[str, Any]]
 
 
 def write(name: str, record: Mapping[str, Any], folder: Path | None = None) -> Path:
-    """Write a saved run; floats with six significant digits, NaN and infinity as null.
+    """Write a saved run, with floats of six significant digits, and NaN and infinity as null.
 
-    The file appears whole or not at all, and of two runs that write the same file the last one
-    wins. An epoch is a line, so that versions can be compared.
+    The file is replaced as a whole, so that no reader sees a part of it. An epoch is a line, so
+    that versions of a file can be compared.
 
     Args:
-        name: of the run, ``<benchmark>/<method>-<seed>``; the file adds ``.json``.
-        record: what is saved.
-        folder: of all saved runs; :func:`results_dir` without it.
+        name: name of the run, ``<benchmark>/<method>-<seed>``, without ``.json``.
+        record: the entries.
+        folder: the folder of saved runs; by default :func:`results_dir`.
 
     Returns:
         The path of the file.
@@ -116,7 +115,10 @@ def write(name: str, record: Mapping[str, Any], folder: Path | None = None) -> P
 
 
 def to_json(value: Any) -> Any:
-    """Make a value what JSON holds: rounded floats, lists for tuples, None for NaN and infinity.
+    """Convert a value to JSON types, with rounded floats and None for NaN and infinity.
+
+    Args:
+        value: a number, text, None, or a mapping, list or tuple of such values.
 
     Example:
         >>> to_json({"loss": 2 / 3, "best": float("nan"), "tasks": ("a", "b")})
@@ -139,9 +141,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _text(value: Any, depth: int = 0) -> str:
-    """JSON; dicts that hold more than numbers and words are broken into lines, lists of dicts too.
+    """Format a value as JSON, with line breaks in lists of dicts and in dicts of larger values.
 
-    Below the entries of such a list all is on one line.
+    Each entry of a list of dicts is one line.
     """
     pairs = isinstance(value, dict) and (depth == 0 or not all(map(_short, value.values())))
     if pairs:

@@ -1,4 +1,4 @@
-"""Tables of methods from saved runs, in the form of table 1 of the paper (arXiv 2512.20420)."""
+"""Tables of methods from saved runs, in the form of the paper's table 1 (arXiv 2512.20420)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,22 @@ WIDTH = 100
 
 
 class MeanStd(NamedTuple):
-    """A mean over seeds, and their standard deviation (None for a single one)."""
+    """A mean over seeds and their standard deviation, None for a single seed.
+
+    Example:
+        >>> MeanStd(1.5, 0.5).mean
+        1.5
+    """
 
     mean: float
     std: float | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> MeanStd:
-        """Give those of these values.
+        """Compute mean and standard deviation of some values.
+
+        Args:
+            values: one for each seed, at least one.
 
         Example:
             >>> MeanStd.of([1.0, 3.0]).mean, MeanStd.of([2.0])
@@ -55,7 +63,12 @@ class MeanStd(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What stands in a column: a metric ("" without saved runs), its direction and its unit."""
+    """The metric of a column, its direction and its unit; the metric is "" without saved runs.
+
+    Example:
+        >>> Column("miou", higher_is_better=True, unit="%").unit
+        '%'
+    """
 
     metric: str
     higher_is_better: bool
@@ -64,18 +77,19 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A method, with a way of balancing its losses.
+    """A row of a table, one method with one balancing.
 
     Attributes:
-        method: its name, and ``title``, as in tables.
+        method: name of the method.
+        title: title of the method, with the balancing where it is not the sum.
         balance: ``"sum"``, or the name of a balancing.
-        seeds: of the saved runs.
-        values: by task, in the units of the table; empty without saved runs.
+        seeds: seeds of the saved runs.
+        values: scores by task, in the units of the table; empty without saved runs.
         delta: Δm of each seed against the mean of the benchmark's baseline over its seeds, in
             percent; None without saved runs of one of the two.
-        parameters, macs: as a ratio to the baseline; where it has no saved run, or the benchmark
-            is ``absolute``, the numbers themselves; None without saved runs.
-        paper: the paper's numbers, as :attr:`tssbn.benchmarks.Benchmark.paper` has them.
+        parameters, macs: ratios to the baseline; the numbers themselves where the baseline has no
+            saved run, or the benchmark is ``absolute``; None without saved runs.
+        paper: the paper's numbers, as in :attr:`tssbn.benchmarks.Benchmark.paper`.
     """
 
     method: str
@@ -91,16 +105,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The methods on a benchmark; printed, it is a table of at most 100 columns.
+    """The methods on a benchmark, to be printed as text of at most 100 columns.
 
-    Printed, a method without saved runs has the paper's row alone.
+    A method without saved runs is printed with the paper's row only.
 
     Attributes:
-        title: of the benchmark.
-        caption: what the numbers are, and of which data.
-        tasks: what stands in the column of each.
+        title: title of the benchmark.
+        caption: a description of data, settings and epochs.
+        tasks: the metric of each task's column.
         rows: the methods.
-        constant: the answer that ignores the image, the first row where it is known, see
+        constant: the constant baseline, which is printed first, see
             :mod:`tssbn.benchmarks.constant`; None where the runs were saved without it.
     """
 
@@ -111,7 +125,7 @@ class Table:
     constant: Row | None = None
 
     def frame(self) -> pandas.DataFrame:
-        """As a pandas frame: a row for each method; ``±`` is the standard deviation over seeds."""
+        """Convert to a pandas frame with a row for each method; ``±`` marks standard deviations."""
         import pandas
 
         lines = []
@@ -159,18 +173,28 @@ class Table:
         return [*filter(None, [self.constant]), *self.rows]
 
     def number(self, task: str, value: float | None) -> str:
-        """Write a score of a task with the digits of its column."""
+        """Format a score of a task with the digits of its column.
+
+        Args:
+            task: the task.
+            value: the score, or None.
+        """
         if value is None:
             return ""
         small = self.tasks[task].unit != "%" and abs(value) < 10
         return f"{value:.3f}" if small else f"{value:.2f}"
 
     def cell(self, task: str, figure: MeanStd | None) -> str:
-        """Write a mean of a task's scores, and their spread."""
+        """Format the mean of a task's scores and their standard deviation.
+
+        Args:
+            task: the task.
+            figure: mean and standard deviation, or None.
+        """
         if figure is None:
             return "-"
         spread = "" if figure.std is None else f" ± {self.number(task, figure.std)}"
-        # The spread has the digits of the mean, whatever its own size.
+        # The standard deviation gets the digits of the mean.
         if spread and self.tasks[task].unit != "%" and abs(figure.mean) >= 10:
             spread = f" ± {figure.std:.2f}"
         return self.number(task, figure.mean) + spread
@@ -181,22 +205,22 @@ def table(
 ) -> Table:
     """Make the table of the methods on a benchmark, from finished runs.
 
-    A run is worth what its recipe reports, see :func:`tssbn.records.summary`; fractions come in
-    percent. Δm is that of each seed against the mean of our own runs of the baseline over their
-    seeds; for benchmarks with ``average``, such as CelebA, it is the gain of the mean of all
-    tasks. A method has a row for each balancing of its losses; all are compared with the runs of
-    the baseline that learned from the plain sum. The first row, where the runs have it, is the
-    answer that ignores the image, :mod:`tssbn.benchmarks.constant`.
+    The scores of a run are those that its recipe reports, see :func:`tssbn.records.summary`;
+    fractions are printed in percent. Δm of a seed is computed against the mean of the baseline's
+    runs here over their seeds; for benchmarks with ``average``, such as CelebA, it is the gain of
+    the mean over all tasks. A method has a row for each balancing of its losses, and all rows are
+    compared with the baseline that was trained with the plain sum. The first row is the constant
+    baseline (:mod:`tssbn.benchmarks.constant`), where the runs have it.
 
     Args:
-        benchmark: its name, or itself where it is none of
+        benchmark: name of the benchmark, or the benchmark itself where it is none of
             :data:`tssbn.benchmarks.BENCHMARKS`.
-        records: saved runs of this benchmark alone, which must be comparable:
+        records: saved runs of this benchmark, which must be comparable:
             :func:`tssbn.records.comparable.check_comparable`.
-        best: the best epoch on the test images instead.
+        best: whether to use the best epoch on the test images instead.
 
     Raises:
-        ValueError: an unknown benchmark, or runs that do not belong in one table; says why.
+        ValueError: the benchmark is unknown, or the runs cannot be compared.
 
     Example:
         >>> print(table("rooms", []))  # doctest: +ELLIPSIS
@@ -244,20 +268,20 @@ def table(
 
 
 def _constant(record: Mapping, benchmark: Benchmark) -> dict[str, float]:
-    """What ignores the image, by task, in the units of the table; nothing in older runs."""
+    """Return the constant baseline by task, in the units of the table; {} for older runs."""
     scores = {task: v * _unit(record, task)[0] for task, v in constant(record).items()}
     return {"mean": _mean(list(scores.values()))} if scores and benchmark.average else scores
 
 
 def _in_order(rows: Iterable[Row]) -> list[Row]:
-    """The methods of the package in their order, then others; each with its balancings."""
+    """Sort rows: the package's methods in their order, then others, each with its balancings."""
     methods = dict.fromkeys([*METHODS, *(row.method for row in rows)])
     ranks = {method: rank for rank, method in enumerate(methods)}
     return sorted(rows, key=lambda row: ranks[row.method])
 
 
 def _values(record: Mapping, average: bool, best: bool) -> dict[str, float]:
-    """Of one run, by task, in the units of the table; NaN for what the run has no number for."""
+    """Return the scores of a run by task, in the units of the table; NaN for missing values."""
     scores = summary(record)["best" if best else "test"]
     shown = {
         task: math.nan if value is None else value * _unit(record, task)[0]
@@ -301,7 +325,7 @@ def _signed(figure: MeanStd | None) -> str:
 
 
 def _size(value: float | None, digits: int = 1, missing: str = "-") -> str:
-    """A ratio, or a number of parameters or MACs."""
+    """Format a ratio, or a number of parameters or MACs."""
     if value is None:
         return missing
     for limit, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -12,11 +12,12 @@ By = Mapping[str, Mapping[str, Tensor]]  # of a split, then of a task
 
 
 def f1_at(threshold: float, logits: Tensor, labels: Tensor) -> float:
-    """Give F1 where all above the threshold is predicted; NaN without any label.
+    """Compute F1 for predictions of logits above a threshold; NaN without any label.
 
     Args:
+        threshold: the threshold.
         logits: (N,).
-        labels: (N,), 1, 0, or -1 where there is none.
+        labels: (N,), 1, 0, or -1 where there is no label.
 
     Example:
         >>> f1_at(0.0, torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1, 0, 1]))
@@ -33,11 +34,11 @@ def f1_at(threshold: float, logits: Tensor, labels: Tensor) -> float:
 def best_threshold(logits: Tensor, labels: Tensor) -> float:
     """Find the threshold with the highest F1, halfway between two logits.
 
-    Of equal ones the highest counts; 0 where nothing is present. A threshold below all logits is 1
-    below the lowest.
+    The highest of equally good thresholds is chosen. It is 0 where no label is 1, and a threshold
+    below all logits is 1 below the lowest.
 
     Args:
-        logits, labels: as those of ``f1_at``.
+        logits, labels: as for ``f1_at``.
 
     Example:
         >>> best_threshold(torch.tensor([-1.0, -3.0, -4.0, -9.0]), torch.tensor([1, 1, 0, 0]))
@@ -57,11 +58,11 @@ def best_threshold(logits: Tensor, labels: Tensor) -> float:
 
 
 def f1_at_validation_thresholds(logits: By, labels: By) -> dict[str, dict[str, float]]:
-    """Give F1 on the test images, of each task at the best threshold on the validation images.
+    """Compute F1 of each task on the test images, at the best threshold on the validation images.
 
     Args:
-        logits: of ``"val"`` and ``"test"``, by task, (N,).
-        labels: the same, as those of ``f1_at``.
+        logits: (N,) by task, for ``"val"`` and ``"test"``.
+        labels: (N,) by task, for ``"val"`` and ``"test"``, as for ``f1_at``.
 
     Returns:
         By task ``"threshold"`` and ``"f1"``.

@@ -1,18 +1,18 @@
-"""Units of scores where they are shown."""
+"""Units of scores in tables."""
 
 __all__ = ["display_unit"]
 
-# Units of saved runs that do not name them. "%" is a fraction that is shown times 100.
+# Units of saved runs that do not name them. "%" is a fraction that is printed times 100.
 UNITS = {"miou": "%", "f1": "%", "max_f": "%", "ods_f": "%"}
 
 
 def display_unit(metric: str, unit: str | None = None) -> tuple[float, str]:
-    """Give what a metric is multiplied by where it is shown, and the unit behind the number.
+    """Return the factor and the unit with which a metric is printed.
 
     Args:
-        metric: its name.
-        unit: as ``"units"`` of a saved run says; without it, that of the metrics of this package,
-            for saved runs that do not say. ``"%"`` stands for a fraction that is shown in percent.
+        metric: name of the metric.
+        unit: the unit in ``"units"`` of a saved run; by default that of the package's metric, for
+            runs without units. ``"%"`` marks a fraction that is printed in percent.
 
     Example:
         >>> display_unit("miou"), display_unit("absolute", "m"), display_unit("anything")

@@ -1,4 +1,4 @@
-"""What is measured, in words that another process understands."""
+"""A case to be measured, which can be sent to another process."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,15 @@ __all__ = ["Case"]
 
 @dataclass(frozen=True)
 class Case:
-    """A network, a number of tasks and a strategy.
+    """A network, a number of tasks and a strategy to be measured.
+
+    Attributes:
+        network: the trunk.
+        batch: images in a batch.
+        size: height and width of the images.
+        tasks: number of tasks.
+        strategy: one of :data:`tssbn.timing.strategies.ABOUT`.
+        setting: device, precision and mode.
 
     Example:
         >>> from functools import partial
@@ -31,10 +39,10 @@ class Case:
     setting: Setting
 
     def step(self) -> TimedStep:
-        """The step, made anew; the same weights and images at every call.
+        """Make the step, with the same weights and images at every call.
 
         Raises:
-            ValueError: the network does not take images of this size.
+            ValueError: the network does not accept images of this size.
         """
         torch.manual_seed(0)
         images = torch.rand(self.batch, 3, *self.size).to(self.setting.device)

@@ -1,6 +1,6 @@
-"""What a training step costs, counted on the meta device, and estimates of memory and time.
+"""Counts of a training step on the meta device, and estimates of its memory and time.
 
-Nothing is computed, so that a network of any size is counted on any machine in seconds.
+No values are computed, so that a network of any size is counted on any machine in seconds.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,16 @@ __all__ = ["StepCost", "count_step"]
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step counts, in single precision.
+    """The counts of a training step in single precision.
 
     Attributes:
-        macs: multiply-accumulates of an image, forward and backward.
-        kept: bytes of an image that the largest pass keeps for its backward pass.
-        held: bytes of parameters, and of the gradients and Adam's two averages of those trained.
+        macs: multiply-accumulates for an image, forward and backward.
+        kept: bytes for an image that the largest pass keeps for its backward pass.
+        held: bytes of all parameters, and of gradients and Adam's two averages of trained ones.
+
+    Example:
+        >>> StepCost(macs=10**9, kept=2**20, held=2**30).gib(batch=1024)
+        2.0
     """
 
     macs: int
@@ -29,10 +33,13 @@ class StepCost:
     held: int
 
     def gib(self, batch: int) -> float:
-        """Estimate the memory of a step: what is held, and kept of a batch.
+        """Estimate the memory of a step in GiB, from `held` and `kept`.
 
-        Kernels that do not store the weights of attention need less. What lives for a moment, such
-        as workspaces and the gradients of activations, comes on top, often a fifth.
+        Kernels that do not store attention weights need less. Temporary memory, such as workspaces
+        and gradients of activations, is not included; it often adds a fifth.
+
+        Args:
+            batch: images in a batch.
 
         Example:
             >>> StepCost(macs=0, kept=2**28, held=2**30).gib(batch=4)
@@ -41,14 +48,14 @@ class StepCost:
         return (self.held + batch * self.kept) / 2**30
 
     def seconds(self, batch: int, tflops: float, share: float = 0.4) -> float:
-        """Estimate the time of a step on a device.
+        """Estimate the time of a step on a device in seconds.
 
         Args:
-            batch: images.
-            tflops: what the device can do at most, in 10^12 operations a second; a
-                multiply-accumulate is two.
-            share: of it that is reached. 0.3 to 0.5 is usual for transformers; reading images, the
-                optimiser and small kernels are not counted at all.
+            batch: images in a batch.
+            tflops: peak rate of the device in 10^12 operations a second; a multiply-accumulate is
+                two operations.
+            share: share of the peak rate that is reached, usually 0.3 to 0.5 for transformers.
+                Reading images, the optimiser and small kernels are not counted.
 
         Example:
             >>> StepCost(macs=10**12, kept=0, held=0).seconds(batch=4, tflops=100, share=0.4)
@@ -58,17 +65,16 @@ class StepCost:
 
 
 def count_step(net: MultiTaskNetwork, images: Tensor) -> StepCost:
-    """Count a training step of a network: every pass forward and backward.
+    """Count a training step of a network, with every pass forward and backward.
 
-    The loss is taken to cost nothing. Attention counts as products of matrices, whose weights are
-    kept.
+    The loss is not counted. Attention is counted as products of matrices whose weights are kept.
 
     Args:
-        net: on the meta device; in the mode in which it is counted.
-        images: a batch on the meta device, of 2 or more.
+        net: the network on the meta device, in the mode to be counted.
+        images: a batch of 2 or more images on the meta device.
 
     Raises:
-        ValueError: they are on another device.
+        ValueError: network or images are on another device.
 
     Example:
         >>> import torch
@@ -87,7 +93,7 @@ def count_step(net: MultiTaskNetwork, images: Tensor) -> StepCost:
 
     def step() -> None:
         for group in net.passes():
-            held = {}  # storages by address, which alive are told apart
+            held = {}  # storages by address, kept alive so that addresses are not reused
 
             def pack(x: Tensor, held: dict = held) -> Tensor:
                 storage = x.untyped_storage()

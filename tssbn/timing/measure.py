@@ -1,4 +1,4 @@
-"""All that is measured of a network with a number of tasks, as an entry for the record."""
+"""Measurements of all strategies for a network and a number of tasks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,16 +18,31 @@ __all__ = ["measure_strategies"]
 def measure_strategies(
     cases: Mapping[str, Case], count: int, memory: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """Measure strategies; gives the entry of the record anew after every round.
+    """Measure strategies, and yield the saved entry after every round.
 
     Args:
-        cases: by strategy, ``"plain"`` among them; the same network and tasks in all.
-        count: of the rounds.
-        memory: measure it, too. A strategy that has too little of it is then left out.
+        cases: the case of each strategy, including ``"plain"``, all with the same network and
+            tasks.
+        count: number of rounds.
+        memory: whether peak memory is measured as well. Strategies that run out of memory are then
+            left out.
+
+    Yields:
+        The entry, as :mod:`tssbn.timing.record` describes it; the same dict after every round.
 
     Raises:
-        MemoryError: there is too little for the plain backbone, or for all strategies at once.
-        ValueError: the network does not take images of this size.
+        MemoryError: the memory is too small for the plain backbone, or for all strategies at once.
+        ValueError: the network does not accept images of this size.
+
+    Example:
+        >>> from torch import nn
+        >>> from tssbn.timing.networks import TimedTrunk
+        >>> from tssbn.timing.strategies import Setting
+        >>> trunk = TimedTrunk(lambda size: nn.BatchNorm2d(3), 4, (8, 8))
+        >>> cases = {"plain": Case(trunk, 4, (8, 8), 2, "plain", Setting())}
+        >>> [entry] = measure_strategies(cases, count=1, memory=False)
+        >>> sorted(entry["seconds"])
+        ['matmul', 'plain']
     """
     plain = cases["plain"]
     cell: dict[str, Any] = {"batch": plain.batch, "size": list(plain.size), **environment()}

@@ -1,4 +1,4 @@
-"""Peak memory of a step, in a process of its own on the CPU."""
+"""Peak memory of a step, measured in a separate process on the CPU."""
 
 import ctypes
 import gc
@@ -22,15 +22,19 @@ MMAP_THRESHOLD = -3  # of malloc.h
 
 
 def peak_memory(case: Case) -> float | None:
-    """Measure the MiB that two steps need at most, with gradients, above network and images.
+    """Measure the peak memory of two steps in MiB, above that of the network and the images.
 
-    On a GPU of what PyTorch allocates; on a CPU of what the process holds in memory.
+    Gradients are included. On a GPU it is the memory that PyTorch allocates, on a CPU the resident
+    memory of the process.
+
+    Args:
+        case: the case to be measured.
 
     Returns:
-        None where it cannot be measured.
+        The peak, or None on devices where it cannot be measured.
 
     Raises:
-        MemoryError: there is too little.
+        MemoryError: the memory is too small.
     """
     if case.setting.device == "cuda":
         try:
@@ -62,11 +66,11 @@ def _on_cuda(case: Case) -> float:
 
 def _on_cpu(case: Case, threads: int) -> float | None:
     with suppress(OSError, AttributeError, TypeError):  # only glibc has it
-        # Tensors get pages of their own and give them back at once: a heap would keep holes.
+        # Tensors are then allocated in separate pages, which are freed at once.
         ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 2**16)
     torch.set_num_threads(threads)
     step = case.step()
-    replace(case, batch=2, strategy="plain").step()()  # loads code, which is not what is asked for
+    replace(case, batch=2, strategy="plain").step()()  # loads code before the measurement
     gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here
@@ -77,7 +81,7 @@ def _on_cpu(case: Case, threads: int) -> float | None:
 
 
 def _held() -> int | None:
-    """Read how many bytes this process held in memory at most, so far."""
+    """Read the peak resident memory of this process in bytes, or None where it is unknown."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would tell the peak of the process that started this one
         line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))

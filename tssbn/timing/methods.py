@@ -1,4 +1,4 @@
-"""Methods side by side: what a step of each takes, on the same machine in the same minutes."""
+"""Times of a step of several methods, measured in turn on the same machine."""
 
 from collections.abc import Iterable, Mapping
 
@@ -20,15 +20,15 @@ def time_methods(
 ) -> dict[str, float]:
     """Time a forward and a backward pass of all tasks, relative to the first method.
 
-    Rounds are interleaved, so that whatever else the machine does meets all alike; the median of
-    the ratios over the rounds counts.
+    The methods run in turn in each round, so that other work of the machine affects all alike. The
+    result is the median over the rounds of the ratio within a round.
 
     Args:
-        network: what the methods build from.
-        outputs: the channels of each task.
-        methods: by name, with their own options.
-        batch: how many inputs, random ones of the shape of the network's example.
-        rounds: how often each is timed.
+        network: trunk and heads, from which the methods build.
+        outputs: channels of each task's prediction.
+        methods: names of the methods, which have their default options.
+        batch: number of random inputs with the shape of the network's example.
+        rounds: number of rounds.
 
     Example:
         >>> from torch import nn

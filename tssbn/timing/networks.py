@@ -11,13 +11,19 @@ __all__ = ["NETWORKS", "TimedTrunk"]
 
 @dataclass(frozen=True)
 class TimedTrunk:
-    """A trunk, and the batch that it is timed on.
+    """A trunk to be timed, with its default batch.
 
     Attributes:
-        build: ``build((height, width))`` makes the trunk for images of this size, three channels.
-        batch: images in a batch, unless told otherwise; at least 2.
-        size: height and width of the images, unless told otherwise.
-        stem: the module in front of which the tasks part, as in :class:`tssbn.MultiTask`.
+        build: ``build((height, width))`` makes the trunk for images of this size with three
+            channels.
+        batch: default number of images in a batch, at least 2.
+        size: default height and width of the images.
+        stem: the module before which everything runs once for all tasks, as in
+            :class:`tssbn.MultiTask`.
+
+    Example:
+        >>> NETWORKS["celeba"].batch, NETWORKS["celeba"].size
+        (8, (64, 64))
     """
 
     build: Callable[[tuple[int, int]], nn.Module]
@@ -51,7 +57,7 @@ def _celeba(size: tuple[int, int]) -> nn.Module:
     return CelebANet()
 
 
-# Transformers drop no paths: what is left out at random would be left out of the time.
+# Transformers have no drop path, which would make the time random.
 NETWORKS = {
     "resnet18": TimedTrunk(partial(_timm, "resnet18"), 8, (64, 64), "layer1"),
     "resnet50": TimedTrunk(partial(_timm, "resnet50"), 4, (64, 64), "layer1"),

@@ -40,7 +40,12 @@ SETTING = ("device", "threads", "precision", "channels_last", "inference")
 
 
 class Spread(NamedTuple):
-    """A median, and the quartiles beside it."""
+    """A median with the lower and the upper quartile.
+
+    Example:
+        >>> Spread(0.9, 1.0, 1.2).median
+        1.0
+    """
 
     low: float
     median: float
@@ -48,7 +53,10 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """The spread of some values; of a single one, three times itself.
+        """Compute median and quartiles of some values; a single value is all three.
+
+        Args:
+            values: one or more values.
 
         Example:
             >>> Spread.of([3.0, 1.0, 2.0])
@@ -64,7 +72,8 @@ def time_ratio(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
 
     Args:
         cell: the entry of a network and a number of tasks.
-        tasks: T.
+        strategy: the strategy.
+        tasks: the number T of tasks.
 
     Example:
         >>> cell = {"seconds": {"plain": [1.0, 2.0, 1.0], "stem": [3.0, 6.0, 2.0]}}
@@ -77,8 +86,12 @@ def time_ratio(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:
 def fraction_of_peak(cell: Mapping[str, Any], strategy: str) -> Spread:
     """Divide the rate of multiply-accumulates by that of a product of large matrices.
 
-    One divided by it is the time in units of the arithmetic floor, which is that of the strategy's
-    own MACs at the rate of the product.
+    The inverse is the time of a step over the least possible time, that of its MACs at the rate of
+    the product.
+
+    Args:
+        cell: the entry of a network and a number of tasks.
+        strategy: the strategy.
 
     Example:
         >>> cell = {"macs": {"plain": 10}, "matmul": 100}
@@ -90,10 +103,19 @@ def fraction_of_peak(cell: Mapping[str, Any], strategy: str) -> Spread:
 
 
 def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """Load the record of this name in the folder, or begin one without networks.
+    """Load a saved file of measurements, or begin one without networks.
+
+    Args:
+        name: name of the file, without ``.json``.
+        setting: the device, threads, precision and modes of this run, see this module.
+        folder: the folder of saved runs; by default :func:`tssbn.records.results_dir`.
 
     Raises:
-        ValueError: the record is of another machine or setting, or the file is not JSON.
+        ValueError: the file has another machine or setting, or is not JSON.
+
+    Example:
+        >>> load("nobody-measured", {"device": "cpu"})
+        {'device': 'cpu', 'networks': {}}
     """
     path = (folder or records.results_dir()) / "bench" / f"{name}.json"
     if not path.is_file():
@@ -112,7 +134,13 @@ def load(name: str, setting: Mapping[str, Any], folder: Path | None = None) -> d
 
 
 def add_entry(record: dict[str, Any], network: str, tasks: int, cell: Mapping[str, Any]) -> None:
-    """Add an entry to the record, in the order of the numbers of tasks.
+    """Add an entry to a file's contents, in the order of the numbers of tasks.
+
+    Args:
+        record: the contents, changed in place.
+        network: name of the network.
+        tasks: number of tasks.
+        cell: the entry.
 
     Example:
         >>> record = {"networks": {"celeba": {"3": {}, "40": {}}}}
@@ -125,9 +153,15 @@ def add_entry(record: dict[str, Any], network: str, tasks: int, cell: Mapping[st
 
 
 def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
-    """Write what a network with so many tasks costs as a table, a line for each strategy.
+    """Format the measurements of a network and a number of tasks, a line for each strategy.
 
-    The peak memory of a step stands beside that of one task, alone and with that of the network.
+    The peak memory of a step is also given relative to that of one task, without and with the
+    memory of the network.
+
+    Args:
+        network: name of the network.
+        tasks: number of tasks.
+        cell: the entry.
 
     Example:
         >>> cell = {
@@ -178,7 +212,7 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
 
 
 def _memory(cell: Mapping[str, Any], strategy: str) -> list[str]:
-    """Of a step, its ratio to that of one task, and the ratio with the networks added."""
+    """Format the memory of a step, its ratio to that of one task, and that with the networks."""
     step, net = cell["memory"], cell["network"]
     if step.get(strategy) is None or step.get("one") is None:
         return ["-"] * 3
@@ -202,7 +236,7 @@ def _number(value: float) -> str:
 
 
 def _columns(lines: Iterable[list[str]]) -> list[str]:
-    """Aligned, the first two columns to the left; a rule below the first line."""
+    """Align columns, the first two to the left, with a rule below the first line."""
     lines = list(lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = []

@@ -1,4 +1,4 @@
-"""Interleaved timing: whatever else the machine does meets all alike."""
+"""Interleaved timing, so that other work of the machine affects all steps alike."""
 
 import random
 import time
@@ -9,16 +9,22 @@ import torch
 
 __all__ = ["matmul", "relative", "time_relative", "time_rounds"]
 
-SIDE = {"cpu": 1536}  # of the matrices whose product tells the machine's peak
+SIDE = {"cpu": 1536}  # of the matrices whose product measures the peak rate of the machine
 LARGE = 8192
 
 
 def time_rounds(
     steps: Mapping[str, Callable[[], object]], count: int, device: str = "cpu", seed: int = 0
 ) -> Iterator[dict[str, float]]:
-    """Time each step, round after round, in seconds; each round has its own order, from the seed.
+    """Time each step in seconds, round after round, in a random order for each round.
 
-    A round before the first warms up and is not given.
+    A warm-up round comes first and is not yielded.
+
+    Args:
+        steps: the functions to time, by name.
+        count: number of rounds.
+        device: the device that the steps run on, which is waited for.
+        seed: of the orders.
 
     Example:
         >>> [sorted(times) for times in time_rounds({"a": list, "b": dict}, 2)]
@@ -41,7 +47,10 @@ def time_rounds(
 def time_relative(
     steps: Mapping[str, Callable[[], object]], count: int, device: str = "cpu"
 ) -> dict[str, float]:
-    """Time each step relative to the first, by the median of the ratios within the rounds.
+    """Time each step relative to the first, as the median of the ratios within the rounds.
+
+    Args:
+        steps, count, device: as for :func:`time_rounds`.
 
     Example:
         >>> time_relative({"a": list, "b": dict}, 3)["a"]
@@ -76,6 +85,13 @@ def relative(times: Sequence[float], others: Sequence[float]) -> tuple[float, fl
 
 def matmul(device: str = "cpu", precision: str = "32") -> tuple[Callable[[], torch.Tensor], int]:
     """Make a product of two large square matrices, and count its multiply-accumulates.
+
+    Args:
+        device: where the matrices are.
+        precision: ``"bf16"`` for 16 bits, anything else for 32.
+
+    Returns:
+        A function that computes the product, and the count.
 
     Example:
         >>> product, macs = matmul()

@@ -1,4 +1,4 @@
-"""The ways to run a trunk for T tasks, and one step of each."""
+"""The strategies to run a trunk for T tasks, and a step of each."""
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
@@ -35,13 +35,17 @@ DEFAULT = ("plain", "sigmoid", "sequential", "stacked", "stem", "chunks:1", "chu
 
 @dataclass(frozen=True)
 class Setting:
-    """How all strategies compute.
+    """The device, precision and mode of all strategies.
 
     Attributes:
-        device: of PyTorch, such as ``"cpu"`` or ``"cuda"``.
+        device: a device of PyTorch, such as ``"cpu"`` or ``"cuda"``.
         precision: ``"32"``, ``"tf32"`` or ``"bf16"``, as in :func:`tssbn.training.loop.train`.
-        channels_last: keep images and filters in this memory format.
-        inference: all predictions in eval mode, without gradients, instead of a training step.
+        channels_last: whether images and filters have this memory format.
+        inference: whether a step predicts all tasks in eval mode, instead of a training step.
+
+    Example:
+        >>> Setting().precision
+        '32'
     """
 
     device: str = "cpu"
@@ -51,10 +55,13 @@ class Setting:
 
 
 def check_strategy(strategy: str) -> str:
-    """Return the name of a strategy, or say which there are.
+    """Return the name of a strategy if it is known.
+
+    Args:
+        strategy: a key of :data:`ABOUT`, with a number for K.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: the strategy is unknown; the message lists the known ones.
 
     Example:
         >>> check_strategy("chunks:5")
@@ -68,7 +75,11 @@ def check_strategy(strategy: str) -> str:
 
 
 def applies(strategy: str, tasks: int) -> bool:
-    """Whether a strategy is one of its own with so many tasks.
+    """Tell whether a strategy differs from the others with this number of tasks.
+
+    Args:
+        strategy: name of the strategy.
+        tasks: number of tasks.
 
     Example:
         >>> applies("chunks:5", 10), applies("chunks:5", 5), applies("sigmoid", 2)
@@ -80,10 +91,16 @@ def applies(strategy: str, tasks: int) -> bool:
 
 
 def make_network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") -> MultiTask:
-    """Make the network of a strategy from a trunk, which is changed; the heads do nothing.
+    """Make the network of a strategy, with heads that return the features.
 
     Args:
-        stem: the module in front of which the tasks part, in strategies that look for it.
+        strategy: name of the strategy.
+        trunk: the trunk, changed in place.
+        tasks: number of tasks.
+        stem: the module before which everything runs once, for the strategies stem and chunks.
+
+    Raises:
+        ValueError: the strategy is unknown.
 
     Example:
         >>> trunk = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
@@ -106,14 +123,21 @@ def make_network(strategy: str, trunk: nn.Module, tasks: int, stem: str = "") ->
 
 
 class TimedStep:
-    """Compute the gradients of a trivial loss, without an optimiser; or predictions alone.
+    """A step without an optimiser, which computes gradients or, for inference, predictions only.
 
-    The loss of a task is the mean square of the features. The weights' gradients are set to None
-    at the end.
+    The loss of a task is the mean square of its features. Gradients are set to None at the end.
 
     Args:
-        net: runs the tasks in its chunks, with a backward pass after each.
+        net: the network, which runs its groups of tasks with a backward pass after each.
         images: (B, 3, H, W).
+        setting: device, precision and mode.
+
+    Example:
+        >>> net = make_network("stacked", nn.BatchNorm2d(3), tasks=2)
+        >>> step = TimedStep(net, torch.rand(4, 3, 8, 8), Setting())
+        >>> step.add_gradients()
+        >>> net.trunk.gamma.grad.shape
+        torch.Size([2, 3])
     """
 
     def __init__(self, net: MultiTask, images: Tensor, setting: Setting):
@@ -132,7 +156,7 @@ class TimedStep:
             self.net.zero_grad()
 
     def add_gradients(self) -> None:
-        """Forward and backward passes of all tasks; adds to the gradients of the parameters."""
+        """Run forward and backward passes of all tasks, which add to the parameters' gradients."""
         for tasks in self.net.passes():
             with self._autocast():
                 outputs = self.net(self.images, tasks)
@@ -140,14 +164,14 @@ class TimedStep:
             loss.backward()
 
     def mebibytes(self) -> float:
-        """MiB of the network's parameters and buffers, and of the images."""
+        """Compute the memory of parameters, buffers and images in MiB."""
         held = [*self.net.parameters(), *self.net.buffers(), self.images]
         return sum(tensor.nbytes for tensor in held) / 2**20
 
     def macs(self) -> int:
-        """Multiply-accumulates of the whole step; computes nothing.
+        """Count the multiply-accumulates of the step, forward and backward, on the meta device.
 
-        Forward and backward, as :func:`tssbn.cost.count_macs` counts.
+        They are counted by :func:`tssbn.cost.count_macs`.
         """
         setting = replace(self.setting, device="meta", precision="32")
         step = TimedStep(copy.deepcopy(self.net).to("meta"), self.images.to("meta"), setting)

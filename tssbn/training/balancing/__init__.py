@@ -1,8 +1,8 @@
-"""How the losses of a step become gradients: balancings, by name.
+"""Balancings, which turn the tasks' losses into the gradients of a step.
 
-A module that defines a function ``balancing(net, **options)`` is known by its line in
-:data:`BALANCINGS`; it is imported when its name is asked for, so that a package that is not
-installed takes away no other.
+:data:`BALANCINGS` lists modules that define a function ``balancing(net, **options)``. Each is
+imported when it is asked for by name, so that a missing package affects only the balancings that
+need it.
 """
 
 from collections.abc import Callable
@@ -68,8 +68,8 @@ def find_balancing(name: str | Path) -> Callable[..., Balancing]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImportError: it needs a package that is not installed; names it.
-        ValueError: an unknown name.
+        ImportError: the balancing needs a package that is not installed; the message names it.
+        ValueError: the name is unknown.
 
     Example:
         >>> find_balancing("sum")(net=None)

@@ -1,4 +1,4 @@
-"""Weigh the tasks' gradients of the shared parameters by their scalar products."""
+"""Weighted sums of the tasks' gradients, with weights that follow from their scalar products."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,25 +13,24 @@ __all__ = ["Aggregated"]
 
 
 class Aggregated(Rows):
-    """Weighs the tasks' gradients g_t = ∂L_t/∂θ of the shared parameters θ.
+    """A weighted sum d = Σ_t w_t g_t of the tasks' gradients g_t = ∂L_t/∂θ of shared parameters θ.
 
-    They get d = Σ_t w_t g_t, where the weights w follow from the scalar products g_s·g_t. Heads,
-    gates and whatever else is a task's own get the gradient of the plain sum.
+    The weights w are a function of the scalar products g_s·g_t. Heads, gates and other parameters
+    of a single task get the gradient of the plain sum. Each task has a backward pass.
 
-    Each task has a backward pass. Weightings that draw random numbers draw them from a stream of
-    their own, which goes on after an interruption, is the same in all processes, and changes
-    nothing else that is random. What a weighting remembers from step to step goes on after an
-    interruption, too.
+    Random numbers of a weighting come from a separate stream, which is saved in checkpoints, is the
+    same in all processes, and leaves all other random numbers unchanged. The state of a weighting
+    is saved in checkpoints as well.
 
     Args:
-        net: The network.
-        weighting: Maps the Gramian (T, T) of the rows, in float64 on the CPU, to weights (T,). The
-            weightings of a Gramian in ``torchjd.aggregation`` fit. Of a module, what its attributes
-            hold in tensors, numbers, strings and lists of them is kept in checkpoints; parameters
+        net: the network.
+        weighting: maps the Gramian (T, T) of the gradients, in float64 on the CPU, to weights (T,),
+            such as the Gramian weightings of ``torchjd.aggregation``. Of a module, attributes that
+            are tensors, numbers, strings or lists of these are saved in checkpoints; its parameters
             are not trained.
 
     Raises:
-        ValueError: The tasks share no parameter.
+        ValueError: the tasks share no parameter.
 
     Example:
         >>> import tssbn
@@ -48,13 +47,13 @@ class Aggregated(Rows):
 
     def __init__(self, net: MultiTaskNetwork, weighting: Callable[[Tensor], Tensor]):
         super().__init__(net)
-        # No submodule: torchjd's may have buffers that are None until the first step, which no
-        # state_dict loads.
+        # Not registered as a submodule: buffers of torchjd's weightings may be None until the first
+        # step, and a state_dict cannot load these.
         object.__setattr__(self, "weighting", weighting)
         self.register_buffer("seed", torch.randint(2**62, ()))  # of the next step's weights
 
     def get_extra_state(self) -> dict[str, dict[str, Any]]:
-        """What the weighting remembers, by submodule and attribute."""
+        """Return the state of the weighting, by submodule and attribute."""
         usual = vars(nn.Module())
         return {
             name: {
@@ -66,13 +65,13 @@ class Aggregated(Rows):
         }
 
     def set_extra_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Remember it again."""
+        """Restore the state of the weighting."""
         for name, module in _modules(self.weighting):
             for key, value in state[name].items():
                 setattr(module, key, value)
 
     def combine(self, rows: Mapping[str, Row], products: Tensor) -> Row:
-        """Σ_t w_t g_t."""
+        """Compute Σ_t w_t g_t."""
         return weighted_sum(rows.values(), self._weigh(products).tolist())
 
     def _weigh(self, products: Tensor) -> Tensor:
@@ -88,7 +87,7 @@ def _modules(weighting: Callable[[Tensor], Tensor]) -> list[tuple[str, nn.Module
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a checkpoint can hold it."""
+    """Tell whether a checkpoint can hold a value."""
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, (Tensor, bool, int, float, str, torch.dtype))

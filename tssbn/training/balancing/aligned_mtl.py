@@ -15,9 +15,21 @@ __all__ = ["balancing"]
 
 
 def balancing(net: MultiTaskNetwork) -> Aggregated:
-    """The sum of the aligned gradients, whose Gramian is the least eigenvalue λ of M times the
-    identity, as far as M has rank.
+    """Make Aligned-MTL, which sums aligned gradients.
 
-    The weights are B·1, where B = √λ V Λ^(-1/2) Vᵀ of M = V Λ Vᵀ.
+    With the Gramian M = V Λ Vᵀ of the gradients G, restricted to its rank, and its least eigenvalue
+    λ, the aligned gradients are B G with B = √λ V Λ^(-1/2) Vᵀ. Their Gramian is λ times the
+    identity. The weights of the sum are B·1.
+
+    Args:
+        net: the network.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("aligned-mtl", torch.zeros(2), losses).step().round(decimals=3)
+        tensor([1., 1.])
     """
     return Aggregated(net, Present(Normalised(AlignedMTLWeighting()), mean=True))

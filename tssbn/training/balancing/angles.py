@@ -19,28 +19,27 @@ DIGITS = 4  # of a cosine
 
 
 class Angles(Observer):
-    """Measures the cosines between the tasks' gradients in some steps of a run.
+    """A measurement of the cosines between the tasks' gradients in some steps of a run.
 
-    What counts are the filters that all tasks share: the weights of convolutions and linear layers
-    that every task's loss depends on. In a measured step each loss is differentiated by itself,
-    on the graph of the step and over its whole batch, which costs a backward pass a task more. The
-    weights of the losses change no angle, and the step itself is the one that would have been taken
-    anyhow.
+    The gradients are those of the shared filters: the weights of convolutions and linear layers
+    that every task's loss depends on. In a measured step each loss is differentiated separately, on
+    the graph of the step and over its whole batch, which costs a further backward pass for each
+    task. Weights of the losses change no cosine, and the step itself stays the same.
 
-    (Figure 2, left, of Suteu and Serban, arXiv 2512.20420; the paper does not say how its cosines
-    were pooled.)
+    This is figure 2, left, of Suteu and Serban (arXiv 2512.20420), which does not describe how the
+    cosines were pooled.
 
     Args:
-        net: The network.
-        every: How many steps from one measurement to the next; the first step is measured.
-        balancing: What makes the gradients of the step; the plain sum by default.
+        net: the network.
+        every: number of steps from one measurement to the next; the first step is measured.
+        balancing: computes the gradients of the step; the plain sum by default.
 
     Attributes:
-        measured: The numbers of the measured ``"steps"``, counted from 1 over all epochs; the
-            ``"pairs"`` of tasks; ``"all"``, for each step the cosine of each pair over all shared
-            filters; ``"layers"``, the same by layer. Where a task's gradient is zero there is no
-            angle: NaN. Empty where the tasks share no filter, as networks of single tasks.
-        steps: How many there were.
+        measured: ``"steps"``, the numbers of the measured steps, counted from 1 over all epochs;
+            ``"pairs"``, the pairs of tasks; ``"all"``, for each step the cosine of each pair over
+            all shared filters; ``"layers"``, the same by layer. The cosine of a zero gradient is
+            NaN. Empty where the tasks share no filter, as in networks of single tasks.
+        steps: number of steps so far.
 
     Raises:
         ValueError: `every` is less than 1.
@@ -72,14 +71,14 @@ class Angles(Observer):
         self.rows: dict[str, list[Tensor | None]] = {}
 
     def see(self, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The losses of some of the tasks, before the step's own backward pass."""
+        """Differentiate the losses of some of the tasks, if this step is measured."""
         if self.steps % self.every == 0:
             filters = list(self.filters.values())
             for task, loss in losses.items():
                 self.rows[task] = differentiate(fabric, loss, filters)
 
     def step(self) -> None:
-        """All tasks were seen: note the cosines."""
+        """Compute the cosines of the step, after the losses of all tasks."""
         self.steps += 1
         rows, self.rows = self.rows, {}
         if len(rows) < 2:  # not measured, or nothing to compare

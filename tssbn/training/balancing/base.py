@@ -1,6 +1,6 @@
 """The plain sum of the losses, also called equal weighting; the base of all other balancings.
 
-The baseline that the others are compared with, EW.
+The usual baseline of the other balancings, EW in their papers.
 
 A backward pass for each pass of the network.
 """
@@ -28,11 +28,11 @@ class Balancing(nn.Module):
     its parameters and buffers.
 
     Attributes:
-        one_task_per_pass: Whether it needs each task's loss separately. Task-specific networks then
+        one_task_per_pass: whether it needs each task's loss separately. Task-specific networks then
             run one task at a time, whatever ``tasks_per_pass`` is.
-        all_tasks_at_once: Whether it needs the losses of all tasks in one graph, and so the memory
+        all_tasks_at_once: whether it needs the losses of all tasks in one graph, and so the memory
             for all tasks at once, whatever ``tasks_per_pass`` is.
-        lr: Learning rate of its parameters; that of the network if None.
+        lr: learning rate of its parameters; that of the network if None.
 
     Example:
         >>> import torch, tssbn
@@ -59,35 +59,44 @@ class Balancing(nn.Module):
             precision, compile: see :func:`~tssbn.training.loop.train`.
 
         Raises:
-            ValueError: Says why.
+            ValueError: the results would be wrong; the message gives the reason.
         """
 
     def groups(self, lr: float) -> list[dict]:
         """Return parameter groups without weight decay, or an empty list without parameters.
 
         Args:
-            lr: The learning rate of the network.
+            lr: the learning rate of the network.
         """
         own = list(self.parameters())
         rate = lr if self.lr is None else self.lr
         return [{"params": own, "lr": rate, "weight_decay": 0.0}] if own else []
 
     def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
-        """Yield the groups of tasks to run together: the network's own groups, or all tasks."""
+        """Yield the groups of tasks to run together, the network's groups or all tasks.
+
+        Args:
+            net: the network.
+        """
         return iter([tuple(net.tasks)]) if self.all_tasks_at_once else net.passes()
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
         """Add the gradients of the losses of one pass to the existing gradients.
 
         Args:
-            net: The network.
-            losses: The losses of the tasks in this pass, scalars with a graph.
-            fabric: Knows the precision, and the other processes.
+            net: the network.
+            losses: the losses of the tasks in this pass, scalars with a graph.
+            fabric: has the precision and the other processes.
         """
         fabric.backward(sum(losses.values()))
 
     def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
-        """Compute the final gradients for the optimiser, after the last group of tasks."""
+        """Compute the final gradients for the optimiser, after the last group of tasks.
+
+        Args:
+            net: the network.
+            fabric: has the other processes.
+        """
         parameters = (p for module in (net, self) for p in module.parameters())
         all_reduce_mean(fabric, (p.grad for p in parameters if p.grad is not None))
 
@@ -95,16 +104,16 @@ class Balancing(nn.Module):
         """Update the balancing after the optimiser's step.
 
         Args:
-            losses: Computes the losses of the same batch again, without a graph, in training mode
+            losses: computes the losses of the same batch again, without a graph, in training mode
                 and without a change of running statistics.
-            fabric: Knows the other processes.
+            fabric: has the other processes.
         """
 
     def end_epoch(self, losses: Mapping[str, float]) -> None:
         """Update the balancing at the end of an epoch.
 
         Args:
-            losses: The means of the tasks' losses over its steps, and over the processes.
+            losses: means of the tasks' losses over the steps of the epoch and the processes.
         """
 
 
@@ -123,5 +132,9 @@ def refuse_float16(precision: str, why: str) -> None:
 
 
 def balancing(net: MultiTaskNetwork) -> Balancing:
-    """The plain sum."""
+    """Make the plain sum.
+
+    Args:
+        net: the network.
+    """
     return Balancing()

@@ -1,4 +1,4 @@
-"""CAGrad: the step near the mean gradient that helps the worst task most.
+"""CAGrad: a step near the mean gradient that lowers the loss of the worst task most.
 
 Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021.
 
@@ -20,10 +20,17 @@ __all__ = ["balancing", "conflict_averse"]
 
 
 def conflict_averse(gramian: Tensor, c: float) -> Tensor:
-    """The weights of d = (g_0 + c ‖g_0‖ g_w / ‖g_w‖) / (1 + c²).
+    """Compute the weights of the tasks' gradients in d = (g_0 + c ‖g_0‖ g_w / ‖g_w‖) / (1 + c²).
 
-    g_0 is the mean of the tasks' gradients, and g_w = Σ_t w_t g_t their weighted mean for which
-    g_0·g_w + c ‖g_0‖ ‖g_w‖ is least.
+    g_0 is the mean of the tasks' gradients, and g_w = Σ_t w_t g_t their weighted mean, w ≥ 0 and
+    Σ_t w_t = 1, for which g_0·g_w + c ‖g_0‖ ‖g_w‖ is least.
+
+    Args:
+        gramian: the scalar products of the tasks' gradients, (T, T), float64 on the CPU.
+        c: the radius around g_0, in units of its length.
+
+    Returns:
+        (T,).
 
     Example:
         >>> gramian = torch.tensor([[1.0, -0.5], [-0.5, 4.0]], dtype=torch.float64)
@@ -56,14 +63,23 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
 
 
 def balancing(net: MultiTaskNetwork, c: float = 0.4) -> Aggregated:
-    """T times the step of CAGrad on the parameters that the network's tasks share.
+    """Make CAGrad, whose step is multiplied by T so that it is the plain sum for c = 0.
 
     Args:
-        c: How far the step may be from the mean gradient, in parts of its length; 0.4 is that of
-            the public code on NYUv2, 0 is the plain sum.
+        net: the network.
+        c: largest distance of the step from the mean gradient, in units of its length; 0.4 in the
+            public code for NYUv2.
 
     Raises:
-        ValueError: `c` is negative.
+        ValueError: `c` is negative, or the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 1)
+        ...     return torch.stack([theta[0], theta[1]]) + 5
+        >>> Probe("cagrad", torch.zeros(2), losses).step()
+        tensor([1.2069, 1.2069])
     """
     if not c >= 0:
         raise ValueError(f"c={c} must be 0 or more")

@@ -21,17 +21,28 @@ __all__ = ["DualBalancing", "balancing"]
 
 
 class DualBalancing(Rows):
-    """d = Σ_t (max_s ‖b_s‖ / ‖b_t‖) b_t, where b_t ← β b_t + (1 - β) g_t, and b_t = 0 at first.
+    """The sum d = Σ_t (max_s ‖b_s‖ / ‖b_t‖) b_t of smoothed gradients b_t of the tasks.
 
-    g_t is the gradient of log L_t; heads and gates get that, too.
+    With the gradient g_t of log L_t, b_t ← β b_t + (1 - β) g_t in each step, from b_t = 0. Heads
+    and gates get the gradient of log L_t as well.
 
     Args:
-        net: The network.
-        beta: β, from 0, which smooths nothing, to below 1.
+        net: the network.
+        beta: β, from 0, which means no smoothing, to below 1.
 
     Raises:
         ValueError: `beta` is not from 0 to below 1, the tasks share no parameter, or a loss is
             negative.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Numbers
+        >>> net, fabric = Numbers(torch.ones(2), ("a", "b")), Fabric(accelerator="cpu", devices=1)
+        >>> balancing = DualBalancing(net, beta=0.0)
+        >>> balancing.backward(net, {"a": net.theta[0] ** 3, "b": net.theta[1]}, fabric)
+        >>> balancing.finish(net, fabric)
+        >>> net.theta.grad  # the logarithms have the gradients (3, 0) and (0, 1)
+        tensor([3., 3.])
     """
 
     def __init__(self, net: MultiTaskNetwork, beta: float = 0.9):
@@ -42,13 +53,13 @@ class DualBalancing(Rows):
         self.smooth: dict[str, Row] = {}
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The rows of the logarithms."""
+        """Store the gradients of the logarithms, one row for each task."""
         check_positive(losses)
         logarithms = {task: logarithm(mean_value(fabric, loss)) for task, loss in losses.items()}
         super().backward(net, logarithms, fabric)
 
     def combine(self, rows: Mapping[str, Row], products: Tensor) -> Row:
-        """Smooth the rows, and weigh them by their lengths."""
+        """Smooth the rows, and sum them at the length of the longest."""
         for task, row in rows.items():
             before = self.smooth.get(task, [None] * len(row))
             self.smooth[task] = [self._mean(*pair) for pair in zip(before, row, strict=True)]
@@ -62,11 +73,11 @@ class DualBalancing(Rows):
         return self.beta * before if now is None else before.lerp(now, 1 - self.beta)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The smoothed gradients."""
+        """Return the smoothed gradients."""
         return {"smooth": dict(self.smooth)}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with them."""
+        """Restore the smoothed gradients."""
         self.smooth = {
             task: [None if b is None else b.to(p) for b, p in zip(row, self.shared, strict=True)]
             for task, row in state["smooth"].items()
@@ -74,9 +85,21 @@ class DualBalancing(Rows):
 
 
 def balancing(net: MultiTaskNetwork, beta: float = 0.9) -> DualBalancing:
-    """DB-MTL of the network's tasks.
+    """Make DB-MTL, see :class:`DualBalancing`.
 
     Args:
-        beta: see :class:`DualBalancing`; 0.9 is that of LibMTL.
+        net: the network.
+        beta: β; 0.9 in LibMTL.
+
+    Raises:
+        ValueError: `beta` is not from 0 to below 1, or the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("db-mtl", torch.zeros(2), losses, beta=0.0).step()
+        tensor([0.4000, 0.4000])
     """
     return DualBalancing(net, beta)

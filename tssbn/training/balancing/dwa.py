@@ -18,13 +18,14 @@ __all__ = ["DynamicWeights", "balancing"]
 
 
 class DynamicWeights(Scalarised):
-    """S = Σ_t λ_t L_t with λ = T softmax(r / τ), r_t the mean loss of an epoch over that before.
+    """The sum S = Σ_t λ_t L_t with λ = T softmax(r / τ) and r_t(e) = L_t(e - 1) / L_t(e - 2).
 
-    In the first two epochs all weights are 1.
+    L_t(e) is the mean training loss of task t in epoch e. In the first two epochs all weights are
+    1.
 
     Args:
-        tasks: How many.
-        temperature: τ; the larger, the more even the weights.
+        tasks: the number T of tasks.
+        temperature: τ; a larger one makes the weights more even.
 
     Raises:
         ValueError: `temperature` is not positive.
@@ -43,13 +44,17 @@ class DynamicWeights(Scalarised):
             raise ValueError(f"temperature={temperature} must be positive")
         self.temperature = temperature
         self.register_buffer("weights", torch.ones(tasks))
-        self.register_buffer("before", torch.zeros(tasks))  # means of the last epoch
+        self.register_buffer("before", torch.zeros(tasks))  # mean losses of the last epoch
 
     def scalarise(self, losses: Tensor) -> Tensor:
         return (self.weights * losses).sum()
 
     def end_epoch(self, losses: Mapping[str, float]) -> None:
-        """Choose the weights of the next epoch."""
+        """Compute the weights of the next epoch.
+
+        Args:
+            losses: mean losses of this epoch, by task.
+        """
         means = torch.tensor(list(losses.values())).to(self.before)
         if self.before.any():
             rates = (means + EPSILON) / (self.before + EPSILON)
@@ -58,9 +63,20 @@ class DynamicWeights(Scalarised):
 
 
 def balancing(net: MultiTaskNetwork, temperature: float = 2.0) -> DynamicWeights:
-    """Dynamic weights of the network's tasks.
+    """Make dynamic weight averaging, see :class:`DynamicWeights`.
 
     Args:
-        temperature: see :class:`DynamicWeights`; 2 in the paper.
+        net: the network.
+        temperature: τ; 2 in the paper.
+
+    Raises:
+        ValueError: `temperature` is not positive.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("dwa", torch.zeros(2), losses).step()  # both weights are 1 at first
+        tensor([1., 2.])
     """
     return DynamicWeights(len(net.tasks), temperature)

@@ -1,4 +1,4 @@
-"""FairGrad: a rule of fair shares divides the gain of a step between the tasks.
+"""FairGrad: the gain of a step is divided between the tasks by a rule of fair shares.
 
 Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, algorithm 1.
 
@@ -16,14 +16,14 @@ __all__ = ["Fair", "balancing"]
 
 
 class Fair(nn.Module):
-    """The weights w > 0 with Mw = w^(-1/α), made smaller where Σ_t w_t g_t is longer than a limit.
+    """The weights w > 0 with Mw = w^(-1/α), scaled down where d = Σ_t w_t g_t exceeds a length.
 
-    A task whose gradient is zero has no gain and no weight.
+    M is the Gramian of the gradients g. A task whose gradient is zero has the weight 0.
 
     Args:
-        alpha: α, positive: 1 is the bargaining solution of Nash-MTL; the larger, the more the least
-            gain counts.
-        max_norm: The limit of ‖d‖.
+        alpha: α, positive. With 1 it is the bargaining solution of Nash-MTL; with a larger α the
+            smallest gain has more influence.
+        max_norm: the largest length of d.
 
     Raises:
         ValueError: `alpha` or `max_norm` is not positive.
@@ -41,7 +41,7 @@ class Fair(nn.Module):
             if not value > 0:
                 raise ValueError(f"{name}={value} must be positive")
         self.max_norm = max_norm
-        power = -alpha / (1 + alpha)  # w is homogeneous in M of this degree
+        power = -alpha / (1 + alpha)  # w(cM) = c^power w(M)
         self.weighting = Present(Normalised(FairGradWeighting(alpha), power))
 
     def forward(self, gramian: Tensor) -> Tensor:
@@ -51,9 +51,24 @@ class Fair(nn.Module):
 
 
 def balancing(net: MultiTaskNetwork, alpha: float = 2.0, max_norm: float = 1.0) -> Aggregated:
-    """FairGrad on the parameters that the network's tasks share.
+    """Make FairGrad on the parameters that the network's tasks share, see :class:`Fair`.
 
     Args:
-        alpha, max_norm: see :class:`Fair`; the defaults are those of the public code.
+        net: the network.
+        alpha: α; 2 in the scripts of the public code.
+        max_norm: the largest length of the step; 1 in the public code, which multiplies the step by
+            T before it limits it.
+
+    Raises:
+        ValueError: `alpha` or `max_norm` is not positive, or the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> probe = Probe("fairgrad", torch.zeros(2), losses, alpha=1.0, max_norm=2.0)
+        >>> probe.step().round(decimals=3)
+        tensor([1., 1.])
     """
     return Aggregated(net, Fair(alpha, max_norm))

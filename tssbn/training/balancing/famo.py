@@ -1,4 +1,4 @@
-"""FAMO: it makes all losses fall at the same rate, measured after each step.
+"""FAMO: the weights of the losses are trained so that all losses fall at the same rate.
 
 Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023.
 
@@ -24,19 +24,20 @@ __all__ = ["FastAdaptive", "balancing"]
 
 
 class FastAdaptive(Scalarised):
-    """S = T c Σ_t z_t log L_t, with z = softmax(w) and the constant c = 1 / Σ_t (z_t / L_t).
+    """The sum S = T c Σ_t z_t log L_t with z = softmax(w) and the constant c = 1 / Σ_t (z_t / L_t).
 
-    A task weighs T c z_t / L_t, and all weights add up to T. After the step the losses of the same
-    batch are L'; the decreases δ_t = log L_t - log L'_t are the gradient z_t (δ_t - Σ_s z_s δ_s) of
-    w, which an Adam of its own follows: a task that fell faster than the others loses weight.
+    The gradient of task t thus has the weight T c z_t / L_t, and all weights sum to T. After the
+    step the losses of the same batch are L'. With the decreases δ_t = log L_t - log L'_t, w has the
+    gradient z_t (δ_t - Σ_s z_s δ_s), which a separate Adam follows: a task whose loss fell faster
+    than the others gets a smaller weight.
 
-    The second forward pass is in training mode, as in the public code, so that dropout draws anew;
-    unlike there, it leaves running statistics as they were. (The T is not of the paper: it makes
-    the step that of the plain sum where the tasks agree.)
+    The second forward pass is in training mode, so dropout is drawn anew, as in the public code.
+    Unlike there, it leaves running statistics unchanged. The factor T is not in the paper; with it
+    the step is that of the plain sum where the tasks' gradients are equal.
 
     Args:
-        tasks: How many.
-        lr, weight_decay: Those of the Adam of w, which starts at 0.
+        tasks: the number T of tasks.
+        lr, weight_decay: settings of the Adam of w; w starts at 0.
 
     Raises:
         ValueError: `lr` is not positive, or `weight_decay` negative.
@@ -57,12 +58,19 @@ class FastAdaptive(Scalarised):
         self.adam = torch.optim.Adam([self.logits], lr, weight_decay=weight_decay)
 
     def check(self, precision: str, compile: bool) -> None:
-        """Refuse float16, which leaves steps out, whose change of the losses would be noise."""
+        """Raise an error for float16, which skips steps; the change of the losses would be noise.
+
+        Args:
+            precision, compile: see :func:`~tssbn.training.loop.train`.
+
+        Raises:
+            ValueError: the precision is ``"16"``.
+        """
         why = "leaves out steps whose gradients overflow, so the fall of the losses is unknown"
         refuse_float16(precision, why)
 
     def groups(self, lr: float) -> list[dict]:
-        """None: its own optimiser trains w."""
+        """Return no group, because a separate optimiser trains w."""
         return []
 
     def scalarise(self, losses: Tensor) -> Tensor:
@@ -73,7 +81,12 @@ class FastAdaptive(Scalarised):
 
     @torch.no_grad()
     def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
-        """Learn from what the step did to the losses."""
+        """Update w from the change of the losses in this step.
+
+        Args:
+            losses: computes the losses of the same batch again.
+            fabric: has the other processes.
+        """
         after = torch.stack(list(losses().values()))
         all_reduce_mean(fabric, [after])
         fall = logarithm(self.before) - logarithm(after)
@@ -83,19 +96,30 @@ class FastAdaptive(Scalarised):
         self.logits.grad = None
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The moments of its optimiser."""
+        """Return the state of the optimiser of w."""
         return self.adam.state_dict()
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with them."""
-        self.adam.load_state_dict(deepcopy(dict(state)))  # which would share its tensors
+        """Restore the state of the optimiser of w."""
+        self.adam.load_state_dict(deepcopy(dict(state)))  # Adam would change the state's tensors
 
 
 def balancing(net: MultiTaskNetwork, lr: float = 0.025, weight_decay: float = 1e-3) -> FastAdaptive:
-    """FAMO of the network's tasks.
+    """Make FAMO, see :class:`FastAdaptive`.
 
     Args:
-        lr, weight_decay: see :class:`FastAdaptive`; the defaults are those of LibMTL. No
-            schedule applies.
+        net: the network.
+        lr, weight_decay: settings of the optimiser of w, which has no schedule; the defaults are
+            those of LibMTL.
+
+    Raises:
+        ValueError: `lr` is not positive, or `weight_decay` is negative.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("famo", torch.zeros(2), losses).step().round(decimals=3)  # both losses are 5
+        tensor([1., 2.])
     """
     return FastAdaptive(len(net.tasks), lr, weight_decay)

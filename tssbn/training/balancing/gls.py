@@ -16,9 +16,12 @@ __all__ = ["balancing", "geometric_mean"]
 
 
 def geometric_mean(losses: Tensor) -> Tensor:
-    """S = (Π_t L_t)^(1/T): a task weighs S / (T L_t).
+    """Compute S = (Π_t L_t)^(1/T), in which task t has the weight ∂S/∂L_t = S / (T L_t).
 
-    Computed by logarithms, as the product of many small losses would be 0.
+    It is computed by logarithms, because the product of many small losses would round to 0.
+
+    Args:
+        losses: (T,), not negative.
 
     Example:
         >>> import torch
@@ -29,5 +32,20 @@ def geometric_mean(losses: Tensor) -> Tensor:
 
 
 def balancing(net: MultiTaskNetwork) -> Scalarised:
-    """The geometric mean."""
+    """Make the geometric loss strategy.
+
+    Args:
+        net: the network.
+
+    Raises:
+        ValueError: a loss is negative.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("gls", torch.zeros(2), losses).step()
+        tensor([0.5000, 1.0000])
+    """
     return Scalarised(geometric_mean, positive=True)

@@ -1,4 +1,4 @@
-"""GradDrop: each shared parameter keeps only the gradients of one sign, which is drawn at random.
+"""GradDrop: each shared number keeps only the gradients of one sign, which is drawn at random.
 
 Chen et al., "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout",
 NeurIPS 2020, algorithm 1, on the parameters instead of the representation.
@@ -18,16 +18,28 @@ __all__ = ["SignDropout", "balancing"]
 
 
 class SignDropout(Rows):
-    """Keeps P = Σ_t max(g_t, 0) with the chance P / (P - N), else N = Σ_t min(g_t, 0), by number.
+    """The positive or the negative gradients of each shared number, chosen at random.
 
-    The stream of random numbers is its own, as that of `Aggregated`; on a GPU it is the GPU's.
+    With the sums p = Σ_t max(g_t, 0) and n = Σ_t min(g_t, 0) of a number of the shared parameters,
+
+        d = p with the probability ½ (1 + Σ_t g_t / Σ_t abs(g_t)) = p / (p - n), else d = n
+
+    A leak l gives l (p + n) + (1 - l) d instead. Random numbers come from a separate stream, as in
+    :class:`~tssbn.training.balancing.Aggregated`; on a GPU they are drawn by the GPU.
 
     Args:
-        net: The network.
-        leak: How much of what is dropped is kept after all, from 0 to 1, where it is the plain sum.
+        net: the network.
+        leak: l, from 0 to 1; with 1 it is the plain sum.
 
     Raises:
         ValueError: `leak` is not between 0 and 1, or the tasks share no parameter.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Numbers
+        >>> dropout = SignDropout(Numbers(torch.zeros(2), ("a", "b")))
+        >>> rows = {"a": [torch.tensor([1.0, 1.0])], "b": [torch.tensor([2.0, -1.0])]}
+        >>> dropout.combine(rows, products=None)[0].abs()  # 1 + 2, and 1 or -1
+        tensor([3., 1.])
     """
 
     def __init__(self, net: MultiTaskNetwork, leak: float = 0.0):
@@ -38,7 +50,12 @@ class SignDropout(Rows):
         self.register_buffer("seed", torch.randint(2**62, ()))  # of the next step
 
     def combine(self, rows: Mapping[str, Row], products: Tensor) -> Row:
-        """One sign of each number."""
+        """Choose a sign for each number, and sum the gradients of this sign.
+
+        Args:
+            rows: the tasks' gradients.
+            products: unused.
+        """
         random = torch.Generator(self.shared[0].device).manual_seed(int(self.seed))
         self.seed += 1
         found = []
@@ -49,16 +66,27 @@ class SignDropout(Rows):
 
     def _drop(self, gradients: Tensor, random: torch.Generator) -> Tensor:
         positive, negative = gradients.clamp(min=0).sum(0), gradients.clamp(max=0).sum(0)
-        chance = positive / (positive - negative)  # NaN where all are 0, and so is what is kept
+        chance = positive / (positive - negative)  # NaN where all gradients are 0, where d is 0
         u = torch.rand(chance.shape, generator=random, device=chance.device, dtype=chance.dtype)
         kept = torch.where(u < chance, positive, negative)
         return self.leak * (positive + negative) + (1 - self.leak) * kept
 
 
 def balancing(net: MultiTaskNetwork, leak: float = 0.0) -> SignDropout:
-    """GradDrop on the parameters that the network's tasks share.
+    """Make GradDrop on the parameters that the network's tasks share, see :class:`SignDropout`.
 
     Args:
-        leak: see :class:`SignDropout`.
+        net: the network.
+        leak: the share of the plain sum in the step, from 0 to 1.
+
+    Raises:
+        ValueError: `leak` is not between 0 and 1, or the tasks share no parameter.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("graddrop", torch.zeros(2), losses).step()  # no signs differ
+        tensor([1., 2.])
     """
     return SignDropout(net, leak)

@@ -1,4 +1,4 @@
-"""GradNorm: it learns weights so that tasks that learn equally fast have equally long gradients.
+"""GradNorm: weights are trained so that tasks that learn equally fast have equally long gradients.
 
 Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask
 Networks", ICML 2018.
@@ -22,22 +22,22 @@ from tssbn.training.processes import all_reduce_mean, differentiate, mean_value
 
 __all__ = ["GradNorm", "balancing"]
 
-LEAST = 1e-3  # of a weight
+LEAST = 1e-3  # the smallest weight
 
 
 class GradNorm(Balancing):
-    """Minimises Σ_t w_t L_t, whose weights w start at 1, add up to T, and are learned.
+    """The sum Σ_t w_t L_t with trained weights w, which start at 1 and sum to T.
 
-    With the lengths n_t = w_t ‖∂L_t/∂θ‖ and the rates r_t, L_t over its first value, divided by the
-    tasks' mean, w descends ``Σ_t |n_t - n̄ r_t^α|``, where n̄ r_t^α is held constant: the weight of a
-    task rises while it learns slower than the others, or its gradient is shorter.
+    With the lengths n_t = w_t ‖∂L_t/∂θ‖ and the rates r_t = (L_t / L_t(0)) / mean_s(L_s / L_s(0)),
+    w minimises ``Σ_t |n_t - n̄ r_t^α|`` by gradient descent, where n̄ r_t^α is held constant. The
+    weight of a task rises while it learns more slowly than the others, or its gradient is shorter.
 
     Args:
-        net: The network.
-        alpha: α; the larger, the more it slows fast tasks down.
-        layer: The module of the network whose parameters θ are, such as the last shared layer, as
-            in the paper; all that the tasks share by default, which costs most.
-        lr: Learning rate of w; that of the network if None.
+        net: the network.
+        alpha: α; a larger one slows fast tasks down more.
+        layer: the name of the module that contains θ; in the paper the last shared layer, by
+            default all shared parameters, the most expensive choice.
+        lr: learning rate of w; that of the network if None.
 
     Raises:
         ValueError: `lr` is not positive, there is no such `layer`, or the tasks share no parameter
@@ -71,12 +71,19 @@ class GradNorm(Balancing):
         self.register_buffer("first", torch.zeros(len(net.tasks)))  # the losses of the first step
 
     def check(self, precision: str, compile: bool) -> None:
-        """Refuse float16, whose scaled gradients may overflow, and have no length then."""
+        """Raise an error for float16, whose scaled gradients may overflow and then have no length.
+
+        Args:
+            precision, compile: see :func:`~tssbn.training.loop.train`.
+
+        Raises:
+            ValueError: the precision is ``"16"``.
+        """
         why = "scales the losses until a gradient overflows, which then has no finite length"
         refuse_float16(precision, why)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The gradients of the weighted sum, and those of the weights."""
+        """Compute the gradients of the weighted sum, and those of the weights."""
         rows = [differentiate(fabric, loss, self.compared) for loss in losses.values()]
         all_reduce_mean(fabric, (g for row in rows for g in row if g is not None))
         norms = gramian(rows).diagonal().sqrt().to(self.weights)
@@ -94,7 +101,11 @@ class GradNorm(Balancing):
 
     @torch.no_grad()
     def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
-        """Let the weights be positive, and add up to their number."""
+        """Clamp the weights to be positive, and scale them to the sum T.
+
+        Args:
+            losses, fabric: unused.
+        """
         self.weights.clamp_(min=LEAST)
         self.weights *= len(self.weights) / self.weights.sum()
 
@@ -102,10 +113,23 @@ class GradNorm(Balancing):
 def balancing(
     net: MultiTaskNetwork, alpha: float = 1.5, layer: str = "", lr: float = 0.025
 ) -> GradNorm:
-    """GradNorm of the network's tasks.
+    """Make GradNorm, see :class:`GradNorm`.
 
     Args:
-        alpha, layer: see :class:`GradNorm`; the paper takes α = 1.5 on NYUv2.
-        lr: Learning rate of the weights, that of the paper; the schedule of the network applies.
+        net: the network.
+        alpha: α; 1.5 in the paper for NYUv2.
+        layer: the name of the module that contains θ.
+        lr: learning rate of the weights, that of the paper; the schedule of the network applies.
+
+    Raises:
+        ValueError: `lr` is not positive, there is no such layer, or the tasks share no trained
+            parameter in it.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("gradnorm", torch.zeros(2), losses).step()  # both weights are 1 at first
+        tensor([1., 2.])
     """
     return GradNorm(net, alpha, layer, lr)

@@ -20,14 +20,23 @@ __all__ = ["Impartial", "balancing"]
 
 
 class Impartial(Aggregated):
-    """Heads and gates get the gradients of exp(s_t) L_t, the shared parameters those of IMTL-G.
+    """IMTL-G on the losses exp(s_t) L_t - s_t of IMTL-L, in which s is trained.
+
+    Shared parameters get the step of IMTL-G for the gradients of exp(s_t) L_t; heads and gates get
+    the gradients themselves.
 
     Args:
-        net: The network.
-        lr: Learning rate of s, see ``imtl-l``.
+        net: the network.
+        lr: learning rate of s.
 
     Raises:
         ValueError: `lr` is not positive, or the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Numbers
+        >>> Impartial(Numbers(torch.zeros(2), ("a", "b"))).scales.log_scale.data
+        tensor([0., 0.])
     """
 
     def __init__(self, net: MultiTaskNetwork, lr: float = 0.025):
@@ -37,16 +46,28 @@ class Impartial(Aggregated):
         self.scales, self.lr, self.tasks = ImpartialLosses(len(net.tasks)), lr, net.tasks
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The rows of the scaled losses."""
+        """Store the gradients of the scaled losses, one row for each task."""
         scales = dict(zip(self.tasks, self.scales.log_scale, strict=True))
         scaled = {task: scales[task].exp() * loss - scales[task] for task, loss in losses.items()}
         super().backward(net, scaled, fabric)
 
 
 def balancing(net: MultiTaskNetwork, lr: float = 0.025) -> Impartial:
-    """IMTL of the network's tasks.
+    """Make IMTL, which combines IMTL-L and IMTL-G.
 
     Args:
-        lr: Learning rate of the scales of the losses; the schedule of the network applies.
+        net: the network.
+        lr: learning rate of the scales of the losses; the schedule of the network applies.
+
+    Raises:
+        ValueError: `lr` is not positive, or the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("imtl", torch.zeros(2), losses).step()
+        tensor([1.3333, 1.3333])
     """
     return Impartial(net, lr)

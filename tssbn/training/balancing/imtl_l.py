@@ -1,4 +1,4 @@
-"""IMTL-L, impartial losses: it learns a scale for each loss, so that all scaled losses approach 1.
+"""IMTL-L: impartial losses, with a trained scale for each loss that brings it close to 1.
 
 Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 
@@ -15,12 +15,12 @@ __all__ = ["ImpartialLosses", "balancing"]
 
 
 class ImpartialLosses(nn.Module):
-    """S = Σ_t (exp(s_t) L_t - s_t), where s_t is learned and starts at 0.
+    """The sum S = Σ_t (exp(s_t) L_t - s_t), where s_t is trained and starts at 0.
 
-    At rest exp(s_t) L_t = 1. It is twice the loss of uncertainty weighting, with s for -s.
+    S is least for exp(s_t) L_t = 1. It is twice the sum of uncertainty weighting, with -s for s.
 
     Args:
-        tasks: How many.
+        tasks: the number T of tasks.
 
     Example:
         >>> ImpartialLosses(2)(torch.tensor([1.0, 3.0])).item()
@@ -37,9 +37,20 @@ class ImpartialLosses(nn.Module):
 
 
 def balancing(net: MultiTaskNetwork, lr: float = 0.025) -> Scalarised:
-    """Learned scales of the losses of the network's tasks.
+    """Make IMTL-L, see :class:`ImpartialLosses`.
 
     Args:
-        lr: Learning rate of the scales, that of ``uw``; the schedule of the network applies.
+        net: the network.
+        lr: learning rate of s, the same as for ``uw``; the schedule of the network applies.
+
+    Raises:
+        ValueError: `lr` is not positive.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("imtl-l", torch.zeros(2), losses).step()  # both scales are 1 at first
+        tensor([1., 2.])
     """
     return Scalarised(ImpartialLosses(len(net.tasks)), lr)

@@ -1,4 +1,4 @@
-"""Logarithms of losses, for what does not depend on their scale."""
+"""Logarithms of losses, whose gradients do not depend on the scales of the losses."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,14 @@ from torch import Tensor
 
 __all__ = ["EPSILON", "check_positive", "logarithm"]
 
-EPSILON = 1e-8  # a loss is 0 where nothing counts
+EPSILON = 1e-8  # a loss is 0 where a batch has no label
 
 
 def logarithm(losses: Tensor) -> Tensor:
-    """log(L + 1e-8), finite at 0, and with it the gradient.
+    """Compute log(L + 1e-8), which is finite at 0, and so is its gradient.
+
+    Args:
+        losses: of any shape, not negative.
 
     Example:
         >>> import torch
@@ -21,10 +24,13 @@ def logarithm(losses: Tensor) -> Tensor:
 
 
 def check_positive(losses: Mapping[str, Tensor]) -> None:
-    """Refuse a negative loss, which has no logarithm.
+    """Raise an error for a negative loss, which has no logarithm.
+
+    Args:
+        losses: the losses, by task.
 
     Raises:
-        ValueError: Names the task.
+        ValueError: a loss is negative; the message names the task.
 
     Example:
         >>> import torch

@@ -18,9 +18,15 @@ __all__ = ["balancing", "shortest_mean"]
 
 
 def shortest_mean(gramian: Tensor) -> Tensor:
-    """argmin wᵀMw over w ≥ 0 with Σ_t w_t = 1.
+    """Compute w = argmin wᵀMw over w ≥ 0 with Σ_t w_t = 1, exactly.
 
-    Exact: with RᵀR = M and z ≥ 0, the least ‖Rz‖² + (Σ_t z_t - 1)² is at a multiple of w.
+    With RᵀR = M, the z ≥ 0 with the least ‖Rz‖² + (Σ_t z_t - 1)² is a multiple of w.
+
+    Args:
+        gramian: M, (T, T), float64 on the CPU.
+
+    Returns:
+        (T,).
 
     Example:
         >>> shortest_mean(torch.tensor([[1.0, 0.0], [0.0, 3.0]], dtype=torch.float64))
@@ -33,5 +39,20 @@ def shortest_mean(gramian: Tensor) -> Tensor:
 
 
 def balancing(net: MultiTaskNetwork) -> Aggregated:
-    """T times the shortest mean, of the tasks whose gradient is not zero."""
+    """Make MGDA, T times the shortest mean of the gradients that are not zero.
+
+    Args:
+        net: the network.
+
+    Raises:
+        ValueError: the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("mgda", torch.zeros(2), losses).step()
+        tensor([1.6000, 0.8000])
+    """
     return Aggregated(net, Present(Normalised(shortest_mean), mean=True))

@@ -1,4 +1,4 @@
-"""Solve for weights on a Gramian whose trace is 1, whatever the size of the gradients."""
+"""Weightings of a Gramian that is scaled to trace 1, whatever the length of the gradients."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,8 @@ class Normalised(nn.Module):
     so are the weights.
 
     Args:
-        weighting: Maps a Gramian (T, T) to weights (T,).
-        power: The degree of homogeneity of the weights in M; 0 for those that depend on ratios of
-            gradients alone.
+        weighting: maps a Gramian (T, T) to weights (T,).
+        power: the p with w(cM) = c^p w(M); 0 for weights that only depend on ratios of gradients.
 
     Example:
         >>> inverse = Normalised(lambda gramian: 1 / gramian.diagonal(), power=-1)
@@ -42,9 +41,9 @@ class Present(nn.Module):
     The gradient of a task is zero if the batch has no labels for it.
 
     Args:
-        weighting: Maps the Gramian of the tasks with gradients to weights.
-        mean: Whether to multiply the weights by the number of tasks, because they define a mean;
-            the step then equals that of the plain sum if the tasks agree.
+        weighting: maps the Gramian of the tasks with a gradient to weights.
+        mean: whether to multiply the weights by the number of these tasks, for weightings that
+            define a mean. The step then equals that of the plain sum if the gradients are equal.
 
     Example:
         >>> halves = Present(lambda gramian: torch.ones(len(gramian)) / len(gramian), mean=True)
@@ -67,6 +66,9 @@ class Present(nn.Module):
 
 def root(gramian: Tensor) -> Tensor:
     """Compute a matrix R with RᵀR = M, even if M is singular.
+
+    Args:
+        gramian: M, (T, T), positive semidefinite.
 
     Example:
         >>> r = root(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))

@@ -1,4 +1,4 @@
-"""Look at the losses of a step and their graph, and leave the rest to another balancing."""
+"""The base class of measurements during training, which leave the step to another balancing."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -12,10 +12,10 @@ __all__ = ["Observer"]
 
 
 class Observer(Balancing):
-    """Changes nothing of what another balancing does; the base of what measures while training.
+    """A balancing that reads the losses of a step, and passes them to another balancing unchanged.
 
     Args:
-        balancing: The other; the plain sum by default.
+        balancing: the other balancing; the plain sum by default.
 
     Example:
         >>> import torch
@@ -36,29 +36,34 @@ class Observer(Balancing):
         self.balancing = Balancing() if balancing is None else balancing
 
     def see(self, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The losses of some of the tasks, whose graph is to be kept."""
+        """Read the losses of a pass before the backward pass; keep their graph.
+
+        Args:
+            losses: the losses of the tasks in this pass.
+            fabric: has the precision and the other processes.
+        """
 
     def step(self) -> None:
-        """All tasks were seen."""
+        """Finish a measurement, after the losses of all tasks were read."""
 
     def passes(self, net: MultiTaskNetwork) -> Iterator[tuple[str, ...]]:
-        """Those of the other."""
+        """Yield the groups of tasks of the other balancing."""
         return self.balancing.passes(net)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """See the losses, before the other's own backward pass frees their graph."""
+        """Read the losses before the other balancing's backward pass frees their graph."""
         self.see(losses, fabric)
         self.balancing.backward(net, losses, fabric)
 
     def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
-        """The other's step, too."""
+        """Finish the measurement and the gradients of the other balancing."""
         self.step()
         self.balancing.finish(net, fabric)
 
     def after_step(self, losses: Callable[[], Mapping[str, Tensor]], fabric: Fabric) -> None:
-        """The other's."""
+        """Update the other balancing after the optimiser's step."""
         self.balancing.after_step(losses, fabric)
 
     def end_epoch(self, losses: Mapping[str, float]) -> None:
-        """The other's."""
+        """Update the other balancing at the end of an epoch."""
         self.balancing.end_epoch(losses)

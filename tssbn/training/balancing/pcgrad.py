@@ -14,9 +14,24 @@ __all__ = ["balancing"]
 
 
 def balancing(net: MultiTaskNetwork) -> Aggregated:
-    """PCGrad on the parameters that the network's tasks share.
+    """Make PCGrad on the parameters that the network's tasks share.
 
-    Each g_i is projected in turn, in random order, onto the normal plane of every g_j that its
-    rest has a negative scalar product with; the results add up. Weights on the rows are the same.
+    For each g_i, the gradients g_j of the other tasks are visited in random order; where
+    g_i·g_j < 0, g_i ← g_i - (g_i·g_j / ‖g_j‖²) g_j. The results are summed. The sum is computed as
+    a weighted sum of the original gradients.
+
+    Args:
+        net: the network.
+
+    Raises:
+        ValueError: the tasks share no parameter.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (-1, 1)
+        ...     return torch.stack([theta[0], theta[1] - theta[0]]) + 5
+        >>> Probe("pcgrad", torch.zeros(2), losses).step()
+        tensor([0.5000, 1.5000])
     """
     return Aggregated(net, PCGradWeighting())

@@ -1,4 +1,4 @@
-"""Add a penalty of the network's own to what a balancing makes of the losses."""
+"""A balancing that adds a penalty of the network to the losses."""
 
 from collections.abc import Mapping
 
@@ -14,21 +14,21 @@ __all__ = ["Penalised"]
 
 
 class Penalised(Observer):
-    """Adds the gradient of ``net.penalty()`` to that which another balancing makes of the losses.
+    """A balancing that adds the gradient of ``net.penalty()`` to those of another balancing.
 
-    The penalty is no task's loss: it is neither weighed against the losses nor projected away. With
-    the plain sum, Σ_t L_t + penalty is what is minimised. It is differentiated by itself, once a
-    step, on the graph of the last pass.
+    The penalty belongs to no task: the other balancing neither weighs nor projects its gradient.
+    With the plain sum the network minimises Σ_t L_t + penalty. The penalty is differentiated
+    separately, once a step, on the graph of the last pass.
 
     Args:
-        net: The network, with a method ``penalty``; see :class:`tssbn.MultiTaskNetwork`.
-        balancing: The other; the plain sum by default.
+        net: the network, with a method ``penalty``; see :class:`tssbn.MultiTaskNetwork`.
+        balancing: the other balancing; the plain sum by default.
 
     Attributes:
-        value: The penalty of the last step.
+        value: the penalty of the last step.
 
     Raises:
-        ValueError: A penalty is no scalar.
+        ValueError: a penalty is no scalar.
 
     Example:
         >>> import torch, tssbn
@@ -48,7 +48,15 @@ class Penalised(Observer):
         self.trained = [p for p in net.parameters() if p.requires_grad]
 
     def see(self, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The losses of a pass; of the last one before its graph is freed."""
+        """Differentiate the penalty in the last pass of a step, before its graph is freed.
+
+        Args:
+            losses: the losses of the tasks in this pass.
+            fabric: has the precision and the other processes.
+
+        Raises:
+            ValueError: the penalty is no scalar.
+        """
         self.left -= losses.keys()
         if not self.left:
             value = self.penalty()
@@ -56,11 +64,16 @@ class Penalised(Observer):
                 raise ValueError(f"penalty() must be a scalar, got shape {tuple(value.shape)}")
             self.value = value.detach()
             self.gradients = [None] * len(self.trained)
-            if value.requires_grad:  # not where all that it is made of is frozen
+            if value.requires_grad:  # not if all that it depends on is frozen
                 self.gradients = differentiate(fabric, value, self.trained)
 
     def finish(self, net: MultiTaskNetwork, fabric: Fabric) -> None:
-        """The other's step, then the penalty's gradient, the mean of the processes'."""
+        """Finish the other balancing's gradients, and add the penalty's, averaged over processes.
+
+        Args:
+            net: the network.
+            fabric: has the other processes.
+        """
         super().finish(net, fabric)
         self.left = set(net.tasks)
         all_reduce_mean(fabric, (g for g in self.gradients if g is not None))

@@ -1,4 +1,4 @@
-"""What a balancing does on a few numbers that all tasks share, such as a point in the plane."""
+"""Balancings on a few numbers that all tasks share, such as a point in the plane."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,8 @@ class Numbers(nn.Module):
     """Wrap a tensor θ, shared by all tasks, as the smallest network that a balancing accepts.
 
     Args:
-        theta: Initial values; they are copied.
-        tasks: The names of the tasks.
+        theta: initial values; they are copied.
+        tasks: the names of the tasks.
 
     Example:
         >>> Numbers(torch.zeros(2), ("A", "B")).shared()[0].shape
@@ -30,9 +30,11 @@ class Numbers(nn.Module):
         self.tasks, self.theta = tasks, nn.Parameter(theta.clone())
 
     def shared(self) -> list[nn.Parameter]:
+        """List θ."""
         return [self.theta]
 
     def passes(self):
+        """Yield all tasks at once."""
         yield self.tasks
 
 
@@ -42,13 +44,13 @@ class Probe:
     Each step counts as an epoch. Adam with short averages trains the balancing's own parameters.
 
     Args:
-        name: One of :data:`tssbn.training.balancing.BALANCINGS`.
-        theta: The initial θ, of any shape.
-        losses: Maps θ to the losses (T,).
-        options: Those of the balancing.
+        name: one of :data:`tssbn.training.balancing.BALANCINGS`.
+        theta: the initial θ, of any shape.
+        losses: maps θ to the losses (T,).
+        options: options of the balancing.
 
     Raises:
-        ValueError: An unknown name.
+        ValueError: the name is unknown.
 
     Example:
         >>> centres = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
@@ -69,15 +71,15 @@ class Probe:
 
     @property
     def theta(self) -> Tensor:
-        """Where θ is."""
+        """A copy of the current θ."""
         return self.net.theta.detach().clone()
 
     def step(self, length: float = 0.0, lr: float = 0.05) -> Tensor:
         """Move θ against the gradient d, train the balancing's own parameters, and return d.
 
         Args:
-            length: The distance that θ moves; θ stays if d is zero.
-            lr: Learning rate of the balancing's own parameters.
+            length: the distance that θ moves; θ stays if d is zero.
+            lr: learning rate of the balancing's parameters.
         """
         net, balancing = self.net, self.balancing
         net.theta.grad = None
@@ -97,13 +99,24 @@ class Probe:
         return d
 
     def settle(self, steps: int = 300, lr: float = 0.05) -> Tensor:
-        """Train only the balancing's parameters, at rates falling to zero; return the last d."""
+        """Train only the balancing's parameters, at rates falling to zero, and return the last d.
+
+        Args:
+            steps: number of steps.
+            lr: the first learning rate.
+        """
         for k in range(steps):
             d = self.step(lr=lr * (1 - k / steps))
         return d
 
     def path(self, steps: int = 300, length: float = 0.05, decay: float = 0.985) -> Tensor:
-        """Take steps of a length that shrinks by `decay`; return every θ, (steps + 1, ...)."""
+        """Take steps of shrinking length, and return every θ, (steps + 1, ...).
+
+        Args:
+            steps: number of steps.
+            length: length of the first step.
+            decay: length of a step over that of the step before.
+        """
         seen = [self.theta]
         for k in range(steps):
             self.step(length * decay**k)

@@ -16,11 +16,11 @@ __all__ = ["RandomWeights", "balancing"]
 
 
 class RandomWeights(Scalarised):
-    """S = T Σ_t softmax(z)_t L_t, where z is drawn from N(0, 1) in each step.
+    """The sum S = T Σ_t softmax(z)_t L_t, where z is drawn from N(0, 1) in each step.
 
-    The stream of random numbers is its own: it goes on after an interruption, is the same in all
-    processes, and changes nothing else that is random. (The T is not
-    of the paper: it makes the step that of the plain sum in the mean.)
+    Random numbers come from a separate stream, which is saved in checkpoints, is the same in all
+    processes, and leaves all other random numbers unchanged. The factor T is not in the paper; with
+    it the mean step is that of the plain sum.
 
     Example:
         >>> RandomWeights().scalarise(torch.ones(3)).item()
@@ -39,5 +39,16 @@ class RandomWeights(Scalarised):
 
 
 def balancing(net: MultiTaskNetwork) -> RandomWeights:
-    """Random weights of the network's tasks, whose sum is their number."""
+    """Make random loss weighting, see :class:`RandomWeights`.
+
+    Args:
+        net: the network.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (1, 0)
+        ...     return torch.stack([theta[0], theta[0]]) + 5
+        >>> Probe("rlw", torch.zeros(2), losses).step().round(decimals=3)  # the weights sum to 2
+        tensor([2., 0.])
+    """
     return RandomWeights()

@@ -1,4 +1,4 @@
-"""Look at one gradient of the shared parameters for each task, and make one out of them."""
+"""Balancings that combine the tasks' gradients of the shared parameters into one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from tssbn.training.processes import all_reduce_mean
 
 __all__ = ["Row", "Rows", "gramian", "weighted_sum"]
 
-Row = list[Tensor | None]  # a task's gradient, by shared parameter; None where it reaches none
+Row = list[Tensor | None]  # a task's gradient, by shared parameter; None where there is none
 
 
 class Rows(Balancing):
@@ -22,10 +22,10 @@ class Rows(Balancing):
     has its own backward pass. The rows g_t are averaged over processes before the combination.
 
     Args:
-        net: The network.
+        net: the network.
 
     Raises:
-        ValueError: The tasks share no parameter.
+        ValueError: the tasks share no parameter.
 
     Example:
         >>> import tssbn
@@ -55,7 +55,14 @@ class Rows(Balancing):
         self.rows: dict[str, Row] = {}
 
     def check(self, precision: str, compile: bool) -> None:
-        """Refuse float16, whose scaled gradients may overflow in one row and not in another."""
+        """Raise an error for float16, whose scaled gradients may overflow for one task alone.
+
+        Args:
+            precision, compile: see :func:`~tssbn.training.loop.train`.
+
+        Raises:
+            ValueError: the precision is ``"16"``.
+        """
         why = "scales the losses until a gradient overflows, which must not enter the weights"
         refuse_float16(precision, why)
 
@@ -73,9 +80,9 @@ class Rows(Balancing):
         """Combine the rows.
 
         Raises:
-            FloatingPointError: A task's gradient is NaN or infinite; names the task.
+            FloatingPointError: a task's gradient is NaN or infinite; the message names the task.
         """
-        super().finish(net, fabric)  # of the tasks' own parameters: the others have none yet
+        super().finish(net, fabric)  # only parameters of single tasks have a gradient so far
         rows, self.rows = self.rows, {}
         all_reduce_mean(fabric, (g for row in rows.values() for g in row if g is not None))
         products = gramian(list(rows.values()))
@@ -89,14 +96,18 @@ class Rows(Balancing):
         """Compute one gradient of the shared parameters; None where no loss depends on them.
 
         Args:
-            rows: The tasks' gradients.
-            products: Their scalar products, see `gramian` of this module.
+            rows: the tasks' gradients, by shared parameter.
+            products: their scalar products, (T, T), see `gramian` of this module.
         """
         return weighted_sum(rows.values(), [1.0] * len(rows))
 
 
 def weighted_sum(rows: Iterable[Row], weights: Iterable[float]) -> Row:
-    """Σ_t w_t g_t, by parameter.
+    """Compute Σ_t w_t g_t, by parameter.
+
+    Args:
+        rows: the gradient g_t of each task.
+        weights: the weight w_t of each task.
 
     Example:
         >>> weighted_sum([[torch.ones(2), None], [torch.ones(2), torch.ones(1)]], [2.0, 0.5])
@@ -115,8 +126,11 @@ def gramian(rows: Sequence[Row]) -> Tensor:
 
     Sums are in float64, because sums of millions of products lose digits in float32.
 
-    Shape:
-        - Output: (T, T), on the CPU
+    Args:
+        rows: the gradient of each task; a missing part counts as zero.
+
+    Returns:
+        (T, T), float64 on the CPU.
 
     Example:
         >>> gramian([[torch.tensor([3.0, 4.0]), None], [torch.tensor([1.0, 0.0]), torch.ones(2)]])

@@ -1,4 +1,4 @@
-"""Minimise one function of all losses, whose parameters may learn along."""
+"""Balancings that minimise one function of all losses, which may have trained parameters."""
 
 from collections.abc import Callable, Mapping
 
@@ -21,14 +21,14 @@ class Scalarised(Balancing):
     several processes, S uses the losses averaged over the processes.
 
     Args:
-        scalariser: Maps the losses (T,), in the order of the network's tasks, to a scalar; a module
-            if it has parameters or state. Those of ``torchjd.scalarization`` fit. None in a
-            subclass that has its own `scalarise`.
-        lr: Learning rate of its parameters; that of the network if None.
-        positive: Whether it takes logarithms, so that no loss may be negative.
+        scalariser: maps the losses (T,), in the order of the network's tasks, to a scalar, such as
+            those of ``torchjd.scalarization``; a module if it has parameters or state. None in a
+            subclass that overrides `scalarise`.
+        lr: learning rate of its parameters; that of the network if None.
+        positive: whether S contains logarithms, so that no loss may be negative.
 
     Raises:
-        ValueError: `lr` is not positive, or a loss is negative that must not be.
+        ValueError: `lr` is not positive, or `positive` is True and a loss is negative.
 
     Example:
         >>> import tssbn
@@ -55,11 +55,15 @@ class Scalarised(Balancing):
         self.scalariser, self.lr, self.positive = scalariser, lr, positive
 
     def scalarise(self, losses: Tensor) -> Tensor:
-        """S of the losses (T,)."""
+        """Compute S.
+
+        Args:
+            losses: (T,), in the order of the network's tasks.
+        """
         return self.scalariser(losses)
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The gradients of S."""
+        """Compute the gradients of S."""
         if self.positive:
             check_positive(losses)
         values = torch.stack(list(losses.values()))

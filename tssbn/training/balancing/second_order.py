@@ -1,4 +1,4 @@
-"""Add a penalty on the tasks' gradients to the losses: gradients of gradients."""
+"""Balancings that add a penalty on the tasks' gradients, whose gradient is of second order."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,10 +18,11 @@ def shared_within(net: MultiTaskNetwork, layer: str) -> list[nn.Parameter]:
     """Return the trained parameters that the tasks share within one module of the network.
 
     Args:
-        layer: The module's name; "" for the whole network.
+        net: the network.
+        layer: the name of the module; "" for the whole network.
 
     Raises:
-        ValueError: There is no such module, or it has no shared trained parameter.
+        ValueError: there is no such module, or it has no shared trained parameter.
 
     Example:
         >>> import tssbn
@@ -51,15 +52,15 @@ class SecondOrder(Balancing):
     over the processes.
 
     Args:
-        net: The network.
-        penalty: Maps the gradients (T, P) to a scalar, differentiably.
-        alpha: α, 0 or more.
-        layer: The name of the module that contains θ, such as the last shared layer; by default
+        net: the network.
+        penalty: R, which maps the gradients (T, P) to a scalar, differentiably.
+        alpha: the weight α, 0 or more.
+        layer: the name of the module that contains θ, such as the last shared layer; by default
             θ is all shared parameters, which is the most expensive choice.
 
     Raises:
-        ValueError: `alpha` is negative or not finite, there is no such `layer`, or the tasks share
-            no parameter (of it) that is trained.
+        ValueError: `alpha` is negative or not finite, there is no such layer, or the tasks share no
+            trained parameter in it.
 
     Example:
         >>> import torch, tssbn
@@ -90,13 +91,20 @@ class SecondOrder(Balancing):
         self.penalty, self.alpha = penalty, alpha
 
     def check(self, precision: str, compile: bool) -> None:
-        """Refuse float16, where small gradients vanish unscaled, and torch.compile."""
+        """Raise an error for float16, in which small gradients vanish, and for torch.compile.
+
+        Args:
+            precision, compile: see :func:`~tssbn.training.loop.train`.
+
+        Raises:
+            ValueError: the precision is ``"16"``, or the network is compiled.
+        """
         refuse_float16(precision, "loses the small gradients that the penalty is made of")
         if compile:
             raise ValueError("compile=True: torch.compile gives no gradients of gradients")
 
     def backward(self, net: MultiTaskNetwork, losses: Mapping[str, Tensor], fabric: Fabric) -> None:
-        """The gradients of sum and penalty."""
+        """Compute the gradients of sum and penalty."""
         rows = [
             differentiate(fabric, loss, self.penalised, create_graph=True)
             for loss in losses.values()

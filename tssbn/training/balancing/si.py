@@ -15,7 +15,10 @@ __all__ = ["balancing", "log_sum"]
 
 
 def log_sum(losses: Tensor) -> Tensor:
-    """S = Σ_t log L_t: a task weighs 1 / L_t.
+    """Compute S = Σ_t log L_t, in which task t has the weight ∂S/∂L_t = 1 / L_t.
+
+    Args:
+        losses: (T,), not negative.
 
     Example:
         >>> import torch
@@ -28,5 +31,20 @@ def log_sum(losses: Tensor) -> Tensor:
 
 
 def balancing(net: MultiTaskNetwork) -> Scalarised:
-    """The sum of the logarithms."""
+    """Make the scale-invariant loss, see :func:`log_sum`.
+
+    Args:
+        net: the network.
+
+    Raises:
+        ValueError: a loss is negative.
+
+    Example:
+        >>> import torch
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("si", torch.zeros(2), losses).step()
+        tensor([0.2000, 0.4000])
+    """
     return Scalarised(log_sum, positive=True)

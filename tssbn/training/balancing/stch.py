@@ -18,15 +18,15 @@ __all__ = ["SmoothTchebycheff", "balancing"]
 
 
 class SmoothTchebycheff(Scalarised):
-    """S = T μ log Σ_t exp(log(L_t / n_t) / μ), where n_t is the mean loss of an early epoch.
+    """The maximum of log(L_t / n_t), smoothed as S = T μ log Σ_t exp(log(L_t / n_t) / μ).
 
-    The first epochs minimise Σ_t log L_t; n_t is the mean loss of the last of these. A run of no
-    more epochs than these is the one of ``si``. (As in the public code of the paper.)
+    The first epochs minimise Σ_t log L_t instead; n_t is the mean loss of the last of these, as in
+    the public code of the paper. A run with no more epochs than these equals one of ``si``.
 
     Args:
-        tasks: How many.
-        mu: μ; the smaller, the more it is the largest loss alone.
-        warmup: How many epochs come first, 1 or more.
+        tasks: the number T of tasks.
+        mu: μ; the smaller it is, the closer S / T is to the largest log(L_t / n_t).
+        warmup: number of first epochs, 1 or more.
 
     Raises:
         ValueError: `mu` is not positive, or `warmup` less than 1.
@@ -54,24 +54,39 @@ class SmoothTchebycheff(Scalarised):
         return len(losses) * self.mu * (relative / self.mu).logsumexp(0)
 
     def end_epoch(self, losses: Mapping[str, float]) -> None:
-        """Note the mean losses of the last of the first epochs."""
+        """Store the mean losses n of the last of the first epochs.
+
+        Args:
+            losses: mean losses of this epoch, by task.
+        """
         self.epochs += 1
         if self.epochs == self.warmup:
             self.nadir.copy_(torch.tensor(list(losses.values())))
 
     def get_extra_state(self) -> int:
-        """How many epochs are over."""
+        """Return the number of epochs that are over."""
         return self.epochs
 
     def set_extra_state(self, state: int) -> None:
-        """Go on after so many."""
+        """Restore the number of epochs that are over."""
         self.epochs = state
 
 
 def balancing(net: MultiTaskNetwork, mu: float = 1.0, warmup: int = 5) -> SmoothTchebycheff:
-    """Smooth Tchebycheff scalarisation of the network's tasks.
+    """Make the smooth Tchebycheff scalarisation, see :class:`SmoothTchebycheff`.
 
     Args:
-        mu, warmup: see :class:`SmoothTchebycheff`; the defaults are those of the public code.
+        net: the network.
+        mu, warmup: the defaults are those of the public code.
+
+    Raises:
+        ValueError: `mu` is not positive, or `warmup` is less than 1.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("stch", torch.zeros(2), losses).step()  # as si at first
+        tensor([0.2000, 0.4000])
     """
     return SmoothTchebycheff(len(net.tasks), mu, warmup)

@@ -19,9 +19,10 @@ __all__ = ["ConeProjector", "balancing"]
 
 
 class ConeProjector(DualConeProjector):
-    """Projects each Gᵀu onto the cone {d: Gd ≥ 0}: onto Gᵀv with the v ≥ u of least vᵀMv.
+    """The projection of Gᵀu onto the cone {d: Gd ≥ 0}, for each row u of a matrix.
 
-    With RᵀR = M and z = v - u it is the least ‖Rz + Ru‖ over z ≥ 0.
+    The projection is Gᵀv with the v ≥ u that has the least vᵀMv. With RᵀR = M and z = v - u, this
+    is the least ‖Rz + Ru‖ over z ≥ 0.
 
     Example:
         >>> gramian = torch.tensor([[1.0, -1.0], [-1.0, 2.0]], dtype=torch.float64)
@@ -37,6 +38,20 @@ class ConeProjector(DualConeProjector):
 
 
 def balancing(net: MultiTaskNetwork) -> Aggregated:
-    """The sum of the projected gradients, T times the mean of the paper."""
+    """Make UPGrad, the sum of the projected gradients; the paper takes their mean.
+
+    Args:
+        net: the network.
+
+    Raises:
+        ValueError: the tasks share no parameter.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (-1, 1)
+        ...     return torch.stack([theta[0], theta[1] - theta[0]]) + 5
+        >>> Probe("upgrad", torch.zeros(2), losses).step()
+        tensor([0.5000, 1.5000])
+    """
     weighting = UPGradWeighting(projector=ConeProjector())
     return Aggregated(net, Present(Normalised(weighting), mean=True))

@@ -1,4 +1,4 @@
-"""Uncertainty weighting: it learns a variance for each task's loss, and divides the loss by it.
+"""Uncertainty weighting: each task's loss is divided by a trained variance.
 
 Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
 and Semantics", CVPR 2018.
@@ -16,13 +16,13 @@ __all__ = ["UncertaintyWeighting", "balancing"]
 
 
 class UncertaintyWeighting(nn.Module):
-    """S = Σ_t ½ (exp(-s_t) L_t + s_t), where s_t = log σ_t² is learned and starts at 0.
+    """The sum S = Σ_t ½ (exp(-s_t) L_t + s_t), where s_t = log σ_t² is trained and starts at 0.
 
-    (Kendall et al., equation 7, for every kind of loss.) At rest exp(s_t) = L_t: each task weighs
-    1 / (2 L_t).
+    This is equation 7 of Kendall et al., here for every kind of loss. S is least for exp(s_t) =
+    L_t, where task t has the weight 1 / (2 L_t).
 
     Args:
-        tasks: How many.
+        tasks: the number T of tasks.
 
     Example:
         >>> UncertaintyWeighting(2)(torch.tensor([1.0, 3.0])).item()
@@ -39,10 +39,21 @@ class UncertaintyWeighting(nn.Module):
 
 
 def balancing(net: MultiTaskNetwork, lr: float = 0.025) -> Scalarised:
-    """Uncertainty weighting of the network's tasks.
+    """Make uncertainty weighting, see :class:`UncertaintyWeighting`.
 
     Args:
-        lr: Learning rate of the log-variances; the schedule of the network applies. 0.025 is that
-            of the public code of FAMO (Liu et al., NeurIPS 2023).
+        net: the network.
+        lr: learning rate of the log-variances; the schedule of the network applies. It is 0.025 in
+            the public code of FAMO (Liu et al., NeurIPS 2023).
+
+    Raises:
+        ValueError: `lr` is not positive.
+
+    Example:
+        >>> from tssbn.training.balancing.probe import Probe
+        >>> def losses(theta):  # with the gradients (1, 0) and (0, 2)
+        ...     return torch.stack([theta[0], 2 * theta[1]]) + 5
+        >>> Probe("uw", torch.zeros(2), losses).step()
+        tensor([0.5000, 1.0000])
     """
     return Scalarised(UncertaintyWeighting(len(net.tasks)), lr)
