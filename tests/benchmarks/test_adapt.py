@@ -124,7 +124,8 @@ def test_a_source_is_trained_and_read(tmp_path, monkeypatch):
 
 
 def test_weights_that_are_missing(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
+    monkeypatch.delenv("TSSBN_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
     of_run = Run("adapt", "hps")  # which needs none yet
     message = r"needs adapt-source-0.pth in data/weights; `python book/studies/adapt_source.py 0`"
     with pytest.raises(FileNotFoundError, match=message):

@@ -61,8 +61,19 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
         recipe=Recipe(
             epochs=3, batch=64, lr=4e-3, schedule="cosine", interval="step", report="val"
         ),
-        tuned={name: {"whole": True} for name in ("tsbn-frozen", "tssbn-frozen", "tssbn-lora")}
-        | {name: {"prompts": 8} for name in ("vpt-shallow", "vpt-deep")},
+        tuned={
+            "tssbn-frozen": {"multiplier": 10, "whole": True},
+            "tsbn-frozen": {"multiplier": 10, "whole": True},
+            "tssbn-lora": {"whole": True},
+            "bitfit": {"multiplier": 3},
+            "lora": {"multiplier": 3},
+            "lora-shared": {"multiplier": 1},
+            "adapter": {"multiplier": 10},
+            "compacter": {"multiplier": 10},
+            "compacter++": {"multiplier": 10},
+            "vpt-shallow": {"prompts": 8},
+            "vpt-deep": {"prompts": 8},
+        },
         synthetic=True,
         baseline="heads-only",
     )

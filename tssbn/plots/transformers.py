@@ -194,24 +194,25 @@ def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> No
     ax.legend(loc="lower right")
 
 
-def separate_passes(cost: Mapping[str, Any]) -> pd.DataFrame:
+def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataFrame:
     """Show time and memory of separate passes, relative to those of stacked ones.
 
     Args:
         cost: of the study `stacking_cost`.
+        methods: those to show.
 
     Example:
         >>> rounds = {"separate": [2.0, 3.0, 4.0], "stacked": [2.0, 2.0, 2.0]}
         >>> memory = {"separate": 30.0, "stacked": 60.0}
-        >>> found = separate_passes({"seconds": {"lora": rounds}, "memory_mib": {"lora": memory}})
-        >>> found.loc["LoRA"].tolist()
+        >>> cost = {"seconds": {"lora": rounds}, "memory_mib": {"lora": memory}}
+        >>> separate_passes(cost, ["lora"]).loc["LoRA"].tolist()
         ['1.50 (1.00 to 2.00)', '0.50']
     """
     lines = {}
-    for method, seconds in cost["seconds"].items():
+    for method in methods:
+        seconds, memory = cost["seconds"][method], cost["memory_mib"][method]
         rounds = zip(seconds["separate"], seconds["stacked"], strict=True)
         low, time, high = quantiles(one / other for one, other in rounds)
-        memory = cost["memory_mib"][method]
         lines[find_method(method).title] = [
             f"{time:.2f} ({low:.2f} to {high:.2f})",
             f"{memory['separate'] / memory['stacked']:.2f}",
