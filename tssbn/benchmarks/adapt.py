@@ -64,7 +64,7 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
         tuned={
             "tssbn-frozen": {"multiplier": 10, "whole": True},
             "tsbn-frozen": {"multiplier": 10, "whole": True},
-            "tssbn-lora": {"whole": True},
+            "tssbn-lora": {"multiplier": 1, "whole": True},
             "bitfit": {"multiplier": 3},
             "lora": {"multiplier": 3},
             "lora-shared": {"multiplier": 1},
@@ -74,6 +74,7 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
             "vl-adapter": {"multiplier": 3},
             "vpt-shallow": {"multiplier": 10, "prompts": 8},
             "vpt-deep": {"multiplier": 10, "prompts": 8},
+            "mtlora": {"multiplier": 1},
             "hyperformer": {"multiplier": 0.3},
             "full": {"multiplier": 0.3},
             "shared-norm": {"multiplier": 0.3},
