@@ -76,8 +76,8 @@ def test_what_is_trained_in_the_trunk_has_a_rate_of_its_own(method, weights):
         ("full", TRUNK),
         ("tssbn-frozen", 2 * 2 * GATES),  # γ and β: the norms are pretrained
         ("tsbn-frozen", 2 * 2 * GATES),
-        ("adapter", 2 * 2 * 2 * (584 + 2_160)),  # tasks, blocks of a stage, places, widths 8 and 16
-        ("vl-adapter", 2 * 2 * (584 + 2_160) + 2 * GATES),
+        ("adapter", 2 * 2 * 2 * (552 + 2_128)),  # tasks, blocks of a stage, places, widths 8 and 16
+        ("vl-adapter", 2 * 2 * (552 + 2_128) + 2 * GATES),
         ("lora", 2 * 4 * 2 * (4 * 32 + 4 * 64)),  # tasks, rank, blocks, inputs and outputs
     ],
 )
