@@ -1,4 +1,4 @@
-"""From streets to rooms: parts, steps, counts, weights, and whole runs on few images."""
+"""From swapped digits to digits: canvases, counts, weights, and whole runs on few of them."""
 
 import json
 
@@ -19,10 +19,10 @@ from tssbn.training.batches import sha256
 from tssbn.training.loop import train
 from tssbn.training.run import Run
 
-OUTPUTS = {"segmentation": 4, "depth": 1, "normal": 3}
-FEW = {"n": 16, "epochs": 1, "warmup": 0}
-GATES = 1312  # channels of LayerNorm
-TRUNK = 565_980
+OUTPUTS = {"left": 5, "right": 5}
+FEW = {"per_pair": 1, "epochs": 1}
+GATES = 544  # channels of LayerNorm
+TRUNK = 135_980
 ORDER = list(METHODS)
 FREEZING = ORDER[ORDER.index("heads-only") : ORDER.index("hps-wide")]
 
@@ -39,28 +39,19 @@ def weights(tmp_path, monkeypatch):
     return {name: x.float() for name, x in given.items()}
 
 
-def test_the_parts():
-    whole, held = adapt.benchmark(n=24).data, adapt.benchmark(n=24, holdout=8).data
-    assert [len(whole(split, None)) for split in ("train", "val", "test")] == [24, 24, 24]
-    assert [len(held(split, None)) for split in ("train", "val", "test")] == [16, 8, 8]
-    images = whole("train", None)[:]["image"]
-    assert images.shape == (24, 3, 48, 48)
-    assert torch.equal(held("train", None)[:]["image"], images[:16])
-    assert torch.equal(held("val", None)[:]["depth"], whole("train", None)[16:]["depth"])
-    assert torch.equal(held("test", None)[:]["image"], images[16:])
-    assert not torch.equal(whole("test", None)[:]["image"], images)
+def test_the_source_has_the_halves_of_a_canvas_swapped():
+    target, source = (adapt.composed("train", 1, swapped)[:] for swapped in (False, True))
+    assert target["image"].shape == (16, 3, 20, 20)
+    assert torch.equal(source["image"][..., :10], target["image"][..., 10:])
+    assert torch.equal(source["image"][..., 10:], target["image"][..., :10])
+    assert torch.equal(source["left"], target["right"])
+    assert torch.equal(source["right"], target["left"])
 
 
-@pytest.mark.parametrize(("holdout", "epochs", "steps"), [(0, 25, 12), (40, 30, 10)])
-def test_there_are_300_steps_and_20_of_warm_up_with_a_holdout_or_without(holdout, epochs, steps):
-    recipe = adapt.benchmark(holdout=holdout).recipe
-    assert (recipe.epochs, (200 - holdout) // recipe.batch) == (epochs, steps)
-    ramp = [recipe.factor(step, steps) / adapt_cosine(step) for step in range(25)]
-    assert ramp == pytest.approx([min(1.0, (step + 1) / 21) for step in range(25)])
-
-
-def adapt_cosine(step):
-    return (1 + torch.tensor(step / 300 * torch.pi, dtype=torch.float64).cos().item()) / 2
+def test_there_are_60_steps_of_64_canvases():
+    made = adapt.benchmark()
+    assert len(made.data("train", None)) * made.recipe.epochs == 60 * made.recipe.batch
+    assert [len(made.data(split, None)) for split in ("val", "test")] == [400, 500]
 
 
 @pytest.mark.parametrize("method", FREEZING)
@@ -83,19 +74,18 @@ def test_what_is_trained_in_the_trunk_has_a_rate_of_its_own(method, weights):
         ("heads-only", 0),
         ("shared-norm", 2 * GATES),
         ("full", TRUNK),
-        ("tssbn-frozen", 3 * 2 * GATES),  # γ and β: the norms are pretrained
-        ("tsbn-frozen", 3 * 2 * GATES),
-        ("adapter", 132_384),
-        ("vl-adapter", 44_128 + 2 * GATES),
-        ("lora-shared", 114_688),
-        ("bitfit", 18_228),
+        ("tssbn-frozen", 2 * 2 * GATES),  # γ and β: the norms are pretrained
+        ("tsbn-frozen", 2 * 2 * GATES),
+        ("adapter", 2 * 2 * 2 * (552 + 2_128)),  # tasks, blocks of a stage, places, widths 8 and 16
+        ("vl-adapter", 2 * 2 * (552 + 2_128) + 2 * GATES),
+        ("lora", 2 * 4 * 2 * (4 * 32 + 4 * 64)),  # tasks, rank, blocks, inputs and outputs
     ],
 )
 def test_parameters_of_the_trunk(method, expected, weights):
     network = adapt.benchmark(source=2).network
     net = find_method(method).build(network, OUTPUTS)
     assert sum(p.numel() for p in net.trunk.parameters() if p.requires_grad) == expected
-    assert sum(p.numel() for p in net.heads.parameters()) == 61_416
+    assert sum(p.numel() for p in net.heads.parameters()) == 2 * (576 + 1) * 5
 
 
 def test_a_run_says_from_which_source_it_starts(weights):
@@ -105,14 +95,14 @@ def test_a_run_says_from_which_source_it_starts(weights):
     assert record["pretrained"] == sha256(weights) and record["settings"]["source"] == 2
     state = net.trunk.state_dict()
     assert all(torch.equal(x, state[name].cpu()) for name, x in weights.items())
-    assert record["metric"] == {"segmentation": "miou", "depth": "absolute", "normal": "mean"}
+    assert record["metric"] == {"left": "accuracy", "right": "accuracy"}
     assert record["data"]["kind"] == "synthetic"
 
 
 def test_gates_keep_what_the_source_learned(weights):
     network = adapt.benchmark(source=2).network
     net, frozen = (find_method(m).build(network, OUTPUTS) for m in ("tssbn-frozen", "heads-only"))
-    assert sum(isinstance(layer, TaskSigmoidNorm) for layer in net.modules()) == 15
+    assert sum(isinstance(layer, TaskSigmoidNorm) for layer in net.modules()) == 10
     for heads in net, frozen:
         heads.double().eval().heads.requires_grad_(False)
     net.heads = frozen.heads
@@ -124,7 +114,7 @@ def test_gates_keep_what_the_source_learned(weights):
 
 def test_a_source_is_trained_and_read(tmp_path, monkeypatch):
     study = script("adapt_source")
-    record = study.learn(7, tmp_path / "weights", study.source(n=16, epochs=1))
+    record = study.learn(7, tmp_path / "weights", study.source(per_pair=2, epochs=1))
     monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
     given = adapt.benchmark(source=7).network.pretrained()
     assert record["weights"] == sha256(given) and record["finished"]
@@ -134,7 +124,8 @@ def test_a_source_is_trained_and_read(tmp_path, monkeypatch):
 
 
 def test_weights_that_are_missing(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
+    monkeypatch.delenv("TSSBN_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
     of_run = Run("adapt", "hps")  # which needs none yet
     message = r"needs adapt-source-0.pth in data/weights; `python book/studies/adapt_source.py 0`"
     with pytest.raises(FileNotFoundError, match=message):
@@ -146,8 +137,6 @@ def test_weights_that_are_missing(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ({"pretrained": "hub"}, "pretrained='hub' must be one of 'source' for what was learned"),
-        ({"holdout": 185}, "holdout=185 must be 0 or more, and leave 16 of n=200 images"),
-        ({"holdout": -1}, "holdout=-1 must be 0 or more"),
     ],
 )
 def test_a_wrong_argument(arguments, message):

@@ -1,4 +1,4 @@
-"""The table and the figure of the chapter on transformers show what they are given."""
+"""The tables and figures of the chapter on transformers show what they are given."""
 
 import pytest
 
@@ -35,3 +35,17 @@ def test_the_rank_correlation_is_scipys():
 
 def test_a_perfect_correlation_is_exact():
     assert plots.rank_correlation(DELTA, DELTA) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_each_gain_has_its_interval():
+    Effect = pytest.importorskip("tssbn.claims").Effect
+    gains = [Effect(y, error=1.0, df=9, critical=2.0, n=(3, 3)) for y in (5.0, -1.0)]
+    rows = [plots.Adapted("lora", 100, 2.0, gains[0]), plots.Adapted("full", 10, 1.0, gains[1])]
+    _, ax = plt.subplots()
+    plots.adapted(ax, rows, {"constant": -20.0})
+    bars = [bar.get_children() for bar in ax.containers]
+    marks = {(*line.get_xydata()[0], line.get_marker()) for line, *_ in bars}
+    assert marks == {(100, 5.0, "o"), (10, -1.0, "s")}
+    ends = {tuple(lines.get_segments()[0][:, 1]) for _, lines in bars}
+    assert ends == {(3.0, 7.0), (-3.0, 1.0)}
+    assert -20.0 in [line.get_ydata()[0] for line in ax.lines if len(line.get_ydata())]

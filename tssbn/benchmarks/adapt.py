@@ -31,7 +31,7 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
     has odd digits on the left and even ones on the right. The trunk has two stages of two blocks
     and 0.14 million parameters; a head is a linear layer of its last map.
 
-    Adam makes 60 steps of 64 canvases, at 2e-3 down to 0 by a cosine; the epoch with the best mean
+    Adam makes 60 steps of 64 canvases, at 4e-3 down to 0 by a cosine; the epoch with the best mean
     accuracy on the validation canvases counts. A method that freezes the trunk trains only its own
     part of it, at ``multiplier`` times the base rate, chosen on the validation canvases from one
     grid for all methods (``book/studies/tuning.py``). VPT has 8 prompts. Δm is against the heads
@@ -59,10 +59,27 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
         ),
         tasks=tasks_for,
         recipe=Recipe(
-            epochs=3, batch=64, lr=2e-3, schedule="cosine", interval="step", report="val"
+            epochs=3, batch=64, lr=4e-3, schedule="cosine", interval="step", report="val"
         ),
-        tuned={name: {"whole": True} for name in ("tsbn-frozen", "tssbn-frozen", "tssbn-lora")}
-        | {name: {"prompts": 8} for name in ("vpt-shallow", "vpt-deep")},
+        tuned={
+            "tssbn-frozen": {"multiplier": 10, "whole": True},
+            "tsbn-frozen": {"multiplier": 10, "whole": True},
+            "tssbn-lora": {"multiplier": 1, "whole": True},
+            "bitfit": {"multiplier": 3},
+            "lora": {"multiplier": 3},
+            "lora-shared": {"multiplier": 1},
+            "adapter": {"multiplier": 10},
+            "compacter": {"multiplier": 10},
+            "compacter++": {"multiplier": 10},
+            "vl-adapter": {"multiplier": 3},
+            "vpt-shallow": {"multiplier": 10, "prompts": 8},
+            "vpt-deep": {"multiplier": 10, "prompts": 8},
+            "mtlora": {"multiplier": 1},
+            "mtlora+": {"multiplier": 1},
+            "hyperformer": {"multiplier": 0.3},
+            "full": {"multiplier": 0.3},
+            "shared-norm": {"multiplier": 0.3},
+        },
         synthetic=True,
         baseline="heads-only",
     )

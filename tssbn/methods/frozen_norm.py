@@ -1,19 +1,13 @@
 """Task-specific norm layers in a frozen trunk, alone or with LoRA.
 
-<<<<<<< HEAD
 These are the rows of TSσBN in table 4 of arXiv 2512.20420. The filters of a pretrained trunk are
 frozen, each task has gates in every norm layer (TSσLN in a transformer), and the parameters that
 :attr:`tssbn.methods.Network.trains` selects are trained as well. Where the norm layers are
 pretrained, the trunk's output at the start is unchanged: ``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w,
 where w is the layer's weight, and γ and β are trained. The paper does not say which of these
 vectors it trains.
-=======
-What arXiv 2512.20420 puts into its table 4: the filters of a pretrained trunk stay, each task has
-gates of its own in every norm layer (TSσLN in a transformer), and beside them is trained what
-:attr:`tssbn.methods.Network.trains` names. A trunk with pretrained norm layers starts as it was:
-``y = s·σ(γ_t)·x̂ + β_t`` with s = 2w, of which γ and β are trained. Which of these vectors the
-paper trains it does not say. The control of TSσBN has gates, too, but one row for all tasks.
->>>>>>> bank
+
+The control of TSσBN, shared-gates-frozen, has one row of gates for all tasks.
 """
 
 from collections.abc import Mapping

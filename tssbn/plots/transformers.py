@@ -1,6 +1,10 @@
-"""The table and the figure of the chapter on transformers."""
+"""The tables and figures of the chapter on transformers."""
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +14,10 @@ from tssbn import plots
 from tssbn.benchmarks.counts import Row
 from tssbn.methods import find_method
 
-__all__ = ["frame", "rank_correlation", "trained"]
+if TYPE_CHECKING:
+    from tssbn.claims import Effect
+
+__all__ = ["Adapted", "adapted", "frame", "rank_correlation", "separate_passes", "trained"]
 
 SIDES = {  # of a name, where the right of its mark is taken
     "left": ("tssbn-lora", "polyhistor", "vl-adapter", "lora", "compacter"),
@@ -133,6 +140,84 @@ def trained(
         f"Rank correlation of the two: {rho:.2f} ({low:.2f} to {high:.2f}, n = {len(size)})"
     )
     ax.legend(loc="lower right")
+
+
+class Adapted(NamedTuple):
+    """What a method made of pretrained trunks.
+
+    Attributes:
+        method: its name.
+        trunk: parameters that it trains in the trunk.
+        passes: its work, in passes of the trunk.
+        gain: its score minus that of the heads alone.
+    """
+
+    method: str
+    trunk: int
+    passes: float
+    gain: Effect
+
+
+def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> None:
+    """Draw gains over the parameters trained in the trunk, a mark with its interval for each row.
+
+    Circles make several passes, squares about one.
+
+    Args:
+        rows: of methods that train something in the trunk.
+        lines: gains to draw across the figure, by label.
+
+    Example:
+        >>> from tssbn.claims import Effect
+        >>> gain = Effect(8.0, error=1.0, df=10, critical=2.2, n=(3, 3))
+        >>> _, ax = plots.plt.subplots()
+        >>> adapted(ax, [Adapted("lora", 6144, 2.0, gain)], {"constant": -20.0})
+        >>> [text.get_text() for text in ax.texts]
+        ['constant', 'LoRA']
+    """
+    ax.axhline(0, color="black", lw=1)
+    for label, y in lines.items():
+        ax.axhline(y, color="black", lw=1, ls=":")
+        ax.annotate(label, (0.01, y), (0, 3), ax.get_yaxis_transform(), "offset points", fontsize=8)
+    for place, row in enumerate(sorted(rows, key=lambda row: row.trunk)):
+        one = row.passes < 1.5
+        color = plots.COLORS["orange" if one else "blue"]
+        ends = [[row.gain.value - row.gain.low], [row.gain.high - row.gain.value]]
+        ax.errorbar(row.trunk, row.gain.value, ends, fmt="s" if one else "o", color=color, ms=6)
+        end, shift = (row.gain.high, 4) if place % 2 else (row.gain.low, -11)
+        title = _title(row.method)
+        ax.annotate(title, (row.trunk, end), (0, shift), None, "offset points", ha="center", size=8)
+    ax.plot([], [], "o", color=plots.COLORS["blue"], label="a pass for each task")
+    ax.plot([], [], "s", color=plots.COLORS["orange"], label="about one pass")
+    ax.set(xscale="log", xlabel="parameters trained in the trunk")
+    ax.margins(x=0.1)
+    ax.legend(loc="lower right")
+
+
+def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataFrame:
+    """Show time and memory of separate passes, relative to those of stacked ones.
+
+    Args:
+        cost: of the study `stacking_cost`.
+        methods: those to show.
+
+    Example:
+        >>> rounds = {"separate": [2.0, 3.0, 4.0], "stacked": [2.0, 2.0, 2.0]}
+        >>> memory = {"separate": 30.0, "stacked": 60.0}
+        >>> cost = {"seconds": {"lora": rounds}, "memory_mib": {"lora": memory}}
+        >>> separate_passes(cost, ["lora"]).loc["LoRA"].tolist()
+        ['1.50 (1.00 to 2.00)', '0.50']
+    """
+    lines = {}
+    for method in methods:
+        seconds, memory = cost["seconds"][method], cost["memory_mib"][method]
+        rounds = zip(seconds["separate"], seconds["stacked"], strict=True)
+        low, time, high = quantiles(one / other for one, other in rounds)
+        lines[find_method(method).title] = [
+            f"{time:.2f} ({low:.2f} to {high:.2f})",
+            f"{memory['separate'] / memory['stacked']:.2f}",
+        ]
+    return pd.DataFrame(lines, ["time (quartiles)", "peak memory"]).T
 
 
 def _title(method: str) -> str:

@@ -35,10 +35,11 @@ def claims(*parts: str) -> list[Claim]:
         parts: some of :data:`PARTS`; all of them by default.
 
     Example:
-        >>> for claim in claims("tables_3_4")[-2:]:
+        >>> for claim in claims("tables_3_4")[6:9]:
         ...     print(f"{claim.part}: {claim.text} ({claim.where})")
         Table 3: TSσBN beats all others (PascalContext, ViT-S)
         Table 4: TSσBN beats LoRA (PascalContext, Swin-T)
+        Table 4: TSσLN beats LoRA (digits from swapped digits, Swin)
     """
     modules = (import_module(f"{__name__}.{part}") for part in parts or PARTS)
     return [claim for module in modules for claim in module.claims()]
