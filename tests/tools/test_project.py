@@ -16,6 +16,10 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
+# Pages that the strict build of the site does not check.
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES += ("data/README.md", "tools/README.md", "book/studies/README.md")
+
 
 def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
@@ -100,6 +104,13 @@ def test_a_malformed_address_is_refused():
     )
     assert done.returncode != 0
     assert "https://github.com/ORG/REPO" in done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_outside_the_site_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", read(page))
+    folder = (ROOT / page).parent
+    assert not [link for link in links if not (folder / link).exists()]
 
 
 def test_the_code_of_the_readme_runs():
