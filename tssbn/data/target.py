@@ -2,8 +2,8 @@
 
 A sample is a dict with ``"image"``, (3, H, W) float32 in [0, 1], and one entry for each task. A
 data set has ``targets``, a dict from the task's name to its :class:`Target`. Where the input is not
-an image, ``"image"`` is a vector (inputs,) float32 of any finite numbers; for a sentence, it has the
-numbers of its L word pieces.
+an image, ``"image"`` is a vector (inputs,) float32 of any finite numbers; of a sentence it holds
+the numbers of its L word pieces.
 """
 
 import math
