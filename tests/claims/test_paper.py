@@ -91,6 +91,16 @@ def test_a_seed_more_breaks_nothing_and_is_counted(folder, monkeypatch):
         assert {claim.verdict().effect.n for claim in run} == {(seeds, seeds)} and len(run) == 6
 
 
+def test_of_an_adaptation_the_source_is_the_random_unit(folder):
+    arms = {str(source): ("bitfit", {"source": source} if source else {}) for source in range(3)}
+    bed = BedOfRuns("digits", "adapt", arms)
+    for source, gain in enumerate((0.0, 0.1, 0.2)):
+        for seed, shift in enumerate((-0.01, 0.01)):
+            write(folder, bed, str(source), seed, (0.5 + gain + shift, 0.3 + gain + shift))
+    assert small.adapted("bitfit").values["bitfit"] == pytest.approx([40.0, 50.0, 60.0])
+    assert small.adapted("lora").values["lora"] == []
+
+
 def test_average_precision_is_of_the_epochs_that_a_run_reports(folder):
     bed = BedOfRuns("faces", "faces", {"HPS": ("hps", {})})
     for seed in (0, 1):

@@ -77,6 +77,7 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
             "mtlora": {"multiplier": 1},
             "mtlora+": {"multiplier": 1},
             "hyperformer": {"multiplier": 0.3},
+            "polyhistor": {"multiplier": 0.3},
             "full": {"multiplier": 0.3},
             "shared-norm": {"multiplier": 0.3},
         },
