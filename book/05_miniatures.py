@@ -291,7 +291,7 @@ score_plots.learned({n: records.load(f"learnable/{n}") for n in some})
 # ## What to do with it
 #
 # - **Print the constant baseline** in every table and learning curve. Tables of
-#   saved runs have it in the row *ignores the image*: by position for maps,
+#   saved runs have it in the row *constant baseline*: by position for maps,
 #   "yes" or the frequency for attributes.
 # - **Name the rule of the score.** Public codes average depth errors in three
 #   ways and treat absent classes in two. {doc}`metrics` has every score with

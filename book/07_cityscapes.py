@@ -279,7 +279,7 @@ pd.DataFrame(rows, ["over the paper's STL", "over auto-lambda's STL"])
 #
 # - Look at the tasks first, and at Δm after them.
 # - Print the error of the one map beside a disparity error. Tables have it in the
-#   row *ignores the image*, if the data set was held in memory.
+#   row *constant baseline*, if the data set was held in memory.
 # - Train the baseline at least as often as the methods: its error is in every Δm.
 # - Three runs of each show differences from 1.5 points of Δm on (first exercise).
 #

@@ -55,7 +55,7 @@ def test_learning_has_a_line_for_the_answer_that_ignores_the_image():
         line, constant = ax.lines
         assert line.get_label() == "HPS"
         assert constant.get_ydata() == pytest.approx([height] * 2)
-        assert constant.get_label() == "ignores the image"
+        assert constant.get_label() == "constant baseline"
     _, ax = plt.subplots()
     plots.learning(ax, [run(0)], "a", ["hps"])  # an older run
     assert len(ax.lines) == 1

@@ -40,7 +40,7 @@ def test_a_gain_has_the_sign_that_is_good():
         assert list(mean) == pytest.approx([0], abs=1e-9)
         assert list(paper) == pytest.approx([diamond])
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["HPS"]
-    assert "ignores the image: -50 %" in axes[0].get_title("left") + axes[0].get_title()
+    assert "constant baseline: -50 %" in axes[0].get_title("left") + axes[0].get_title()
 
 
 def test_the_band_is_the_error_of_the_baseline():
@@ -57,4 +57,4 @@ def test_curves_have_a_line_for_each_method_and_one_for_the_constant():
     ends = [line.get_ydata()[-1] for line in figure.axes[1].lines]
     assert ends == [4.0, 5.0, 8.0]
     (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["STL", "HPS", "ignores the image"]
+    assert [t.get_text() for t in legend.get_texts()] == ["STL", "HPS", "constant baseline"]

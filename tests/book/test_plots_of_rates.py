@@ -14,7 +14,7 @@ def test_losses_have_a_line_and_a_dot_for_each_run():
     assert [line.get_ydata().tolist() for line in left.lines[:3]] == [[2, 1], [2, 0], [2, 3]]
     assert list(left.lines[3].get_ydata()) == [2.3, 2.3]
     labels = [text.get_text() for text in left.get_legend().get_texts()]
-    assert labels == ["×1", "×100", "ignores the image"]
+    assert labels == ["×1", "×100", "constant baseline"]
     assert [list(dots.get_ydata()) for dots in right.lines] == [[8, 9], [20]]
 
 

@@ -95,17 +95,17 @@ def test_the_answer_that_ignores_the_image_is_the_first_row():
     }
     runs = [record("stl"), record("hps", constant=blind)]  # of an older run it is not known
     first = table("nyuv2", runs).constant
-    assert (first.method, first.title, first.seeds) == ("constant", "ignores the image", ())
+    assert (first.method, first.title, first.seeds) == ("constant", "constant baseline", ())
     assert first.values == {"segmentation": (30, None), "depth": (0.9, None), "normal": (30, None)}
     # Each is a quarter, a half and a quarter worse than (0.4, 0.6, 24).
     assert first.delta.mean == pytest.approx(-100 / 3)
-    assert re.search(r"\nignores the image +30\.00 ", str(table("nyuv2", runs)))
+    assert re.search(r"\nconstant baseline +30\.00 ", str(table("nyuv2", runs)))
     assert table("nyuv2", runs).rows == table("nyuv2", [record("stl"), record("hps")]).rows
     assert table("nyuv2", runs[1:]).constant.delta is None
     older = table("nyuv2", runs[:1])
     assert older.constant is None and "ignores" not in str(older)
     pytest.importorskip("pandas")
-    assert list(table("nyuv2", runs).frame().index[:2]) == ["ignores the image", "STL"]
+    assert list(table("nyuv2", runs).frame().index[:2]) == ["constant baseline", "STL"]
     assert list(older.frame().index[:1]) == ["STL"]
 
 

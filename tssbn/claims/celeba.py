@@ -110,7 +110,7 @@ def table(found: Mapping[str, SavedRuns]) -> pandas.DataFrame:
 
     from tssbn.methods import find_method
 
-    rows = {"ignores the image": _constant(next(iter(found.values()))[0])}
+    rows = {"constant baseline": _constant(next(iter(found.values()))[0])}
     for arm, of_arm in found.items():
         scores = [mean_scores(run) for run in of_arm]
         rows[find_method(arm).title] = {rule: fmean(s[rule] for s in scores) for rule in scores[0]}

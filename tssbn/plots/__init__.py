@@ -120,7 +120,7 @@ def dots(ax: Axes, scores: Mapping[str, Sequence[float]], constant: float | None
         ax.plot(values, [height] * len(values), "o", alpha=0.5, color=color)
         ax.plot(np.mean(values), height, "|", ms=22, mew=3, color=color)
     if constant is not None:
-        ax.axvline(constant, color="black", linestyle=":", label="ignores the image")
+        ax.axvline(constant, color="black", linestyle=":", label="constant baseline")
         ax.legend()
     ax.set_yticks(range(len(scores)), [find_method(method).title for method in scores])
     ax.set_ylim(len(scores) - 0.5, -0.5)
@@ -148,7 +148,7 @@ def learning(ax: Axes, records: Iterable[Mapping], task: str, methods: Sequence[
             spread(ax, epochs, runs, method_color(method), title)
     for scores in filter(None, map(constant, records)):
         blind = scores[task] if task != "mean" else np.mean([*scores.values()])
-        ax.axhline(blind, color="#555555", linestyle=":", label="ignores the image")
+        ax.axhline(blind, color="#555555", linestyle=":", label="constant baseline")
         break
     ax.set_xlabel("epoch")
 

@@ -97,7 +97,7 @@ def gains_by_task(
         paper = {m: gain(row[task], paper[baseline][task]) for m, row in paper.items()}
         gains(ax, rows, {m: value for m, value in paper.items() if m != baseline}, bed.band())
         mean = base[task].mean()
-        ax.set_title(f"{task}\nignores the image: {gain(blind[task], mean):+.0f} %", fontsize=10)
+        ax.set_title(f"{task}\nconstant baseline: {gain(blind[task], mean):+.0f} %", fontsize=10)
     figure.supxlabel(f"gain over {find_method(baseline).title}, %", fontsize=10)
     if printed:
         handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -30,7 +30,7 @@ def cuts(ax: Axes, runs: Mapping[str, Sequence[Mapping[float, float]]], constant
         shares = [100 * share for share in networks[0]]
         rows = [list(network.values()) for network in networks]
         plots.spread(ax, shares, rows, COLOR_OF[penalty], penalty, marker="o")
-    ax.axhline(constant, color="grey", ls=":", label="ignores the image")
+    ax.axhline(constant, color="grey", ls=":", label="constant baseline")
     ax.set(xlabel="channels gone, %", ylabel="right answers, %", ylim=(0, 100))
 
 

@@ -38,7 +38,7 @@ def losses(
         color = plots.COLORS[color]
         left.plot(np.transpose(lines), lw=1, color=color)[0].set_label(f"×{m}")
         right.plot([f"×{m}"] * len(errors[m]), errors[m], "o", alpha=0.6, color=color)
-    left.axhline(constant, color="grey", ls=":", label="ignores the image")
+    left.axhline(constant, color="grey", ls=":", label="constant baseline")
     left.set(xlabel="step", ylabel="training loss", ylim=(0, 1.7 * constant))
     left.legend()
     ends = (f"{np.mean(np.transpose(lines)[-10:]):.2f} at ×{m}" for m, lines in runs.items())
@@ -75,7 +75,7 @@ def sweep(errors: Mapping[tuple[str, str, int], Sequence[float]], constant: floa
             runs = np.transpose([errors[kind, optimiser, m] for m in multipliers])
             color = plots.method_color(METHOD_OF[kind])
             plots.spread(ax, list(multipliers), runs, color, kind, marker="o")
-        ax.axhline(constant, color="grey", ls=":", label="ignores the image")
+        ax.axhline(constant, color="grey", ls=":", label="constant baseline")
         ax.set(xscale="log", yscale="log", title=optimiser, xlabel="multiplier of the rate")
         ax.set_xticks(list(multipliers), [f"×{m}" for m in multipliers])
         ax.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])

@@ -262,7 +262,7 @@ def table(
     if scored:
         values = {task: MeanStd.of([value]) for task, value in scored.items()}
         gain = MeanStd.of([delta(scored, base, up)]) if single else None
-        blind = Row("constant", "ignores the image", "sum", (), values, gain, None, None, {})
+        blind = Row("constant", "constant baseline", "sum", (), values, gain, None, None, {})
     said = caption(records, best, known.baseline)
     return Table(known.title, said, tasks, _in_order(made), blind)
 
