@@ -105,7 +105,7 @@ def test_what_is_predicted_where_nothing_counts_does_not_matter(name):
     where = ignored(name, target)
     assert where.any() and not where.all()
     changed = prediction.clone()
-    last = changed.movedim(1, -1) if changed.dim() == 4 else changed
+    last = changed.movedim(1, -1) if changed.dim() == 4 or name == "words" else changed
     values = evaluate(metric(name), [(prediction, target)])
     last[where] = torch.rand_like(last[where])
     close(evaluate(metric(name), [(changed, target)]), values)
@@ -160,7 +160,7 @@ def test_wrong_shapes_and_types_are_refused(name):
         with pytest.raises(ValueError, match=f"^{type(m).__name__}: (target|prediction).* must be"):
             evaluate(m, [bad])
     assert all(not state.any() for state in states(m))
-    letters = r"\(B, 1, H, W\)|\(B, 3, H, W\)|\(B, H, W\)|\(B, [13]\)|\(B\)"
+    letters = r"\(B, 1, H, W\)|\(B, 3, H, W\)|\(B, H, W\)|\(B, [13]\)|\(B, L\)|\(B\)"
     with pytest.raises(ValueError, match=f"target must be .* of shape ({letters}), got "):
         evaluate(m, [(prediction, target[None])])
 
