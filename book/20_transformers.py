@@ -40,7 +40,6 @@ import tssbn
 from tssbn import peft, plots, records
 from tssbn.benchmarks import counts, pascal4
 from tssbn.benchmarks.transformers import swin_network
-from tssbn.claims import Bed
 from tssbn.claims.paper.tables_3_4 import adapted
 from tssbn.cost import macs, parameters
 from tssbn.methods import find_method, heads, nothing
@@ -282,9 +281,10 @@ def line(method):
     return transformer_plots.Adapted(method, size, work / base["macs"], gain[method])
 
 
-chosen = [r.method for r in table.rows if r.method not in ("stl", "hps")]
-scores = adapted("heads-only", "full", "shared-norm", "tsbn-frozen", *chosen).values
-gain = {m: -e for m, e in Bed(scores).against("heads-only", *list(scores)[1:]).items()}
+chosen = [row.method for row in rows]
+found = adapted("heads-only", "full", "shared-norm", "tsbn-frozen", *chosen)
+scores = found.values
+gain = {m: found.against(m, "heads-only")["heads-only"] for m in [*scores][1:]}
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "ALT"}}
 base = sum(scores["heads-only"]) / 3
