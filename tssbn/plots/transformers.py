@@ -180,7 +180,7 @@ def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> No
         ax.axhline(y, color="black", lw=1, ls=":")
         ax.annotate(label, (0.01, y), (0, 3), ax.get_yaxis_transform(), "offset points", fontsize=8)
     for place, row in enumerate(sorted(rows, key=lambda row: row.trunk)):
-        one = row.passes < 1.5
+        one = row.passes < 1.8
         color = plots.COLORS["orange" if one else "blue"]
         ends = [[row.gain.value - row.gain.low], [row.gain.high - row.gain.value]]
         ax.errorbar(row.trunk, row.gain.value, ends, fmt="s" if one else "o", color=color, ms=6)
