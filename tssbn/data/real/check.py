@@ -85,7 +85,8 @@ class Values:
             return f"{self.low:.3g}..{self.high:.3g}"
         if not self.counted:
             return "nothing to be counted"
-        counted = f"{self.counted / self.total:.1%} of the pixels counted"
+        places = "pieces" if self.kind == "words" else "pixels"
+        counted = f"{self.counted / self.total:.1%} of the {places} counted"
         if self.kind == "normal":
             return f"unit vectors, {self.facing / self.counted:.1%} of them with z < 0, {counted}"
         return f"{self.low:.3g}..{self.high:.3g}{' m' * (self.kind == 'depth')}, {counted}"
