@@ -192,7 +192,7 @@ def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> No
     ax.plot([], [], "s", color=plots.COLORS["orange"], label="about one pass")
     ax.set(xscale="log", xlabel="parameters trained in the trunk")
     ax.margins(x=0.1)
-    ax.legend(loc="center right")
+    ax.legend(loc="lower right")
 
 
 def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataFrame:
@@ -224,4 +224,4 @@ def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataF
 def _title(method: str) -> str:
     """A method's name on a transformer, in short."""
     title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
-    return title.replace("TSσBN", "TSσLN")
+    return title.replace("TSσBN", "TSσLN").replace("TSBN", "TSLN")
