@@ -41,8 +41,9 @@ def test_each_gain_has_its_interval():
     Effect = pytest.importorskip("tssbn.claims").Effect
     gains = [Effect(y, error=1.0, df=9, critical=2.0, n=(3, 3)) for y in (5.0, -1.0)]
     rows = [plots.Adapted("lora", 100, 2.0, gains[0]), plots.Adapted("full", 10, 1.0, gains[1])]
-    _, ax = plt.subplots()
+    figure, ax = plt.subplots()
     plots.adapted(ax, rows, {"constant": -20.0})
+    figure.canvas.draw()
     bars = [bar.get_children() for bar in ax.containers]
     marks = {(*line.get_xydata()[0], line.get_marker()) for line, *_ in bars}
     assert marks == {(100, 5.0, "o"), (10, -1.0, "s")}

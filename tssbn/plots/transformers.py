@@ -186,7 +186,8 @@ def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> No
         ax.errorbar(row.trunk, row.gain.value, ends, fmt="s" if one else "o", color=color, ms=6)
         end, shift = (row.gain.high, 4) if place % 2 else (row.gain.low, -11)
         title = _title(row.method)
-        ax.annotate(title, (row.trunk, end), (0, shift), None, "offset points", ha="center", size=8)
+        at = row.trunk, end
+        ax.annotate(title, at, (0, shift), "data", "offset points", ha="center", size=8)
     ax.plot([], [], "o", color=plots.COLORS["blue"], label="a pass for each task")
     ax.plot([], [], "s", color=plots.COLORS["orange"], label="about one pass")
     ax.set(xscale="log", xlabel="parameters trained in the trunk")
@@ -223,4 +224,4 @@ def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataF
 def _title(method: str) -> str:
     """A method's name on a transformer, in short."""
     title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
-    return title.replace("TSσBN", "TSσLN")
+    return title.replace("TSσBN", "TSσLN").replace("TSBN", "TSLN")
