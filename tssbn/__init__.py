@@ -5,7 +5,7 @@ The reference implementation of TSσBN (Suteu & Serban, arXiv 2512.20420). Conve
 the gates with `tssbn.gates`.
 """
 
-from tssbn import gates, gradients, pruning
+from tssbn import export, gates, gradients, pruning
 from tssbn.contract import MultiTaskNetwork
 from tssbn.convert import open_zero_initialised, sigmoid, task_specific
 from tssbn.describe import describe
@@ -52,6 +52,7 @@ __all__ = [
     "TaskSpecific",
     "Tasks",
     "describe",
+    "export",
     "find_stem",
     "gates",
     "gradients",

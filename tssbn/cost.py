@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from tssbn.multitask import MultiTask
 
@@ -150,6 +149,8 @@ def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
         >>> count_macs(net, lambda: net(x)), count_macs(net, lambda: net(x).sum().backward())
         (24, 48)
     """
+    from torch.utils.flop_counter import FlopCounterMode  # which takes over a second to import
+
     counter = FlopCounterMode(display=False)
     left_out: list[int] = []  # minus what was counted before modules that do not count, plus after
 

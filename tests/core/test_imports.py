@@ -30,6 +30,10 @@ def test_the_core_and_export_need_neither_trainer_nor_benchmarks():
     assert not {name for name in found if name.startswith(tuple(f"tssbn.{o}" for o in outer))}
 
 
+def test_one_import_brings_export():
+    assert "tssbn.export" in imported(["tssbn"])
+
+
 @pytest.mark.parametrize("extra", ["matplotlib", "seaborn", "pandas", "sklearn", "torch_pruning"])
 def test_extras_are_imported_where_they_are_used(extra):
     assert extra not in imported(CORE)
