@@ -46,7 +46,11 @@ def test_each_gain_has_its_interval():
     figure.canvas.draw()
     bars = [bar.get_children() for bar in ax.containers]
     marks = {(*line.get_xydata()[0], line.get_marker()) for line, *_ in bars}
-    assert marks == {(100, 5.0, "o"), (10, -1.0, "s")}
-    ends = {tuple(lines.get_segments()[0][:, 1]) for _, lines in bars}
+    assert marks == {(5.0, 0, "o"), (-1.0, 1, "s")}  # the fewest parameters on top
+    ends = {tuple(lines.get_segments()[0][:, 0]) for _, lines in bars}
     assert ends == {(3.0, 7.0), (-3.0, 1.0)}
-    assert -20.0 in [line.get_ydata()[0] for line in ax.lines if len(line.get_ydata())]
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "LoRA  100",
+        "full fine-tuning  10",
+    ]
+    assert -20.0 in [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata())]

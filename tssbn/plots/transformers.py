@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from tssbn import plots
+from tssbn import plots, records
 from tssbn.benchmarks.counts import Row
 from tssbn.methods import find_method
+from tssbn.timing.rounds import relative
 
 if TYPE_CHECKING:
-    from tssbn.claims import Effect
+    from tssbn.claims import Effect, Measured
 
-__all__ = ["Adapted", "adapted", "frame", "rank_correlation", "separate_passes", "trained"]
+__all__ = [
+    "Adapted",
+    "adapted",
+    "frame",
+    "over_heads",
+    "rank_correlation",
+    "separate_passes",
+    "trained",
+]
 
 SIDES = {  # of a name, where the right of its mark is taken
     "left": ("tssbn-lora", "polyhistor", "vl-adapter", "lora", "compacter"),
@@ -158,8 +166,25 @@ class Adapted(NamedTuple):
     gain: Effect
 
 
+def over_heads(benchmark: str, found: Measured) -> list[Adapted]:
+    """List what each method of a measurement gains over heads-only.
+
+    Args:
+        benchmark: of the saved runs, in which sizes and work are.
+        found: scores by method, those of heads-only among them.
+    """
+    runs = {method: records.of(benchmark, method)[0] for method in found.values}
+    heads = runs.pop("heads-only")["macs"]
+    rows = []
+    for method, run in runs.items():
+        size = run["parameters"] - run["decoder_parameters"]
+        gain = found.against(method, "heads-only")["heads-only"]
+        rows.append(Adapted(method, size, run["macs"] / heads, gain))
+    return rows
+
+
 def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> None:
-    """Draw gains over the parameters trained in the trunk, a mark with its interval for each row.
+    """Draw a line for each row with its gain and its interval; the fewest parameters come first.
 
     Circles make several passes, squares about one.
 
@@ -172,27 +197,24 @@ def adapted(ax: Axes, rows: Sequence[Adapted], lines: Mapping[str, float]) -> No
         >>> gain = Effect(8.0, error=1.0, df=10, critical=2.2, n=(3, 3))
         >>> _, ax = plots.plt.subplots()
         >>> adapted(ax, [Adapted("lora", 6144, 2.0, gain)], {"constant": -20.0})
-        >>> [text.get_text() for text in ax.texts]
-        ['constant', 'LoRA']
+        >>> [text.get_text() for text in ax.get_yticklabels()]
+        ['LoRA  6,144']
     """
-    ax.axhline(0, color="black", lw=1)
-    for label, y in lines.items():
-        ax.axhline(y, color="black", lw=1, ls=":")
-        ax.annotate(label, (0.01, y), (0, 3), ax.get_yaxis_transform(), "offset points", fontsize=8)
-    for place, row in enumerate(sorted(rows, key=lambda row: row.trunk)):
+    ax.axvline(0, color="black", lw=1)
+    for label, x in lines.items():
+        ax.axvline(x, color="black", lw=1, ls=":")
+        ax.annotate(label, (x, 0), (4, 5), ax.get_xaxis_transform(), "offset points", size=8)
+    rows = sorted(rows, key=lambda row: -row.trunk)
+    for height, row in enumerate(rows):
         one = row.passes < 1.8
-        color = plots.COLORS["orange" if one else "blue"]
-        ends = [[row.gain.value - row.gain.low], [row.gain.high - row.gain.value]]
-        ax.errorbar(row.trunk, row.gain.value, ends, fmt="s" if one else "o", color=color, ms=6)
-        end, shift = (row.gain.high, 4) if place % 2 else (row.gain.low, -11)
-        title = _title(row.method)
-        at = row.trunk, end
-        ax.annotate(title, at, (0, shift), "data", "offset points", ha="center", size=8)
+        look = {"fmt": "s" if one else "o", "color": plots.COLORS["orange" if one else "blue"]}
+        ax.errorbar(row.gain.value, height, xerr=row.gain.half_width, ms=6, **look)
+    names = [f"{_title(row.method)}  {row.trunk:,}" for row in rows]
+    ax.set_yticks(range(len(rows)), names)
+    ax.grid(axis="y", visible=False)
+    ax.margins(y=0.1)
     ax.plot([], [], "o", color=plots.COLORS["blue"], label="a pass for each task")
     ax.plot([], [], "s", color=plots.COLORS["orange"], label="about one pass")
-    ax.set(xscale="log", xlabel="parameters trained in the trunk")
-    ax.margins(x=0.1)
-    ax.legend(loc="lower right")
 
 
 def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataFrame:
@@ -212,8 +234,7 @@ def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataF
     lines = {}
     for method in methods:
         seconds, memory = cost["seconds"][method], cost["memory_mib"][method]
-        rounds = zip(seconds["separate"], seconds["stacked"], strict=True)
-        low, time, high = quantiles(one / other for one, other in rounds)
+        low, time, high = relative(seconds["separate"], seconds["stacked"])
         lines[find_method(method).title] = [
             f"{time:.2f} ({low:.2f} to {high:.2f})",
             f"{memory['separate'] / memory['stacked']:.2f}",
@@ -223,5 +244,5 @@ def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataF
 
 def _title(method: str) -> str:
     """A method's name on a transformer, in short."""
-    title = find_method(method).title.removesuffix(", frozen").removesuffix(" (our reading)")
+    title = find_method(method).title.replace(", frozen", "").removesuffix(" (our reading)")
     return title.replace("TSσBN", "TSσLN").replace("TSBN", "TSLN")
