@@ -20,8 +20,6 @@ if "google.colab" in sys.modules:
     pass
 
 # %% [markdown]
-
-# %% [markdown]
 # # Reading the gates: capacity
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
@@ -164,8 +162,9 @@ shares.table(ALL, shared)
 # All gates are positive and start at one half. So a row is a large constant plus
 # small differences, and each row can stand for the constant of another. Let all rows
 # have the mean $m$ and the standard deviation $s$, and let their differences be
-# independent. Then the best weighted sum of the other rows is near their average,
-# and with $r = s/m$
+# independent. Then the best weighted sum of the other rows is near their average. The
+# mean square of the row is $m^2 + s^2$, that of the average $m^2 + s^2/(T-1)$, and the
+# mean of their product $m^2$. So the squared cosine of both is, with $r = s/m$,
 #
 # $$
 # \Bigl(\frac{C^{\mathrm{shared}}}{C}\Bigr)^2 \approx
@@ -323,7 +322,8 @@ plt.show()
 #
 # ## Limits
 #
-# - Rooms are synthetic, and the study has two tasks and two layers, which disagree.
+# - Rooms are synthetic, and the study has two tasks and two layers, which disagree
+#   (`data/results/capacity`, by layer).
 #   With noise the gap grows in the first layer and falls in the second. The
 #   independent part follows none of units, frequency and noise.
 # - Correlation follows cosine at 1, 10 and 100 times the base rate. The capacity gap

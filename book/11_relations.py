@@ -52,7 +52,7 @@ Markdown(
 )
 
 # %% [markdown]
-# *9 minutes to read; runs in a minute on one CPU core, no download.*
+# *8 minutes to read; runs in a minute on one CPU core, no download.*
 #
 # The gates of a task in a {term}`TSσBN` network are its row of the {term}`importance
 # matrix`. The paper (Section 5.2) compares the rows of CelebA's 40 attributes in seven

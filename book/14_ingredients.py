@@ -48,7 +48,7 @@ claim = ladder.summary([ROOMS, CENSUS])
 Markdown(f":::{{admonition}} The claim\n{claim}\n:::")
 
 # %% [markdown]
-# *9 minutes to read; runs in half a minute on one CPU core, no download.*
+# *8 minutes to read; runs in half a minute on one CPU core, no download.*
 #
 # {term}`TSσBN` differs from hard sharing, {term}`HPS`, in several ingredients.
 # To learn what one is worth, we remove or replace it and train again. This is
@@ -324,9 +324,6 @@ Markdown("\n".join(f"- {line} (n = 3, 3)" for line in said))
 # - On the rooms each task had a pass of its own. So gates in late stages saved
 #   no time, and running statistics of shared stages were updated three times a
 #   step.
-# - On the two digits of chapter {doc}`04_task_specific`, fixed random gates of
-#   0 or 1 for each task were 1.8 points [-3.5, +7.0] behind trained gates (n =
-#   3). They were 7.7 [+2.5, +12.9] ahead of one random mask for both tasks.
 # - LayerNorm has one text data set and one Transformer of two layers. This
 #   study does not show whether the bare gate lacks the scale or the bias.
 #

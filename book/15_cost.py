@@ -52,7 +52,7 @@ Markdown(
 )
 
 # %% [markdown]
-# *Ten minutes to read; runs in a minute on one CPU core, no download.*
+# *Nine minutes to read; runs in a minute on one CPU core, no download.*
 #
 # {term}`TSσBN` makes a {term}`pass` through the {term}`trunk` for each of $T$
 # tasks, which is $T$ times the arithmetic. How much time and memory that takes

@@ -55,7 +55,7 @@ Markdown(
 )
 
 # %% [markdown]
-# *Ten minutes to read; runs in a minute on one CPU core, no download.*
+# *Eight minutes to read; runs in a minute on one CPU core, no download.*
 #
 # A trained {term}`TSσBN` network makes a {term}`pass` for each task that is
 # wanted. Can tasks share the first layers and part later?

@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # 141 % of parameters to hard sharing; TSσBN adds 0.04 %.
 # :::
 #
-# *Fifteen minutes to read; runs in a minute on one CPU core, no download.*
+# *Nine minutes to read; runs in a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -302,7 +302,8 @@ pd.concat(
 
 # %% [markdown]
 # Δm is against STL; #P and #F are relative to HPS. The constant baseline ignores
-# the input. The next cell measures the time of a step, relative to HPS.
+# the input. Intervals are Dunnett's over the rows of a column, so they are wider
+# than that of one pair in {doc}`06_nyuv2`. Next: times of a step, relative to HPS.
 
 # %% tags=["nbval-ignore-output"]
 outputs = {"income": 1, "never_married": 1, "college": 1}
@@ -335,7 +336,6 @@ plt.show()
 # ## Limits
 #
 # - Table 2's scores are the paper's; ours are of small networks and few runs.
-#   `python -m tssbn table 2` puts full-size runs beside the printed rows.
 # ## Exercises
 #
 # :::{exercise}

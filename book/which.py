@@ -22,7 +22,7 @@ if "google.colab" in sys.modules:
 # %% [markdown]
 # # Which should I use?
 #
-# *5 minutes to read. The evidence for each line is in a chapter, or in the
+# *3 minutes to read. The evidence for each line is in a chapter, or in the
 # figure below, which is drawn from our saved runs.*
 #
 # ## Start with the two ends

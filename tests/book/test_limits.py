@@ -32,3 +32,14 @@ def test_the_first_pages_give_the_minutes_that_are_measured(page):
     assert len(rows) == len(CHAPTERS)
     for minutes, name in rows:
         assert abs(int(minutes) - measuring.measure(ROOT / f"book/{name}.py").minutes) <= 1, name
+
+
+WORDS = dict(zip(["five", "six", "seven", "eight", "nine", "ten"], range(5, 11), strict=True))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_gives_the_minutes_that_are_measured(chapter):
+    text = chapter.read_text(encoding="utf-8")
+    said = re.search(r"^# \*(\w+) minutes to read", text, flags=re.MULTILINE)[1].lower()
+    minutes = WORDS[said] if said in WORDS else int(said)
+    assert abs(minutes - measuring.measure(chapter).minutes) <= 0.75  # rounded
