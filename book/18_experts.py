@@ -336,6 +336,7 @@ plt.show()
 # ## Limits
 #
 # - Table 2's scores are the paper's; ours are of small networks and few runs.
+#
 # ## Exercises
 #
 # :::{exercise}

@@ -17,6 +17,7 @@ that is in the file is not run again.
 import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,13 @@ def next_rates(
 
 
 def best(trials: list[Trial]) -> Trial:
-    """The trial with the highest Δm over the first, by the validation images."""
-    first = trials[0]
-    return max(trials, key=lambda trial: delta(trial["val"], first["val"], trial["directions"]))
+    """The trial with the highest Δm on the validation images over the first that has no score of 0.
+
+    Δm is not defined over a score of 0, nor for the NaN of a trial that diverged.
+    """
+    scored = [trial for trial in trials if all(map(isfinite, trial["val"].values()))]
+    first = next((t for t in scored if all(x > 0 for x in t["val"].values())), trials[0])
+    return max(scored, key=lambda trial: delta(trial["val"], first["val"], trial["directions"]))
 
 
 def tried(run: Run, rates: Mapping[str, float], runs: Path, **how: Any) -> Trial:

@@ -1,6 +1,7 @@
 """The study that chooses learning rates: equal numbers of trials, resumed where it stopped."""
 
 import json
+import math
 
 import pytest
 
@@ -62,6 +63,8 @@ def test_the_best_trial_has_the_highest_gain_over_all_tasks():
         for depth, miou in ((0.5, 0.5), (0.4, 0.4), (0.45, 0.5))
     ]
     assert tuning.best(trials) is trials[2]  # +10 %, where the second has +20 - 20
+    failed = [{**trials[0], "val": {"depth": score, "miou": score}} for score in (0.0, math.nan)]
+    assert tuning.best([*failed, *trials]) is trials[2]
 
 
 @pytest.mark.parametrize(("method", "key"), [("tssbn", "multiplier"), ("hps", "lr")])
