@@ -27,6 +27,9 @@ from tssbn.training.loop import train
 from tssbn.training.run import Run
 
 
+KEPT = ("seed", "epochs", "constant", "seconds", "device", "versions", "commit")
+
+
 def source(per_pair: int = 200, epochs: int = 10) -> Benchmark:
     """The canvases that a trunk learns on; half as many of each pair to test."""
     return Benchmark(
@@ -46,7 +49,8 @@ def learn(seed: int, folder: Path, made: Benchmark) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / weights_file(seed)
     torch.save({name: x.cpu().half() for name, x in net.trunk.state_dict().items()}, path)
-    return record | {"weights": sha256(swin_weights(path, trunk))}
+    kept = {key: record[key] for key in KEPT}
+    return {**kept, "weights": sha256(swin_weights(path, trunk))}
 
 
 def main() -> None:

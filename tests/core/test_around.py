@@ -11,6 +11,7 @@ import torch.distributed as dist
 from asserts import assert_same_outputs
 from torch import nn
 from torch.nn.utils import parametrizations, prune
+from versions import one_graph
 
 import tssbn
 import tssbn.export
@@ -418,6 +419,7 @@ def test_an_empty_batch_moves_no_statistics():
                 assert torch.equal(value, before[name]), name
 
 
+@one_graph
 def test_more_groups_than_the_recompile_limit():
     tasks = [f"t{i}" for i in range(10)]
     net, x = network(tokens, tasks=tasks, tasks_per_pass=1), torch.rand(4, 4)

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from inputs import NORMS, TASKS, Residual, conv_trunk, images, token_trunk
 from settings import DEVICE, DTYPE
 from torch import nn
+from versions import one_graph
 
 import tssbn
 from tssbn.tasks import find_tasks
@@ -656,6 +657,7 @@ def test_autocast():
     assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in net.parameters())
 
 
+@one_graph
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("trunk", [conv_trunk, token_trunk])
 @pytest.mark.parametrize("stem", [False, True])

@@ -12,6 +12,7 @@ from inputs import NORMS, TASKS, images
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from torchvision.models.resnet import BasicBlock, ResNet
+from versions import pickles_fx
 
 import tssbn
 from tssbn.cost import macs
@@ -344,6 +345,7 @@ def test_statistics_can_be_estimated_anew():
     torch.testing.assert_close(layer.running_var, seen.var((0, 2, 3)))
 
 
+@pickles_fx
 @pytest.mark.parametrize("name", ["unet", "vit"])
 def test_it_is_pickled_saved_copied_and_exported(name):
     net, x = network(name), images(2, 32)

@@ -65,6 +65,7 @@ def benchmark(source: int = 0, pretrained: str = "source", per_pair: int = 80) -
             "tssbn-frozen": {"multiplier": 10, "whole": True},
             "tsbn-frozen": {"multiplier": 10, "whole": True},
             "tssbn-lora": {"multiplier": 1, "whole": True},
+            "shared-gates-frozen": {"multiplier": 10, "whole": True},  # as tssbn-frozen, not tuned
             "bitfit": {"multiplier": 3},
             "lora": {"multiplier": 3},
             "lora-shared": {"multiplier": 1},
