@@ -43,7 +43,8 @@ def stages(beds: Mapping[str, Mapping[int, "Effect"]]) -> Figure | None:
         n = min(min(effect.n) for effect in found.values())
         beyond = sum(effect.low > 0 or effect.high < 0 for effect in found.values())
         ax.set(xlabel="k, the first stage with gates")
-        ax.set_title(f"{bed}, n = {n} or more: {beyond} of {len(found)} intervals beyond zero")
+        said = f"{bed}, n ≥ {n}: {beyond} of {len(found)} beyond zero"
+        ax.set_title(said, fontsize=10)
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("Δm minus that of TSσBN, points")
     return figure
