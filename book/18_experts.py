@@ -281,10 +281,9 @@ plt.show()
 #
 # ## Small runs of our own
 #
-# Each method was run n times on one or two data sets, with the same trunk and
-# recipe, and some with a tuned rate. Census-Income asks an MLP three questions
-# about a person, as in MMoE's paper; the rooms of chapter 6 have three dense
-# tasks. MTAN takes neither trunk.
+# Each method has n runs on one or two data sets, with one recipe, some with a
+# tuned rate. Census-Income asks an MLP three questions about a person, as in
+# MMoE's paper. The rooms are those of chapter 6. MTAN takes neither trunk.
 #
 # **Predict.** How many intervals will lie right of HPS, and that of TSσBN?
 
@@ -317,8 +316,8 @@ expert_plots.bed_effects(found, "HPS")
 plt.show()
 
 # %% [markdown]
-# Titles count intervals beyond zero; that of TSσBN holds zero on both data sets,
-# which decides nothing. Grey ends at what four of five such runs would show.
+# The interval of TSσBN holds zero on both data sets, which decides nothing. Grey
+# ends at what four of five such runs would show.
 #
 # ## What to do with it
 #
@@ -330,12 +329,12 @@ plt.show()
 # | tasks with little in common, and memory | STL | the digits went there |
 # | one task to ship | STL, HPS or TSσBN | one trunk runs |
 #
-# (Others call the mixing layer a gate, as the option `gate=` does. Here a
-# {term}`gate` is σ(γ).) Measure HPS and STL first, the ends of any mixture.
+# Measure HPS and STL first, the ends of any mixture. (The option `gate=` is the
+# mixing layer, which others call a gate. Here a {term}`gate` is σ(γ).)
 #
 # ## Limits
 #
-# - Table 2's scores are the paper's; ours are of small networks and few runs.
+# Table 2's scores are the paper's; ours are of small networks and few runs.
 #
 # ## Exercises
 #
