@@ -197,10 +197,9 @@ print(f"constant baseline: {present.mean():.2f}")
 # %% [markdown]
 # ## Real faces, small
 #
-# The benchmarks `celeba_small` and `celeba_10k` ask all forty questions of
-# photos of 32x32 pixels, with 8,000 and 7,000 training faces, an eighth of the
-# network's width, and gates at 10 times the common rate. Scores are of the last
-# epoch, in per cent. `celeba_small` is older, and has F1 alone.
+# The benchmark `celeba_small` asks all forty questions of photos of 32x32 pixels,
+# with 8,000 training faces, an eighth of the network's width, and gates at 10
+# times the common rate. Scores are of the last epoch, in per cent.
 
 # %% tags=["hide-input"]
 BEDS = {name: celeba.runs(name) for name in ("celeba_small", "celeba_10k")}
@@ -209,8 +208,7 @@ for name, found in BEDS.items():
     display(celeba.table(found).rename_axis(name))
 
 # %% [markdown]
-# Before you look: which methods will differ from HPS by more than chance? Where
-# there are several scores, will they agree?
+# Before you look: which methods will differ from HPS by more than chance?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Differences from HPS on real faces, with 95 per cent intervals: a panel for each score, a row for each method, and in grey what so many runs would hardly show."}}
 newest = list(BEDS.values())[-1]

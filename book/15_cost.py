@@ -374,7 +374,7 @@ assert y.reshape(2, 12, 8, 8).data_ptr() != y.data_ptr()  # a copy
 # :::
 
 # %%
-print(intensity(20, *last) / intensity(2, *last))
+print(f"{intensity(20, *last) / intensity(2, *last):.1f}")
 # your turn: the same for 16 and 256 images
 
 # %% [markdown]

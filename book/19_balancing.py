@@ -319,7 +319,7 @@ answers(bed)
 paper = find_benchmark("nyuv2_libmtl")().paper["tssbn"]["delta"]
 _, ax = plt.subplots(figsize=(6.5, 3.3))
 draw.repeats(ax, repeated())
-ax.axhline(paper, color="C1", ls="--", label="TSσBN in the paper")
+ax.axhline(paper, color="C0", ls="--", label="TSσBN in the paper")
 ax.set(xlim=(-1.2, 1.5), xlabel="LibMTL, one run: Δm over its plain sum, %")
 ax.set_ylabel("DB-MTL's paper, three runs")
 ax.legend(loc="center left", bbox_to_anchor=(0, 0.8))
