@@ -52,8 +52,8 @@ def warm_cosine(done: int, total: int, _: int = 0) -> float:
     return 1 / 100 + (1 - 1 / 100) * (1 + math.cos(math.pi * (done - warm) / (total - warm))) / 2
 
 
-#: The schedules by name: ``factor(done, total, halve)`` is the factor of the base rate after `done`
-#: of `total` epochs or steps; `halve` is the number of them after which ``"step"`` halves the rate.
+#: Schedules of the learning rate. ``factor(done, total, halve)`` is the factor of the base rate
+#: after `done` of `total` epochs or steps; ``"step"`` halves the rate after every `halve` of them.
 SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
     "constant": lambda done, total, halve: 1.0,
     "step": lambda done, total, halve: 0.5 ** (done // halve),

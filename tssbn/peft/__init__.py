@@ -3,7 +3,7 @@
 Low-rank updates, bottleneck and Kronecker adapters, biases and prompts. Each task of a network can
 have its own set of parameters; the rows of all tasks then go through a layer at once, by one
 batched product over the tasks. Low-rank updates and bottleneck adapters can also be shared by all
-tasks. The methods in :mod:`tssbn.methods`, such as :mod:`tssbn.methods.low_rank`, choose where in
+tasks. The methods in ``tssbn.methods``, such as :mod:`tssbn.methods.low_rank`, choose where in
 a trunk they are inserted.
 """
 

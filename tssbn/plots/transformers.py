@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -150,7 +151,8 @@ def trained(
     ax.legend(loc="lower right")
 
 
-class Adapted(NamedTuple):
+@dataclass(frozen=True)
+class Adapted:
     """What a method made of pretrained trunks.
 
     Attributes:
