@@ -103,10 +103,28 @@ def test_arms_without_tuned_rates_are_told_theirs():
     bed = all_arms("faces", "faces", stages=3, multiplier=10, attributes=5)
     fast = {arm for arm, (_, own) in bed.arms.items() if own.get("multiplier") == 10}
     assert fast == {"TSBN", "TSσBN", "shared gates", from_stage(1), from_stage(2)}
-    assert bed.arms["random gates"][1] == {"attributes": 5, "like": "multiplier=10"}
+    like = "attributes=5-multiplier=10"
+    assert bed.arms["random gates"][1] == {"attributes": 5, "like": like}
     assert all(own["attributes"] == 5 for _, own in bed.arms.values())
     for method, settings in bed.arms.values():
         Run("faces", method, 0, settings)  # all are known
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "multiplier", "settings", "like"),
+    [
+        ("rooms", None, {}, None),
+        ("rooms", None, {"n": 1600}, None),  # changes nothing
+        ("nyuv2_lite", None, dict(width=128, height=96, epochs=5), "epochs=5-height=96-width=128"),
+        ("faces", 10.0, {}, "multiplier=10"),
+        ("faces", 0, {}, "multiplier=0"),
+    ],
+)
+def test_fixed_gates_are_those_of_the_arm_of_tssbn(benchmark, multiplier, settings, like):
+    arms = all_arms("", benchmark, multiplier=multiplier, **settings).arms
+    assert {arms[arm][1].get("like") for arm in ("random gates", "shuffled gates")} == {like}
+    name = f"{benchmark}/tssbn-3" + (f"-{like}" if like else "")
+    assert Run(benchmark, "tssbn", 3, arms["TSσBN"][1]).name == name
 
 
 def test_at_most_half_of_the_stages_have_gates(folder):

@@ -39,7 +39,7 @@ ARMS = {
     "shuffled gates": "shuffled-gates",
 }
 RATED = "TSBN", "TSσBN", "shared gates"  # have a gate rate, as those from a stage on
-FROZEN = "random gates", "shuffled gates"  # take the gates of TSσBN
+FROZEN = "random gates", "shuffled gates"  # take those of the run of TSσBN with their settings
 
 
 def from_stage(k: int) -> str:
@@ -74,17 +74,24 @@ def all_arms(
         >>> bed = all_arms("faces", "faces", stages=2, multiplier=10, without=["MTAN"])
         >>> bed.arms["TSσBN"], bed.arms["HPS"]
         (('tssbn', {'multiplier': 10}), ('hps', {}))
+        >>> bed.arms["random gates"]
+        ('random-gates', {'like': 'multiplier=10'})
         >>> bed.arms["gates from stage 1"]
         ('deep-gates', {'first': 1, 'multiplier': 10})
     """
+    from tssbn.training.run import Run
+
     deep = {from_stage(k): {"first": k} for k in range(1, stages)}
+    rated = {} if multiplier is None else {"multiplier": multiplier}
+    trained = Run(benchmark, ARMS["TSσBN"], settings=settings | rated).name
+    like = trained.partition(f"/{ARMS['TSσBN']}-0-")[2]
     arms: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for arm in (*ARMS, *deep):
         own = {**settings, **deep.get(arm, {})}
-        if multiplier and (arm in RATED or arm in deep):
-            own["multiplier"] = multiplier
-        if multiplier and arm in FROZEN:
-            own["like"] = f"multiplier={multiplier}"
+        if arm in RATED or arm in deep:
+            own |= rated
+        if arm in FROZEN and like:
+            own["like"] = like
         if arm not in without:
             arms[arm] = ARMS.get(arm, "deep-gates"), own
     return BedOfRuns(title, benchmark, arms)
