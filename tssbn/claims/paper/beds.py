@@ -20,12 +20,13 @@ __all__ = [
 ]
 
 TUNED = {"without": ["MTAN"]}  # which needs a SegNet
+SHORT = {"epochs": 5, "height": 96, "width": 128}  # of 20 epochs at 144x192
 OLDER = {"stages": 5, "multiplier": 10}  # and one base rate, chosen with HPS
 
 ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
 CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
-LITE = all_arms("NYUv2-lite", "nyuv2_lite", stages=8, **TUNED)
-FROZEN = all_arms("NYUv2-lite, frozen filters", "nyuv2_lite", frozen=True)
+LITE = all_arms("NYUv2, 96x128, pretrained", "nyuv2_lite", stages=8, **TUNED, **SHORT)
+FROZEN = all_arms("NYUv2, 96x128, frozen filters", "nyuv2_lite", frozen=True, **SHORT)
 CELEBA_10K = all_arms("CelebA, 10,000 faces", "celeba_10k", **OLDER)
 CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", **OLDER)
 FACES = all_arms("synthetic faces (not equally tuned)", "faces", **OLDER)
