@@ -24,19 +24,6 @@ def test_each_method_has_a_mark_where_it_belongs():
     }
 
 
-def test_the_rank_correlation_is_scipys():
-    stats = pytest.importorskip("scipy.stats")
-    sizes = {method: size for method, (size, _, _) in COUNTED.items()}
-    rho, low, high = plots.rank_correlation(sizes, DELTA)
-    expected = stats.spearmanr([*sizes.values()], [*DELTA.values()]).statistic
-    assert rho == pytest.approx(expected, abs=1e-12)
-    assert -1 < low < rho < high < 1
-
-
-def test_a_perfect_correlation_is_exact():
-    assert plots.rank_correlation(DELTA, DELTA) == pytest.approx((1.0, 1.0, 1.0))
-
-
 def test_each_gain_has_its_interval():
     Effect = pytest.importorskip("tssbn.claims").Effect
     gains = [Effect(y, error=1.0, df=9, critical=2.0, n=(3, 3)) for y in (5.0, -1.0)]
