@@ -26,6 +26,7 @@ __all__ = [
     "trained",
 ]
 
+HEADS = "heads-only"
 SIDES = {  # of a name, where the right of its mark is taken
     "left": ("tssbn-lora", "polyhistor", "vl-adapter", "lora", "compacter"),
     "below": ("mtlora+", "adapter", "hps", "stl"),
@@ -148,19 +149,27 @@ class Adapted:
 
 
 def over_heads(benchmark: str, found: Measured) -> list[Adapted]:
-    """List what each method of a measurement gains over heads-only.
+    """List what each method of a measurement gains over the heads alone.
+
+    Those are left out whose gain has no interval, because one of the two has fewer than two runs.
 
     Args:
         benchmark: of the saved runs, in which sizes and work are.
-        found: scores by method, those of heads-only among them.
+        found: scores by method, those of ``"heads-only"`` among them.
+
+    Raises:
+        FileNotFoundError: a method has no saved run with the benchmark's own settings.
+        ValueError: there are no scores of the heads alone.
     """
-    runs = {method: records.of(benchmark, method)[0] for method in found.values}
-    heads = runs.pop("heads-only")["macs"]
-    rows = []
-    for method, run in runs.items():
+    if HEADS not in found.values:
+        raise ValueError(f"found has no {HEADS!r}, but {', '.join(found.values)}")
+    macs, rows = records.of(benchmark, HEADS)[0]["macs"], []
+    for method in found.values:
+        if method == HEADS or (gain := found.against(method, HEADS)[HEADS]) is None:
+            continue
+        run = records.of(benchmark, method)[0]
         size = run["parameters"] - run["decoder_parameters"]
-        gain = found.against(method, "heads-only")["heads-only"]
-        rows.append(Adapted(method, size, run["macs"] / heads, gain))
+        rows.append(Adapted(method, size, run["macs"] / macs, gain))
     return rows
 
 
