@@ -51,6 +51,8 @@ def main(
     network: str = "resnet18", tasks: int = 3, rounds: int = 15, folder: Path | None = None
 ) -> None:
     """Time all ways and write the record."""
+    if tasks < 1:
+        raise ValueError(f"tasks={tasks} must be 1 or more")
     torch.set_num_threads(1)
     fabric = make_fabric("cpu", devices=2, precision="32")
     steps = {way: made(way, network, tasks, fabric) for way in WAYS}
