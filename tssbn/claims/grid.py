@@ -20,9 +20,10 @@ from tssbn.claims.verdict import Effect
 from tssbn.methods import METHODS, find_method
 from tssbn.records.caption import caption
 from tssbn.records.comparable import balance_of
+from tssbn.records.form import Row, Table
 from tssbn.records.saved import SavedRun, SavedRuns
 from tssbn.records.scores import delta
-from tssbn.records.table import Row, Table, table
+from tssbn.records.table import table
 from tssbn.training.balancing import BALANCINGS
 
 __all__ = ["PLAIN", "Cell", "Grid", "grid"]
