@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tssbn.columns import columns
+
 if TYPE_CHECKING:
     import pandas
 
@@ -120,8 +122,8 @@ class Table:
                 line[f"{column} ±"] = figure and figure.std
                 line[f"{column} paper"] = row.paper.get("delta" if column == "Δm" else column)
             lines.append(line | {"#P": row.parameters, "#F": row.macs})
-        columns = [f"{name}{kind}" for name in (*self.tasks, "Δm") for kind in ("", " ±", " paper")]
-        frame = pandas.DataFrame(lines, columns=["method", "seeds", *columns, "#P", "#F"])
+        scores = [f"{name}{kind}" for name in (*self.tasks, "Δm") for kind in ("", " ±", " paper")]
+        frame = pandas.DataFrame(lines, columns=["method", "seeds", *scores, "#P", "#F"])
         return frame.set_index("method")
 
     def __str__(self) -> str:
@@ -145,13 +147,8 @@ class Table:
                 delta = "" if delta is None else f"{delta:+.2f}"
                 counts = [_size(row.paper.get(key), 2, "") for key in COUNTS]
                 lines.append([title, "", *printed, delta, *counts])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        texts = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
-        texts.insert(2, "-" * max(map(len, texts)))
-        return "\n".join([self.title, *textwrap.wrap(self.caption, WIDTH), "", *texts])
+        caption = textwrap.wrap(self.caption, WIDTH)
+        return "\n".join([self.title, *caption, "", *columns(lines, head=2)])
 
     def _all(self) -> list[Row]:
         return [*filter(None, [self.constant]), *self.rows]
