@@ -91,9 +91,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The methods on a benchmark, to be printed as text of at most 100 columns.
+    """The methods on a benchmark, to be printed as text, with lines of up to 100 characters.
 
-    A method without saved runs is printed with the paper's row only.
+    Tables of four tasks and more may be wider. A method without saved runs is printed with the
+    paper's row only.
 
     Attributes:
         title: title of the benchmark.
