@@ -74,8 +74,8 @@ class Treebank(RealSet):
     Raises:
         FileNotFoundError: a file of a part is missing, or the vocabulary.
         ImportError: ``tokenizers`` is not installed.
-        ValueError: unknown split; a file is none of ten columns, or not a whole ``.gz`` file; too
-            few sentences.
+        ValueError: unknown split; a file is none of ten columns, or not a whole ``.gz`` file; files
+            of several treebanks; too few sentences.
     """
 
     official: ClassVar = {"train": 12544, "val": 2001, "test": 2077}
@@ -145,6 +145,8 @@ def _file(root: Path, part: str) -> Path:
             f"no file *-{part}.conllu or *-{part}.conllu.gz in {root}, such as "
             f"en_ewt-ud-{part}.conllu: python -m tssbn data where treebank"
         )
+    if len(names := sorted({path.name.removesuffix(".gz") for path in found})) > 1:
+        raise ValueError(f"{root} must have one treebank, and has {' and '.join(names)}")
     return found[0]
 
 
