@@ -32,6 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 import tssbn
 from tssbn.timing.networks import NETWORKS
 from tssbn import records
+from tssbn.columns import columns
 from tssbn.cost import parameters
 from tssbn.training.epoch import train_epoch
 from tssbn.training.processes import make_fabric
@@ -51,6 +52,8 @@ def main(
     network: str = "resnet18", tasks: int = 3, rounds: int = 15, folder: Path | None = None
 ) -> None:
     """Time all ways and write the record."""
+    if tasks < 1:
+        raise ValueError(f"tasks={tasks} must be 1 or more")
     torch.set_num_threads(1)
     fabric = make_fabric("cpu", devices=2, precision="32")
     steps = {way: made(way, network, tasks, fabric) for way in WAYS}
@@ -184,8 +187,7 @@ def table(record: dict) -> str:
         medians = [f"{1000 * quantiles(times)[1]:.0f}" for times in of_way.values()]
         low, median, high = (f"{1000 * value:.0f}" for value in quantiles(added(record, way)))
         lines.append((way, *medians, f"{median} ({low} to {high})"))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n".join(columns(lines))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from rounds import parser
 
 from tssbn import records
 from tssbn.benchmarks import find_benchmark
+from tssbn.columns import columns
 from tssbn.methods import find_method
 from tssbn.timing.memory import peak_memory
 from tssbn.timing.rounds import relative, time_rounds
@@ -86,8 +87,7 @@ def table(record: Mapping) -> str:
         known = None not in memory.values() and memory["stacked"]
         share = f"{memory['separate'] / memory['stacked']:.2f}" if known else ""
         lines.append((method, network, f"{median:.2f} ({low:.2f} to {high:.2f})", share))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n".join(columns(lines))
 
 
 if __name__ == "__main__":

@@ -67,9 +67,15 @@ def best(trials: list[Trial]) -> Trial:
     """The trial with the highest Δm on the validation images over the first that has no score of 0.
 
     Δm is not defined over a score of 0, nor for the NaN of a trial that diverged.
+
+    Raises:
+        ValueError: no trial has scores above 0 in all tasks.
     """
     scored = [trial for trial in trials if all(map(isfinite, trial["val"].values()))]
-    first = next((t for t in scored if all(x > 0 for x in t["val"].values())), trials[0])
+    first = next((t for t in scored if all(x > 0 for x in t["val"].values())), None)
+    if first is None:
+        tried = [dict(trial["rates"]) for trial in trials]
+        raise ValueError(f"no trial has scores above 0 in all tasks, at the rates {tried}")
     return max(scored, key=lambda trial: delta(trial["val"], first["val"], trial["directions"]))
 
 

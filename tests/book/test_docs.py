@@ -65,7 +65,7 @@ NEEDS = {
     "tssbn.plots": ("matplotlib",),
     "tssbn.plots.gradients": ("matplotlib",),
     "tssbn.plots.shares": ("matplotlib", "seaborn"),
-    "tssbn.plots.transformers": ("matplotlib", "pandas", "timm"),
+    "tssbn.plots.transformers": ("matplotlib", "pandas", "scipy", "timm"),
     "tssbn.records.networks": WHOLE,
     "tssbn.records.paper": ("pandas", *WHOLE),
     "tssbn.pruning.removal": ("torch_pruning",),

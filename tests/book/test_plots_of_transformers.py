@@ -1,5 +1,7 @@
 """The tables and figures of the chapter on transformers show what they are given."""
 
+import json
+
 import pytest
 
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -24,19 +26,6 @@ def test_each_method_has_a_mark_where_it_belongs():
     }
 
 
-def test_the_rank_correlation_is_scipys():
-    stats = pytest.importorskip("scipy.stats")
-    sizes = {method: size for method, (size, _, _) in COUNTED.items()}
-    rho, low, high = plots.rank_correlation(sizes, DELTA)
-    expected = stats.spearmanr([*sizes.values()], [*DELTA.values()]).statistic
-    assert rho == pytest.approx(expected, abs=1e-12)
-    assert -1 < low < rho < high < 1
-
-
-def test_a_perfect_correlation_is_exact():
-    assert plots.rank_correlation(DELTA, DELTA) == pytest.approx((1.0, 1.0, 1.0))
-
-
 def test_each_gain_has_its_interval():
     Effect = pytest.importorskip("tssbn.claims").Effect
     gains = [Effect(y, error=1.0, df=9, critical=2.0, n=(3, 3)) for y in (5.0, -1.0)]
@@ -54,3 +43,21 @@ def test_each_gain_has_its_interval():
         "full fine-tuning  10",
     ]
     assert -20.0 in [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata())]
+
+
+def test_gains_are_over_the_heads_alone_with_size_and_work_of_a_run(folder):
+    Measured = pytest.importorskip("tssbn.claims").Measured
+    pytest.importorskip("torchvision")
+    (folder / "adapt").mkdir(parents=True)
+    for method, size, macs in (("heads-only", 10, 50), ("lora", 14, 100), ("full", 99, 55)):
+        record = {"parameters": size, "decoder_parameters": 10, "macs": macs, "seed": 0}
+        (folder / f"adapt/{method}-0.json").write_text(json.dumps(record))
+    found = {"heads-only": [1.0, 3.0], "lora": [4.0, 8.0], "full": [5.0, 6.0]}
+    rows = plots.over_heads("adapt", Measured("digits", found, paired=True))
+    assert [(row.method, row.trunk, row.passes, row.gain.value) for row in rows] == [
+        ("lora", 4, 2.0, 4.0),
+        ("full", 89, 1.1, 3.5),
+    ]
+    assert plots.over_heads("adapt", Measured("", {"heads-only": [1.0], "lora": [2.0]})) == []
+    with pytest.raises(ValueError, match="found has no 'heads-only', but lora"):
+        plots.over_heads("adapt", Measured("digits", {"lora": [4.0, 8.0]}))

@@ -63,8 +63,13 @@ def test_the_best_trial_has_the_highest_gain_over_all_tasks():
         for depth, miou in ((0.5, 0.5), (0.4, 0.4), (0.45, 0.5))
     ]
     assert tuning.best(trials) is trials[2]  # +10 %, where the second has +20 - 20
-    failed = [{**trials[0], "val": {"depth": score, "miou": score}} for score in (0.0, math.nan)]
+    failed = [
+        {**trials[0], "rates": {"lr": 1.0}, "val": {"depth": score, "miou": score}}
+        for score in (0.0, math.nan)
+    ]
     assert tuning.best([*failed, *trials]) is trials[2]
+    with pytest.raises(ValueError, match=r"no trial has scores above 0 .* \[{'lr': 1.0}, {'lr'"):
+        tuning.best(failed)
 
 
 @pytest.mark.parametrize(("method", "key"), [("tssbn", "multiplier"), ("hps", "lr")])

@@ -99,6 +99,11 @@ def test_unknown_arms_are_refused_whatever_runs_there_are(folder):
         rooms().against("TSσBN", "MTAN")
 
 
+def test_an_arm_that_there_is_not_cannot_be_left_out():
+    with pytest.raises(ValueError, match=r"without: MTAM is no arm; arms: STL, HPS, .* stage 1$"):
+        all_arms("", "rooms", stages=2, without=["MTAM", "MTAN"])
+
+
 def test_arms_without_tuned_rates_are_told_theirs():
     bed = all_arms("faces", "faces", stages=3, multiplier=10, attributes=5)
     fast = {arm for arm, (_, own) in bed.arms.items() if own.get("multiplier") == 10}

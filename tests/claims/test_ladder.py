@@ -57,7 +57,9 @@ def test_what_could_be_seen_is_the_largest_of_the_least_effects(folder):
 def test_without_a_sure_difference_the_sentence_says_so(folder):
     bed = ladder("rooms", "rooms")
     fill(folder, bed, HPS=0)
-    assert summary([bed]) == "On rooms the interval holds zero."
+    none = ladder("streets", "streets")
+    said = "On rooms the interval holds zero; on streets no ablation has two runs."
+    assert summary([bed, none]) == said
 
 
 def test_stages_end_with_hps(folder):

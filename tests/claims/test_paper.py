@@ -99,6 +99,24 @@ def test_of_an_adaptation_the_source_is_the_random_unit(folder):
             write(folder, bed, str(source), seed, (0.5 + gain + shift, 0.3 + gain + shift))
     assert small.adapted("bitfit").values["bitfit"] == pytest.approx([40.0, 50.0, 60.0])
     assert small.adapted("lora").values["lora"] == []
+    some = BedOfRuns("digits", "adapt", {"0": ("lora", {}), "2": ("lora", {"source": 2})})
+    for source in some.arms:
+        write(folder, some, source, 0, (0.5, 0.5))
+    values = small.adapted("bitfit", "lora").values
+    assert values["bitfit"] == pytest.approx([40.0, 60.0]) and values["lora"] == [50.0, 50.0]
+
+
+def test_runs_of_words_are_paired_by_their_seeds(folder):
+    bed = BedOfRuns("words", "treebank", {"own": ("tssbn-frozen", {}), "other": ("lora", {})})
+    for arm, seeds in {"own": (0, 1, 2, 4), "other": (1, 2, 3, 4)}.items():
+        for seed in seeds:
+            write(folder, bed, arm, seed, (0.1 * seed, 0.1 * seed + 0.2 * (arm == "own")))
+    found = small.labelled("tssbn-frozen", "lora")
+    assert found.values["lora"] == pytest.approx([10.0, 20.0, 40.0])
+    effect = found.against("tssbn-frozen", "lora")["lora"]
+    assert (effect.value, effect.n) == (pytest.approx(10.0), (3,))
+    none = small.labelled("tssbn-frozen", "lora", "shared-gates-frozen")
+    assert none.against("tssbn-frozen", "lora") == {"lora": None}
 
 
 def test_average_precision_is_of_the_epochs_that_a_run_reports(folder):

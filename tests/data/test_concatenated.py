@@ -45,6 +45,20 @@ def test_each_sample_has_its_own_labels_and_the_others_are_missing():
             assert gone.all() if name not in own else not gone.any()
 
 
+def test_a_sentence_without_labels_has_a_missing_one_at_each_piece():
+    tagged, parsed = (
+        Stored(
+            {"image": torch.rand(2, 5), name: torch.zeros(2, 5, dtype=torch.int64)},
+            {name: Target("words", ("a", "b"), ignore=-1)},
+        )
+        for name in ("tag", "relation")
+    )
+    both = Concatenated([tagged, parsed])
+    batch = next(iter(DataLoader(both, batch_size=4)))
+    assert batch["tag"].tolist() == 2 * [[0] * 5] + 2 * [[-1] * 5]
+    assert batch["relation"].tolist() == 2 * [[-1] * 5] + 2 * [[0] * 5]
+
+
 def test_it_is_decoded_and_batched_like_any_other():
     both = Concatenated([photos(), rooms()])
     stored = Stored.read(both)

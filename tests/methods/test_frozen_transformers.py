@@ -13,6 +13,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("lightning_fabric")
 
 from tiny_transformers import NETWORKS
+from transformer_methods import ALIKE, drawn
 
 from tssbn import export
 from tssbn.benchmarks.transformers import swin_network, vit_network
@@ -23,23 +24,9 @@ from tssbn.networks.vit import ViT
 from tssbn.tasks import TaskSpecific
 
 OUTPUTS = {"seg": 3, "depth": 1}
-ALIKE = {  # start as the frozen trunk
-    "heads-only": {},
-    "shared-norm": {},
-    "bitfit": {},
-    "lora": {},
-    "lora-shared": {"rank": 2},
-    "adapter": {},
-    "vl-adapter": {},
-    "compacter": {"products": 2},
-    "compacter++": {"products": 2},
-    "tsbn-frozen": {},
-    "tssbn-frozen": {"affine": "preserve"},
-    "tssbn-lora": {"affine": "preserve", "rank": 2},
-}
 OPTIONS = {**ALIKE, "vpt-shallow": {"prompts": 3}, "vpt-deep": {"prompts": 3}}
-SHARED = ("heads-only", "shared-norm", "lora-shared", "vl-adapter")
-ANY_TRUNK = ("heads-only", "shared-norm", "tsbn-frozen", "tssbn-frozen")
+SHARED = ("heads-only", "shared-norm", "lora-shared", "vl-adapter", "shared-gates-frozen")
+ANY_TRUNK = ("heads-only", "shared-norm", "tsbn-frozen", "tssbn-frozen", "shared-gates-frozen")
 SWIN, VIT = (replace(NETWORKS[kind], trains=nothing) for kind in ("swin", "vit"))
 
 
@@ -51,14 +38,6 @@ def images(network, count=2):
 def built(method, network=SWIN, outputs=OUTPUTS, **options):
     torch.manual_seed(0)
     return find_method(method).build(network, outputs, **{**OPTIONS.get(method, {}), **options})
-
-
-def drawn(net):
-    """The network, in evaluation and double precision, whose trunk is trained and drawn anew."""
-    for value in net.trunk.parameters():
-        if value.requires_grad:
-            nn.init.normal_(value, std=0.3)
-    return net.double().eval()
 
 
 @pytest.mark.parametrize("method", ALIKE)

@@ -102,3 +102,6 @@ def test_without_the_package_the_message_says_how_to_get_it(monkeypatch, folder)
         minilm_folder("package")
     (folder / NAME).mkdir()
     assert minilm_vocabulary() == folder / NAME / "vocab.txt"
+    for source in ("none", "packge"):
+        with pytest.raises(ValueError, match=f"source='{source}' has no files, use 'package' or"):
+            minilm_weights(source)

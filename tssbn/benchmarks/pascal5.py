@@ -44,8 +44,8 @@ def benchmark(
     deviation, as in MLoRE, although these weights were trained with other values.
 
     Args:
-        size: height and width of the images, a multiple of 16; those of the files have up to 500
-            pixels.
+        size: height and width of the images, a multiple of 16, and at least those of the test
+            images, which are padded to it; the files have up to 500 pixels.
         width: channels of the ViT, whose attention heads have 64 channels each, or `width` if that
             is less.
         depth: blocks of the ViT, a multiple of 4.

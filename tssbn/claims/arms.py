@@ -70,6 +70,9 @@ def all_arms(
         without: arms that the benchmark's network cannot have.
         settings: of all runs.
 
+    Raises:
+        ValueError: one of `without` is no arm, or a setting is unknown.
+
     Example:
         >>> bed = all_arms("faces", "faces", stages=2, multiplier=10, without=["MTAN"])
         >>> bed.arms["TSσBN"], bed.arms["HPS"]
@@ -82,6 +85,9 @@ def all_arms(
     from tssbn.training.run import Run
 
     deep = {from_stage(k): {"first": k} for k in range(1, stages)}
+    if unknown := set(without) - {*ARMS, *deep}:
+        known = ", ".join((*ARMS, *deep))
+        raise ValueError(f"without: {', '.join(sorted(unknown))} is no arm; arms: {known}")
     rated = {} if multiplier is None else {"multiplier": multiplier}
     trained = Run(benchmark, ARMS["TSσBN"], settings=settings | rated).name
     like = trained.partition(f"/{ARMS['TSσBN']}-0-")[2]

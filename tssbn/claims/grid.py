@@ -17,12 +17,14 @@ from tssbn.benchmarks import Benchmark, find_benchmark
 from tssbn.claims.bed import Bed
 from tssbn.claims.libmtl import DIRECTIONS, published
 from tssbn.claims.verdict import Effect
+from tssbn.columns import columns
 from tssbn.methods import METHODS, find_method
 from tssbn.records.caption import caption
 from tssbn.records.comparable import balance_of
+from tssbn.records.form import Row, Table
 from tssbn.records.saved import SavedRun, SavedRuns
 from tssbn.records.scores import delta
-from tssbn.records.table import Row, Table, table
+from tssbn.records.table import table
 from tssbn.training.balancing import BALANCINGS
 
 __all__ = ["PLAIN", "Cell", "Grid", "grid"]
@@ -88,8 +90,9 @@ class Grid:
         theirs = any(cell.theirs for cell in self.cells.values())
         said = "; ".join([self.caption, SAID, *[THEIRS] * theirs])
         parts = ["\n".join([f"{self.table.title}: balancings", *textwrap.wrap(said, 100)])]
-        parts.append(_lines([["Δm, %", *map(_title, self.methods)], *self._gains()]))
-        parts += [_lines(self._scores(method)) for method in self.methods]
+        gains = [["Δm, %", *map(_title, self.methods)], *self._gains()]
+        tables = [gains, *map(self._scores, self.methods)]
+        parts += ["\n".join(columns(rows, head=1)) for rows in tables]
         return "\n\n".join(parts)
 
     def _gains(self) -> Iterable[list[str]]:
@@ -209,14 +212,3 @@ def _title(method: str) -> str:
 
 def _signed(value: float | None) -> str:
     return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"
-
-
-def _lines(rows: Iterable[Sequence[str]]) -> str:
-    """The rows in columns, the first of which is the head."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])

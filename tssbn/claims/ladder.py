@@ -79,6 +79,9 @@ def summary(beds: Sequence[BedOfRuns]) -> str:
     parts = []
     for bed in beds:
         found = worth(bed)
+        if not found:
+            parts.append(f"on {bed.title} no ablation has two runs")
+            continue
         below = {arm: -effect.value for arm, effect in found.items() if effect.high < 0}
         above = {arm: effect.value for arm, effect in found.items() if effect.low > 0}
         if not below and not above:

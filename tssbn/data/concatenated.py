@@ -54,7 +54,7 @@ class Concatenated(ConcatDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         sample = super().__getitem__(index)
-        size = sample["image"].shape[1:]
+        size = sample["image"].shape[-2:]  # of a vector of inputs, its length
         return {
             "image": sample["image"],
             **{

@@ -49,10 +49,19 @@ def build(
 
 
 def build_shared(network: Network, outputs: Mapping[str, int], affine: str = "auto") -> MultiTask:
-    """A frozen trunk with one row of gates for all tasks, and one pass.
+    """Build a frozen trunk with one row of gates for all tasks, which makes one pass.
 
     Args:
-        affine: as of :func:`build`.
+        network, outputs: as for :class:`tssbn.methods.Method`.
+        affine: as for :func:`build`.
+
+    Example:
+        >>> import torch
+        >>> def trunk():
+        ...     return nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        >>> network = Network(trunk, lambda n: nn.Linear(3, n), torch.zeros(2, 3))
+        >>> build_shared(network, {"seg": 2, "depth": 1}).trunk[1].gamma.shape
+        torch.Size([3])
     """
     trunk, readers = frozen(network, outputs, norms=True)
     return MultiTask(sigmoid(trunk, affine), readers)

@@ -229,14 +229,15 @@ def added(bed: BedOfRuns) -> None:
 def repeats(ax: Axes, table: Mapping[str, tuple[float, float]]) -> None:
     """Draw two measurements of each balancing against each other, and print how they spread.
 
-    The title has their correlation with its 95 % interval, by Fisher's transformation.
+    The title has their correlation, :func:`tssbn.claims.correlation.correlation`.
 
     Args:
         table: of :func:`tssbn.claims.libmtl.repeated`.
     """
+    from tssbn.claims.correlation import correlation
+
     x, y = np.array(list(table.values())).T
-    r = np.corrcoef(x, y)[0, 1]
-    low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(len(x) - 3))
+    r, low, high = correlation(x, y)
     ax.plot(x, y, "o", color="C0")
     for name, (a, b) in table.items():
         crowded = ((x > a) & (x < a + 0.3) & (abs(y - b) < 0.12)).any()

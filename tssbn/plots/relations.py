@@ -146,8 +146,7 @@ def pairs(
 def ranks(ax: Axes, x: Any, y: Any, title: str) -> None:
     """Draw one number of each task over another.
 
-    The title has their Spearman correlation with its 95 % interval, by Fisher's transformation and
-    the standard error of Fieller, Hartley and Pearson (1957).
+    The title has their correlation, :func:`tssbn.claims.correlation.rank_correlation`.
 
     Args:
         x: a number for each task.
@@ -160,9 +159,8 @@ def ranks(ax: Axes, x: Any, y: Any, title: str) -> None:
         >>> ax.get_title()
         'faces, n = 6: +0.89 [+0.23, +0.99]'
     """
-    from scipy.stats import spearmanr
+    from tssbn.claims.correlation import rank_correlation
 
     ax.plot(x, y, "o", ms=4)
-    r, n = spearmanr(x, y)[0], len(x)
-    low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) * np.sqrt(1.06 / (n - 3)))
-    ax.set_title(f"{title}, n = {n}: {r:+.2f} [{low:+.2f}, {high:+.2f}]", size=9.5)
+    r, low, high = rank_correlation(x, y)
+    ax.set_title(f"{title}, n = {len(x)}: {r:+.2f} [{low:+.2f}, {high:+.2f}]", size=9.5)

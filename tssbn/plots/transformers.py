@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -23,11 +22,11 @@ __all__ = [
     "adapted",
     "frame",
     "over_heads",
-    "rank_correlation",
     "separate_passes",
     "trained",
 ]
 
+HEADS = "heads-only"
 SIDES = {  # of a name, where the right of its mark is taken
     "left": ("tssbn-lora", "polyhistor", "vl-adapter", "lora", "compacter"),
     "below": ("mtlora+", "adapter", "hps", "stl"),
@@ -71,27 +70,6 @@ def frame(
     return pd.DataFrame(lines, columns).T
 
 
-def rank_correlation(
-    one: Mapping[str, float], other: Mapping[str, float]
-) -> tuple[float, float, float]:
-    """Give Spearman's correlation of two numbers for the same n names, and its 95 % interval.
-
-    The interval is Fisher's, with the variance 1.06/(n − 3) of ranks.
-
-    Example:
-        >>> rows = dict(zip("abcdefgh", range(8)))
-        >>> [round(x, 2) for x in rank_correlation(rows, rows | {"a": 1, "b": 0})]
-        [0.98, 0.86, 1.0]
-    """
-    ranks = [np.argsort(np.argsort([each[name] for name in one])) for each in (one, other)]
-    rho = np.corrcoef(*ranks)[0, 1]
-    half = 1.96 * (1.06 / (len(one) - 3)) ** 0.5
-    with np.errstate(divide="ignore"):
-        z = np.arctanh(rho)
-    low, high = np.tanh([z - half, z + half])
-    return float(rho), float(low), float(high)
-
-
 def trained(
     ax: Axes,
     counted: Mapping[str, tuple[int, int, int]],
@@ -119,6 +97,8 @@ def trained(
         >>> [text.get_text() for text in ax.texts]
         ['γ and β alone', 'STL', 'LoRA', 'BitFit', 'TSσLN']
     """
+    from tssbn.claims.correlation import rank_correlation
+
     delta = {method: row.get("delta", 0.0) for method, row in paper.items()}
     size = {method: trunk for method, (trunk, _, _) in counted.items()}
     own, one = plots.COLORS["blue"], plots.COLORS["orange"]
@@ -144,7 +124,7 @@ def trained(
     ax.plot([], [], "s", color=one, label="about one pass")
     ax.set(xscale="log", xlabel="parameters trained in the trunk", ylabel="Δm, %, as printed")
     ax.margins(x=0.12)
-    rho, low, high = rank_correlation(size, delta)
+    rho, low, high = rank_correlation([*size.values()], [delta[method] for method in size])
     ax.set_title(
         f"Rank correlation of the two: {rho:.2f} ({low:.2f} to {high:.2f}, n = {len(size)})"
     )
@@ -169,19 +149,27 @@ class Adapted:
 
 
 def over_heads(benchmark: str, found: Measured) -> list[Adapted]:
-    """List what each method of a measurement gains over heads-only.
+    """List what each method of a measurement gains over the heads alone.
+
+    Those are left out whose gain has no interval, because one of the two has fewer than two runs.
 
     Args:
         benchmark: of the saved runs, in which sizes and work are.
-        found: scores by method, those of heads-only among them.
+        found: scores by method, those of ``"heads-only"`` among them.
+
+    Raises:
+        FileNotFoundError: a method has no saved run with the benchmark's own settings.
+        ValueError: there are no scores of the heads alone.
     """
-    runs = {method: records.of(benchmark, method)[0] for method in found.values}
-    heads = runs.pop("heads-only")["macs"]
-    rows = []
-    for method, run in runs.items():
+    if HEADS not in found.values:
+        raise ValueError(f"found has no {HEADS!r}, but {', '.join(found.values)}")
+    macs, rows = records.of(benchmark, HEADS)[0]["macs"], []
+    for method in found.values:
+        if method == HEADS or (gain := found.against(method, HEADS)[HEADS]) is None:
+            continue
+        run = records.of(benchmark, method)[0]
         size = run["parameters"] - run["decoder_parameters"]
-        gain = found.against(method, "heads-only")["heads-only"]
-        rows.append(Adapted(method, size, run["macs"] / heads, gain))
+        rows.append(Adapted(method, size, run["macs"] / macs, gain))
     return rows
 
 

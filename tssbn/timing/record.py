@@ -28,11 +28,12 @@ Entry ``i`` of all lists is round ``i``, so that ratios are taken round by round
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tssbn import records
+from tssbn.columns import columns
 
 __all__ = ["Spread", "add_entry", "fraction_of_peak", "load", "table", "time_ratio"]
 
@@ -208,7 +209,7 @@ def table(network: str, tasks: int, cell: Mapping[str, Any]) -> str:
         f"of {_many(tasks, 'plain step')}: median [quartiles] of {_many(count, 'round')}, "
         f"{fraction_of_peak(cell, 'plain').median:.2f} at the {_number(rate)} GFLOP/s of a matmul"
     )
-    return "\n".join([title, caption, "", *_columns(lines)])
+    return "\n".join([title, caption, "", *columns(lines, left=2, head=1)])
 
 
 def _memory(cell: Mapping[str, Any], strategy: str) -> list[str]:
@@ -233,18 +234,3 @@ def _many(count: int, what: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _columns(lines: Iterable[list[str]]) -> list[str]:
-    """Align columns, the first two to the left, with a rule below the first line."""
-    lines = list(lines)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if index < 2 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        texts.append("  ".join(cells).rstrip())
-    texts.insert(1, "-" * max(map(len, texts)))
-    return texts

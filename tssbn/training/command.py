@@ -11,6 +11,7 @@ from typing import Any
 
 from tssbn import records
 from tssbn.arguments import add_command, add_results, add_settings, minutes, pair, writable
+from tssbn.columns import columns
 
 __all__ = ["add"]
 
@@ -227,11 +228,7 @@ def _scores(record: Mapping[str, Any]) -> str:
     for task, metric, sign, *values in rows:
         space = " " * (sign not in ("", "%", "°"))
         lines.append((task, metric, *(f"{value:.4g}{space}{sign}" for value in values)))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join(columns(lines))
 
 
 def _queue(options: argparse.Namespace) -> int:

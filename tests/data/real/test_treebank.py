@@ -129,6 +129,11 @@ def test_what_is_wrong_is_named(root, vocabulary, read):
     with pytest.raises(ValueError, match=r"en_ewt-ud-test.conllu, line 7: 2 fields, expected 10"):
         read("test")
     path.unlink()
+    (root / "fr_gsd-ud-dev.conllu").write_text(READING, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"one treebank, and has en_ewt-ud-dev.* and fr_gsd-ud-dev"
+    ):
+        read("val")
     with pytest.raises(
         FileNotFoundError, match=r"no file \*-test.conllu or .* data where treebank"
     ):

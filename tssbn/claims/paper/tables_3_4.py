@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tssbn import records
 from tssbn.claims.claim import Claim
@@ -36,23 +36,32 @@ def adapted(*methods: str) -> Measured:
     """Measure the accuracy that methods reach on `adapt` from each source, in percent.
 
     The source is the random unit: the mean of both tasks and of the runs from it is one number.
-    Methods start from the same sources, so that differences are paired.
+    Methods start from the same sources, so that differences are paired; a source that one of them
+    lacks is left out.
     """
-    values = {}
+    values: dict[str, dict[int, float]] = {}
     for method in methods:
-        runs = (records.of("adapt", method, range(2), source=source) for source in range(3))
-        values[method] = [100 * each.scores().mean(axis=None) for each in runs if each]
-    return Measured("digits from swapped digits, Swin", values, "points", paired=True)
+        runs = {k: records.of("adapt", method, range(2), source=k) for k in range(3)}
+        means = {k: each.scores().mean(axis=None) for k, each in runs.items() if each}
+        values[method] = {k: 100 * mean for k, mean in means.items()}
+    return _paired("digits from swapped digits, Swin", values)
 
 
 def labelled(*methods: str) -> Measured:
     """Measure the accuracy that methods reach on `treebank`, in percent.
 
     The mean of the three tasks is one number of each run. Runs of a seed have the same sentences in
-    the same order, so that differences are paired.
+    the same order, so that differences are paired; a seed that a method lacks is left out.
     """
-    values = {}
+    values: dict[str, dict[int, float]] = {}
     for method in methods:
         runs = records.of("treebank", method, range(5))
-        values[method] = list(100 * runs.scores().mean(axis=1)) if runs else []
-    return Measured("English words, BERT", values, "points", paired=True)
+        values[method] = dict(100 * runs.scores().mean(axis=1)) if runs else {}
+    return _paired("English words, BERT", values)
+
+
+def _paired(title: str, values: Mapping[str, Mapping[int, float]]) -> Measured:
+    """The values by method and unit, of the units that all methods have."""
+    common = sorted(set.intersection(*(set(of) for of in values.values())))
+    paired = {method: [of[unit] for unit in common] for method, of in values.items()}
+    return Measured(title, paired, "points", paired=True)

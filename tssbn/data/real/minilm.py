@@ -29,7 +29,10 @@ def minilm_folder(source: str = "package") -> Path:
 
     Raises:
         FileNotFoundError: There is no package, or no folder; says how to get it.
+        ValueError: The source is another.
     """
+    if source not in ("package", "file"):
+        raise ValueError(f"source={source!r} has no files, use 'package' or 'file'")
     if source == "package":
         spec = find_spec(PACKAGE.replace("-", "_"))
         if spec is None or spec.origin is None:

@@ -1,6 +1,7 @@
 """The English Web Treebank of Universal Dependencies: 16,622 sentences, three labels a word."""
 
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -73,7 +74,8 @@ class Treebank(RealSet):
     Raises:
         FileNotFoundError: a file of a part is missing, or the vocabulary.
         ImportError: ``tokenizers`` is not installed.
-        ValueError: unknown split; a file is none of ten columns; too few sentences.
+        ValueError: unknown split; a file is none of ten columns, or not a whole ``.gz`` file; files
+            of several treebanks; too few sentences.
     """
 
     official: ClassVar = {"train": 12544, "val": 2001, "test": 2077}
@@ -143,6 +145,8 @@ def _file(root: Path, part: str) -> Path:
             f"no file *-{part}.conllu or *-{part}.conllu.gz in {root}, such as "
             f"en_ewt-ud-{part}.conllu: python -m tssbn data where treebank"
         )
+    if len(names := sorted({path.name.removesuffix(".gz") for path in found})) > 1:
+        raise ValueError(f"{root} must have one treebank, and has {' and '.join(names)}")
     return found[0]
 
 
@@ -150,7 +154,7 @@ def _sentences(path: Path) -> Iterator[list[Word]]:
     """The words of each sentence of a CoNLL-U file."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else None
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a whole .gz file: {error}") from error
     sentence: list[Word] = []
     for number, line in enumerate([*lines(path, content), ""], 1):
