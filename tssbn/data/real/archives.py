@@ -49,11 +49,8 @@ def unpack(archive: Path, dest: Path) -> None:
 class Member(NamedTuple):
     """A file in an open archive or in a folder.
 
-    Attributes:
-        source: the archive or the folder.
-        path: the path inside of ``source``.
-        size: in bytes.
-        open: returns a stream of the contents.
+    ``path`` is its path inside of ``source``, the archive or the folder. ``size`` is in bytes, and
+    ``open`` returns a stream of the contents.
     """
 
     source: Path
