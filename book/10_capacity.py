@@ -322,10 +322,9 @@ plt.show()
 #
 # ## Limits
 #
-# - Rooms are synthetic, and the study has two tasks and two layers, which disagree
-#   (`data/results/capacity/noise.json`, n = 6). With noise the gap changes by +0.03
-#   [+0.02, +0.04] in the first layer and by -0.03 [-0.04, -0.02] in the second. The
-#   independent part follows none of units, frequency and noise.
+# - Rooms are synthetic, and the study has two tasks and two layers. With noise the
+#   capacity gap rises in the first layer and falls in the second. The independent
+#   part follows none of units, frequency and noise.
 # - Correlation follows cosine at 1, 10 and 100 times the base rate. The capacity gap
 #   changes as much with the rate as with the knob, and at 100 times separation is
 #   noisy, because it takes logarithms of nearly shut gates.

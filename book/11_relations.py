@@ -315,9 +315,9 @@ pd.DataFrame(rows).T
 # - Regions were assigned by name. Rarity became a cause after we had seen the
 #   last layer. F1 also depends on how rare an attribute is.
 # - On synthetic faces, tasks of equal F1 seem to share *fewer* channels, which we
-#   cannot explain. There, clusters of a single network are unstable: the ARI of plain
-#   cosines ranges from 0.2 to 0.7. And plain cosines agree best after one epoch, on an
-#   order of pairs unlike that at the end.
+#   cannot explain. There, the ARI of plain cosines differs much from network to
+#   network. And plain cosines agree best after one epoch, on an order of pairs unlike
+#   that at the end.
 # - Gates learned ten times as fast as filters. At a hundred times, too fast
 #   here ({doc}`13_knobs`), channels do not agree any more.
 # - The gates behind the paper's 0.8 are not published. We cannot shuffle them.

@@ -185,19 +185,17 @@ draw.paths({rate: walks(rate) for rate in (0.001, 0.01, 0.1)}, SIGNAL > 0)
 plt.show()
 
 # %% [markdown]
-# By {eq}`eq-reach` a signal overtakes the noise
-# after $1/\rho^2 = 25$ steps at every rate. The rate decides where on the sigmoid that
-# happens. At 0.001 all gates are still near one half and the network cannot use the
-# difference. At 0.1 noise opens and shuts gates by chance. Between the two a gate shows
-# what it is worth.
+# By {eq}`eq-reach` a signal overtakes the noise after $1/\rho^2 = 25$ steps at every
+# rate. The rate decides where on the sigmoid that happens. At 0.001 all gates are still
+# near one half and the network cannot use the difference. At 0.1 noise opens and shuts
+# gates by chance. Between the two a gate shows what it is worth.
 #
 # ## Where the best rate lies
 #
 # Four data sets have a sweep. The paper's is on NYUv2. On the synthetic rooms
 # (chapter {doc}`06_nyuv2`) and on Census-Income, a table of people with three
-# questions, each rate was tried once, on validation data. Faces have several
-# runs. The figure shows Δm minus that of {term}`HPS`, hard sharing at its own
-# best rate.
+# questions, each rate was tried once, on validation data. Faces have several runs. The
+# figure shows Δm minus that of {term}`HPS`, hard sharing at its own best rate.
 #
 # **Before you look:** will TSσBN peak at the same rate on all four? Which of
 # TSBN and TSσBN will lose more at the fastest rate?
@@ -208,10 +206,10 @@ plt.show()
 
 # %% [markdown]
 # Bars are 95 % intervals; a single trial borrows the spread of that data set's saved
-# runs. The paper prints no spread. The constant baseline is near -20 on faces and far
-# below the panels of rooms and Census-Income (-65 and -47). The last three columns of
-# the table are for a slow, a middle and a fast gate rate. Each entry has the rate and
-# the Δm of TSσBN there minus that at its best rate.
+# runs. The paper prints no spread. The constant baseline is far below the panels of
+# rooms and Census-Income. The last three columns of the table are for a slow, a middle
+# and a fast gate rate. Each entry has the rate and the Δm of TSσBN there minus that at
+# its best rate.
 
 # %% tags=["hide-input"]
 overview([PAPER, *OURS])
@@ -304,8 +302,7 @@ for decay in 0, 0.1, 1:
 # - TSσBN also lacks the bias that TSBN has. No saved run separates the two.
 # - By {eq}`eq-reach` the rate $1/\sqrt n$ keeps noise near $|\gamma| = 1$. No run
 #   shows that such a rule beats a constant rate.
-# - On faces, seeds agree on which tasks are alike at the rate 0.04 (Spearman
-#   0.63, 7 networks) and hardly at 0.4 (0.12, 3 networks).
+# - On faces, seeds agree on which tasks are alike at the rate 0.04, and hardly at 0.4.
 # - The paper finds that TSσBN depends least on the weights of the losses. Our
 #   measurement of that is withdrawn: its networks were no better than the
 #   constant baseline.

@@ -330,8 +330,8 @@ pd.DataFrame(rows, STAGES).T
 #
 # - Four epochs of further training instead of two brought no tree by loss of the
 #   rooms to the goal.
-# - The rooms' small SegNet is hardly better than the constant baseline, 41
-#   against 35 mIoU. Its heads cost much, and no tree saves any of that.
+# - The rooms' small SegNet is hardly better in mIoU than the constant baseline.
+#   Its heads cost much, and no tree saves any of that.
 # - Half the cost is not half the time. On one image of faces a tree of half the
 #   cost saves no time over stacked passes; on 16 images it saves a third.
 # - Trees were chosen after training; one from the start was not tried. A mean

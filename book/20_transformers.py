@@ -202,8 +202,8 @@ chosen = "tssbn-frozen", "bitfit", "lora", "adapter", "vpt-deep"
 transformer_plots.separate_passes(records.load("stacking/cost"), chosen)
 
 # %% [markdown]
-# Separate passes are at most a third slower here, and need less than half of
-# the memory. `net.tasks_per_pass = 1` chooses them.
+# In the median separate passes are at most a sixth slower here, and they need
+# less than half of the memory. `net.tasks_per_pass = 1` chooses them.
 #
 # ## Table 4, counted
 #

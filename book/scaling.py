@@ -34,11 +34,12 @@ if "google.colab" in sys.modules:
 # `python book/studies/ddp_run.py` writes.
 
 # %% tags=["hide-input"]
-from statistics import quantiles
+from statistics import median
 
 import pandas as pd
 
 from tssbn import records
+from tssbn.timing.rounds import Spread
 
 run = records.load("ddp/run")
 
@@ -155,15 +156,15 @@ def exchange(way):
 
 rows = {}
 for way, seconds in cost["seconds"].items():
-    low, middle, high = quantiles(exchange(way))
+    low, middle, high = Spread.of(exchange(way))
     medians = {
-        f"{setting}, ms": round(1000 * quantiles(times)[1])
+        f"{setting}, ms": round(1000 * median(times))
         for setting, times in seconds.items()
     }
     rows[way] = {
         **medians,
         "exchange, ms": f"{middle:.0f} ({low:.0f} to {high:.0f})",
-        "of the step": f"{0.1 * middle / quantiles(seconds['together'])[1]:.0f} %",
+        "of the step": f"{0.1 * middle / median(seconds['together']):.0f} %",
         "parameters": f"{cost['parameters'][way]:,}",
     }
 print(f"{cost['network']}, {cost['tasks']} tasks, {cost['rounds']} rounds")
@@ -178,7 +179,7 @@ pd.DataFrame(rows).T
 plain, *ours = cost["seconds"]
 for way in ours:
     more = zip(exchange(way), exchange(plain), strict=True)
-    low, middle, high = quantiles([one - other for one, other in more])
+    low, middle, high = Spread.of([one - other for one, other in more])
     verdict = "more" if low > 0 else "no visible difference"
     print(f"{way}: {middle:+.0f} ms ({low:+.0f} to {high:+.0f}), {verdict}")
 more = max(cost["parameters"].values()) / cost["parameters"][plain]

@@ -27,9 +27,8 @@ from torch import Tensor, nn
 import tssbn
 from tssbn import export
 from tssbn.timing.networks import NETWORKS
-from tssbn.timing.record import Spread
 from tssbn import records
-from tssbn.timing.rounds import time_rounds
+from tssbn.timing.rounds import Spread, time_rounds
 from tssbn.training.describe import device_name
 
 TASKS = ("segmentation", "depth", "normal")

@@ -9,7 +9,6 @@ in every round. The saved file ``branches/time`` has medians and quartiles over 
 """
 
 import copy
-import statistics
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from rounds import parser
 from tssbn.export.unroll import branches
 from tssbn.methods import find_method
 from tssbn import records
-from tssbn.timing.rounds import time_rounds
+from tssbn.timing.rounds import Spread, time_rounds
 from tssbn.training.describe import device_name
 from tssbn.training.run import Run
 
@@ -51,7 +50,7 @@ def timed(count: int, sizes: tuple[int, ...] = (1, 16)) -> dict[str, Any]:
             seconds = list(time_rounds(calls, count))
             for name, (cost, _) in nets.items():
                 of_one = [1000 * times[name] for times in seconds]
-                low, middle, high = statistics.quantiles(of_one, n=4)
+                low, middle, high = Spread.of(of_one)
                 rows.append(
                     {
                         "benchmark": benchmark,

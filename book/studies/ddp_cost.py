@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from statistics import quantiles
+from statistics import median
 
 import torch
 from lightning_fabric import Fabric
@@ -31,6 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import tssbn
 from tssbn.timing.networks import NETWORKS
+from tssbn.timing.rounds import Spread
 from tssbn import records
 from tssbn.columns import columns
 from tssbn.cost import parameters
@@ -184,9 +185,9 @@ def table(record: dict) -> str:
     """Medians in milliseconds, with quartiles of what the exchange adds."""
     lines = [("ms a step", "alone", "apart", "together", "exchange (quartiles)")]
     for way, of_way in record["seconds"].items():
-        medians = [f"{1000 * quantiles(times)[1]:.0f}" for times in of_way.values()]
-        low, median, high = (f"{1000 * value:.0f}" for value in quantiles(added(record, way)))
-        lines.append((way, *medians, f"{median} ({low} to {high})"))
+        medians = [f"{1000 * median(times):.0f}" for times in of_way.values()]
+        low, middle, high = (f"{1000 * value:.0f}" for value in Spread.of(added(record, way)))
+        lines.append((way, *medians, f"{middle} ({low} to {high})"))
     return "\n".join(columns(lines))
 
 

@@ -112,3 +112,22 @@ def test_a_page_has_its_picture_and_its_formula_and_no_error(site, tmp_path):
     assert "SAID widths true." in page
     assert "<mjx-container" in page
     assert "SAID failures: 0 ." in page
+
+
+@pytest.mark.parametrize("width, scrolls", [(390, True), (1200, False)])
+def test_a_drawing_scrolls_in_its_frame_on_a_phone_and_the_page_does_not(
+    site, tmp_path, width, scrolls
+):
+    then = f"""const screen = document.createElement("iframe");
+        screen.style.width = "{width}px";
+        screen.onload = () => {{
+            const page = screen.contentDocument.documentElement;
+            const frame = page.querySelector(".drawing");
+            say(`page ${{page.scrollWidth > screen.contentWindow.innerWidth}}`);
+            say(`drawing ${{frame.scrollWidth > frame.clientWidth}}`);
+        }};
+        screen.src = "index.html";
+        document.body.append(screen);"""
+    page = shown(site, tmp_path, "book/index.html", then=then)
+    assert "SAID page false." in page
+    assert f"SAID drawing {str(scrolls).lower()}." in page

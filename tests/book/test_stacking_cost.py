@@ -20,7 +20,7 @@ def test_the_table_has_ratios_of_separate_over_stacked(tmp_path, monkeypatch, ca
     record = json.loads((tmp_path / "stacking/cost.json").read_text(encoding="utf-8"))
     assert record["memory_mib"]["lora"] == {"stacked": 4, "separate": 1}
     record["seconds"]["lora"] = {"stacked": [2, 4, 3], "separate": [3, 2, 3]}
-    assert cost.table(record).splitlines()[1].endswith("  1.00 (0.50 to 1.50)  0.25")
+    assert cost.table(record).splitlines()[1].endswith("  1.00 (0.75 to 1.25)  0.25")
     _, row, _ = capsys.readouterr().out.splitlines()
     assert row.split()[:2] == ["lora", "adapt"] and row.split()[-1] == "0.25"
 

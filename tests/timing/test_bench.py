@@ -20,7 +20,7 @@ from tssbn.timing import memory, record
 from tssbn.timing.case import Case
 from tssbn.timing.measure import measure_strategies
 from tssbn.timing.networks import NETWORKS, TimedTrunk
-from tssbn.timing.rounds import relative, time_rounds
+from tssbn.timing.rounds import Spread, relative, time_rounds
 from tssbn.timing.strategies import ABOUT, DEFAULT, Setting, applies, make_network
 
 TASKS = 3
@@ -167,11 +167,20 @@ def test_rounds_run_everything_once_in_orders_of_their_own():
 
 def test_ratios_are_taken_within_a_round():
     slow, fast = [2.0, 20.0, 4.0, 10.0, 6.0], [1.0, 10.0, 1.0, 10.0, 2.0]
-    assert relative(slow, fast) == (1.5, 2.0, 3.5)  # of 1, 2, 2, 3 and 4
+    assert relative(slow, fast) == (2.0, 2.0, 3.0)  # of 1, 2, 2, 3 and 4
     with pytest.raises(ValueError, match="1 times and 2 others must be of the same rounds"):
         relative(slow[:1], fast[:2])
-    with pytest.raises(ValueError, match="two or more"):
-        relative(slow[:1], fast[:1])
+    with pytest.raises(ValueError, match="one or more"):
+        relative([], [])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 30])
+def test_quartiles_lie_within_the_values_and_are_those_of_torch(count):
+    values = torch.rand(count, generator=torch.Generator().manual_seed(count)).double()
+    spread = Spread.of(values.tolist())
+    assert min(values) <= spread.low <= spread.median <= spread.high <= max(values)
+    quartiles = values.quantile(torch.tensor([0.25, 0.5, 0.75]).double())
+    assert torch.allclose(torch.tensor(spread).double(), quartiles)
 
 
 def test_memory_is_measured_in_a_process_of_its_own():

@@ -219,7 +219,7 @@ def separate_passes(cost: Mapping[str, Any], methods: Iterable[str]) -> pd.DataF
         >>> memory = {"separate": 30.0, "stacked": 60.0}
         >>> cost = {"seconds": {"lora": rounds}, "memory_mib": {"lora": memory}}
         >>> separate_passes(cost, ["lora"]).loc["LoRA"].tolist()
-        ['1.50 (1.00 to 2.00)', '0.50']
+        ['1.50 (1.25 to 1.75)', '0.50']
     """
     lines = {}
     for method in methods:

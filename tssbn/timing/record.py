@@ -28,44 +28,17 @@ Entry ``i`` of all lists is round ``i``, so that ratios are taken round by round
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tssbn import records
 from tssbn.columns import columns
+from tssbn.timing.rounds import Spread
 
-__all__ = ["Spread", "add_entry", "fraction_of_peak", "load", "table", "time_ratio"]
+__all__ = ["add_entry", "fraction_of_peak", "load", "table", "time_ratio"]
 
 SETTING = ("device", "threads", "precision", "channels_last", "inference")
-
-
-class Spread(NamedTuple):
-    """A median with the lower and the upper quartile.
-
-    Example:
-        >>> Spread(0.9, 1.0, 1.2).median
-        1.0
-    """
-
-    low: float
-    median: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Compute median and quartiles of some values; a single value is all three.
-
-        Args:
-            values: one or more values.
-
-        Example:
-            >>> Spread.of([3.0, 1.0, 2.0])
-            Spread(low=1.5, median=2.0, high=2.5)
-        """
-        if len(values) == 1:
-            return cls(*values * 3)
-        return cls(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def time_ratio(cell: Mapping[str, Any], strategy: str, tasks: int) -> Spread:

@@ -4,13 +4,46 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median, quantiles
+from typing import NamedTuple
 
 import torch
 
-__all__ = ["matmul", "relative", "time_relative", "time_rounds"]
+__all__ = ["Spread", "matmul", "relative", "time_relative", "time_rounds"]
 
 SIDE = {"cpu": 1536}  # of the matrices whose product measures the peak rate of the machine
 LARGE = 8192
+
+
+class Spread(NamedTuple):
+    """A median with the lower and the upper quartile.
+
+    Example:
+        >>> Spread(0.9, 1.0, 1.2).median
+        1.0
+    """
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Compute the median and the quartiles of some values.
+
+        The quartiles never lie outside of the values: they are interpolated between the sorted
+        values, of which the first is the quantile 0 and the last the quantile 1. A single value is
+        all three.
+
+        Args:
+            values: one or more values.
+
+        Example:
+            >>> Spread.of([3.0, 1.0, 2.0])
+            Spread(low=1.5, median=2.0, high=2.5)
+        """
+        if len(values) == 1:
+            return cls(*values * 3)
+        return cls(*quantiles(values, n=4, method="inclusive"))
 
 
 def time_rounds(
@@ -61,26 +94,25 @@ def time_relative(
     return {name: median(now[name] / now[first] for now in found) for name in steps}
 
 
-def relative(times: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
-    """Divide times by others of the same rounds: the lower quartile, the median, the upper one.
+def relative(times: Sequence[float], others: Sequence[float]) -> Spread:
+    """Divide times by others of the same rounds: the median and the quartiles of the ratios.
 
     Args:
-        times: one for each round, two or more.
+        times: one for each round.
         others: what they are relative to.
 
     Raises:
-        ValueError: other rounds than those, or fewer than two.
+        ValueError: there are not as many others as times, or none.
 
     Example:
         >>> relative([3.0, 2.0, 3.0], [2.0, 4.0, 3.0])
-        (0.5, 1.0, 1.5)
+        Spread(low=0.75, median=1.0, high=1.25)
     """
-    if len(times) != len(others) or len(times) < 2:
+    if len(times) != len(others) or not times:
         raise ValueError(
-            f"{len(times)} times and {len(others)} others must be of the same rounds, two or more"
+            f"{len(times)} times and {len(others)} others must be of the same rounds, one or more"
         )
-    low, middle, high = quantiles(one / other for one, other in zip(times, others, strict=True))
-    return low, middle, high
+    return Spread.of([one / other for one, other in zip(times, others, strict=True)])
 
 
 def matmul(device: str = "cpu", precision: str = "32") -> tuple[Callable[[], torch.Tensor], int]:

@@ -1,35 +1,36 @@
 """Augmentation that moves the image and every target of a sample together.
 
-The transforms are those of ``torchvision.transforms.v2``. :class:`Augment` shows each entry to
-them as a tensor of its own type (:mod:`tssbn.data.augment.entries`), which says what a flip, a
-rotation or a zoom does to it:
+The transforms are those of ``torchvision.transforms.v2``. They choose what to do with a tensor by
+its type, so :class:`Augment` gives each entry its own type (:mod:`tssbn.data.augment.entries`).
+All pixels of an entry move with the image. The table lists what else happens to the entry:
 
-========= ============ ================== ======================================
-entry     resampled    by a zoom of s     by a flip or a rotation
-========= ============ ================== ======================================
-image     as asked for stays              moves
-classes   nearest      stays              moves
-depth     nearest      is divided by s    moves
-disparity nearest      is multiplied by s moves
-normal    as the image stays              moves, and its vectors turn or mirror
-attribute              stays              stays
-========= ============ ================== ======================================
+========= ================== =================== ==================================
+entry     interpolation      values, zoomed by s values, flipped or rotated
+========= ================== =================== ==================================
+image     of the transform   unchanged           unchanged
+classes   nearest pixel      unchanged           unchanged
+depth     nearest pixel      divided by s        unchanged
+disparity nearest pixel      multiplied by s     unchanged
+normal    of the transform   unchanged           vectors are mirrored or rotated too
+attribute none, has no place unchanged           unchanged
+========= ================== =================== ==================================
 
-Depth divided by s and normals as they were show the scene shrunk by s, in a camera of s times the
-focal length. A zoom is ``v2.RandomAffine`` with a ``scale``, :class:`RandomZoom` or
-:class:`RandomScale`; ``v2.Resize`` and its random relatives only change the resolution.
+A zoom by s enlarges the image s times. Dividing depth by s and keeping the normals describes a
+scene that is s times smaller, seen by a camera with s times the focal length. Zooms are
+``v2.RandomAffine`` with a ``scale``, :class:`RandomZoom` and :class:`RandomScale`. ``v2.Resize``,
+``v2.RandomResize`` and the like only change the resolution and keep all values.
 
-Normals that are resampled are made unit again. Where the blend is shorter than 1/2, mostly ignored
-pixels or opposite directions met, and it becomes the zero vector. Pixels that come from outside of
-the image get the target's ``ignore`` (normals the zero vector), whatever a transform fills or
-mirrors into the image there.
+Interpolated normals are divided by their length. If the length is 1/2 or less, the normal becomes
+the zero vector: the pixels around were mostly ignored ones, or had opposite directions. Pixels from
+outside of the image get the ``ignore`` value of the target (normals the zero vector), also where
+the transform fills or mirrors the image.
 
-:func:`nyuv2`, :func:`cityscapes`, :func:`pascal5` and :func:`pascal4` are the pipelines of the
-benchmarks' protocols, as in ``NYUv2(root, "train", transform=nyuv2(NYUv2.targets))``.
+:func:`nyuv2`, :func:`cityscapes`, :func:`pascal5` and :func:`pascal4` return the augmentation of
+the benchmarks' protocols; use them as in ``NYUv2(root, "train", transform=nyuv2(NYUv2.targets))``.
 
 All random numbers come from torch's global generator, so ``torch.manual_seed`` makes a run
-repeatable. A ``DataLoader`` with workers seeds them from that generator, or from the ``generator``
-that it is given; what they draw changes with their number.
+repeatable. A ``DataLoader`` seeds its workers from that generator, or from its own ``generator`` if
+it has one. With another number of workers, other random numbers are drawn.
 """
 
 from .protocols import cityscapes, nyuv2, pascal4, pascal5

@@ -1,8 +1,8 @@
-"""What the transforms of torchvision do to depth, disparity, normals and labels.
+"""Tensor types for classes, depth, disparity and normals, with their kernels for torchvision.
 
-``torchvision.transforms.v2`` chooses by the type of a tensor what a flip or a zoom does to it: the
-kernel that is registered for the type. A kernel gets the entry and, by name, what the transform
-drew.
+A transform of ``torchvision.transforms.v2`` looks up the kernel, a function, that is registered for
+the type of its input. It calls the kernel with the tensor and the parameters that it drew. This
+module registers kernels for flips, padding, resizing, crops, rotations and affine maps.
 """
 
 import math
@@ -20,7 +20,7 @@ NEAREST = InterpolationMode.NEAREST
 
 
 class Entry(Mask):
-    """A target (C, H, W) that is resampled by the nearest pixel and filled with 0."""
+    """A target map (C, H, W): takes the nearest pixel when resampled, and 0 outside."""
 
 
 class Labels(Entry):
@@ -28,15 +28,15 @@ class Labels(Entry):
 
 
 class Depth(Entry):
-    """Divided by a zoom."""
+    """Depth in metres: a zoom by s divides it by s."""
 
 
 class Disparity(Entry):
-    """Multiplied by a zoom."""
+    """Disparity in pixels: a zoom by s multiplies it by s."""
 
 
 class Normals(Entry):
-    """Unit vectors that turn with the image."""
+    """Surface normals (3, H, W): a flip mirrors the vectors, a rotation rotates them."""
 
 
 ENTRIES = {"classes": Labels, "depth": Depth, "disparity": Disparity, "normal": Normals}
@@ -47,7 +47,10 @@ def _mode(x: TVTensor, asked: InterpolationMode) -> InterpolationMode:
 
 
 def unit(x: TVTensor, values: Tensor) -> TVTensor:
-    """The values of a resampled entry, which for normals have become blends."""
+    """Give resampled ``values`` the type of ``x``; normals are first divided by their length.
+
+    Normals of length 1/2 or less become the zero vector.
+    """
     if isinstance(x, Normals):
         length = values.square().sum(-3, keepdim=True).sqrt()  # far faster than norm here
         # A cubic blend of ignored pixels with few others can even be turned round.
@@ -56,7 +59,10 @@ def unit(x: TVTensor, values: Tensor) -> TVTensor:
 
 
 def zoomed(x: TVTensor, zoom: float) -> TVTensor:
-    """The values of an entry that stands ``zoom`` times larger in the image."""
+    """Adapt the values to an image that was enlarged ``zoom`` times.
+
+    Depth is divided by ``zoom``. Positive disparity is multiplied by it. Other entries stay.
+    """
     values = x.as_subclass(Tensor)
     if isinstance(x, Depth):
         values = values / zoom
@@ -66,7 +72,7 @@ def zoomed(x: TVTensor, zoom: float) -> TVTensor:
 
 
 def _rolled(x: TVTensor, degrees: float) -> TVTensor:
-    """The vectors of an image that was turned clockwise."""
+    """Rotate normals clockwise about the optical axis; other entries stay."""
     if not isinstance(x, Normals):
         return x
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

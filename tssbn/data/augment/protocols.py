@@ -19,11 +19,13 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def nyuv2(targets: Mapping[str, Target], scales: Sequence[float] = (1.0, 1.2, 1.5)) -> Transform:
-    """Training samples of NYUv2 (after lorenmt/mtan): a zoom, and a flip with probability 1/2.
+    """Return the training augmentation of NYUv2, that of the repository lorenmt/mtan.
+
+    It zooms at random (:class:`RandomZoom`) and flips left to right with probability 1/2.
 
     Args:
-        targets: of the data set.
-        scales: as :class:`RandomZoom` takes them.
+        targets: the ``targets`` of the data set.
+        scales: the zoom factors, each equally likely and at least 1.
 
     Example:
         >>> targets = {"depth": Target("depth", ignore=0)}
@@ -38,15 +40,20 @@ def nyuv2(targets: Mapping[str, Target], scales: Sequence[float] = (1.0, 1.2, 1.
 def cityscapes(
     targets: Mapping[str, Target], crop: int = 256, scale: tuple[float, float] = (1.0, 1.0)
 ) -> Transform:
-    """Training samples of Cityscapes (after lorenmt/auto-lambda): a square crop, and a flip.
+    """Return the training augmentation of Cityscapes, that of the repository lorenmt/auto-lambda.
 
-    Images under the size of the crop are mirrored at the right and the bottom; all class targets
-    are -1 there, also those that have no ``ignore``.
+    It takes a random square crop and flips left to right with probability 1/2. An image that is
+    smaller than the crop is first extended at the right and the bottom by its mirror image. The
+    added pixels are void: -1 in all targets of kind ``classes``, also in those without ``ignore``.
 
     Args:
-        targets: of the data set.
-        crop: side of the crop in pixels.
-        scale: the range of :class:`RandomScale`; the protocol has scale 1 alone.
+        targets: the ``targets`` of the data set.
+        crop: the side of the crop in pixels.
+        scale: the range (low, high) of a random resizing before the crop (:class:`RandomScale`).
+            The protocol has none, which is the range (1, 1).
+
+    Raises:
+        ValueError: in a call: the image is too small to be mirrored up to ``crop``.
 
     Example:
         >>> targets = {"segmentation": Target("classes", ("road", "car"), ignore=-1)}
@@ -74,20 +81,26 @@ def pascal5(
     size: int = 512,
     scale: tuple[float, float] = (0.5, 2.0),
 ) -> Transform:
-    """Samples of PascalContext with five tasks (after the MLoRE repository).
+    """Return the augmentation of PascalContext with five tasks, that of the MLoRE repository.
 
-    Training: :class:`RandomScale`, a crop that is drawn up to ten times anew while it shows one
-    class only or one that fills 75 % of the labelled pixels (of ``"segmentation"``, where that is
-    among the targets), a flip, a photometric distortion. Training and test: ImageNet's mean and
-    deviation, then padding around the centre, so that the image is 0 there; larger images are
-    not cut in a test. Human parts (``"parts"``) of an image that shows none are ignored as a
-    whole, since nobody may have annotated them.
+    In training it does, one after another:
+
+    - a random resizing (:class:`RandomScale`);
+    - a random crop of at most size x size. If ``"segmentation"`` is a target and one class fills
+      75 % or more of the labelled pixels, another crop is drawn, up to ten times;
+    - a flip left to right with probability 1/2;
+    - random changes of the colours (``tssbn.data.augment.transforms.Photometric``).
+
+    In training and in the test, it then normalises the image with ImageNet's mean and standard
+    deviation, and pads it with 0 on all four sides to size x size. In the test, larger images keep
+    their size. If ``"parts"`` (parts of the human body) has no part in an image, the whole map
+    becomes -1, since people in it may not have been annotated.
 
     Args:
-        targets: of the data set.
-        train: ``False`` for the transform of the test.
-        size: side of crop and padding in pixels.
-        scale: the range of s.
+        targets: the ``targets`` of the data set.
+        train: whether to return the transform of the training, or that of the test.
+        size: the side of the crop and of the padded image in pixels.
+        scale: the range (low, high) of the factor of the random resizing.
 
     Example:
         >>> targets = {"saliency": Target("classes", ("background", "salient"), ignore=-1)}
@@ -112,21 +125,25 @@ def pascal4(
     degrees: float = 20,
     scale: tuple[float, float] = (0.75, 1.25),
 ) -> Transform:
-    """Samples of PascalContext with four tasks (after scale-lab/MTLoRA).
+    """Return the augmentation of PascalContext with four tasks, that of scale-lab/MTLoRA.
 
-    Training: a flip, then a rotation and zoom about the centre, bilinear for image and normals
-    (the protocol has cubic there, which torchvision does not do on tensors). What comes from
-    outside is black and, as the protocol has it, background: class 0 rather than ignored. Training
-    and test: resized to a square, which changes the aspect (image and normals cubic), and
-    ImageNet's mean and deviation. Human parts (``"parts"``) of an image that shows none are
-    ignored as a whole.
+    In training it flips left to right with probability 1/2, then rotates and zooms about the
+    centre. Image and normals are interpolated bilinearly; the protocol interpolates cubically,
+    which torchvision does not offer for a rotation of tensors. Pixels from outside of the image are
+    black, and class 0, the background, in all targets of kind ``classes``: the protocol does not
+    ignore them.
+
+    In training and in the test, it then resizes the sample to a square, which changes the aspect
+    (image and normals cubically), and normalises the image with ImageNet's mean and standard
+    deviation. If ``"parts"`` (parts of the human body) has no part in an image, the whole map
+    becomes -1.
 
     Args:
-        targets: of the data set.
-        train: ``False`` for the transform of the test.
-        size: side of the square in pixels.
-        degrees: of rotation at most, either way.
-        scale: the range of the zoom.
+        targets: the ``targets`` of the data set.
+        train: whether to return the transform of the training, or that of the test.
+        size: the side of the square in pixels.
+        degrees: the largest angle of the rotation in either direction.
+        scale: the range (low, high) of the zoom factor.
 
     Example:
         >>> targets = {"saliency": Target("classes", ("background", "salient"), ignore=-1)}

@@ -15,27 +15,30 @@ __all__ = ["Augment"]
 
 
 class Augment:
-    """Apply v2 transforms to a sample: one draw, all entries.
+    """Apply transforms to the image and all targets of a sample, with the same random parameters.
+
+    A call takes one sample, a dict of tensors that are all on one device, and returns a new dict.
+    The types of the tensors stay, and the tensors are contiguous. A batch is an error, because each
+    sample needs random parameters of its own.
 
     Args:
-        targets: what the entries of the samples hold, as the data set's ``targets`` tells.
-        transforms: of ``torchvision.transforms.v2``, in the order of application. They get
-            ``(entries, inside)``: a dict of tv_tensors, all (C, H, W) on one canvas, and a mask
-            (1, H, W) that is 1 on the pixels of the image.
-        fill: for some tasks, a value other than ``ignore`` for pixels from outside of the image.
-
-    A call takes a sample, a dict of plain tensors on any one device, and returns a new one: types
-    stay, tensors are contiguous. Batches are refused, since every sample is to have a draw of its
-    own.
+        targets: the ``targets`` of the data set.
+        transforms: transforms of ``torchvision.transforms.v2``, in the order of application. Each
+            is called with ``(entries, inside)``: the entries are a dict of tv_tensors (C, H, W) of
+            the same height and width, and ``inside`` is a mask (1, H, W) that is 1 on the pixels of
+            the original image.
+        fill: task → value of the pixels from outside of the image, for tasks where it is not the
+            ``ignore`` of the target.
 
     Raises:
-        ValueError: ``fill`` names no target; in a call: the sample has not the entries that
-            ``targets`` tells, one has another shape than its image asks for, or pixels come from
-            outside of the image for a target without ``ignore``; depth, disparity or normals meet
-            a transform that no camera does (perspective, elastic, shear), or depth or disparity a
-            ``RandomResizedCrop``, whose zoom differs along the two axes.
-        TypeError: ``transforms`` is one transform; in a call: the sample is no dict, or its image
-            is of an integer type.
+        ValueError: ``fill`` has a name that is no target. In a call: the sample does not have
+            exactly the image and the targets; an entry does not have the shape that its target and
+            the image imply; pixels come from outside of the image and a target has no ``ignore``;
+            the targets include depth, disparity or normals and the transform is a perspective, an
+            elastic one or a shear; they include depth or disparity and the transform is
+            ``RandomResizedCrop``, which zooms by different factors along the two axes.
+        TypeError: ``transforms`` is a single transform. In a call: the sample is no dict, or its
+            image is of an integer type.
 
     Example:
         >>> targets = {"depth": Target("depth", ignore=0), "Smiling": Target("attribute")}

@@ -14,18 +14,18 @@ __all__ = ["PadTo", "Photometric", "RandomScale", "RandomZoom", "VariedCrop"]
 
 
 class RandomZoom(v2.Transform):
-    """Crop 1/s of both sides at a random place and resize it back: a zoom by s.
+    """Zoom in by a random factor s: take a random crop and resize it to the original size.
 
-    The crop is floor(H/s) x floor(W/s). Image and normals are resized bilinearly with aligned
-    corners, other entries by the nearest pixel; depth is divided by s, disparity multiplied. After
-    ``RandomScaleCrop`` of lorenmt/mtan, which leaves the normals as they blend; here they are
-    unit again.
+    The crop is floor(H/s) x floor(W/s) pixels. Image and normals are resized bilinearly with
+    aligned corners; other entries take the nearest pixel. Depth is divided by s, disparity is
+    multiplied by s. This is ``RandomScaleCrop`` of lorenmt/mtan with one difference: resized
+    normals are divided by their length.
 
     Args:
-        scales: the values of s, each equally likely.
+        scales: the possible values of s, each equally likely.
 
     Raises:
-        ValueError: no scales, or one under 1.
+        ValueError: ``scales`` is empty, or one of them is under 1.
 
     Example:
         >>> crop = RandomZoom((2.0,))(Image(torch.rand(3, 8, 8)))
@@ -57,17 +57,18 @@ class RandomZoom(v2.Transform):
 
 
 class RandomScale(v2.Transform):
-    """Resize to floor(H·s) x floor(W·s), s uniform in a range: a zoom, if a fixed crop follows.
+    """Resize to floor(H·s) x floor(W·s), with s drawn uniformly from a range.
 
-    The image is resized bilinearly without antialiasing, all targets by the nearest pixel; depth
-    is divided by s, disparity multiplied. After ``RandomScaling`` of the MLoRE repository
-    and ``DataTransform`` of lorenmt/auto-lambda.
+    Followed by a crop of fixed size, this is a zoom by s: so depth is divided by s, and disparity
+    is multiplied by s. The image is resized bilinearly without antialiasing; all targets take the
+    nearest pixel. The source is ``RandomScaling`` of the MLoRE repository and ``DataTransform`` of
+    lorenmt/auto-lambda.
 
     Args:
-        low, high: the range of s.
+        low, high: the smallest and the largest s.
 
     Raises:
-        ValueError: not 0 < low <= high.
+        ValueError: ``0 < low <= high`` is not true.
 
     Example:
         >>> tuple(RandomScale(0.5, 0.5)(Image(torch.rand(3, 8, 9))).shape)
@@ -91,7 +92,16 @@ class RandomScale(v2.Transform):
 
 
 class PadTo(v2.Transform):
-    """Pad to at least size x size, around the centre or at the right and the bottom."""
+    """Pad an image to size x size; one that is larger along an axis keeps its size there.
+
+    Args:
+        size: in pixels.
+        centre: whether to pad equally on all sides, or at the right and the bottom only.
+        padding_mode: ``"constant"`` for zeros, or ``"reflect"`` for the mirror image.
+
+    Raises:
+        ValueError: in a call: the image is too small to be mirrored up to ``size``.
+    """
 
     def __init__(self, size: int, centre: bool, padding_mode: str = "constant") -> None:
         super().__init__()
@@ -113,7 +123,17 @@ class PadTo(v2.Transform):
 
 
 class VariedCrop:
-    """Crop at most size x size; up to ten times anew while one class fills ``share`` of it."""
+    """Take a random crop of at most size x size that several classes share.
+
+    Another crop is drawn, at most ``retries`` times, while one class fills ``share`` or more of the
+    labelled pixels. Without an entry ``task``, the first crop is taken.
+
+    Args:
+        size: in pixels.
+        task: the name of the entry with the class of each pixel.
+        share: from 0 to 1.
+        retries: how many more crops to draw at most.
+    """
 
     def __init__(self, size: int, task: str, share: float = 0.75, retries: int = 10) -> None:
         self.size, self.task, self.share, self.retries = size, task, share, retries
@@ -133,11 +153,13 @@ class VariedCrop:
 
 
 class Photometric(v2.Transform):
-    """Brightness, contrast, saturation and hue of the image, each with probability 1/2.
+    """Change brightness, contrast, saturation and hue of the image, each with probability 1/2.
 
-    As in the MLoRE repository: brightness is added, contrast is a factor, saturation is that of
-    HSV, contrast comes before or after the colours. In ``v2.RandomPhotometricDistort`` brightness
-    is a factor, contrast and saturation blend with grey, and channels are swapped.
+    This is the distortion of the MLoRE repository. It adds a number to the brightness, multiplies
+    all values for the contrast, and changes the saturation of HSV. Contrast comes before or after
+    the saturation and the hue, with probability 1/2. ``v2.RandomPhotometricDistort`` differs: it
+    multiplies for the brightness, blends with grey for contrast and saturation, and permutes the
+    channels.
     """
 
     def make_params(self, flat_inputs: list) -> dict:

@@ -1,4 +1,4 @@
-"""Archives whose files stay inside their folder."""
+"""Unpacks zip and tar archives, and refuses those that would write outside of the folder."""
 
 import stat
 import tarfile
@@ -18,13 +18,18 @@ CHUNK = 1 << 18
 
 
 def unpack(archive: Path, dest: Path) -> None:
-    """Write what :func:`members` finds in an archive below a folder; goes on where it stopped.
+    """Unpack an archive into a folder; a repeated call continues an interrupted one.
 
-    Every file is written under another name first. A file that is there with the size of the
-    archive's is left alone.
+    Each file is written under a temporary name and renamed when it is complete. A file that exists
+    and has the size that the archive lists is not written again.
+
+    Args:
+        archive: a zip or tar file, or a folder, as :func:`members` reads it.
+        dest: the folder; it is created if necessary.
 
     Raises:
-        ValueError: as of :func:`members`, and then nothing is written; or a member is damaged.
+        ValueError: :func:`members` refuses the archive, before anything is written; or a file in it
+            is damaged.
 
     Example:
         >>> import tempfile
@@ -42,7 +47,11 @@ def unpack(archive: Path, dest: Path) -> None:
 
 
 class Member(NamedTuple):
-    """A file of an archive that is open, or of a folder."""
+    """A file in an open archive or in a folder.
+
+    ``path`` is its path inside of ``source``, the archive or the folder. ``size`` is in bytes, and
+    ``open`` returns a stream of the contents.
+    """
 
     source: Path
     path: PurePath
@@ -50,10 +59,10 @@ class Member(NamedTuple):
     open: Callable[[], IO[bytes]]
 
     def pieces(self) -> Iterator[bytes]:
-        """The contents.
+        """Yield the contents piece by piece.
 
         Raises:
-            ValueError: they cannot be read, or are not as long as was said.
+            ValueError: the contents cannot be read, or do not have ``size`` bytes.
         """
         left = self.size
         try:
@@ -67,7 +76,7 @@ class Member(NamedTuple):
             raise ValueError(f"{self.path} in {self.source} cannot be read: {error}") from error
 
     def save(self, path: Path) -> None:
-        """Write the file, unless one of its size is there."""
+        """Write the contents to ``path``, unless a file of this size exists there."""
         if not (path.is_file() and path.stat().st_size == self.size):
             with whole(path) as part, open(part, "wb") as target:
                 target.writelines(self.pieces())
@@ -75,16 +84,20 @@ class Member(NamedTuple):
 
 @contextmanager
 def members(source: Path) -> Iterator[list[Member]]:
-    """The files of an archive, while it is open, or of a folder.
+    """List the files of an archive or of a folder; a context manager that keeps the archive open.
 
-    What systems leave there is passed over: ``tssbn.data.real.files.hidden``.
+    Files of the operating system, such as ``.DS_Store``, are left out, see
+    ``tssbn.data.real.files.hidden``.
 
     Args:
-        source: a folder, ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ...; told apart by content.
+        source: a folder, a zip file, or a tar file of any compression. Its content decides, not the
+            ending of its name.
 
     Raises:
-        ValueError: not an archive, damaged, or with a link, a device, a file without a name, two
-            files of one name, or a name that leads out; the error names the member.
+        FileNotFoundError: ``source`` does not exist.
+        ValueError: ``source`` is no archive or is damaged; or it holds a link, a device, a file
+            without a name, two files with the same name, or a path that leads out of the folder.
+            The error names the file.
 
     Example:
         >>> import tempfile

@@ -67,21 +67,23 @@ Layout, the official one; a subset of it works as well:
 
 
 class CelebA(RealSet):
-    """CelebA in its official folders.
+    """Reads CelebA from its official folders.
 
-    A sample holds ``image`` (3, 64, 64) and under each of the 40 attributes' official names 0 or 1.
-    The aligned faces (218 x 178) are resized whole, not cropped, so their aspect changes; by
-    Pillow's bilinear filter with antialiasing (64 x 64 without a crop: FAMO, Liu et al., 2023).
+    A sample holds ``image`` (3, 64, 64) and, for each of the 40 attributes, 0 (absent) or 1
+    (present) under its official name, such as ``Smiling``. The aligned faces, 218 x 178 pixels, are
+    resized without a crop, so their aspect changes. The filter is Pillow's bilinear one with
+    antialiasing. The size follows FAMO (Liu et al., 2023).
 
     Args:
         root: the folder with ``Img``, ``Anno`` and ``Eval``.
         split: ``"train"``, ``"val"`` or ``"test"``, the official partition.
-        transform: gets the sample, a dict of tensors, and returns it changed.
-        size: (height, width) of the images.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
+        size: (height, width) of the images in pixels.
 
     Raises:
-        FileNotFoundError: a folder or list is missing, or an image that the partition lists.
-        ValueError: unknown split; a list that is not as the official one; the line is named.
+        FileNotFoundError: a folder, a list, or an image that the partition lists is missing.
+        ValueError: the split is unknown, or a line of a list does not have the official form; the
+            error names the line.
 
     Example:
         >>> CelebA("data/celeba", "train")  # doctest: +SKIP
@@ -156,17 +158,18 @@ class CelebA(RealSet):
 
     @classmethod
     def prepare(cls, src: Path, dest: Path) -> None:
-        """Put the published files in the official folders; goes on where it stopped.
+        """Copy the published files to the official folders; a repeated call continues.
 
         Args:
-            src: holds ``img_align_celeba.zip``, ``list_attr_celeba.txt`` and
-                ``list_eval_partition.txt``, or Kaggle's ``archive.zip``, whose lists are ``.csv``;
-                at any depth, packed or unpacked.
-            dest: gets ``Img``, ``Anno`` and ``Eval``, the lists in the official form.
+            src: the folder with ``img_align_celeba.zip``, ``list_attr_celeba.txt`` and
+                ``list_eval_partition.txt``, or with Kaggle's ``archive.zip``, whose lists are
+                ``.csv`` files. They may lie in subfolders, and may be packed or unpacked.
+            dest: the folder that gets ``Img``, ``Anno`` and ``Eval``. The lists are written in
+                their official form.
 
         Raises:
-            FileNotFoundError: one of the three is missing.
-            ValueError: an archive is damaged, or a list is not as the official one.
+            FileNotFoundError: the images or one of the lists is missing.
+            ValueError: an archive is damaged, or a list does not have the official form.
         """
         src, dest = src.resolve(), dest.resolve()
         with ExitStack() as opened:

@@ -69,33 +69,35 @@ those of the column. The instance weight is left out.
 
 
 class Census(RealSet):
-    """Census-Income (KDD), with the tasks of the MMoE paper (Ma et al., KDD 2018).
+    """Reads Census-Income (KDD), with the tasks of the MMoE paper (Ma et al., KDD 2018).
 
-    A sample holds ``image``, here the vector of inputs (``len(INPUTS)``,) float32, and three
-    attributes: ``income`` (above 50,000), ``never_married``, and ``college`` (some college or
-    more). The columns of the three labels and the instance weight are no inputs. Nominal columns
-    are one-hot. Numbers have the mean 0 and the standard deviation 1 over the training people,
-    after log(1 + x) for sums of money.
+    A sample holds three attributes, each 0 or 1: ``income`` (above 50,000 dollars),
+    ``never_married``, and ``college`` (some college or more). Its ``image`` is the vector of the
+    inputs, (``len(INPUTS)``,) float32. The columns of the three labels and the instance weight are
+    no inputs. Nominal columns are one-hot. Numerical columns have mean 0 and standard deviation 1
+    over the training set; sums of money x are replaced by log(1 + x) before that.
 
-    Other columns tell much of a label, and stay among the inputs, as in that paper. The two of the
-    household name 34,577 of the 43,143 never married so; nobody is who is a ``Spouse of
-    householder`` or files taxes jointly. Of the 2,832 enrolled in a college 85 % have ``college``.
-    Everyone under 15, 23,442 people, has the same three labels, but for three who have married.
+    Some of the inputs predict a label almost by themselves. They stay among the inputs, as in the
+    paper. The two columns of the household state "never married" for 34,577 of the 43,143 people
+    who never married. Nobody who is a ``Spouse of householder`` or files taxes jointly has
+    ``never_married``. Of the 2,832 people who are enrolled in a college, 85 % have ``college``.
+    All 23,442 people under 15 have the same three labels, except three who have married.
 
-    The file of training people, where it is there, is the training set, and a half of the other one
-    each validates and tests. Else the 99,762 are cut into 60, 20 and 20 %. Their order is that of
-    ``numpy.random.RandomState(0).permutation``.
+    If the published training file is there, it is the training set, and the published test file is
+    cut into two halves, ``"val"`` and ``"test"``. Without it, as in the package, the 99,762 people
+    of the test file are cut into 60 % ``"train"``, 20 % ``"val"`` and 20 % ``"test"``. Their order
+    is that of ``numpy.random.RandomState(0).permutation``.
 
     Args:
-        root: the folder that ``prepare`` wrote; that of the package by default.
+        root: the folder that ``prepare`` wrote; by default, the data in the package.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        transform: gets the sample and returns it changed.
-        people: how many to train with, the first ones of the training set; all by default.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
+        people: how many people the training set has, the first ones; all by default.
 
     Raises:
         FileNotFoundError: there is no ``census-income.test.npz``.
-        ValueError: unknown split; fewer people to train with than ``people``; a file that is
-            damaged or lacks a column.
+        ValueError: the split is unknown, the training set has fewer than ``people`` people, or a
+            file is damaged or lacks a column.
 
     Example:
         >>> data = Census(split="test")
@@ -154,15 +156,16 @@ class Census(RealSet):
 
     @classmethod
     def prepare(cls, src: Path, dest: Path) -> None:
-        """Write the columns of the published files as numbers.
+        """Convert the published files to files of numbers, which the class reads.
 
         Args:
-            src: holds ``census-income.test.gz``, and ``census-income.data.gz`` or not.
-            dest: gets a file for each.
+            src: the folder with ``census-income.test.gz`` and, if wanted,
+                ``census-income.data.gz``, the training file.
+            dest: the folder that gets one ``.npz`` file for each of them.
 
         Raises:
             FileNotFoundError: there is no ``census-income.test.gz``.
-            ValueError: a line is not as published; names file and line.
+            ValueError: a line does not have the published form; the error names file and line.
         """
         if not (src / f"{TEST}.gz").is_file():
             raise FileNotFoundError(f"no {TEST}.gz in {src}: python -m tssbn data where census")
@@ -174,11 +177,11 @@ class Census(RealSet):
 
 
 def subset(split: str, n: int | None = None) -> Stored:
-    """Give people that the package brings along.
+    """Return a split of the data in the package, held in memory.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``, see :class:`Census`.
-        n: how many, the first ones of the split; all by default.
+        n: how many people, the first ones of the split; all by default.
 
     Example:
         >>> subset("val", n=100)

@@ -1,4 +1,4 @@
-"""What a folder holds of a real data set: counts, ranges, a content hash, the first broken file."""
+"""Checks the folder of a real data set: counts, ranges of values, a hash, the first broken file."""
 
 import hashlib
 import os
@@ -21,14 +21,14 @@ __all__ = ["Part", "Report", "Values", "check"]
 
 @dataclass
 class Part:
-    """What was found of one split.
+    """The result of the check for one split.
 
     Attributes:
         official: how many samples were published.
-        samples: how many there are; ``None`` where the layout is not right.
-        opened: how many were read.
-        broken: how many of these could not be read, or hold values that cannot be.
-        fault: the first error; it names the file.
+        samples: how many samples the folder has; ``None`` if its layout is wrong.
+        opened: how many samples were read.
+        broken: how many of the opened samples could not be read, or have values out of range.
+        fault: the first error, which names the file.
     """
 
     official: int
@@ -40,14 +40,15 @@ class Part:
 
 @dataclass
 class Values:
-    """The values of one entry in the samples that were opened, without those to be ignored.
+    """The values of one entry, over all opened samples; ignored values are left out.
 
     Attributes:
-        kind: as in :class:`~tssbn.data.target.Target`, or ``"image"``.
-        low, high: the range; of normals, that of the component along the optical axis.
-        counted: how many values are not to be ignored; of attributes, how many are 1.
-        total: how many there are.
-        facing: of normals, how many have z < 0, as those that point to the camera do.
+        kind: the kind of its :class:`~tssbn.data.target.Target`, or ``"image"``.
+        low, high: the smallest and the largest value; for normals, of the component z along the
+            optical axis.
+        counted: how many values are not ignored; for attributes, how many values are 1.
+        total: how many values there are, with the ignored ones.
+        facing: for normals, how many have z < 0, which means that they point towards the camera.
     """
 
     kind: str
@@ -94,20 +95,21 @@ class Values:
 
 @dataclass
 class Report:
-    """The outcome of :func:`check`; as text it is what ``python -m tssbn data check`` prints.
+    """The result of :func:`check`; ``str`` of it is what ``python -m tssbn data check`` prints.
 
     Attributes:
-        title: the class and the folder.
-        quick: the first sample of each split was opened, and no other.
-        origin: the text of ``ORIGIN.txt`` in the folder, which prepared sets have.
-        elsewhere: where no split is there, the parent or the subfolder that is a ``root``.
-        parts: by split.
-        sizes: of the images, (height, width); of vectors, (inputs,).
-        values: by entry of the samples.
-        files: how many belong to the set.
-        size: their bytes.
-        digest: SHA-256 over the sorted lines ``<path below root> <SHA-256 of the file>``, the same
-            wherever the set lies; with ``quick`` the files' sizes take the place of their hashes.
+        title: the name of the class and the folder.
+        quick: whether only the first sample of each split was opened.
+        origin: the text of ``ORIGIN.txt``, which ``prepare`` writes into the folder.
+        elsewhere: if the folder has no split, its parent or the subfolder that has one.
+        parts: split → result.
+        sizes: all sizes of the images, (height, width), or of vectors, (inputs,).
+        values: entry of the samples → its values.
+        files: how many files belong to the data set.
+        size: bytes of these files together.
+        digest: SHA-256 over the sorted lines ``<path below root> <SHA-256 of the file>``. It does
+            not depend on where the folder is. With ``quick``, the lines have the size of the file
+            instead of its SHA-256.
     """
 
     title: str
@@ -123,7 +125,7 @@ class Report:
 
     @property
     def usable(self) -> bool:
-        """Every split is there, and nothing that was opened is broken."""
+        """Whether every split is there and every opened sample is in order."""
         return all(part.fault is None for part in self.parts.values())
 
     def __str__(self) -> str:
@@ -163,15 +165,19 @@ class Report:
 
 
 def check(dataset: type[RealSet], root: str | Path, quick: bool = False) -> Report:
-    """Open a real data set and say what is there.
+    """Check that a folder holds a whole and readable data set.
 
-    Every split is set up, every sample is opened and held against its targets, and every file is
-    hashed. What is wrong stands in the report; nothing is raised.
+    It opens every sample of every split, checks it against its targets, and hashes every file.
+    Faults are written into the report; they do not raise an error.
 
     Args:
-        dataset: the class that reads the set.
-        root: its folder.
-        quick: open the first sample of each split alone; hash names and sizes alone.
+        dataset: the class that reads the data set.
+        root: the folder.
+        quick: whether to open only the first sample of each split, and to hash only the names and
+            sizes of the files.
+
+    Returns:
+        The report.
 
     Example:
         >>> from tssbn.data.real.nyuv2 import NYUv2

@@ -64,7 +64,7 @@ Layout, numbered from 0 without gaps, 256 x 512:
 
 
 class File(NamedTuple):
-    """One file of a frame, in the prepared tree and in the official packages."""
+    """How one entry of a frame is stored, in the prepared folder and in the official packages."""
 
     folder: str
     suffix: str
@@ -96,9 +96,9 @@ FILES = {
 
 
 class Cityscapes(RealSet):
-    """Cityscapes at 256x512: 19 classes, 10 parts of people and vehicles, and disparity.
+    """Reads Cityscapes at 256x512: 19 classes, 10 parts of people and vehicles, and disparity.
 
-    The layout is that of Auto-Lambda (Liu et al., arXiv 2202.03091); ``prepare`` writes it::
+    The layout is that of Auto-Lambda (Liu et al., arXiv 2202.03091). ``prepare`` writes it::
 
         <root>/{train,val}/image/<i>.png     8-bit RGB
         <root>/{train,val}/seg/<i>.png       label ids 0..33
@@ -107,20 +107,22 @@ class Cityscapes(RealSet):
         <root>/{train,val}/depth/<i>.png     16-bit disparity
 
     A sample holds ``image`` (3, 256, 512) in [0, 1], ``segmentation`` and ``parts`` (256, 512) and
-    ``disparity`` (1, 256, 512). Label ids beside the 19 classes become -1. Parts have no void: what
-    is none of the nine is background. A stored disparity d > 0 becomes (d - 1)/1024, which is the
-    shift between the two cameras in pixels of the 512 columns (the official unit is 1/256 of one of
-    the 2,048); d = 0, not measured, becomes -1.
+    ``disparity`` (1, 256, 512). Label ids outside of the 19 classes become -1. Pixels that show
+    none of the nine parts are background, the tenth; no pixel of ``parts`` is void.
+
+    Disparity is the shift between the two cameras in pixels of the resized image, 512 columns wide.
+    A stored value d > 0 becomes (d - 1)/1024, because the official unit is 1/256 pixel of the
+    original image, 2,048 columns wide. A stored 0 means that nothing was measured, and becomes -1.
 
     Args:
-        root: the folder of the set.
+        root: the folder of the data set.
         split: ``"train"`` or ``"val"``.
-        transform: gets the sample and returns it changed.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
 
     Raises:
-        FileNotFoundError: a folder or a number is missing.
-        ValueError: unknown split; when a sample is read, a file that is no whole image of this kind
-            and size, or holds an id that does not exist.
+        FileNotFoundError: a folder is missing, or a file in the numbering from 0 up.
+        ValueError: the split is unknown. When a sample is read: a file is damaged, has another type
+            or size, or holds an unknown id.
 
     Example:
         >>> Cityscapes("data/cityscapes", "train")[0]["parts"].shape  # doctest: +SKIP
@@ -167,18 +169,20 @@ class Cityscapes(RealSet):
 
     @classmethod
     def prepare(cls, src: Path, dest: Path) -> None:
-        """Write the layout from the official packages; goes on where it stopped.
+        """Convert the official packages to the layout of the class; a repeated call continues.
 
-        Frames are numbered by city and name; ``<dest>/<split>/frames.txt`` lists those that were
-        read. Images are resized bicubically (antialiased), all else takes the nearest pixel.
+        The frames of a split are numbered in the order of their cities and names, and
+        ``<dest>/<split>/frames.txt`` lists the converted ones. Images are resized bicubically with
+        antialiasing; labels and disparity take the nearest pixel.
 
         Args:
-            src: holds the four packages, unpacked.
-            dest: becomes a ``root``.
+            src: the folder with the four packages, unpacked.
+            dest: the folder to write, a ``root`` of the class.
 
         Raises:
-            FileNotFoundError: a package, or a file of a frame that another package has, is missing.
-            ValueError: a file is no whole image of its kind or not 1024x2048, or ``dest`` holds
+            FileNotFoundError: a package is missing, or lacks a file of a frame that another package
+                has.
+            ValueError: a file is damaged, has another type or is not 1024x2048, or ``dest`` holds
                 other frames.
         """
         frames = {split: _frames(src, split) for split in cls.official}

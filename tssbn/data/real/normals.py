@@ -1,4 +1,4 @@
-"""Surface normals where only depth is known."""
+"""Computes surface normals from depth."""
 
 import torch
 import torch.nn.functional as F
@@ -10,22 +10,22 @@ __all__ = ["from_depth"]
 def from_depth(
     depth: Tensor, camera: tuple[float, float, float, float], window: int = 11
 ) -> Tensor:
-    """Surface normals from depth, by fitting a plane around every pixel.
+    """Compute surface normals from depth, by fitting a plane around each pixel.
 
-    A plane seen through a pinhole is linear in 1/depth: where n · p = d on the plane and p = z r
-    with the viewing ray r = (u, v, 1), 1/z = (n/d) · r. So 1/depth is fitted by least squares in u
-    and v over a square around every pixel, and the coefficients are the normal.
+    A pixel sees the point p = z r, where z is the depth and r = (u, v, 1) the viewing ray. If p is
+    on the plane n · p = d, then 1/z = (n/d) · r, which is linear in u and v. So 1/z is fitted by
+    least squares as a linear function of u and v, over a square around each pixel. Its three
+    coefficients are the vector n/d, which is scaled to length 1.
 
     Args:
-        depth: (H, W) metres along the optical axis, 0 where unknown.
+        depth: (H, W) metres along the optical axis, 0 if unknown.
         camera: focal lengths and principal point in pixels: fx, fy, cx, cy.
-        window: the side of the square, an odd number of pixels.
+        window: the side of the square in pixels, an odd number.
 
     Returns:
-        (3, H, W) float32 unit vectors that point to the camera, x right, y down, z forward. Zero
-        where more than half of the square is unknown, and where the surface is not one plane: where
-        the fit is off by more than 2 % of 1/depth (root mean square), as it is across the edge of
-        an object.
+        (3, H, W) float32 unit vectors that point to the camera, x right, y down, z forward. The
+        vector is zero if the depth of more than half of the square is unknown. It is also zero if
+        the root mean square error of the fit is over 2 % of 1/depth, as at the edges of objects.
 
     Raises:
         ValueError: ``depth`` is not (H, W), or ``window`` is even or under 3.

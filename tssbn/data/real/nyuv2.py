@@ -57,21 +57,23 @@ Layout, numbered from 0 without gaps:
 
 
 class NYUv2(RealSet):
-    """NYUv2 in the layout of MTAN (Liu, Johns, Davison, CVPR 2019), at any resolution.
+    """Reads NYUv2 in the layout of MTAN (Liu, Johns, Davison, CVPR 2019), at any resolution.
 
-    A sample holds ``image``, ``segmentation`` (13 classes), ``depth`` and ``normal``. The files may
-    have any number type. The axes of the normals are those of the files: ``prepare`` writes them as
-    :class:`~tssbn.data.target.Target` says; of the files that MTAN's authors offer they are not
-    published. No angle between two normals depends on them, nor does a horizontal flip.
+    A sample holds ``image`` (3, H, W), ``segmentation`` (H, W) with 13 classes, ``depth`` (1, H, W)
+    in metres and ``normal`` (3, H, W). The files may have any number type.
+
+    The axes of the normals are those of the files. ``prepare`` writes x right, y down, z forward,
+    as in :class:`~tssbn.data.target.Target`. For the files that MTAN's authors offer, the axes are
+    not published. This does not change the angle between two normals, or a horizontal flip.
 
     Args:
         root: the folder with ``train`` and ``val``.
-        split: ``"train"`` (795) or ``"val"`` (654, the official test part).
-        transform: gets the sample, a dict of tensors, and returns it changed.
+        split: ``"train"`` (795 samples) or ``"val"`` (654, the official test part).
+        transform: a function that gets the sample, a dict of tensors, and returns another.
 
     Raises:
-        FileNotFoundError: a folder or a number is missing.
-        ValueError: unknown split.
+        FileNotFoundError: a folder is missing, or a file in the numbering from 0 up.
+        ValueError: the split is unknown.
 
     Example:
         >>> NYUv2("data/nyuv2", "train")[0]["depth"].shape  # doctest: +SKIP
@@ -146,21 +148,23 @@ class NYUv2(RealSet):
 
     @classmethod
     def prepare(cls, src: Path, dest: Path) -> None:
-        """Write the layout from the official file, at 288 x 384; goes on where it stopped.
+        """Convert the official files to the layout of the class, at 288 x 384.
 
-        Images are resized bilinearly with antialiasing; of labels, in-filled depth and normals the
-        nearest pixel is taken. The 894 classes become 13 by the tables of
-        ankurhanda/nyuv2-meta-data. The normals are those of ``src/normals_gt``, else they come from
-        :func:`~tssbn.data.real.normals.from_depth`; ``dest/ORIGIN.txt`` tells which.
+        A repeated call continues an interrupted one. Images are resized bilinearly with
+        antialiasing; labels, in-filled depth and normals take the nearest pixel. The tables of
+        ankurhanda/nyuv2-meta-data map the 894 classes to 13. If the folder ``normals_gt`` exists,
+        the normals are read from it; otherwise
+        :func:`~tssbn.data.real.normals.from_depth` computes them. ``dest/ORIGIN.txt`` tells which.
 
         Args:
-            src: holds the four files of ``downloads`` and, if there is one, the folder
+            src: the folder with the four files of ``downloads`` and, if wanted, the folder
                 ``normals_gt`` with ``normals/0000.png``, ... and ``masks/0000.png``, ...
-            dest: becomes a ``root``.
+            dest: the folder to write, a ``root`` of the class.
 
         Raises:
             FileNotFoundError: a file is missing in ``src``.
-            ValueError: a file is not what its name says, or ``dest`` was begun with other normals.
+            ValueError: a file does not have the content that its name promises, or an earlier call
+                wrote normals of the other origin to ``dest``.
             ImportError: h5py, SciPy or Pillow is not installed.
         """
         missing = [remote.name for remote in cls.downloads if not (src / remote.name).is_file()]

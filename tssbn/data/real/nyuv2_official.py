@@ -1,4 +1,4 @@
-"""From the official files of NYUv2 to the layout that :mod:`tssbn.data.real.nyuv2` reads."""
+"""Converts the official files of NYUv2 to the layout that :mod:`tssbn.data.real.nyuv2` reads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ NEAREST = np.ix_(
 
 
 def write(src: Path, dest: Path) -> None:
-    """What :meth:`tssbn.data.real.nyuv2.NYUv2.prepare` does; ``src`` is complete."""
+    """Do the work of :meth:`tssbn.data.real.nyuv2.NYUv2.prepare`; no file is missing in ``src``."""
     numbers = {
         "train": _matlab(src / "splits.mat", "trainNdxs").ravel(),
         "val": _matlab(src / "splits.mat", "testNdxs").ravel(),

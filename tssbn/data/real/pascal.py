@@ -104,35 +104,37 @@ Layout, ids as in the lists; images of at most 500 x 500 pixels:
 
 
 class PascalContext(RealSet):
-    """PASCAL-Context in the layout of PASCAL_MT, which ATRC, InvPT, MLoRE and MTLoRA read.
+    """Reads PASCAL-Context in the layout of PASCAL_MT, which ATRC, InvPT, MLoRE and MTLoRA use.
 
-    Images keep their sizes (at most 500 x 500), so a batch needs a ``transform`` that crops, pads
-    or resizes. Beside ``image`` a sample holds, for those of ``tasks``:
+    Images keep their sizes, at most 500 x 500, so batches need a ``transform`` that crops, pads or
+    resizes. A sample holds ``image`` and those of the following entries that are in ``tasks``:
 
-    - ``segmentation`` (H, W), 21 classes: of PASCAL VOC 2012 where it labels the image, else
-      derived from PASCAL-Context; void is -1.
-    - ``parts`` (H, W): six groups of the parts of persons, else background. An image without any
-      part is -1 everywhere. The protocols go by this rule after their crop, so apply it there
-      again.
-    - ``saliency`` (H, W): 1 where the stored 0..255 is over half.
-    - ``normal`` (3, H, W): 1 - 2 x stored/255, scaled to unit length. The minus turns all three
-      axes round: the files have x left, y up, z towards the camera, as one sees in published
-      figures (floors green, walls in front blue, walls that face left red). Zero where the Context
-      class is not one of 170 that occur indoors.
-    - ``boundary`` (H, W): where the Laplacian (four neighbours) of the Context class numbers is not
-      0, thinned to lines of one pixel by Guo and Hall's method.
+    - ``segmentation`` (H, W), 21 classes. The labels are those of PASCAL VOC 2012 if it has the
+      image, else they are derived from PASCAL-Context. Void is -1.
+    - ``parts`` (H, W): six groups of the parts of persons, and the background. If the image shows
+      no part, all pixels are -1. The protocols apply this rule after their crop, so a transform
+      with a crop has to apply it again.
+    - ``saliency`` (H, W): 1 if the stored value, 0..255, is over half, else 0.
+    - ``normal`` (3, H, W): 1 - 2 x stored/255, scaled to unit length. The stored axes are x left,
+      y up and z towards the camera, so the sign of all three is reversed. Published figures show
+      the stored axes: floors are green, walls in front are blue, walls that face left are red. The
+      normal is zero unless the Context class of the pixel is one of 170 that occur indoors.
+    - ``boundary`` (H, W): 1 if the Laplacian (four neighbours) of the Context class numbers is not
+      0, thinned to lines of one pixel by the method of Guo and Hall, else 0.
 
     Args:
-        root: the folder of the set.
+        root: the folder of the data set.
         split: ``"train"`` or ``"val"``.
-        transform: gets the sample and returns it changed.
-        tasks: 5, 4 (all but the boundary, MTLoRA's protocol), or some of ``TASKS``. Files of other
-            tasks are not needed, but ``normal`` also reads those of ``boundary``.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
+        tasks: 5 for all, 4 for all but the boundary (the protocol of MTLoRA), or some names of
+            ``TASKS``. Only the files of these tasks are needed; ``normal`` also needs those of
+            ``boundary``.
 
     Raises:
         FileNotFoundError: a list, a folder or a file of a listed image is missing.
-        ValueError: unknown split or task, or a list that is empty or names an image twice; when a
-            sample is read, a file that is not whole, not of its kind or not of the image's size.
+        ValueError: the split or a task is unknown; or a list is empty or names an image twice. When
+            a sample is read: a file is damaged, has another type, or has another size than the
+            image.
 
     Example:
         >>> PascalContext("data/pascal", "train", tasks=4)[0].keys()  # doctest: +SKIP

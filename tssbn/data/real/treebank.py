@@ -45,37 +45,39 @@ Word = list[str]  # the ten fields of a line
 
 
 class Treebank(RealSet):
-    """The English Web Treebank, read in the word pieces of a language model.
+    """Reads the English Web Treebank; sentences are split into the word pieces of a language model.
 
-    A sample holds ``image``, here the numbers of the pieces (``length``,) float32, 0 for padding,
-    and three labels of kind ``words``: ``upos`` (universal parts of speech), ``xpos`` (those of the
-    Penn Treebank) and ``relation`` (to the word that a word depends on). The label of a word stands
-    at its first piece; other places have -1. Lines of several words ("3-4") and empty words ("5.1")
-    are passed over.
+    A sample holds ``image``, here (``length``,) float32: the numbers of the word pieces, 0 for
+    padding. It holds three labels of kind ``words`` for each word, (``length``,) int64: ``upos``
+    (the universal part of speech), ``xpos`` (that of the Penn Treebank) and ``relation`` (the
+    relation to the word that this word depends on). The label of a word is at the place of its
+    first piece; all other places are -1. In the files, lines for several words ("3-4") and empty
+    words ("5.1") are left out.
 
-    The classes are the labels of all training sentences, in alphabetical order. A word whose label
-    is none of these has -1: it is left out of the score, not counted as wrong.
+    The classes are the labels of all training sentences, in alphabetical order. A word with another
+    label has -1, so the score leaves it out and does not count it as wrong.
 
     Args:
-        root: a folder with one file for each part, such as ``en_ewt-ud-train.conllu`` or
+        root: the folder with one file for each part, such as ``en_ewt-ud-train.conllu`` or
             ``en_ewt-train.conllu.gz``.
-        split: ``"train"``, ``"val"`` (dev) or ``"test"``.
-        transform: gets the sample and returns it changed.
-        length: pieces of a sentence, with those that mark its begin and end. Longer ones are cut;
-            words that are cut off have no place.
-        vocabulary: the file of the word pieces, one a line; by default that of all-MiniLM-L6-v2,
+        split: ``"train"``, ``"val"`` (the part dev) or ``"test"``.
+        transform: a function that gets the sample, a dict of tensors, and returns another.
+        length: the number of pieces of each sentence, including those that mark its begin and end.
+            Longer sentences are cut, and words that are cut off have no label.
+        vocabulary: the file with one word piece on each line; by default that of all-MiniLM-L6-v2,
             see :func:`tssbn.data.real.minilm.minilm_vocabulary`.
-        sentences: how many are taken, at equal distances; all by default.
+        sentences: how many sentences to take, at equal distances in the file; all by default.
 
     Attributes:
         words: how many words the sentences have.
-        cut: how many of these have no place.
+        cut: how many of these words were cut off.
 
     Raises:
-        FileNotFoundError: a file of a part is missing, or the vocabulary.
+        FileNotFoundError: the file of a part or the vocabulary is missing.
         ImportError: ``tokenizers`` is not installed.
-        ValueError: unknown split; a file is none of ten columns, or not a whole ``.gz`` file; files
-            of several treebanks; too few sentences.
+        ValueError: the split is unknown, a line of a file does not have ten columns, a ``.gz`` file
+            is not whole, the folder has files of several treebanks, or the split has fewer than
+            ``sentences`` sentences.
     """
 
     official: ClassVar = {"train": 12544, "val": 2001, "test": 2077}

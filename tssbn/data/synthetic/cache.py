@@ -1,4 +1,4 @@
-"""Rendered once, kept on disk: tensors in the user's cache folder."""
+"""Keeps rendered tensors on disk, in the user's cache folder."""
 
 import hashlib
 import os
@@ -17,8 +17,10 @@ __all__ = ["cached", "digest", "folder"]
 
 
 def folder() -> Path:
-    """Where synthetic data are kept: ``$TSSBN_CACHE``, else ``$XDG_CACHE_HOME/tssbn``, else
-    ``~/.cache/tssbn``. The folder may be deleted at any time; what is missing is rendered again.
+    """Return the folder of the cache.
+
+    It is ``$TSSBN_CACHE`` if this is set, else ``$XDG_CACHE_HOME/tssbn``, else ``~/.cache/tssbn``.
+    The folder may be deleted at any time; missing data are rendered again.
 
     Example:
         >>> folder().is_absolute()
@@ -30,11 +32,17 @@ def folder() -> Path:
 
 
 def digest(asked: object, sources: Path) -> str:
-    """For the name of a file of synthetic data: a hash of all that decides its content.
+    """Hash everything that the content of a cached file depends on.
+
+    These are the request, the version of torch, and the bytes of the Python files that render it.
 
     Args:
-        asked: for what; its ``repr`` counts.
-        sources: the folder of the code that renders it; what all sets share counts with it.
+        asked: the request: any object whose ``repr`` names all arguments.
+        sources: the folder of the code that renders the data. The files beside this module, which
+            all synthetic data share, are hashed as well.
+
+    Returns:
+        16 hexadecimal digits, for the name of the file.
 
     Example:
         >>> digest(("val", 8), Path()) == digest(("val", 9), Path())
@@ -49,17 +57,17 @@ def digest(asked: object, sources: Path) -> str:
 
 
 def cached(key: str, render: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of ``render()``, from disk where they were rendered before.
+    """Return the tensors of ``render()``; read them from the cache if they are there.
 
-    The file is written under another name and renamed when it is complete: an interrupted run
-    leaves no half file, and of two processes that render the same data the last one wins. A file
-    that is damaged in any bit, which reading it once tells, or holds anything but named tensors, is
-    rendered again with a warning. Where the folder cannot be written, a warning says so and nothing
-    is kept.
+    A file is written under a temporary name and renamed when it is complete. So an interrupted run
+    leaves no half file, and if two processes render the same data, the file of the last one stays.
+    A file with a wrong bit, which a checksum finds, or with other contents than named tensors is
+    rendered again, with a warning. If the folder cannot be written, there is a warning and the
+    tensors are returned without being kept.
 
     Args:
-        key: names the file; it must change whenever the tensors would.
-        render: returns the tensors.
+        key: the name of the file without its ending; different tensors need different keys.
+        render: computes the tensors.
 
     Example:
         >>> cached("doctest", lambda: {"x": torch.arange(3)})["x"]

@@ -1,16 +1,16 @@
-"""Handwritten digits, one or two on a canvas: the multi-digit images of the chapters.
+"""Images of one or two handwritten digits, which several chapters use.
 
-The scans are the 1,797 real handwritten digits that ship inside scikit-learn (the test portion of
-the UCI optical digits, 8x8 pixels, 13 writers), so nothing is downloaded. They come in their
-original order, where one sequence of about 130 digits starts again and again, as one filled form
-after another. The splits are contiguous blocks cut between two forms: no scan is in two splits,
-and hardly any handwriting is.
+The scans are the 1,797 handwritten digits in scikit-learn (the test part of the UCI optical digits:
+8x8 pixels, 13 writers), so nothing is downloaded. They are in their original order, form after
+form: about every 130 digits the same sequence begins again. Each split is a contiguous block that
+begins and ends between two forms. So no scan is in two splits, and hardly any handwriting is.
 
-Where real MNIST lies in ``data/mnist``, its 28x28 scans take their place.
+If the folder ``data/mnist`` has the real MNIST, its 28x28 scans are used instead.
 
-Two digits are placed on one canvas after DoubleMNIST (Sun, 2019), and the even-left odd-right
-variant after Suteu and Guo, arXiv 1912.06844, section 4. Only integers are drawn and only powers
-of two divided by (255 for MNIST), so the images are the same bits on every processor.
+Two digits on one canvas follow DoubleMNIST (Sun, 2019). The variant with even digits on the left
+and odd ones on the right follows Suteu and Guo, arXiv 1912.06844, section 4. The images are the
+same bits on every processor, because all random numbers are integers and all divisors are powers
+of two (255 for MNIST).
 """
 
 from pathlib import Path
@@ -30,21 +30,23 @@ FORMS = (0, 1157, 1415, 1797)  # where a form begins: blocks of 9, 2 and 3 of th
 
 
 def single(split: str = "train", root: str | Path | None = "auto") -> dict[str, Tensor]:
-    """One digit per image, as scanned.
+    """Return images of one digit each, as they were scanned.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``.
-        root: a folder with real MNIST as torchvision lays it out (``root/MNIST/raw/*-ubyte``),
-            ``None`` for the embedded scans, or ``"auto"``: the folder ``mnist`` where
-            :func:`~tssbn.data.real.find.find` finds it, else the embedded scans.
+        root: the folder of the real MNIST in the layout of torchvision
+            (``root/MNIST/raw/*-ubyte``), or ``None`` for the scans of scikit-learn. ``"auto"``
+            takes the folder ``mnist`` if :func:`~tssbn.data.real.find.find` finds it, else the
+            scans of scikit-learn.
 
     Returns:
-        ``image`` (N, 1, H, W) float32 in [0, 1] and ``digit`` (N,) int64. Embedded scans: 8x8,
-        N = 1157, 258, 382. MNIST: 28x28, the last sixth of its training file being ``val``.
+        ``image`` (N, 1, H, W) float32 in [0, 1] and ``digit`` (N,) int64. The scans of scikit-learn
+        are 8x8, and N is 1157, 258 or 382 for the three splits. Those of MNIST are 28x28; ``val``
+        is the last sixth of its training file.
 
     Raises:
-        ValueError: unknown split.
-        FileNotFoundError: no MNIST files under ``root``.
+        ValueError: the split is unknown.
+        FileNotFoundError: there are no MNIST files under ``root``.
         ImportError: scikit-learn (or, for MNIST, torchvision) is not installed.
 
     Example:
@@ -59,19 +61,21 @@ def single(split: str = "train", root: str | Path | None = "auto") -> dict[str, 
 
 
 def pairs_in(split: str, parity: bool = True) -> list[tuple[int, int]]:
-    """The (left, right) digits that occur in a split; no pair occurs in two of them.
+    """List the pairs (left digit, right digit) of a split; no pair is in two splits.
 
-    The n x n pairs of the n left and n right classes are walked along the diagonals of their
-    table. The first n²/5 are ``test``, the next 4n²/25 ``val``, the rest ``train``: 16/4/5 of 25
-    or 64/16/20 of 100. So every digit is seen on its side in ``train`` and equally often in
-    ``test``, but never in the same company.
+    All pairs of n left and n right digits form an n x n table, which is read along its diagonals.
+    The first n²/5 pairs are ``test``, the next 4n²/25 are ``val``, and the rest is ``train``: 5, 4
+    and 16 of 25 pairs, or 20, 16 and 64 of 100. So ``train`` has every digit on its side, and
+    ``test`` has each one equally often, but beside digits that it never had beside it in
+    ``train``.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``.
-        parity: even digits on the left and odd ones on the right; otherwise all ten on both.
+        parity: whether only even digits are on the left and only odd ones on the right; otherwise
+            all ten digits are on both sides.
 
     Raises:
-        ValueError: unknown split.
+        ValueError: the split is unknown.
 
     Example:
         >>> pairs_in("test")
@@ -93,27 +97,30 @@ def pairs(
     seed: int = 0,
     root: str | Path | None = "auto",
 ) -> dict[str, Tensor]:
-    """Two digits on one black canvas: two tasks, read the left one and read the right one.
+    """Return images of two digits; one task is to read the left digit, the other the right one.
 
-    Each digit stands at a random place inside its half of the canvas. A canvas for 8x8 scans is
-    20x20 (each digit has 12 rows and 2 columns to stand at); for MNIST it is 64x64 (36 and 4), as
-    in DoubleMNIST. Which pairs a split holds is told by :func:`pairs_in`, and which scans by
-    :func:`single`: a split shares neither with another.
+    Each digit is at a random place in its half of a black canvas. For 8x8 scans the canvas is
+    20x20, and a digit can be moved by up to 12 rows and 2 columns. For MNIST it is 64x64, and the
+    digit can be moved by up to 36 rows and 4 columns, as in DoubleMNIST. A split has the pairs of
+    :func:`pairs_in` and the scans of :func:`single`, and shares neither with another split.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``.
-        parity: left digits from {0, 2, 4, 6, 8} and right ones from {1, 3, 5, 7, 9}, two 5-way
-            tasks (Suteu and Guo); otherwise all ten on both sides, two 10-way tasks (DoubleMNIST).
-        per_pair: images of each pair, each of two scans drawn anew (DoubleMNIST: 1000).
-        seed: of scans, places and the order of the images.
+        parity: whether left digits are from {0, 2, 4, 6, 8} and right ones from {1, 3, 5, 7, 9},
+            which makes two tasks of 5 classes (Suteu and Guo). Otherwise both sides have all ten
+            digits, which makes two tasks of 10 classes (DoubleMNIST).
+        per_pair: how many images each pair has, each of two scans drawn at random (DoubleMNIST has
+            1000).
+        seed: the seed for the scans, the places and the order of the images.
         root: as in :func:`single`.
 
     Returns:
-        ``image`` (N, 1, S, S) float32 in [0, 1]; ``left`` and ``right`` (N,) int64, classes 0..4
-        (digit // 2) with ``parity``, else the digits. The images come shuffled.
+        ``image`` (N, 1, S, S) float32 in [0, 1]; ``left`` and ``right`` (N,) int64. These are
+        classes 0..4 (digit // 2) with ``parity``, else the digits. The images are shuffled.
 
     Raises:
-        ValueError: unknown split, ``per_pair`` under 1, or a split without a scan of some digit.
+        ValueError: the split is unknown, ``per_pair`` is under 1, or the split has no scan of some
+            digit.
         FileNotFoundError, ImportError: as in :func:`single`.
 
     Example:

@@ -1,4 +1,4 @@
-"""What all synthetic sets share: three splits, checks of arguments, the way to the cache."""
+"""Helpers of all synthetic data sets: the names of the splits, checks of arguments, the cache."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,12 +47,14 @@ def kept(
     render: Callable[[], dict[str, Tensor]],
     sources: Path,
 ) -> dict[str, Tensor]:
-    """The tensors of ``render()``, from the cache where they were rendered before.
+    """Return the tensors of ``render()``; read them from the cache if they are there.
 
     Args:
-        name: of the set, at the beginning of the file's name.
-        recipe: its ``repr`` counts.
-        sources: the folder of the code that renders.
+        name: the name of the data set, with which the name of the cached file begins.
+        split, n, seed: the arguments that the data set was asked for.
+        recipe: how it is rendered; its ``repr`` must name all settings.
+        render: computes the tensors.
+        sources: the folder of the code that renders them.
     """
     key = f"{name}-{split}-{n}-{digest((recipe, split, n, seed), sources)}"
     with float32_on_cpu():

@@ -1,10 +1,10 @@
-"""What keeps synthetic data the same on every processor, and whatever torch is set to.
+"""Functions that give the same bits on every processor, with any settings of torch.
 
-All synthetic data keep one promise: with one version of torch they are the same bits on every
-processor and for any number of threads. So tensors of floats meet only operations that IEEE 754
-rounds correctly (+ - * / and comparisons), one at a time, and what is here. Another version of
-torch may draw other random numbers from a seed. So far 2.6, 2.14 and 2.15 draw the same, so that
-images and labels are the same bits in all of them.
+With one version of torch, all synthetic data are the same bits on every processor and for any
+number of threads. So they are computed with the operations that IEEE 754 rounds correctly (+ - * /
+and comparisons), one at a time, and with the functions of this module. Another version of torch may
+draw other random numbers from a seed. Versions 2.6, 2.14 and 2.15 draw the same ones, so images and
+labels are the same bits in these.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,12 @@ __all__ = ["float32_on_cpu", "sqrt"]
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """The square roots of float32 numbers, correctly rounded.
+    """Compute the square roots of float32 numbers, correctly rounded.
 
-    On CPUs ``torch.sqrt`` asks Intel's MKL, whose float32 roots are wrong in the last place as
-    often as in 1 of 5 cases, on other processors in other cases. So may its float64 roots be, but
-    no root of a float32 number is so close to the middle between two of them that this matters.
+    On CPUs ``torch.sqrt`` calls Intel's MKL. Its float32 roots have a wrong last bit in up to 1 of
+    5 cases, and the cases differ between processors. This function takes the root in float64 and
+    rounds it to float32. A wrong last bit of the float64 root does not matter, because the root of
+    a float32 number is never that close to the middle between two float32 numbers.
 
     Example:
         >>> sqrt(torch.tensor([4.0, 2.25]))
@@ -32,7 +33,7 @@ def sqrt(x: Tensor) -> Tensor:
 
 @contextmanager
 def float32_on_cpu() -> Iterator[None]:
-    """Within it, torch makes float32 tensors on the CPU, whatever its defaults are.
+    """Make float32 and the CPU the defaults of torch for new tensors, within a ``with`` block.
 
     Example:
         >>> with torch.device("meta"), float32_on_cpu():

@@ -1,4 +1,4 @@
-"""Synthetic faces: drawn portraits with attributes of which it is known where they show."""
+"""Synthetic faces: drawn portraits with binary attributes, each in a known region of the face."""
 
 from .labels import ATTRIBUTES, REGIONS
 from .make import Faces, draw, faces

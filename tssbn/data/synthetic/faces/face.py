@@ -1,4 +1,4 @@
-"""Faces as a painter begins them: skin, hair and light, and how strongly attributes show."""
+"""The faces before anything is painted: skin, hair and light, and how strongly attributes show."""
 
 from collections.abc import Mapping
 
@@ -28,12 +28,12 @@ BEARD = ((0.10, 0.08, 0.07), (0.30, 0.18, 0.10), (0.52, 0.37, 0.22))
 
 
 class Face(Canvas):
-    """A batch of faces before anything is painted: what they share, and how attributes show.
+    """A batch of faces before anything is painted: their colours, and how attributes show.
 
     Args:
         size, traits, grain: as in :class:`~tssbn.data.synthetic.faces.canvas.Canvas`, with
             ``TRAITS`` traits.
-        shown: attribute → (B,), from 0 (absent) to 1 (present), how strongly it shows.
+        shown: attribute → how strongly it shows, (B,), from 0 (absent) to 1 (present).
     """
 
     def __init__(
@@ -58,5 +58,5 @@ class Face(Canvas):
         self.beard = self.color(BEARD, 0.1) * rough
 
     def strong(self, name: str, least: float = 0.7) -> Tensor:
-        """How strongly an attribute shows in a face, which differs from face to face."""
+        """Return how strongly an attribute shows: 0 if absent, else from ``least`` to 1."""
         return self.shown[name] * self.between(least, 1)

@@ -8,7 +8,7 @@ from .shapes import box, ellipse, wave
 
 
 def strands(face: Face, x: Tensor, y: Tensor) -> Tensor:
-    """Brightness of hair: lines, waving lines, or the dots of cropped hair."""
+    """Compute the brightness of hair: straight lines, waves, or dots where it is cropped."""
     waving = face.wavy * wave(y * 3 + face.phase) * 0.045
     x = (x + waving) * face.strands
     lines = wave(x) * 0.10 + wave(x * 0.37 + face.phase) * 0.12

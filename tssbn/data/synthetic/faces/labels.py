@@ -1,4 +1,4 @@
-"""Which attributes a drawn face can have, where they are, and how often they come together."""
+"""The attributes of the drawn faces: their regions, their shares, and their correlations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,15 @@ __all__ = ["ATTRIBUTES", "REGIONS", "TABLE", "Odds", "check", "sample"]
 
 @dataclass(frozen=True)
 class Odds:
-    """How one attribute is drawn by lot.
+    """The probabilities of one attribute. Attributes are decided one after another.
 
     Args:
         region: the part of the picture where it shows.
-        share: of all faces, those that have it.
-        leans: attribute decided before → by how much likelier with it than without it, among the
-            faces that no rule excludes. The others are as much less likely: the share stays.
-        never_with: attributes decided before, no two of them together, that exclude it.
+        share: the share of all faces that have it.
+        leans: earlier attribute → by how much its presence raises the probability of this one,
+            compared with its absence, among the faces where no rule excludes this one. Its absence
+            lowers the probability, so that the share stays the same.
+        never_with: earlier attributes that exclude this one. No two of them occur together.
     """
 
     region: str
@@ -87,13 +88,13 @@ REGIONS = {
 
 
 def sample(chance: Tensor) -> Tensor:
-    """Attributes by :data:`TABLE`.
+    """Decide the attributes of N faces by ``TABLE``.
 
     Args:
-        chance: (N, A) uniform in [0, 1).
+        chance: (N, A) uniform random numbers in [0, 1).
 
     Returns:
-        (N, A) int8, columns in the order of ``ATTRIBUTES``.
+        (N, A) int8, 0 or 1, with the columns in the order of ``ATTRIBUTES``.
     """
     drawn: dict[str, Tensor] = {}
     for name, odds in TABLE.items():
@@ -110,7 +111,7 @@ def sample(chance: Tensor) -> Tensor:
 
 
 def check(labels: Tensor) -> None:
-    """Raise a ``ValueError`` unless ``labels`` (N, A) are zeros and ones that keep the rules."""
+    """Raise a ``ValueError`` unless ``labels`` (N, A) are 0 or 1 and follow all rules."""
     if labels.ndim != 2 or labels.shape[1] != len(ATTRIBUTES):
         raise ValueError(
             f"labels must have shape (N, {len(ATTRIBUTES)}), one column for each of ATTRIBUTES, "

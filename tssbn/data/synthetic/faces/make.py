@@ -1,4 +1,4 @@
-"""From a recipe and a seed to a data set of drawn faces."""
+"""Makes data sets of drawn faces."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ CHUNK = 2**17  # pixels painted at once: few enough for the cache of a processor
 
 @dataclass(frozen=True)
 class Faces:
-    """How the faces are drawn. The same seed gives the same people in every size.
+    """The settings of the drawn faces. The same seed gives the same people in every size.
 
     Args:
-        size: side of the pictures in pixels, from 16 up.
+        size: the side of the pictures in pixels, 16 or more.
 
     Raises:
-        ValueError: another size.
+        ValueError: ``size`` is no integer or is under 16.
     """
 
     size: int = 64
@@ -45,14 +45,14 @@ def faces(
     seed: int = 0,
     recipe: Faces = Faces(),
 ) -> Stored:
-    """Drawn faces with 36 binary attributes: CelebA's, without those that judge or show nowhere.
+    """Draw faces with 36 binary attributes, which are those of CelebA without four.
 
-    Left out of CelebA's 40 are Attractive, Male and Young, which nobody can read off a drawing,
-    and Blurry. The others have CelebA's names. Each shows in one region of the face, and only
-    there: ``REGIONS`` lists the attributes of each region, the truth for any grouping of the
-    tasks. The groups that labels alone suggest are different ones: attributes go together across
-    regions, as in life (lipstick with earrings, smiling with high cheekbones, gray hair with bags
-    under the eyes), with the probabilities of ``labels.TABLE``.
+    Attractive, Male and Young are left out, because nobody can see them in a drawing, and Blurry.
+    The other attributes have their names in CelebA. Each one changes a single region of the face;
+    ``REGIONS`` lists the attributes of each region. So the regions are the true groups of the
+    tasks. The labels alone suggest other groups, because attributes of different regions are
+    correlated, as in life: lipstick and earrings, smiling and high cheekbones, gray hair and bags
+    under the eyes. ``labels.TABLE`` has the probabilities.
 
     ========= ====================================================================================
     region    its rules
@@ -68,19 +68,21 @@ def faces(
     neck      Earrings, necklace and necktie; no hair hides them.
     ========= ====================================================================================
 
-    The mouth, the nose and the face (its outline, skin, cheeks and chin) have no rules. Faces
-    differ in much else: skin, build, pose, light, clothes, background, and in how strongly an
-    attribute shows. Drawn on first use and kept in the cache (``tssbn.data.synthetic.cache``); the
-    same bits on every processor (``tssbn.data.synthetic.same``).
+    The mouth, the nose and the face (its outline, skin, cheeks and chin) have no rules. Faces also
+    differ in skin, build, pose, light, clothes, background, and in how strongly an attribute shows.
+    The pictures are drawn at the first call and then read from the cache
+    (``tssbn.data.synthetic.cache``). They are the same bits on every processor
+    (``tssbn.data.synthetic.same``).
 
     Args:
-        split: ``"train"``, ``"val"`` or ``"test"``: three sets of people.
-        n: how many. The first of them are the same for every ``n``.
-        seed: gives other people.
-        recipe: the knobs.
+        split: ``"train"``, ``"val"`` or ``"test"``; different splits have different people.
+        n: how many faces; the first ones are the same for every ``n``.
+        seed: another seed gives other people.
+        recipe: the settings.
 
     Returns:
-        ``image``, and every attribute by its name, in the order of ``ATTRIBUTES``.
+        The data set. A sample has ``image`` (3, size, size) and each attribute under its name, in
+        the order of ``ATTRIBUTES``.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -112,20 +114,21 @@ def draw(
     seed: int = 0,
     recipe: Faces = Faces(),
 ) -> Tensor:
-    """Portraits of the same people with other attributes.
+    """Draw the people of :func:`faces` with given attributes.
 
-    Everything that is not an attribute stays as it is in ``faces(split, n, seed, recipe)``. So two
-    calls with labels that differ in one attribute show what this attribute changes.
+    Everything that is not an attribute is as in ``faces(split, n, seed, recipe)``. So two calls
+    whose labels differ in one attribute show what this attribute changes.
 
     Args:
-        labels: (N, 36) of 0 and 1, columns in the order of ``ATTRIBUTES``, for the first N people.
+        labels: (N, 36), 0 or 1, the attributes of the first N people; the columns are in the order
+            of ``ATTRIBUTES``.
         split, seed, recipe: as in :func:`faces`.
 
     Returns:
-        (N, 3, size, size) uint8, on the CPU.
+        The pictures, (N, 3, size, size) uint8, on the CPU.
 
     Raises:
-        ValueError: labels of another shape, or that break a rule.
+        ValueError: the labels have another shape or break a rule of :func:`faces`.
 
     Example:
         >>> labels = torch.zeros(1, 36)

@@ -1,9 +1,9 @@
-"""Paints faces: every layer a few shapes, from the background to the hat.
+"""Paints faces in layers of a few shapes, from the background to the hat.
 
 In a face's coordinates the middle of the head is (0, 0), the eyes are near y = -0.06 and x = ±0.2,
-and the chin is near y = 0.64. Every attribute is a shift, a colour or an opacity that is multiplied
-by how strongly it shows. Nothing else depends on the attributes: a face with one of them changed is
-otherwise the same.
+and the chin is near y = 0.64. An attribute changes a shift, a colour or an opacity, in proportion
+to how strongly it shows. Nothing else depends on the attributes: if one of them is changed, the
+rest of the face stays the same.
 """
 
 from torch import Tensor
@@ -35,7 +35,7 @@ AREAS = {
 
 
 def paint(face: Face) -> Tensor:
-    """The pictures, (B, 3, size, size) uint8."""
+    """Paint the faces; return the pictures, (B, 3, size, size) uint8."""
     outfit.background(face)
     hair.behind(face)
     features.ears(face)

@@ -1,4 +1,4 @@
-"""Synthetic rooms and streets: pictures from a small ray caster, exact labels for every task."""
+"""Synthetic rooms and streets: pictures and exact labels for each task, by a small ray caster."""
 
 from .rooms import Rooms, rooms
 from .streets import Streets, streets

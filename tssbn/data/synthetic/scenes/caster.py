@@ -1,9 +1,10 @@
-"""The ray caster: what every ray of a picture meets first.
+"""The ray caster, which finds what each ray of a picture meets first.
 
-The pictures are the same bits on every processor. So tensors meet only operations that IEEE 754
-rounds correctly (+ - * /, comparisons, integers, the root of ``synthetic.same``), one at a time:
-no fused multiply-add, no matrix product, no sum whose order a library may choose, no division by a
-Python number other than a power of two (a library may multiply by the rounded reciprocal instead).
+The pictures must be the same bits on every processor. So this code only uses operations that IEEE
+754 rounds correctly (+ - * /, comparisons, integers, the root of ``synthetic.same``), one at a
+time. It uses no fused multiply-add, no matrix product and no sum whose order a library may choose.
+It divides by no Python number but a power of two, since a library may multiply by the rounded
+reciprocal instead.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ NEAR = 0.05  # metres before the camera where the picture begins
 
 @dataclass(frozen=True)
 class Hits:
-    """What the rays meet first.
+    """The points where the rays first meet a solid.
 
     Attributes:
-        depth: (h, w, N) z in metres; ``FAR`` where a ray meets nothing.
-        solid: (h, w, N) int64 column of the table of :class:`Solids`; 0 where there is none.
-        point: three (h, w, N): where, in camera coordinates.
-        local: three (h, w, N): the same along the solid's own axes, from its centre.
-        facing: three (h, w, N): the unit normal along the solid's axes; 0 where there is nothing.
+        depth: (h, w, N) z in metres; ``FAR`` if the ray meets nothing.
+        solid: (h, w, N) int64, the column of the solid in the table of :class:`Solids`; 0 if the
+            ray meets nothing.
+        point: x, y and z, each (h, w, N): the point in camera coordinates.
+        local: x, y and z, each (h, w, N): the point relative to the solid's centre, along its axes.
+        facing: x, y and z, each (h, w, N): the unit normal along the solid's axes; 0 if the ray
+            meets nothing.
     """
 
     depth: Tensor
@@ -45,11 +48,11 @@ class Hits:
 
 
 def cast(solids: Solids, view: Rays) -> tuple[Tensor, Tensor]:
-    """The first solid on each ray.
+    """Find the first solid on each ray.
 
     Returns:
-        depth (h, w, N), ``FAR`` where a ray meets nothing, and the solid (h, w, N) int64, a column
-        of the table, 0 where there is none.
+        The depth (h, w, N), ``FAR`` if the ray meets nothing, and the solid (h, w, N) int64, a
+        column of the table, 0 if the ray meets nothing.
     """
     h, w, n = view.y.shape[0], view.x.shape[1], view.x.shape[2]
     depth = view.x.new_full((h, w, n), FAR)
@@ -104,7 +107,7 @@ def _from_eye(solids: Solids, these: Tensor, x: Tensor, y: Tensor) -> tuple[list
 
 
 def surface(solids: Solids, view: Rays, depth: Tensor, solid: Tensor) -> Hits:
-    """Place and normal of what :func:`cast` found."""
+    """Compute the points and normals of the surfaces that ``cast`` found."""
     hit = (depth < FAR).to(depth.dtype)
     centre, half = solids.vectors("centre", solid), solids.vectors("half", solid)
     point = [depth * view.x, depth * view.y, depth]

@@ -1,4 +1,4 @@
-"""Random choices of a layout, from numbers that were drawn before."""
+"""Random choices for a layout, made from random numbers that were drawn in advance."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DRAWS = 2048  # for one scene
 
 
 class Dice:
-    """Uniform numbers, handed out one after another.
+    """Makes random choices from uniform numbers that are drawn in advance.
 
-    Every scene gets as many numbers, whatever it uses, so that it is the same scene in a data set
-    of any size.
+    Each scene draws the same number of them, however many it uses. So it is the same scene in a
+    data set of any size.
 
     Args:
-        generator: of the data set; ``DRAWS`` numbers are taken from it.
+        generator: the random generator of the scene, which draws ``DRAWS`` numbers.
 
     Example:
         >>> dice = Dice(torch.Generator().manual_seed(0))
@@ -38,26 +38,26 @@ class Dice:
         return self._rest.pop()
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        """A number in [low, high)."""
+        """Return a number in [low, high)."""
         return low + (high - low) * self._next()
 
     def integer(self, low: int, high: int) -> int:
-        """An integer in low..high, both included."""
+        """Return an integer from ``low`` to ``high``, both included."""
         return low + int((high - low + 1) * self._next())
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return ``True`` with this probability."""
         return self._next() < probability
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of the options."""
+        """Return one of the options."""
         return options[self.integer(0, len(options) - 1)]
 
     def shuffled(self, options: Sequence[T]) -> list[T]:
-        """The options in random order."""
+        """Return the options in random order."""
         rest = list(options)
         return [rest.pop(self.integer(0, len(rest) - 1)) for _ in options]
 
     def seed(self) -> int:
-        """Of a texture."""
+        """Return a seed for a texture."""
         return self.integer(0, 2**20 - 1)

@@ -1,6 +1,6 @@
-"""What hangs on walls, around its middle at the plane z = 0, and what the room itself is made of.
+"""Things on walls, built around their middle at the plane z = 0, and the walls and floor of a room.
 
-``interior`` says how a piece is built.
+The module ``interior`` describes how a piece is built.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def window(dice: Dice, daylight: bool) -> list[Solid]:
 
 
 def door(dice: Dice) -> list[Solid]:
-    """From the floor up."""
+    """A door, which begins at the floor."""
     colour = dice.choice((LIGHT, *WOODS[:4]))
     trim = dice.choice((LIGHT, colour))
     part = partial(box, label=WALL, casts=False)
@@ -127,7 +127,7 @@ def wall_screen(dice: Dice) -> list[Solid]:
 
 
 def mirror(dice: Dice) -> list[Solid]:
-    """Void: who can say what is seen in it?"""
+    """A mirror. Its class is void, because it shows other things."""
     wide, high = dice.uniform(0.4, 0.8), dice.uniform(0.7, 1.1)
     part = partial(box, label=VOID, casts=False)
     glass = partial(part, glow=0.3, gloss=0.6, texture=cloth(0.5, 0.5), seed=dice.seed())
@@ -138,13 +138,13 @@ def mirror(dice: Dice) -> list[Solid]:
 
 
 def radiator(dice: Dice) -> list[Solid]:
-    """On the floor. Void: none of the thirteen."""
+    """A radiator on the floor. It is void, because none of the 13 classes fits."""
     ribs, extent = stripes(0.05, (0.5, 0.5, 0.49)), (dice.uniform(0.7, 1.3), 0.55, 0.09)
     return [box((0, 0.42, 0.08), extent, (0.76, 0.75, 0.73), label=VOID, texture=ribs)]
 
 
 def carpet(dice: Dice) -> list[Solid]:
-    """On the floor, around the origin."""
+    """A carpet on the floor, around the origin."""
     wide, deep = dice.uniform(1.4, 2.4), dice.uniform(1.2, 2.2)
     (colour, pattern), (edge, _) = fabric(dice), fabric(dice)
     look = {"label": FLOOR, "casts": False, "seed": dice.seed()}
@@ -158,7 +158,7 @@ def carpet(dice: Dice) -> list[Solid]:
 
 
 def ground(dice: Dice, wide: float, deep: float, high: float) -> list[Solid]:
-    """Floor and ceiling of a room, x from -wide/2 to wide/2, z from 0 to deep."""
+    """The floor and the ceiling of a room, x from -wide/2 to wide/2, z from 0 to deep."""
     kinds = (
         *[(planks(dice.uniform(0.09, 0.18)), dice.choice(WOODS[:6]))] * 3,
         *[(cloth(0.07, 0.3), dice.choice(FABRICS))] * 2,
@@ -176,7 +176,7 @@ def ground(dice: Dice, wide: float, deep: float, high: float) -> list[Solid]:
 
 
 def walls(dice: Dice, lengths: tuple[float, ...], high: float) -> list[list[Solid]]:
-    """A wall of each length with its skirting: alike, but for one that may differ."""
+    """A wall with a skirting board for each length; one of them may look different."""
     paint = dice.choice(PAINTS)
     papers = (
         *(cloth(0.5, 0.06), cloth(0.9, 0.1), cloth(0.03, 0.12), tiles(0.2, LIGHT)),

@@ -1,4 +1,4 @@
-"""Furniture, piece by piece; see ``interior`` for how a piece is built."""
+"""Furniture, piece by piece; the module ``interior`` describes how a piece is built."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def bed(dice: Dice) -> list[Solid]:
 
 
 def table(dice: Dice, wide: float, deep: float, high: float, things: int = 0) -> list[Solid]:
-    """A table with so many things on it."""
+    """A table with ``things`` small things on it."""
     timber, thick = dice.choice(WOODS), dice.uniform(0.03, 0.06)
     kind = dice.choice(("legs", "legs", "round", "sides"))
     look = {"label": TABLE, "seed": dice.seed(), "texture": wood(0.5)}
@@ -173,7 +173,7 @@ def bookcase(dice: Dice) -> list[Solid]:
 
 
 def television(dice: Dice) -> list[Solid]:
-    """On a low board."""
+    """A television on a low board."""
     wide = dice.uniform(0.9, 1.4)
     board = _cabinet(dice, wide + dice.uniform(0.1, 0.5), dice.uniform(0.4, 0.6), 0.45, 3, 1, 0)
     foot, panel = screen(dice, wide, wide * 0.58)
@@ -181,7 +181,7 @@ def television(dice: Dice) -> list[Solid]:
 
 
 def screen(dice: Dice, wide: float, high: float) -> tuple[list[Solid], list[Solid]]:
-    """Foot and panel of a screen at the origin, on or off."""
+    """The foot and the panel of a screen at the origin, switched on or off."""
     part, y = partial(box, label=TV), 0.06 + high / 2
     shown: Vector = (0.015, 0.015, 0.02)
     pattern, glow = PLAIN, 0.0
@@ -201,7 +201,7 @@ def screen(dice: Dice, wide: float, high: float) -> tuple[list[Solid], list[Soli
 
 
 def desk(dice: Dice) -> list[Solid]:
-    """With a monitor and things on it and a chair before it."""
+    """A desk with a monitor and small things on it, and a chair in front."""
     wide, deep, high = dice.uniform(1.1, 1.6), dice.uniform(0.6, 0.75), dice.uniform(0.72, 0.76)
     top = table(dice, wide, deep, high, dice.integer(1, 4))
     foot, panel = screen(dice, dice.uniform(0.45, 0.65), dice.uniform(0.28, 0.38))

@@ -31,9 +31,9 @@ def house(
 
     Args:
         side: 1 on the right of the street, -1 on its left.
-        front: distance of the facade from x = 0, metres.
-        start, length: where the house begins along z, and how long it is, metres.
-        depth: across the street, metres.
+        front: the distance of the facade from x = 0 in metres.
+        start, length: the z where the house begins, and its length along z, in metres.
+        depth: the size of the house across the street in metres.
     """
     common = {"label": LABEL["building"]}
     colour = dice.choice(FACADES)

@@ -1,7 +1,7 @@
-"""What all furnishings share: the classes, the materials, and how pieces are put together.
+"""The classes and materials of all furniture, and functions that put pieces together.
 
-A piece is a list of solids around the origin: it stands on the floor with its back against the
-plane z = 0 and looks along +z, its width lies along x. Instances count from 0 within a piece.
+A piece is a list of solids around the origin. It stands on the floor, its back is at the plane
+z = 0, its front faces +z, and its width is along x. The instances of a piece are numbered from 0.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LAMPLIGHT = (1.6, 1.35, 0.95)
 
 
 def fabric(dice: Dice) -> tuple[Vector, Texture]:
-    """A colour and a pattern to cover something with."""
+    """Choose the colour and the pattern of a fabric."""
     second = dice.choice(FABRICS)
     patterns = (
         *(cloth(0.12), cloth(0.04), cloth(0.2), cloth(0.3, 0.35)),
@@ -54,12 +54,12 @@ def fabric(dice: Dice) -> tuple[Vector, Texture]:
 
 
 def scaled(colour: Vector, factor: float) -> Vector:
-    """Brighter or darker."""
+    """Multiply a colour by a factor, which makes it brighter or darker."""
     return (colour[0] * factor, colour[1] * factor, colour[2] * factor)
 
 
 def group(*parts: Sequence[Solid]) -> list[Solid]:
-    """All of them; the instances of each part are numbered after those of the parts before it."""
+    """Join parts to one piece; the instances are numbered on from part to part."""
     joined: list[Solid] = []
     base = 0
     for part in parts:
@@ -69,7 +69,11 @@ def group(*parts: Sequence[Solid]) -> list[Solid]:
 
 
 def size(piece: Sequence[Solid]) -> Vector:
-    """Width, height and depth: twice how far it reaches along x, and how far along y and z."""
+    """Return width, height and depth of a piece in metres.
+
+    The width is twice the largest distance from x = 0; the height and the depth are the largest y
+    and z.
+    """
     wide = high = deep = 0.0
     for solid in piece:
         (u, v, w), (a, b, c) = solid.axes, solid.half

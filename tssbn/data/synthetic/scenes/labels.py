@@ -1,4 +1,4 @@
-"""From what the caster found to what the tasks ask: parts, boundaries and holes."""
+"""Computes labels from what the ray caster found: parts, boundaries and holes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CITYSCAPES = (0, 2, 1, 3, 3, 4, 4, 5, 6, 7, 8, 9)
 
 
 def to_human(part: Tensor) -> Tensor:
-    """Indices into ``PARTS`` as indices into ``HUMAN_PARTS``, int8.
+    """Convert indices into ``PARTS`` to indices into ``HUMAN_PARTS``, int8.
 
     Example:
         >>> to_human(torch.tensor([PARTS.index("lower leg"), PARTS.index("wheel")])).tolist()
@@ -41,7 +41,7 @@ def to_human(part: Tensor) -> Tensor:
 
 
 def to_cityscapes(part: Tensor) -> Tensor:
-    """Indices into ``PARTS`` as indices into ``CITYSCAPES_PARTS``, int8.
+    """Convert indices into ``PARTS`` to indices into ``CITYSCAPES_PARTS``, int8.
 
     Example:
         >>> to_cityscapes(torch.tensor([PARTS.index("lower leg"), PARTS.index("wheel")])).tolist()
@@ -55,13 +55,14 @@ def _look_up(table: tuple[int, ...], index: Tensor) -> Tensor:
 
 
 def boundary(*maps: Tensor) -> Tensor:
-    """1 where a pixel differs from its right or its lower neighbour in any of the maps, else 0.
+    """Mark the pixels that differ from their right or their lower neighbour in any of the maps.
 
     Args:
-        maps: (..., H, W) integers, such as classes and instances. Void is a value like others.
+        maps: (..., H, W) integers, such as classes and instances. Void counts as a value.
 
     Returns:
-        (..., H, W) int8. The last column has no right and the last row no lower neighbour.
+        (..., H, W) int8, 1 for a marked pixel, else 0. Pixels of the last column have no right
+        neighbour, and those of the last row no lower one.
 
     Example:
         >>> boundary(torch.tensor([[0, 0, 1], [0, 0, 1]])).tolist()
@@ -75,14 +76,15 @@ def boundary(*maps: Tensor) -> Tensor:
 
 
 def hidden(shift: Tensor) -> Tensor:
-    """What a second eye to the right of the camera does not see behind something nearer.
+    """Mark the pixels that a second camera to the right cannot see behind something nearer.
 
     Args:
-        shift: (..., H, W) by how many pixels the second eye sees a point further to the left:
-            focal length * distance of the eyes / depth.
+        shift: (..., H, W), by how many pixels a point is further to the left in the second picture:
+            focal length * distance of the cameras / depth.
 
     Returns:
-        bool: a point s pixels to the right is shifted by s pixels more, or further.
+        (..., H, W) bool, ``True`` for a hidden pixel: some pixel that is s pixels to its right is
+        shifted by at least s pixels more.
     """
     width = shift.shape[-1]
     covered = torch.zeros_like(shift, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""A furnished room: where everything stands, hangs and shines."""
+"""Furnishes a room: chooses the places of furniture, things on walls, people and lamps."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ WARM, WHITE, DAY = (1.0, 0.82, 0.6), (1.0, 0.95, 0.88), (0.85, 0.95, 1.1)
 
 
 class Room:
-    """A room that is being furnished: x from -wide/2 to wide/2, z from 0 to deep.
+    """A room that is being furnished, with x from -wide/2 to wide/2 and z from 0 to deep.
 
-    Every piece is tried in a few places and left out where none is free.
+    For each piece a few random places are tried. If none of them is free, the piece is left out.
     """
 
     def __init__(self, dice: Dice) -> None:
@@ -63,7 +63,7 @@ class Room:
         self.hung: dict[str, list[Rectangle]] = {name: [] for name in self.length}  # along it, up
 
     def add(self, piece: Sequence[Solid], at: Vector = (0, 0, 0), yaw: float = 0.0) -> None:
-        """Things; each of their instances gets a number of its own, from 1 up."""
+        """Add solids at a place; each of their instances gets a new number, from 1 up."""
         first = self.instances + 1
         self.instances = first + max(solid.instance for solid in piece)
         self.solids += [
@@ -71,7 +71,7 @@ class Room:
         ]
 
     def at(self, wall: str, s: float, y: float = 0.0) -> tuple[Vector, float]:
-        """The place ``s`` metres along a wall and ``y`` up, and the yaw of what looks away."""
+        """Return the point ``s`` metres along a wall and ``y`` up, and the yaw away from it."""
         if wall == "far":
             return (s - self.wide / 2, y, self.deep), 180.0
         side = -1 if wall == "left" else 1
@@ -81,7 +81,7 @@ class Room:
         return self.dice.choice(("far", "far", "left", "right"))  # the far wall is seen best
 
     def stand(self, piece: Piece, tries: int = 10) -> bool:
-        """Against a wall."""
+        """Put a piece against a wall, at a free place."""
         wide, high, deep = size(piece)
         for _ in range(tries):
             wall, u = self._wall(), self.dice.uniform()
@@ -103,7 +103,7 @@ class Room:
         return False
 
     def hang(self, piece: Piece, y: float, tries: int = 4) -> tuple[Vector, float] | None:
-        """On a wall, its origin ``y`` metres up; tells where."""
+        """Hang a piece on a wall with its origin ``y`` metres up; return its place."""
         wide, high, _ = size(piece)
         for _ in range(tries):
             wall, u = self._wall(), self.dice.uniform()
@@ -117,7 +117,7 @@ class Room:
         return None
 
     def put(self, piece: Piece, reach: float, yaw: float, tries: int = 10) -> bool:
-        """On the floor, with a free square of twice ``reach`` around its origin."""
+        """Put a piece on the floor where a square of side 2 * ``reach`` around it is free."""
         for _ in range(tries):
             x = self.dice.uniform(-0.9, 0.9) * (self.wide / 2 - reach)
             z = self.dice.uniform(0.35, 1) * (self.deep - reach)
@@ -139,7 +139,7 @@ def _free(one: Rectangle, others: Sequence[Rectangle]) -> bool:
 
 
 def furnished(dice: Dice, people: float) -> Scene:
-    """One room; ``people`` is the probability that somebody is in it."""
+    """Make one furnished room; ``people`` is the probability that somebody is in it."""
     room, kind = Room(dice), dice.integer(0, len(KINDS) - 1)
     eye = (dice.uniform(-0.32, 0.32) * room.wide, dice.uniform(1.15, 1.65), dice.uniform(0.2, 0.6))
     inwards = -50 * eye[0] / room.wide

@@ -1,4 +1,4 @@
-"""Light: what the camera sees of the surfaces under lamps, sun, haze and sky."""
+"""Computes the colours that the camera sees, under lamps, sun, haze and sky."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SUN = 60.0  # metres: how long the shadows of a distant light may be
 
 @dataclass(frozen=True)
 class Lamps:
-    """The lights of B scenes in camera coordinates, as many for each.
+    """The lights of B scenes in camera coordinates, L in each scene.
 
     Attributes:
-        place: (L, 4, B): position and 1, or the way to a distant light and 0.
-        colour: (L, 3, B)
-        reach: (L, B)
-        ambient: (2, 3, B): on what looks up, and down.
-        up: (3, B): the world's upright direction.
-        sky: (2, 3, B): zenith and horizon.
-        haze: (B,)
+        place: (L, 4, B): the position and 1, or the direction to a distant light and 0.
+        colour: (L, 3, B), as in ``solids.Light``.
+        reach: (L, B), as there.
+        ambient: (2, 3, B): the light without direction on faces that look up, and down.
+        up: (3, B): the upward direction of the world.
+        sky: (2, 3, B): the colours at the zenith and at the horizon.
+        haze: (B,), as in ``solids.Scene``.
     """
 
     place: Tensor
@@ -44,7 +44,7 @@ class Lamps:
 
 
 def lamps(scenes: Sequence[Scene]) -> Lamps:
-    """The lights of several scenes as tensors; missing ones are dark."""
+    """Collect the lights of several scenes in tensors; scenes with fewer lights get dark ones."""
     most = max(len(scene.lights) for scene in scenes)
     place = torch.zeros(most, 4, len(scenes))
     place[:, 3] = 1
@@ -75,7 +75,7 @@ def lamps(scenes: Sequence[Scene]) -> Lamps:
 
 
 def normals(solids: Solids, hits: Hits) -> list[Tensor]:
-    """The normals in camera coordinates; 0 where there is nothing."""
+    """Compute the normals in camera coordinates; 0 if the ray meets nothing."""
     axes = [solids.vectors(name, hits.solid) for name in "uvw"]
     return [dot([axis[k] for axis in axes], hits.facing) for k in range(3)]
 
@@ -84,11 +84,11 @@ def light(
     solids: Solids, lit: Lamps, view: Rays, hits: Hits, normal: list[Tensor],
     albedo: list[Tensor], reaches: Tensor,
 ) -> list[Tensor]:  # fmt: skip
-    """Red, green and blue that the camera sees, linear.
+    """Compute the linear red, green and blue that the camera sees.
 
     Args:
-        normal: in camera coordinates.
-        reaches: (L, h, w, N) share of each light that arrives.
+        normal: the normals in camera coordinates.
+        reaches: (L, h, w, N), the share of each light that arrives at the surface.
     """
     scene = view.scene
     away = unit(hits.point)

@@ -1,4 +1,4 @@
-"""Where straight lines enter and leave boxes, balls and cylinders, and how far these reach."""
+"""Computes where straight lines enter and leave boxes, balls and cylinders, and their extents."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ __all__ = ["extent", "span"]
 
 
 def extent(shape: Tensor, reach: list[Tensor]) -> Tensor:
-    """How far solids extend from their centres in a direction, on which their half axes have the
-    lengths ``reach``."""
+    """Compute how far solids extend from their centres in a direction.
+
+    ``reach`` has the lengths of their three half axes, projected on the direction.
+    """
     u, v, w = reach
     of_box = u.abs() + v.abs() + w.abs()
     of_tube = sqrt(u * u + w * w) + v.abs()
@@ -26,7 +28,7 @@ def extent(shape: Tensor, reach: list[Tensor]) -> Tensor:
 def span(
     shape: int, way: list[Tensor], direction: list[Tensor], half: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Where lines enter and leave a solid; near > far on those that miss it."""
+    """Compute where lines enter (near) and leave (far) a solid; near > far if a line misses it."""
     if shape == BOX:
         (a, b), (c, d), (e, f) = map(_slab, way, direction, half)
         return torch.maximum(torch.maximum(a, c), e), torch.minimum(torch.minimum(b, d), f)

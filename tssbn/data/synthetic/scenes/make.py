@@ -1,4 +1,4 @@
-"""From a recipe and a seed to a data set: what rooms and streets share."""
+"""Makes data sets of rendered scenes; rooms and streets share this code."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ CHUNK = 49152  # pixels rendered at once: few enough for the cache of a processo
 
 @dataclass(frozen=True)
 class Recipe:
-    """The knobs that all scenes have. The same seed gives the same scenes under all of them.
+    """The settings of rooms and streets. The same seed gives the same scenes with all settings.
 
     Args:
-        height, width: of the pictures in pixels, multiples of 8. The scenes stay the same.
-        zoom: the focal length is multiplied by a random number between 1/(1 + zoom) and 1 + zoom,
-            which nothing in the picture tells directly: harder for depth above all.
+        height, width: the size of the pictures in pixels, multiples of 8.
+        zoom: the focal length of each picture is multiplied by a random number between
+            1/(1 + zoom) and 1 + zoom. The picture does not show this number directly, so
+            depth above all is harder.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of its range.
     """
 
     height: int = 96
@@ -67,18 +68,23 @@ def make(
     seed: int,
     unused: int,
 ) -> Stored:
-    """A data set of rendered scenes, from the cache or rendered now.
+    """Make a data set of rendered scenes, or read it from the cache.
 
-    Every scene has a generator of its own, seeded by (seed, split, index), and takes as many
-    numbers from it for everything that is drawn. So the splits are disjoint, the first scenes of a
-    set of any length are the same, and a knob changes only what it is meant to change.
+    Each scene has its own random generator, seeded by (seed, split, index), and always takes the
+    same number of random numbers from it. So the splits are disjoint, data sets of different length
+    begin with the same scenes, and a setting changes only what it is meant to change.
 
     Args:
-        layout: the scene that the dice give. The zoom is added to it here.
-        encode: the entries of all tasks from what the camera sees, in the types to keep.
-        targets: of all tasks; ``tasks`` chooses among them.
-        unused: how many numbers of a scene's generator are passed over before the noise of its
-            picture. They keep the bits of all pictures as they have always been.
+        name: the name of the data set, with which the name of the cached file begins.
+        recipe: the settings.
+        layout: makes a scene from random numbers. The zoom is applied afterwards.
+        encode: computes the entries of all tasks from the view of the camera, in the types in which
+            they are kept.
+        targets: the targets of all tasks.
+        tasks: the tasks that the samples have.
+        split, n, seed: as in ``rooms``.
+        unused: how many random numbers of a scene are skipped before the noise of its picture. This
+            keeps the pictures equal to those of earlier versions.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -1,4 +1,4 @@
-"""Textures: the colour of the surfaces that the rays met."""
+"""Textures, and the colours of the surfaces that the rays met."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["bricks", "checks", "cloth", "foliage", "planks", "stripes", "tiles",
 
 
 def wood(size: float = 0.25) -> Texture:
-    """The long grain of one piece of wood."""
+    """One piece of wood with a long grain."""
     return Texture(grain=(size, size * 0.12), rough=0.2)
 
 
 def planks(width: float = 0.14, length: float = 1.4) -> Texture:
-    """Boards along u, each of another tone."""
+    """Boards along u, each in a tone of its own."""
     dark = (0.06, 0.04, 0.03)
     return Texture(
         cell=(length, width), shift=0.37, joint=0.008, second=dark, variety=0.2,
@@ -62,8 +62,10 @@ def foliage() -> Texture:
 
 
 def unwrap(hits: Hits) -> tuple[Tensor, Tensor]:
-    """Texture coordinates (u, v) in metres, along the local axis that the surface faces most: x
-    faces show (z, y), y faces (x, z), z faces (x, y)."""
+    """Compute texture coordinates (u, v) in metres.
+
+    They depend on the local axis that the surface faces most: (z, y) for x, (x, z) for y, and
+    (x, y) for z."""
     x, y, z = (f.abs() for f in hits.facing)
     on_y = ((y > x) & (y >= z)).to(x.dtype)
     on_x = ((x >= z) & (x >= y)).to(x.dtype)
@@ -74,7 +76,10 @@ def unwrap(hits: Hits) -> tuple[Tensor, Tensor]:
 
 
 def albedo(solids: Solids, hits: Hits, step: Tensor) -> list[Tensor]:
-    """Red, green and blue of the surfaces; ``step`` is the size of a pixel on them in metres."""
+    """Compute red, green and blue of the surfaces.
+
+    ``step`` is the size of a pixel on the surface in metres.
+    """
     place_u, place_v = unwrap(hits)
     colour, seed = solids.vectors("colour", hits.solid), solids.seed(hits.solid)
 
@@ -122,18 +127,18 @@ def _line(place: Tensor, width: Tensor, step: Tensor) -> Tensor:
 
 
 def scramble(x: Tensor) -> Tensor:
-    """A hash of int32, best in its high bits; products wrap around, on every machine alike."""
+    """Hash int32 numbers; the high bits are the best. Products wrap around on every machine."""
     x = (x ^ (x >> 15)) * 0x2C1B3C6D
     return (x ^ (x >> 12)) * 0x297A2D39
 
 
 def spread(x: Tensor) -> Tensor:
-    """int32 to numbers in [-1, 1)."""
+    """Convert int32 numbers to numbers in [-1, 1)."""
     return (x >> 7).to(torch.float32) * 2.0**-24
 
 
 def smooth_noise(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
-    """Values in [-1, 1] given at the integers and joined smoothly between them."""
+    """Return noise in [-1, 1]: random values at integer (u, v), with smooth transitions."""
     i, j = u.floor(), v.floor()
     a, b = u - i, v - j
     a, b = a * a * (3 - a * 2), b * b * (3 - b * 2)

@@ -32,17 +32,18 @@ def person(
     pose: str = "standing",
     height: float = 1.7,
 ) -> list[Solid]:
-    """A person at the origin who looks along +z; ``caster.place`` puts them where they belong.
+    """A person at the origin who looks along +z; ``solids.place`` moves the solids elsewhere.
 
     Args:
         dice: chooses clothes, skin, hair and the exact pose.
-        label, instance: of all their solids.
-        pose: ``"standing"``, ``"walking"`` or ``"sitting"``. Who sits has the hips above the
-            origin, on a seat ``SEAT`` * height / 1.7 high, and the feet on the ground before it.
-        height: standing upright, metres.
+        label, instance: the class and the instance of all solids.
+        pose: ``"standing"``, ``"walking"`` or ``"sitting"``. A sitting person has the hips above
+            the origin, on a seat of height ``SEAT`` * height / 1.7, and the feet on the ground in
+            front of it.
+        height: the height of the person when standing, in metres.
 
     Raises:
-        ValueError: unknown pose.
+        ValueError: the pose is unknown.
 
     Example:
         >>> import torch

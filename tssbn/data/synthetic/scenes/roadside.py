@@ -1,4 +1,4 @@
-"""What stands along a street: trees, hedges, lamps, signals, signs, fences and walls."""
+"""Things along a street: trees, hedges, lamps, signals, signs, fences and walls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FACING = rotation(pitch=90)  # a cylinder's axis along z: a round sign
 
 
 def tree(dice: Dice, x: float, z: float, low: float = 2.2) -> list[Solid]:
-    """A trunk and a crown of several ellipsoids; ``low`` is how high the crown begins, metres."""
+    """A trunk and a crown of several ellipsoids, which begins ``low`` metres above the ground."""
     common = {"label": LABEL["vegetation"], "seed": dice.seed()}
     colour = _shaded(dice, dice.choice(LEAVES))
     radius = dice.uniform(1.2, 2.2)
@@ -144,7 +144,7 @@ def lamp(dice: Dice, side: int, x: float, z: float, lit: bool) -> list[Solid]:
 
 
 def signals(dice: Dice, x: float, z: float, high: float = 0.0, arm: float = 0.0) -> list[Solid]:
-    """A traffic light on a pole; with ``arm`` another one that hangs ``high`` over the road."""
+    """A traffic light on a pole; with ``arm``, a second one hangs over the road at ``high``."""
     state = dice.choice((0, 1, 2))
     solids = [cylinder((x, 1.35, z), (0.13, 2.7, 0.13), STEEL, label=LABEL["pole"])]
     places = [(x, 2.7)]
@@ -168,7 +168,7 @@ def signals(dice: Dice, x: float, z: float, high: float = 0.0, arm: float = 0.0)
 
 
 def sign(dice: Dice, x: float, z: float) -> list[Solid]:
-    """A traffic sign that looks at us: a limit, a priority, a warning, a blue one or directions."""
+    """A traffic sign facing the camera: a limit, priority, a warning, a blue sign or directions."""
     common = {"label": LABEL["traffic sign"]}
     height = dice.uniform(2.1, 2.8)
     kind = dice.choice(("limit", "priority", "round", "square", "no entry", "directions"))

@@ -31,15 +31,16 @@ UNUSED = 1536  # random numbers: see make
 
 @dataclass(frozen=True)
 class Rooms(Recipe):
-    """How the rooms are rendered; all other knobs are those of :class:`~.make.Recipe`.
+    """The settings of the rooms, in addition to those of :class:`~.make.Recipe`.
 
     Args:
-        classes: 13, or 4: floor, structure, furniture and props, the structural classes of NYUv2
-            (``GROUPS``), which only shape and place tell apart.
-        people: the probability that one or two people are in a room; most of them are in sight.
+        classes: 13, or 4 for the structural classes of NYUv2 (``GROUPS``): floor, structure,
+            furniture and props. These differ in shape and place only.
+        people: the probability, 0 to 1, that one or two people are in a room. Most of them are in
+            sight.
 
     Raises:
-        ValueError: another number of classes, or a share that is none.
+        ValueError: ``classes`` is another number, or ``people`` is outside of 0 to 1.
     """
 
     classes: int = 13
@@ -70,10 +71,11 @@ def rooms(
     recipe: Rooms = Rooms(),
     tasks: Sequence[str] = ("segmentation", "depth", "normal"),
 ) -> Stored:
-    """Pictures of synthetic rooms with exact labels, in the form of NYUv2.
+    """Render pictures of synthetic rooms with exact labels, in the form of NYUv2.
 
-    Rendered on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on
-    every processor (``tssbn.data.synthetic.same``).
+    The pictures are rendered at the first call and then read from the cache
+    (``tssbn.data.synthetic.cache``). They are the same bits on every processor
+    (``tssbn.data.synthetic.same``).
 
     ============ ==================================================================================
     task         what it is
@@ -91,14 +93,14 @@ def rooms(
     ============ ==================================================================================
 
     Args:
-        split: ``"train"``, ``"val"`` or ``"test"``: different rooms for the same seed.
-        n: how many, up to 2**17; a smaller set is the beginning of a larger one.
-        seed: 0 to 10921.
-        recipe: the knobs.
-        tasks: which entries the samples have.
+        split: ``"train"``, ``"val"`` or ``"test"``; different splits have different rooms.
+        n: how many pictures, at most 2**17; the first ones are the same for every ``n``.
+        seed: from 0 to 10921; another seed gives other rooms.
+        recipe: the settings.
+        tasks: the tasks of the table that the samples have.
 
     Returns:
-        Samples as :class:`~tssbn.data.stored.Stored` gives them.
+        The data set, a :class:`~tssbn.data.stored.Stored`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -116,11 +118,11 @@ def rooms(
 
 
 def intrinsics(height: int, width: int) -> Tensor:
-    """The camera matrix (3, 3) of the rooms' pictures, in pixels whose centres are at i + 1/2.
+    """Return the camera matrix K (3, 3) of the rooms, for pictures without ``zoom``.
 
-    A pixel in row i and column j with depth z is the point z * K⁻¹ (j + 1/2, i + 1/2, 1). The
-    focal length is 0.81 widths, that of the NYUv2 camera. Where ``zoom`` is not 0 it differs from
-    picture to picture.
+    Its unit is a pixel, and the centre of a pixel in row i and column j is (j + 1/2, i + 1/2). If
+    its depth is z, it shows the point z * K⁻¹ (j + 1/2, i + 1/2, 1). The focal length is 0.81 times
+    the width, as that of the NYUv2 camera.
 
     Example:
         >>> intrinsics(96, 128)[0, 0]
@@ -131,12 +133,12 @@ def intrinsics(height: int, width: int) -> Tensor:
 
 
 def layout(dice: Dice, recipe: Rooms) -> Scene:
-    """One room."""
+    """Make one room from random numbers."""
     return furnished(dice, recipe.people)
 
 
 def encode(view: View, recipe: Rooms) -> dict[str, Tensor]:
-    """The entries of a sample, from what the camera sees."""
+    """Compute the entries of the samples from what the camera sees."""
     edge = boundary(view.label, view.instance)
     segmentation = view.label.to(torch.int8)
     if recipe.classes == 4:

@@ -1,4 +1,4 @@
-"""Sofas, armchairs and chairs; see ``interior`` for how a piece is built."""
+"""Sofas, armchairs and chairs; the module ``interior`` describes how a piece is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much matter stands between what is seen and a light."""
+"""Computes shadows: the length of solid matter between a surface and a light."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LIFT = 0.01  # metres of a shadow ray that are not looked at: a face does not sh
 
 
 def shadow(solids: Solids, view: Rays, hits: Hits, light: Tensor) -> Tensor:
-    """How much matter stands between the hits and a light.
+    """Compute how much matter is between the points that the rays hit and a light.
 
     Args:
-        light: (4, B): the position in camera coordinates and 1; of a distant light the way to it
-            (as long as a shadow may be) and 0.
+        light: (4, B): the position in camera coordinates and 1. For a distant light: a vector in
+            its direction, as long as a shadow can be, and 0.
 
     Returns:
-        (h, w, N): the length of the straight way to the light that lies inside solids, in metres.
+        (h, w, N): how many metres of the straight line to the light are inside solids.
     """
     thick = torch.zeros_like(hits.depth)
     lamp = light[:, view.scene]  # (4, N)

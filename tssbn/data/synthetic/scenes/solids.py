@@ -1,7 +1,7 @@
-"""What a scene is: solids, a camera and lights, in plain Python numbers.
+"""The description of a scene: solids, a camera and lights, in plain Python numbers.
 
-World: metres, x to the right, y UP, z forward, the ground at y = 0. Camera: x right, y DOWN,
-z forward, as in every sample.
+World coordinates are in metres: x to the right, y UP, z forward, and the ground is at y = 0. Camera
+coordinates, as in every sample, are x right, y DOWN, z forward.
 """
 
 from __future__ import annotations
@@ -35,22 +35,21 @@ IDENTITY: Axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 class Texture(NamedTuple):
-    """A pattern on a surface: cells (tiles, planks, stripes, windows ...) and grain.
+    """A pattern on a surface: cells (tiles, planks, stripes, windows ...) and smooth noise.
 
-    A surface point has coordinates (u, v) in metres on the solid's own faces, counted from the
-    middle of the face, v along the local y axis where the face has one. Everything is relative to
-    the solid's colour.
+    A point of a face has coordinates (u, v) in metres from the middle of the face. v is along the
+    solid's local y axis, if the face contains it. The pattern changes the solid's colour.
 
     Attributes:
-        cell: (u, v) size of a cell in metres; 0 divides nothing that way.
+        cell: the size of a cell along u and v in metres; 0 means no cells along this axis.
         shift: how far every other row is shifted, in cells; 0.5 for bricks.
-        joint: width of the joint between cells, metres.
-        second: colour of the joints or, with ``checks``, of every other cell.
-        checks: every other cell takes the second colour; there are no joints.
-        variety: how much the cells differ in brightness, 0..1.
-        hues: how much the cells differ in colour, 0..1.
-        grain: (u, v) size of the smooth noise in metres; 0 for none.
-        rough: its strength, 0..1.
+        joint: the width of the joints between cells in metres.
+        second: the colour of the joints or, with ``checks``, of every other cell.
+        checks: whether every other cell has the second colour; then there are no joints.
+        variety: how much the cells differ in brightness, 0 to 1.
+        hues: how much the cells differ in colour, 0 to 1.
+        grain: the size of the noise along u and v in metres; 0 for no noise.
+        rough: the strength of the noise, 0 to 1.
     """
 
     cell: tuple[float, float] = (0.0, 0.0)
@@ -72,18 +71,19 @@ class Solid(NamedTuple):
 
     Attributes:
         shape: ``BOX``, ``ELLIPSOID`` or ``CYLINDER`` (whose half sizes x and z are equal).
-        centre: in world coordinates.
-        half: half sizes along the local axes, metres.
-        colour: linear red, green, blue in 0..1.
-        label: class in the recipe's own list, -1 for void.
-        part: index into ``labels.PARTS``.
-        instance: which object it belongs to, 1 and up; 0 for what is no object (walls, road).
+        centre: the centre in world coordinates.
+        half: the half sizes along the local axes in metres.
+        colour: linear red, green and blue, 0 to 1.
+        label: the class, an index into the list of the data set; -1 for void.
+        part: an index into ``labels.PARTS``.
+        instance: the number of the object, from 1 up; 0 for surfaces such as walls and road.
         axes: the three local axes, orthogonal unit vectors in world coordinates.
-        texture: what is painted on it.
-        seed: of the texture.
-        glow: 0 lit by the lights .. 1 shows its colour as it is (lamps, screens, a view outside).
-        gloss: strength of the highlight, 0..1.
-        casts: it throws shadows; not so walls and what lies flat on them.
+        texture: the pattern on the surface.
+        seed: the seed of the pattern.
+        glow: from 0 to 1, how far the colour is shown as it is instead of lit by the lights. It is
+            1 for lamps, screens and a view outside.
+        gloss: the strength of the highlight, 0 to 1.
+        casts: whether it throws shadows; walls and things flat on them do not.
     """
 
     shape: int
@@ -108,9 +108,9 @@ class Camera(NamedTuple):
     y = (i + 1/2 - H/2) / f, z = 1, where f = ``focal`` * W pixels.
 
     Attributes:
-        eye: where it stands.
-        yaw, pitch: degrees, positive to the right and upwards.
-        focal: focal length in picture widths.
+        eye: the position in world coordinates.
+        yaw, pitch: the direction in degrees, positive to the right and upwards.
+        focal: the focal length, in widths of the picture.
     """
 
     eye: Vector
@@ -123,10 +123,11 @@ class Light(NamedTuple):
     """A lamp, or the sun.
 
     Attributes:
-        position: of a lamp; of a ``distant`` light the direction towards it, of any length.
-        colour: its light on a face that looks at it, linear red, green, blue.
-        reach: a lamp's light falls off with the distance d as reach² / (reach² + d²); metres.
-        distant: the light comes from infinitely far and does not fall off.
+        position: the position of a lamp, or the direction to a ``distant`` light, of any length.
+        colour: linear red, green and blue of its light on a face that is turned to it.
+        reach: in metres; at the distance d, the light of a lamp is multiplied by
+            reach² / (reach² + d²).
+        distant: whether the light is infinitely far away; then it is the same everywhere.
     """
 
     position: Vector
@@ -137,14 +138,15 @@ class Light(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """What is rendered.
+    """A scene to render.
 
     Attributes:
-        ambient: the light that has no direction, on faces that look (up, down).
-        sky: what a ray sees that meets nothing, at the (zenith, horizon); its depth is infinite.
-        sky_label: the class of those pixels.
-        haze: mixes in the colour of the horizon, by half at 1/haze metres.
-        exposure: the mean brightness that the camera's automatic exposure aims at.
+        ambient: the light without direction, on faces that look (up, down).
+        sky: the colours of the sky at the (zenith, horizon), for rays that meet nothing. Their
+            depth is infinite.
+        sky_label: the class of the sky.
+        haze: how fast the colour of the horizon hides distant surfaces, by half at 1/haze metres.
+        exposure: the mean brightness at which the camera's automatic exposure aims.
     """
 
     camera: Camera
@@ -161,10 +163,10 @@ class Scene:
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Axes:
-    """Axes of a solid that was rolled about z, then pitched about x, then turned about y; degrees.
+    """Compute the axes of a solid that is rolled about z, pitched about x, then turned about y.
 
-    Positive yaw turns its z axis to the right (+x), positive pitch lifts its z axis, positive roll
-    lifts its x axis.
+    All angles are in degrees. Positive yaw turns the z axis to the right (+x), positive pitch lifts
+    the z axis, and positive roll lifts the x axis.
 
     Example:
         >>> rotation(yaw=90)[2]  # what looked forward looks right
@@ -192,7 +194,7 @@ def _mix(a: float, v: Vector, b: float, w: Vector) -> Vector:
 
 
 def place(solids: Sequence[Solid], at: Vector, yaw: float = 0.0) -> list[Solid]:
-    """The solids, turned by ``yaw`` degrees about the upright axis of the origin, then moved."""
+    """Turn solids by ``yaw`` degrees about the vertical axis of the origin, then move them."""
     c, s = _turn(yaw)
 
     def turned(v: Vector) -> Vector:
@@ -211,22 +213,22 @@ def place(solids: Sequence[Solid], at: Vector, yaw: float = 0.0) -> list[Solid]:
 
 
 def box(centre: Vector, size: Vector, colour: Vector, **rest) -> Solid:
-    """A box by its full size; ``rest`` are the other fields of :class:`Solid`."""
+    """Make a box of this full size; ``rest`` are the other fields of :class:`Solid`."""
     return Solid(BOX, centre, _half(size), colour, **rest)
 
 
 def ellipsoid(centre: Vector, size: Vector, colour: Vector, **rest) -> Solid:
-    """An ellipsoid by its three diameters."""
+    """Make an ellipsoid with these three diameters."""
     return Solid(ELLIPSOID, centre, _half(size), colour, **rest)
 
 
 def cylinder(centre: Vector, size: Vector, colour: Vector, **rest) -> Solid:
-    """A cylinder by (diameter, height along local y, diameter)."""
+    """Make a cylinder; ``size`` is (diameter, height along the local y axis, diameter)."""
     return Solid(CYLINDER, centre, _half(size), colour, **rest)
 
 
 def brightened(colour: Vector, factor: float) -> Vector:
-    """A colour times ``factor``, none of its parts above 1."""
+    """Multiply a colour by ``factor``; red, green and blue stay at 1 or below."""
     return (
         min(1.0, colour[0] * factor),
         min(1.0, colour[1] * factor),

@@ -31,16 +31,17 @@ UNUSED = 2048  # random numbers: see make
 
 @dataclass(frozen=True)
 class Streets(Recipe):
-    """How the streets are rendered; all other knobs are those of :class:`~.make.Recipe`.
+    """The settings of the streets, in addition to those of :class:`~.make.Recipe`.
 
     Args:
-        width: 192 unless given, so that a picture is twice as wide as high, as in Cityscapes.
-        classes: 19, or 7: the categories flat (road, sidewalk), construction (building, wall,
-            fence), object (pole, traffic light, traffic sign), nature (vegetation, terrain), sky,
-            human (person, rider) and vehicle (the other six), as Cityscapes groups them.
+        width: in pixels; 192 by default, so that a picture is twice as wide as high, as in
+            Cityscapes.
+        classes: 19, or 7 for the categories of Cityscapes: flat (road, sidewalk), construction
+            (building, wall, fence), object (pole, traffic light, traffic sign), nature (vegetation,
+            terrain), sky, human (person, rider) and vehicle (the other six).
 
     Raises:
-        ValueError: another number of classes.
+        ValueError: ``classes`` is another number.
     """
 
     width: int = 192
@@ -67,10 +68,11 @@ def streets(
     recipe: Streets = Streets(),
     tasks: Sequence[str] = ("segmentation", "parts", "disparity"),
 ) -> Stored:
-    """Pictures of synthetic streets with exact labels, in the form of Cityscapes.
+    """Render pictures of synthetic streets with exact labels, in the form of Cityscapes.
 
-    Rendered on first use and kept in the cache (``tssbn.data.synthetic.cache``); the same bits on
-    every processor (``tssbn.data.synthetic.same``).
+    The pictures are rendered at the first call and then read from the cache
+    (``tssbn.data.synthetic.cache``). They are the same bits on every processor
+    (``tssbn.data.synthetic.same``).
 
     ============ ==================================================================================
     task         what it is
@@ -86,14 +88,14 @@ def streets(
     ============ ==================================================================================
 
     Args:
-        split: ``"train"``, ``"val"`` or ``"test"``: different streets for the same seed.
-        n: how many; a smaller set is the beginning of a larger one.
-        seed: 0 to 10921.
-        recipe: the knobs.
-        tasks: which entries the samples have.
+        split: ``"train"``, ``"val"`` or ``"test"``; different splits have different streets.
+        n: how many pictures; the first ones are the same for every ``n``.
+        seed: from 0 to 10921; another seed gives other streets.
+        recipe: the settings.
+        tasks: the tasks of the table that the samples have.
 
     Returns:
-        Samples as :class:`~tssbn.data.stored.Stored` gives them.
+        The data set, a :class:`~tssbn.data.stored.Stored`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -110,7 +112,7 @@ def streets(
 
 
 def layout(dice: Dice, recipe: Streets) -> Scene:
-    """One street."""
+    """Make one street from random numbers."""
     weather = dice.choice((*WEATHERS[:3], *WEATHERS))  # dusk is rarer
     street = Street(_fresh(dice), weather.lamps)
     build(street)
@@ -127,7 +129,7 @@ def _fresh(dice: Dice) -> Dice:
 
 
 def encode(view: View, recipe: Streets) -> dict[str, Tensor]:
-    """The entries of a sample, from what the camera sees."""
+    """Compute the entries of the samples from what the camera sees."""
     segmentation = view.label.to(torch.int8)
     if recipe.classes == 7:
         category = torch.tensor((*CATEGORY, -1), dtype=torch.int8)

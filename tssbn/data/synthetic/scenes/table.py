@@ -1,4 +1,4 @@
-"""The solids of several scenes as one table of numbers, seen from their cameras."""
+"""Collects the solids of several scenes in one table of numbers, in camera coordinates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["COLUMNS", "Solids", "basis", "pack", "to_camera"]
 
 @dataclass(frozen=True)
 class Solids:
-    """The solids of B scenes as tensors, in camera coordinates, padded to P per scene.
+    """The solids of B scenes as tensors, in camera coordinates, padded to P solids per scene.
 
     Attributes:
-        shape: (B, P) int64; -1 for padding.
-        table: (F, B*P) float32, one row for each of ``COLUMNS``.
-        labels: (4, B*P) int32: label, part, instance, seed.
+        shape: (B, P) int64, the shape of each solid; -1 for padding.
+        table: (F, B*P) float32, one row for each of the F names in ``COLUMNS``.
+        labels: (4, B*P) int32, the label, part, instance and seed of each solid.
     """
 
     shape: Tensor
@@ -29,25 +29,25 @@ class Solids:
     labels: Tensor
 
     def value(self, name: str, solid: Tensor) -> Tensor:
-        """One column of the table, for each entry of ``solid`` (any shape)."""
+        """Look up one number of each solid; ``solid`` has their columns, in any shape."""
         column = self.table[COLUMNS.index(name)]
         return column.index_select(0, solid.flatten()).view_as(solid)
 
     def vectors(self, name: str, solid: Tensor) -> list[Tensor]:
-        """The three columns of a vector, for each entry of ``solid``."""
+        """Look up the three components of a vector of each solid."""
         return [self.value(f"{name}.{axis}", solid) for axis in "xyz"]
 
     def seed(self, solid: Tensor) -> Tensor:
-        """The seed of the texture, for each entry of ``solid``."""
+        """Look up the seed of the texture of each solid."""
         return self.labels[3].index_select(0, solid.flatten()).view_as(solid)
 
     def bodies(self, solid: Tensor) -> list[list[Tensor]]:
-        """Centre, half sizes and the three axes, for each of the M entries of ``solid`` (M,)."""
+        """Look up centre, half sizes and the three axes of M solids; ``solid`` is (M,)."""
         columns = self.table[:15].index_select(1, solid).unbind()
         return [list(columns[i : i + 3]) for i in range(0, 15, 3)]
 
     def all(self, name: str) -> list[Tensor]:
-        """The three columns of a vector, each (B, P)."""
+        """Return the three components of a vector of all solids, each (B, P)."""
         first = COLUMNS.index(f"{name}.x")
         return list(self.table[first : first + 3].view(3, *self.shape.shape))
 
@@ -61,7 +61,7 @@ COLUMNS = (
 
 
 def pack(scenes: Sequence[Scene]) -> Solids:
-    """The solids of several scenes as tensors, each seen from its own camera."""
+    """Convert the solids of several scenes to tensors, each in coordinates of its camera."""
     most = max(len(scene.solids) for scene in scenes)
     shape = torch.full((len(scenes), most), -1)
     numbers = torch.zeros(len(scenes), most, len(COLUMNS))
@@ -97,12 +97,12 @@ def _numbers(solid: Solid) -> tuple[float, ...]:
 
 
 def basis(camera: Camera) -> Axes:
-    """The camera's axes (right, down, forward) in world coordinates."""
+    """Compute the axes of a camera (right, down, forward) in world coordinates."""
     right, up, forward = rotation(camera.yaw, camera.pitch)
     return right, (-up[0], -up[1], -up[2]), forward
 
 
 def to_camera(view: Tensor, vector: Sequence[Tensor]) -> list[Tensor]:
-    """World vectors, three tensors (B, P), along the camera axes ``view`` (B, 3, 3)."""
+    """Convert vectors, three tensors (B, P), from world to camera axes; ``view`` is (B, 3, 3)."""
     rows = view[..., None].unbind(1)  # three of (B, 3, 1)
     return [dot(row.unbind(1), vector) for row in rows]

@@ -1,4 +1,4 @@
-"""Small things: what stands on furniture and what lies on the floor."""
+"""Small things that stand on furniture or lie on the floor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ tube = partial(cylinder, label=OBJECTS)
 
 
 def small_thing(dice: Dice) -> list[Solid]:
-    """Something that stands on furniture, around the origin."""
+    """One small thing around the origin that stands on furniture."""
     return dice.choice((vase, bowl, cup, bottle, carton, pile, potted, lamp, toy, paper))(dice)
 
 
@@ -58,7 +58,7 @@ def carton(dice: Dice) -> list[Solid]:
 
 
 def pile(dice: Dice) -> list[Solid]:
-    """A few books, one on the other."""
+    """A pile of a few books."""
     solids, y = [], 0.0
     for _ in range(dice.integer(2, 4)):
         wide, thick, deep = (
@@ -110,7 +110,7 @@ def paper(dice: Dice) -> list[Solid]:
 
 
 def row_of_books(dice: Dice, long: float, high: float) -> list[Solid]:
-    """Upright on a shelf, around x = z = 0."""
+    """Books that stand upright on a shelf, around x = z = 0."""
     spines = Texture(
         cell=(dice.uniform(0.03, 0.05), 0.0),
         joint=0.006,
@@ -139,7 +139,7 @@ def floor_lamp(dice: Dice) -> list[Solid]:
 
 
 def parcel(dice: Dice) -> list[Solid]:
-    """Something on the floor: cartons, a bag, a ball or a basket."""
+    """Cartons, a bag, a ball or a basket on the floor."""
     s, kind, seed = dice.uniform(0.25, 0.5), dice.integer(0, 3), dice.seed()
     colour, z = dice.choice(FABRICS), s / 2
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Rays in tiles, and which solids to try in which of them."""
+"""Groups the rays of pictures in tiles, and plans which solids to test against which tiles."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ AT_ONCE = 2**16  # rays times solids, so that a few such tensors fit into the ca
 class Rays:
     """The rays of B pictures, cut into N = B*R*C tiles of h x w neighbouring rays.
 
-    The tiles come last in all that is computed for rays: what is one number per tile, (N,), meets
-    (h, w, N) without further ado, and the memory is walked through in long straight lines.
+    All tensors of rays are (h, w, N), with the tiles last. So one number per tile, (N,), broadcasts
+    to them, and the memory is read in order.
 
     Attributes:
-        x, y: (1, w, N) and (h, 1, N): a ray has the direction (x, y, 1) in camera coordinates, so
-            that its parameter is the depth z.
-        scene: (N,) which picture.
-        grid: (B, R, C)
+        x, y: (1, w, N) and (h, 1, N). A ray has the direction (x, y, 1) in camera coordinates, so
+            its parameter is the depth z.
+        scene: (N,), the number of the picture that a tile belongs to.
+        grid: (B, R, C): pictures, and rows and columns of tiles in each.
     """
 
     x: Tensor
@@ -37,13 +37,13 @@ class Rays:
     grid: tuple[int, int, int]
 
     def tiles(self, chosen: slice) -> Rays:
-        """Some of the tiles, no longer whole pictures."""
+        """Select some of the tiles; they need not make whole pictures."""
         x, y, scene = self.x[..., chosen], self.y[..., chosen], self.scene[chosen]
         return Rays(x, y, scene, (1, 1, len(scene)))
 
 
 def rays(x: Tensor, y: Tensor, tile: tuple[int, int]) -> Rays:
-    """The rays through the columns ``x`` (B, W) and the rows ``y`` (B, H), in tiles."""
+    """Make the rays through the columns ``x`` (B, W) and the rows ``y`` (B, H), in tiles."""
     b, rows, columns = len(x), y.shape[1] // tile[0], x.shape[1] // tile[1]
     x = x.view(b, 1, columns, tile[1]).expand(-1, rows, -1, -1).flatten(0, 2)
     y = y.view(b, rows, 1, tile[0]).expand(-1, -1, columns, -1).flatten(0, 2)
@@ -52,7 +52,7 @@ def rays(x: Tensor, y: Tensor, tile: tuple[int, int]) -> Rays:
 
 
 def untile(values: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """(h, w, N) tiles to (B, H, W) pictures."""
+    """Join tiles (h, w, N) to pictures (B, H, W)."""
     h, w, _ = values.shape
     b, rows, columns = grid
     pictures = values.view(h, w, b, rows, columns).permute(2, 3, 0, 4, 1)
@@ -60,24 +60,26 @@ def untile(values: Tensor, grid: tuple[int, int, int]) -> Tensor:
 
 
 def pick(values: Tensor, tiles: Tensor) -> Tensor:
-    """``values[..., tiles]``, which is several times slower."""
+    """Return ``values[..., tiles]``, several times faster than indexing."""
     rows = values.flatten(0, -2).index_select(1, tiles)
     return rows.view(*values.shape[:-1], len(tiles))
 
 
 def place(values: Tensor, tiles: Tensor, new: Tensor) -> None:
-    """``values[..., tiles] = new``"""
+    """Do ``values[..., tiles] = new``."""
     values.flatten(0, -2).index_copy_(1, tiles, new.flatten(0, -2))
 
 
 class Block(NamedTuple):
-    """Pairs of a tile and a solid that are computed together: rows, each with another solid for
-    the first so many tiles.
+    """M pairs of a tile and a solid that are computed together, arranged in rows.
+
+    Each row pairs every tile at the beginning of the list with one more of its solids. Rows get
+    shorter, because the tiles with most solids come first.
 
     Attributes:
-        place: (M,) index into the tiles.
-        solid: (M,) column of the table.
-        counts: lengths of the rows, which add up to M.
+        place: (M,), the place of the tile in that list.
+        solid: (M,), the column of the solid in the table.
+        counts: the lengths of the rows, which add up to M.
     """
 
     place: Tensor
@@ -85,7 +87,7 @@ class Block(NamedTuple):
     counts: list[int]
 
     def rows(self) -> Iterator[tuple[slice, slice]]:
-        """For every row, the tiles and the pairs that it is."""
+        """Yield the tiles and the pairs of each row."""
         start = 0
         for count in self.counts:
             yield slice(count), slice(start, start + count)
@@ -95,8 +97,12 @@ class Block(NamedTuple):
 def plan(
     solids: Solids, mask: Tensor, scene: Tensor, pairs: int
 ) -> Iterator[tuple[int, Tensor, list[Block]]]:
-    """What to try where, from a mask (N, P) of the solids that a tile may meet: for every shape
-    the tiles with any solid of it, those with many first, and blocks of about so many pairs."""
+    """Plan which solids to test against which tiles.
+
+    ``mask`` (N, P) marks the solids that the rays of a tile may meet. For each shape, the plan has
+    the tiles with at least one such solid, those with most solids first, and blocks of about
+    ``pairs`` pairs.
+    """
     p = solids.shape.shape[1]
     for shape in (BOX, ELLIPSOID, CYLINDER):
         tile, solid = (mask & (solids.shape == shape)[scene]).nonzero(as_tuple=True)

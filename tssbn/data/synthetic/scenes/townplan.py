@@ -41,14 +41,14 @@ class Street:
             self.crossing = (start, start + dice.uniform(6.5, 10.0))
 
     def instance(self) -> int:
-        """A number for one more object."""
+        """Return the number of a new object."""
         self.objects += 1
         return self.objects
 
     def put(
         self, solids: list[Solid], x: float, z: float, yaw: float = 0.0, y: float = 0.0
     ) -> None:
-        """Something that was built around the origin."""
+        """Add solids that were built around the origin, at another place."""
         self.solids += place(solids, (x, y, z), yaw)
 
     def free(self, z: float, margin: float = 1.0) -> bool:
@@ -60,7 +60,7 @@ class Street:
 
 
 def build(street: Street) -> None:
-    """All that does not move."""
+    """Build everything in the street that does not move."""
     _ground(street)
     _marks(street)
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""Who is in a street: parked and driving vehicles, people, and the car that carries the camera."""
+"""The traffic in a street: parked and driving vehicles, people, and the car with the camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VEHICLES = (
 
 
 def populate(street: Street, dice: Dice) -> None:
-    """All that moves, or could."""
+    """Add vehicles and people to the street."""
     for side in (-1, 1):
         _parked(street, dice, side)
     _traffic(street, dice)

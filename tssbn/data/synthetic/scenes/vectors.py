@@ -1,4 +1,4 @@
-"""Vectors as lists of tensors, one for each axis; every sum has its order."""
+"""Vectors as lists of tensors, one for each axis; the order of every sum is fixed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["dot", "sum_of_squares", "unit"]
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """a₀b₀ + a₁b₁ + a₂b₂, in this order."""
+    """Compute a₀b₀ + a₁b₁ + a₂b₂, in this order."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def sum_of_squares(vector: Sequence[Tensor]) -> Tensor:
-    """Of the components, in this order."""
+    """Sum the squares of the components, in their order."""
     total = vector[0] * vector[0]
     for v in vector[1:]:
         total = total + v * v
@@ -25,6 +25,6 @@ def sum_of_squares(vector: Sequence[Tensor]) -> Tensor:
 
 
 def unit(vector: Sequence[Tensor]) -> list[Tensor]:
-    """The vector divided by its length; the zero vector stays."""
+    """Divide a vector by its length; the zero vector stays."""
     inverse = 1 / (sqrt(sum_of_squares(vector)) + 1e-12)
     return [v * inverse for v in vector]

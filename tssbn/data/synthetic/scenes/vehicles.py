@@ -1,7 +1,7 @@
 """Cars, lorries, buses, trams, motorcycles and bicycles, built of solids with the part of each.
 
-Every vehicle stands on the ground at the origin and heads along +z; ``away`` says which end the
-camera will see: the rear of what drives away from it, the front of what comes towards it.
+Each vehicle stands on the ground at the origin and heads along +z. If it is ``away``, it drives
+away from the camera, which sees its rear; otherwise the camera sees its front.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHADE = (0.02, 0.02, 0.02)
 
 
 def car(dice: Dice, instance: int = 0, away: bool = True, near: bool = True) -> list[Solid]:
-    """A saloon, an estate, a hatchback, an off-roader or a van: 15 solids, 10 if not ``near``."""
+    """A saloon, estate, hatchback, off-roader or van, of 15 solids, or 10 if it is not ``near``."""
     length, width, belt, top, bonnet, slope, boot = dice.choice(
         [
             (4.5, 1.78, 0.86, 1.44, 1.15, 0.75, 0.55),

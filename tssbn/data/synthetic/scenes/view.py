@@ -1,4 +1,4 @@
-"""What the camera delivers: the picture, and what stands behind each of its pixels."""
+"""Renders what the camera sees: the picture, and depth, normal and labels of each pixel."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ BLUR = 0.03  # metres of matter that stop a light: less of it at an edge lets so
 
 @dataclass(frozen=True)
 class View:
-    """B pictures and their pixels' centres.
+    """B pictures, and what is seen at the centres of their pixels.
 
     Attributes:
         image: (B, 3, H, W) uint8.
         depth: (B, H, W) float32 metres along the optical axis; infinite for the sky.
         normal: (B, 3, H, W) float32 unit vectors, x right, y down, z forward; 0 for the sky.
-        label, part, instance: (B, H, W) int32, as the solids say.
-        focal: (B,) focal length in pixels.
-        chance: (B, H, W) uniform random numbers in [0, 1), for holes in the labels.
+        label, part, instance: (B, H, W) int32, those of the solid.
+        focal: (B,), the focal length in pixels.
+        chance: (B, H, W) uniform random numbers in [0, 1), which make holes in the labels.
     """
 
     image: Tensor
@@ -57,11 +57,13 @@ def look(
 ) -> View:
     """Render scenes.
 
-    Rays go through the centres of the pixels, which decide all labels, and through the middles
-    between them: a pixel's colour is the mean of its 3 x 3 rays, weighted 1-2-1 both ways.
+    Rays go through the centres of the pixels and halfway between these. The ray through the centre
+    decides all labels of the pixel. The colour is the mean of the 3 x 3 rays around the centre,
+    with the weights 1-2-1 along both axes.
 
     Args:
-        noise: (B, 7, H, W) uniform in [0, 1): six for the sensor, one for ``View.chance``.
+        noise: (B, 7, H, W) uniform random numbers in [0, 1): six for the noise of the sensor, one
+            for ``View.chance``.
     """
     solids, lit = pack(scenes), lamps(scenes)
     focal = torch.tensor([scene.camera.focal for scene in scenes]) * width

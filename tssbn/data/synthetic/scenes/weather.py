@@ -1,4 +1,4 @@
-"""The light over a street: the sun, the sky with its clouds, the haze."""
+"""The light of a street: sun, sky with clouds, and haze."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ SHADELESS = tuple(
 class Weather:
     """The light of a street.
 
-    ``elevation``: the height of the sun over its distance along the ground; ``lamps``: lit.
+    ``elevation`` is the range of the tangent of the sun's angle above the ground, and ``haze`` that
+    of the haze of a :class:`Scene`. ``lamps`` tells whether the street lamps are lit.
     """
 
     sun: Vector
@@ -70,7 +71,7 @@ WEATHERS = (
 
 
 def clouds(dice: Dice, weather: Weather) -> list[Solid]:
-    """Heaps of white far away; they belong to the sky."""
+    """White heaps far away as clouds; their class is sky."""
     solids = []
     white = tuple(1.05 * c + 0.1 for c in weather.horizon)
     common = {"label": LABEL["sky"], "glow": 1.0, "casts": False}
@@ -88,7 +89,7 @@ def clouds(dice: Dice, weather: Weather) -> list[Solid]:
 
 
 def lit(dice: Dice, weather: Weather, camera: Camera, solids: list[Solid]) -> Scene:
-    """The scene under a sun of this weather."""
+    """Make the scene with the lights of this weather."""
     side = dice.choice((-1, 1))
     toward = (
         side * dice.uniform(0.3, 1.0), dice.uniform(*weather.elevation), dice.uniform(-1.0, 0.6)
