@@ -28,7 +28,7 @@ from tssbn.timing.rounds import matmul, time_rounds
 from tssbn.networks.deeplab import dilated_resnet
 from tssbn import records
 from tssbn.training.describe import device_name
-from tssbn.training.processes import precision_flags
+from tssbn.training.devices import precision_flags
 
 OURS = ("hps", "tssbn", "cross-stitch", "mtan")
 THEIRS = {"hps": "HPS", "cross-stitch": "Cross_stitch", "mtan": "MTAN"}

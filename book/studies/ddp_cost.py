@@ -36,7 +36,7 @@ from tssbn import records
 from tssbn.columns import columns
 from tssbn.cost import parameters
 from tssbn.training.epoch import train_epoch
-from tssbn.training.processes import make_fabric
+from tssbn.training.devices import make_fabric
 from tssbn.benchmarks.tasks import Task
 
 PLAIN = "plain backbone, DDP"

@@ -46,7 +46,7 @@ from tssbn.training import checkpoint
 from tssbn.training.batches import derive_seed
 from tssbn.training.describe import add_gates, device_name
 from tssbn.training.memory import peak_memory
-from tssbn.training.processes import precision_flags
+from tssbn.training.devices import precision_flags
 from tssbn.records import environment, results_dir, write
 
 SCORED = 1000  # test images at a time

@@ -277,7 +277,7 @@ def test_the_study_of_the_cost_steps_as_it_says(start, tmp_path):
 
 def both_steps(folder):
     from tssbn.timing.networks import NETWORKS, TimedTrunk
-    from tssbn.training.processes import make_fabric
+    from tssbn.training.devices import make_fabric
 
     cost = script("ddp_cost")
     cost.LR = 1.0

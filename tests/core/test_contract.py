@@ -19,8 +19,8 @@ from tssbn.networks.celeba import CelebANet
 from tssbn.networks.segnet import SegNet, SegNetHead
 from tssbn.networks.unet import UNet
 from tssbn.training import checkpoint
+from tssbn.training.devices import room_for_graphs
 from tssbn.training.loop import train
-from tssbn.training.processes import room_for_graphs
 
 OUTPUTS = {"seg": 3, "depth": 1, "normal": 3}
 NETWORKS = {

@@ -37,3 +37,13 @@ def test_one_import_brings_export():
 @pytest.mark.parametrize("extra", ["matplotlib", "seaborn", "pandas", "sklearn", "torch_pruning"])
 def test_extras_are_imported_where_they_are_used(extra):
     assert extra not in imported(CORE)
+
+
+def test_saved_runs_are_read_without_trainer_and_metrics():
+    code = (
+        "import sys\nfrom tssbn import records\n"
+        "print(len(records.of('census', 'tssbn')), *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = done.stdout.split()
+    assert found[0] != "0" and not {"torchmetrics", "lightning_fabric"} & set(found)

@@ -15,7 +15,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
 from tssbn import records
-from tssbn.training.processes import make_fabric
+from tssbn.training.devices import make_fabric
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,6 @@ from tssbn.benchmarks.tasks import Task, tasks_for
 from tssbn.data.real.census import INPUTS, SHIPPED, Census
 from tssbn.data.target import Target
 from tssbn.methods import Network
-from tssbn.metrics.auc import AUC
 
 GATED = ("tssbn", "deep-gates", "tsbn-no-bias", "tssbn-bias", "tanh", "softplus", "clamp")
 
@@ -67,6 +66,8 @@ def tasks(targets: Mapping[str, Target]) -> dict[str, Task]:
     Args:
         targets: the targets of the data.
     """
+    from tssbn.metrics.auc import AUC
+
     return {name: replace(task, metric=AUC) for name, task in tasks_for(targets).items()}
 
 

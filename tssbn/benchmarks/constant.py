@@ -31,7 +31,6 @@ from torch import Tensor
 from tssbn.benchmarks.tasks import Task
 from tssbn.data.stored import Stored
 from tssbn.data.target import Target
-from tssbn.metrics.base import TaskMetric
 
 __all__ = ["constant_answers", "constant_scores"]
 
@@ -167,7 +166,7 @@ def _median(medians: Tensor) -> Tensor:
 
 
 def _score(task: Task, name: str, answer: Tensor, data: Stored, batch: int) -> dict[str, float]:
-    metric: TaskMetric = task.metric()
+    metric = task.metric()
     metric.distributed_available_fn = lambda: False  # every process scores all images
     whole = not data.targets[name].dense  # no metric of such averages over batches
     parts = [torch.arange(len(data))] if whole else torch.arange(len(data)).split(batch)

@@ -11,7 +11,6 @@ from tssbn.benchmarks import Recipe, dummy_images
 from tssbn.benchmarks.tasks import Task, tasks_for
 from tssbn.data.target import Target
 from tssbn.methods import Network
-from tssbn.metrics.normals import Normals
 from tssbn.networks import deeplab
 from tssbn.networks.weights import check_source
 
@@ -100,6 +99,8 @@ def tasks(targets: Mapping[str, Target]) -> dict[str, Task]:
         >>> tasks({"depth": Target("depth", ignore=0)})["depth"].metric().pooling
         'sample'
     """
+    from tssbn.metrics.normals import Normals
+
     found = tasks_for(targets, pooling="sample", mask="sum")
     if "normal" in found:
         found["normal"] = replace(found["normal"], metric=partial(Normals, mask="sum"))

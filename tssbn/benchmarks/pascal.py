@@ -9,10 +9,6 @@ from tssbn.benchmarks.losses import balanced_cross_entropy, cross_entropy, norma
 from tssbn.benchmarks.tasks import Task
 from tssbn.data.real.pascal import PascalContext
 from tssbn.data.target import Target
-from tssbn.metrics.boundary import Boundary
-from tssbn.metrics.normals import Normals
-from tssbn.metrics.saliency import SaliencyF, SaliencyIoU
-from tssbn.metrics.segmentation import Segmentation
 
 __all__ = ["WEIGHTS", "parts", "tasks"]
 
@@ -71,6 +67,11 @@ def tasks(
         >>> [(name, task.out_channels) for name, task in made.items()]
         [('segmentation', 21), ('parts', 7), ('saliency', 2), ('normal', 3), ('boundary', 1)]
     """
+    from tssbn.metrics.boundary import Boundary
+    from tssbn.metrics.normals import Normals
+    from tssbn.metrics.saliency import SaliencyF, SaliencyIoU
+    from tssbn.metrics.segmentation import Segmentation
+
     mlore = protocol == "mlore"
     saliency = partial(SaliencyF, double_sigmoid=True) if mlore else SaliencyIoU
     balanced = partial(balanced_cross_entropy, over="counted" if mlore else "all")

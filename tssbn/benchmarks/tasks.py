@@ -1,23 +1,21 @@
 """The tasks of a benchmark: loss, metric and number of output channels."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
 from tssbn.benchmarks.losses import binary_cross_entropy, cosine_loss, cross_entropy, l1_loss
 from tssbn.data.target import Target
-from tssbn.metrics.attributes import Attributes
-from tssbn.metrics.base import TaskMetric
-from tssbn.metrics.classification import Classification, WordClassification
-from tssbn.metrics.depth import Depth
-from tssbn.metrics.normals import Normals
-from tssbn.metrics.pooled import Pooling
-from tssbn.metrics.regression import Regression
-from tssbn.metrics.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from tssbn.metrics.base import TaskMetric
+    from tssbn.metrics.pooled import Pooling
 
 __all__ = ["Task", "tasks_for"]
 
@@ -33,6 +31,7 @@ class Task:
         metric: makes the metric, whose first value enters Δm, in its direction.
 
     Example:
+        >>> from tssbn.metrics.regression import Regression
         >>> age = Task(1, l1_loss, partial(Regression, "years"))
         >>> age.metric().unit
         'years'
@@ -86,6 +85,14 @@ def tasks_for(
 
 
 def _task(target: Target, pooling: Pooling, mask: Literal["norm", "sum"]) -> Task:
+    # Here, because torchmetrics takes seconds to import, and saved runs are read without metrics.
+    from tssbn.metrics.attributes import Attributes
+    from tssbn.metrics.classification import Classification, WordClassification
+    from tssbn.metrics.depth import Depth
+    from tssbn.metrics.normals import Normals
+    from tssbn.metrics.regression import Regression
+    from tssbn.metrics.segmentation import Segmentation
+
     classes, ignore = len(target.classes), math.nan if target.ignore is None else target.ignore
     match target.kind:
         case "classes":

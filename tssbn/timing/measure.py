@@ -10,7 +10,7 @@ from tssbn.records import environment
 from tssbn.timing.case import Case
 from tssbn.timing.memory import peak_memory
 from tssbn.timing.rounds import matmul, time_rounds
-from tssbn.training.processes import precision_flags
+from tssbn.training.devices import precision_flags
 
 __all__ = ["measure_strategies"]
 

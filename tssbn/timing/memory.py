@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tssbn.timing.case import Case
-from tssbn.training.processes import precision_flags
+from tssbn.training.devices import precision_flags
 
 __all__ = ["peak_memory"]
 

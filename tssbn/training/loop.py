@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 from tssbn.records import to_json
 from tssbn.training import checkpoint
 from tssbn.training.describe import identity
+from tssbn.training.devices import make_fabric, precision_flags, room_for_graphs
 from tssbn.training.memory import explain_out_of_memory
-from tssbn.training.processes import make_fabric, on_rank_zero, precision_flags, room_for_graphs
+from tssbn.training.processes import on_rank_zero
 from tssbn.training.progress import Callback, CallbackList, ProgressBar
 from tssbn.training.run import Run
 from tssbn.training.trainer import Trainer

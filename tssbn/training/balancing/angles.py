@@ -1,17 +1,21 @@
 """The angles between the tasks' gradients, measured while a network trains."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.gradients import cosines
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.observer import Observer
 from tssbn.training.processes import differentiate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Angles"]
 
@@ -45,6 +49,7 @@ class Angles(Observer):
         ValueError: `every` is less than 1.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> trunk, heads = nn.Linear(2, 2), {"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)}
         >>> heads["b"].load_state_dict(heads["a"].state_dict())
         <All keys matched successfully>

@@ -5,13 +5,18 @@ The usual baseline of the other balancings, EW in their papers.
 A backward pass for each pass of the network.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from __future__ import annotations
 
-from lightning_fabric import Fabric
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.processes import all_reduce_mean
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Balancing"]
 
@@ -35,6 +40,7 @@ class Balancing(nn.Module):
         lr: learning rate of its parameters; that of the network if None.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import torch, tssbn
         >>> heads = {"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)}
         >>> net = tssbn.MultiTask(nn.Linear(3, 2), heads)

@@ -6,16 +6,20 @@ A backward pass for each task, and memory for two gradients of the shared parame
 is in the checkpoint, too.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
 
-from lightning_fabric import Fabric
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.logarithm import EPSILON, check_positive, logarithm
 from tssbn.training.balancing.rows import Row, Rows, gramian, weighted_sum
 from tssbn.training.processes import mean_value
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["DualBalancing", "balancing"]
 
@@ -35,6 +39,7 @@ class DualBalancing(Rows):
             negative.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import torch
         >>> from tssbn.training.balancing.probe import Numbers
         >>> net, fabric = Numbers(torch.ones(2), ("a", "b")), Fabric(accelerator="cpu", devices=1)

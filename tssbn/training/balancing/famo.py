@@ -6,12 +6,13 @@ A backward pass, for which the graphs of all tasks are in memory at once, and a 
 without a graph.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
@@ -19,6 +20,9 @@ from tssbn.training.balancing.base import refuse_float16
 from tssbn.training.balancing.logarithm import EPSILON, logarithm
 from tssbn.training.balancing.scalarised import Scalarised
 from tssbn.training.processes import all_reduce_mean
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["FastAdaptive", "balancing"]
 
@@ -43,6 +47,7 @@ class FastAdaptive(Scalarised):
         ValueError: `lr` is not positive, or `weight_decay` negative.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> famo, fabric = FastAdaptive(2), Fabric(accelerator="cpu", devices=1)
         >>> _ = famo.scalarise(torch.tensor([1.0, 1.0]))
         >>> famo.after_step(lambda: {"a": torch.tensor(0.9), "b": torch.tensor(0.99)}, fabric)

@@ -7,10 +7,12 @@ A gradient of the layer for each task, and a backward pass: the graphs of all ta
 once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
@@ -19,6 +21,9 @@ from tssbn.training.balancing.logarithm import EPSILON
 from tssbn.training.balancing.rows import gramian
 from tssbn.training.balancing.second_order import shared_within
 from tssbn.training.processes import all_reduce_mean, differentiate, mean_value
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["GradNorm", "balancing"]
 
@@ -44,6 +49,7 @@ class GradNorm(Balancing):
             (of it) that is trained.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import tssbn
         >>> heads = {"a": nn.Identity(), "b": nn.Identity()}
         >>> net = tssbn.MultiTask(nn.Linear(1, 1, bias=False), heads)

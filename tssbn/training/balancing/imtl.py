@@ -5,9 +5,11 @@ Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021.
 A backward pass for each task, and memory for its gradient of the shared parameters.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from lightning_fabric import Fabric
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 from torchjd.aggregation import IMTLGWeighting
 
@@ -15,6 +17,9 @@ from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.aggregated import Aggregated
 from tssbn.training.balancing.imtl_l import ImpartialLosses
 from tssbn.training.balancing.normalised import Normalised, Present
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Impartial", "balancing"]
 

@@ -1,12 +1,17 @@
 """The base class of measurements during training, which leave the step to another balancing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from __future__ import annotations
 
-from lightning_fabric import Fabric
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.base import Balancing
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Observer"]
 
@@ -18,6 +23,7 @@ class Observer(Balancing):
         balancing: the other balancing; the plain sum by default.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import torch
         >>> class Count(Observer):
         ...     seen = 0

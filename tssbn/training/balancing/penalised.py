@@ -1,14 +1,19 @@
 """A balancing that adds a penalty of the network to the losses."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from lightning_fabric import Fabric
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.observer import Observer
 from tssbn.training.processes import all_reduce_mean, differentiate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Penalised"]
 
@@ -31,6 +36,7 @@ class Penalised(Observer):
         ValueError: a penalty is no scalar.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import torch, tssbn
         >>> net = tssbn.MultiTask(torch.nn.Linear(2, 1, bias=False), {"a": torch.nn.Identity()})
         >>> w, fabric = net.trunk.weight, Fabric(accelerator="cpu", devices=1)

@@ -1,14 +1,19 @@
 """Balancings that combine the tasks' gradients of the shared parameters into one."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.base import Balancing, refuse_float16
 from tssbn.training.processes import all_reduce_mean
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Row", "Rows", "gramian", "weighted_sum"]
 
@@ -28,6 +33,7 @@ class Rows(Balancing):
         ValueError: the tasks share no parameter.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import tssbn
         >>> heads = {"a": torch.nn.ReLU(), "b": torch.nn.ReLU()}
         >>> net = tssbn.MultiTask(torch.nn.Linear(2, 1, bias=False), heads)

@@ -1,15 +1,20 @@
 """Balancings that minimise one function of all losses, which may have trained parameters."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.training.balancing.base import Balancing
 from tssbn.training.balancing.logarithm import check_positive
 from tssbn.training.processes import mean_value
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Scalarised"]
 
@@ -31,6 +36,7 @@ class Scalarised(Balancing):
         ValueError: `lr` is not positive, or `positive` is True and a loss is negative.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import tssbn
         >>> heads = {"a": torch.nn.Linear(2, 1), "b": torch.nn.Linear(2, 1)}
         >>> net = tssbn.MultiTask(torch.nn.Identity(), heads)

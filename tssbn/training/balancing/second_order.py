@@ -1,15 +1,20 @@
 """Balancings that add a penalty on the tasks' gradients, whose gradient is of second order."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from tssbn.contract import MultiTaskNetwork
 from tssbn.gradients import stack_rows
 from tssbn.training.balancing.base import Balancing, refuse_float16
 from tssbn.training.processes import differentiate, mean_value
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["SecondOrder", "shared_within"]
 
@@ -63,6 +68,7 @@ class SecondOrder(Balancing):
             trained parameter in it.
 
     Example:
+        >>> from lightning_fabric import Fabric
         >>> import torch, tssbn
         >>> heads = {"a": torch.nn.ReLU(), "b": torch.nn.ReLU()}
         >>> net = tssbn.MultiTask(torch.nn.Linear(2, 1, bias=False), heads)
