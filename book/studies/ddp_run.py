@@ -27,7 +27,7 @@ COMMANDS = {
     "torchrun": f"{TORCHRUN} {TRAIN} {SMALL}",
     "devices": f"python {TRAIN} {SMALL} --devices 2 --restart",
     "one": f"python {TRAIN} {SMALL} --runs one --results one",
-    "stop": f"{TORCHRUN} {TRAIN} {LONG} --minutes 0.2",
+    "stop": f"{TORCHRUN} {TRAIN} {LONG} --minutes 0.5",
     "resume": f"{TORCHRUN} {TRAIN} {LONG} --resume",
     "loop": f"{TORCHRUN} own_loop.py",
 }
