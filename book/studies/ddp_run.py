@@ -1,6 +1,6 @@
 """What the commands of the page "Several devices, several machines" print, with two processes.
 
-    python book/studies/ddp_run.py           # about two minutes of one CPU core
+    python book/studies/ddp_run.py           # about five minutes of a shared CPU core
 
 Runs the commands of the page and its program one after another in an empty folder, and saves each
 with what it printed.
