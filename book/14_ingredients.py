@@ -295,13 +295,13 @@ bed = Bed({name: values[""] for name, values in names.items()})
 kept = "TSσLN, scale and β kept ×1"
 pairs = [("TSσLN ×1", "HPS"), ("TSσLN ×100", "HPS"), (kept, "HPS")]
 said = [f"{a} minus {b}: {bed.compare(a, b).interval} (n = 3, 3)" for a, b in pairs]
-cost = [
-    np.mean(of[""]) - np.mean(of[gates])
+change = [
+    np.mean(of[gates]) - np.mean(of[""])  # shuffled or swapped ones
     for name, of in names.items()
     for gates in of.keys() - {""}
     if not name.endswith("×1")
 ]
-said += [f"at ×10 and ×100, shuffled or swapped gates minus own: {-max(cost):.0f} to {-min(cost):.0f}"]
+said += [f"shuffled or swapped minus own, ×10 and ×100: {min(change):.0f} to {max(change):.0f}"]
 Markdown("\n".join(f"- {line}" for line in said))
 
 # %% [markdown]

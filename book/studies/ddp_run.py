@@ -1,6 +1,6 @@
 """What the commands of the page "Several devices, several machines" print, with two processes.
 
-    python book/studies/ddp_run.py           # about two minutes of one CPU core
+    python book/studies/ddp_run.py           # about five minutes of a shared CPU core
 
 Runs the commands of the page and its program one after another in an empty folder, and saves each
 with what it printed.
@@ -27,7 +27,7 @@ COMMANDS = {
     "torchrun": f"{TORCHRUN} {TRAIN} {SMALL}",
     "devices": f"python {TRAIN} {SMALL} --devices 2 --restart",
     "one": f"python {TRAIN} {SMALL} --runs one --results one",
-    "stop": f"{TORCHRUN} {TRAIN} {LONG} --minutes 0.2",
+    "stop": f"{TORCHRUN} {TRAIN} {LONG} --minutes 0.5",
     "resume": f"{TORCHRUN} {TRAIN} {LONG} --resume",
     "loop": f"{TORCHRUN} own_loop.py",
 }
