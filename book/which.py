@@ -62,11 +62,13 @@ BEDS = {
     "rooms": "Synthetic rooms, U-Net",
     "census": "Census-Income, perceptron",
     "digits": "Two digits, ViT",
+    "nyuv2_lite": "NYUv2, small and short",
 }
+SETTINGS = {"nyuv2_lite": {"epochs": 5, "height": 96, "width": 128}}
 ARMS = ["stl", "hps", "hps-wide", "shared-gates", "tsbn", "tssbn"]
 found = {}
 for bed, title in BEDS.items():
-    runs = {find_method(m).title: records.of(bed, m, range(20)) for m in ARMS}
+    runs = {find_method(m).title: records.of(bed, m, range(20), SETTINGS.get(bed)) for m in ARMS}
     if all(runs[arm] for arm in ("STL", "HPS", "TSσBN")):
         found[title] = effects(runs, "HPS", "STL")
 expert_plots.bed_effects(found, "HPS")
