@@ -23,11 +23,15 @@ def imported(modules):
     return set(done.stdout.split())
 
 
-def test_the_core_and_export_need_neither_trainer_nor_benchmarks():
+@pytest.fixture(scope="module")
+def core():
+    return imported(CORE)
+
+
+def test_the_core_and_export_need_neither_trainer_nor_benchmarks(core):
     outer = ("training", "benchmarks", "methods", "metrics", "records", "data", "timing")
-    found = imported(CORE)
-    assert set(CORE) <= found
-    assert not {name for name in found if name.startswith(tuple(f"tssbn.{o}" for o in outer))}
+    assert set(CORE) <= core
+    assert not {name for name in core if name.startswith(tuple(f"tssbn.{o}" for o in outer))}
 
 
 def test_one_import_brings_export():
@@ -35,8 +39,8 @@ def test_one_import_brings_export():
 
 
 @pytest.mark.parametrize("extra", ["matplotlib", "seaborn", "pandas", "sklearn", "torch_pruning"])
-def test_extras_are_imported_where_they_are_used(extra):
-    assert extra not in imported(CORE)
+def test_extras_are_imported_where_they_are_used(core, extra):
+    assert extra not in core
 
 
 def test_saved_runs_are_read_without_trainer_and_metrics():
