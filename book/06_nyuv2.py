@@ -281,8 +281,9 @@ pairs(bed, PAIRS, printed)
 # benchmark `nyuv2_lite` fine-tunes an EfficientNet-Lite0 {cite:p}`tan2019efficientnet`
 # with weights of ImageNet and has a decoder for each task. The runs below trained for 5
 # epochs on all 795 training images at 96x128 pixels, and were tested on all 654 test
-# images. In these files depth has 8 bits and normals are derived from depth, so scores
-# cannot be compared with published ones. Rates are those of the recipe, the same for all.
+# images. Depth in our copy of the data has 8 bits, and its normals are derived from depth,
+# so scores cannot be compared with published ones. Rates were not tuned: gates, and scales
+# and biases of TSBN, have ten times the base rate that all methods share.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Gain over single-task networks on NYUv2 for each task, a dot for each seed. In segmentation and depth the methods lie within two per cent of zero, most of them in the grey band. In normals all are about one per cent behind."}}
 fig = gains_by_task(real)
@@ -299,7 +300,8 @@ Markdown(f"With so few runs, only differences of more than about {visible} can b
 # %% [markdown]
 # The last column is of the paper's Table 2, whose trunk is a pretrained ResNet-50 and
 # whose images have nine times as many pixels. In our runs depth error differs by several
-# per cent from seed to seed, more than between methods. Longer training would help.
+# per cent from seed to seed, more than between methods. Whether longer training would
+# separate the methods we did not test.
 #
 # ## The paper's numbers
 #
@@ -349,7 +351,7 @@ records.paper_rows("nyuv2", outputs, (288, 384)).round(3)
 #   methods there says little about the order on NYUv2.
 # - The runs on NYUv2 are short, at a ninth of the pixels, and their rates were not
 #   tuned. They neither confirm nor refute the paper's rows.
-# - Each method has two or three seeds, and each interval is of one pair.
+# - Each method has three seeds, and each interval is of one pair.
 
 # %% tags=["remove-input"]
 every = bed.against("tssbn", *over)["hps"].interval

@@ -71,7 +71,7 @@ Markdown(
 # intervals can differ from those below. The tasks of {term}`STL` are trained apart,
 # so their errors add up.
 #
-# All our runs are small: small networks, small images, three to seven seeds.
+# All our runs are small: small networks, small images, two to ten seeds.
 # They test whether a claim carries over to that size. Nothing below repeats the
 # paper's own experiments.
 #
@@ -85,8 +85,8 @@ matrix(tables.questions(*(bed for bed in ASKED if bed.bed)))
 # relative to single-task networks ({term}`STL`), or to {term}`HPS` where there
 # are no two runs of STL. "Enough" is at most 0.5 points behind gates in all
 # stages. On CelebA Δm is the gain of the mean F1, where an attribute that is
-# never predicted counts 0. On Census-Income ten runs show 0.035 points, so its
-# small effects are a ceiling, not a lack of runs. The questions claim no size, so an answer can be
+# never predicted counts 0. On Census-Income ten runs would show less than 0.04 points,
+# so its small effects are a ceiling, not a lack of runs. The questions claim no size, so an answer can be
 # undecided here where the paper's claimed effect is contradicted below.
 #
 # ## What is contradicted

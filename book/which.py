@@ -38,14 +38,14 @@ if "google.colab" in sys.modules:
 #
 # | you have | take | because |
 # |---|---|---|
-# | memory for $T$ networks, no time pressure | STL | no task disturbs another |
+# | memory and time for $T$ networks | STL | no task disturbs another |
 # | time for one pass only | HPS | all others make more passes or add modules |
 # | $T$ passes, memory for one trunk | TSBN or TSσBN | they add less than 1 % of parameters ({doc}`18_experts`) |
 # | the same, and you want to read or prune the network | TSσBN | a gate is one number between 0 and 1 ({doc}`10_capacity`, {doc}`12_filters`) |
 # | the same, and only scores count | try both | tuned alike, our runs do not tell them apart on rooms and Census-Income, and TSBN (on LayerNorm) is ahead on digits; the paper has TSσBN ahead ({doc}`claims`) |
 # | a frozen transformer, many tasks | {term}`TSσLN` or {term}`LoRA` | 23 or 71 thousand numbers a task ({doc}`20_transformers`) |
 # | one task to ship | TSσBN, exported | it folds into one plain network ({doc}`16_export`) |
-# | losses of very different sizes | the plain sum first | none of 21 {term}`balancing <balancing>` methods has a 95 % interval above 0 on our data ({doc}`19_balancing`) |
+# | losses of very different sizes | the plain sum first | none of 21 {term}`balancing <balancing>` methods has a 95 % interval above 0 on Census-Income ({doc}`19_balancing`) |
 #
 # ## What our runs found
 
@@ -76,9 +76,9 @@ plt.show()
 
 # %% [markdown]
 # Δm is the mean gain over STL in per cent. Each dot is Δm minus that of HPS, and
-# the bars are 95 % intervals. Where a bar holds 0, our runs do not decide.
-# The grey band is the smallest effect that so many runs show in four of five
-# cases. So expect a gain of a few points at most where tasks disturb each other,
+# the bars are 95 % intervals by Dunnett's method, which are wider than those of
+# single pairs. Where a bar holds 0, our runs do not tell which is better. With so many
+# runs, an effect as large as the grey band is found in four of five cases. So expect a gain of a few points at most where tasks disturb each other,
 # and none where HPS already equals single networks. (On synthetic faces, where
 # methods were not tuned alike, it is larger.) {doc}`claims` has each claim of the
 # paper.

@@ -201,6 +201,9 @@ def _norm_layers(
     model: nn.Module, where: Callable[[str, nn.Module], bool] | None
 ) -> dict[str, nn.Module]:
     """Find the layers to convert by name, each once."""
+    if not isinstance(model, nn.Module):
+        named = getattr(model, "__name__", type(model).__name__)
+        raise TypeError(f"the model must be a network, a torch.nn.Module, got {named}")
     if isinstance(model, MultiTask):
         raise ValueError("convert the trunk first, then build the MultiTask from it and the heads")
     for name, module in model.named_modules():

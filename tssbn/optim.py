@@ -49,6 +49,7 @@ def param_groups(
             together with the parameters that the trunk's own ``no_weight_decay()`` names.
 
     Raises:
+        TypeError: If `model` is no module, such as ``net.parameters()``.
         ValueError: If a `multiplier` is given but there are no gates, if all gates are frozen, or
             if `lr` or `multiplier` is not positive.
 
@@ -59,6 +60,8 @@ def param_groups(
         >>> [(group["name"], group["lr"]) for group in optimiser.param_groups]
         [('shared', 0.0001), ('gates', 0.01)]
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a network, not {type(model).__name__}: give the module")
     if not lr > 0:
         raise ValueError(f"lr={lr} must be positive")
     if multiplier is not None and not multiplier > 0:

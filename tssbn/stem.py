@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from tssbn.contract import MultiTaskNetwork
 from tssbn.copies import copied
 from tssbn.norm import TaskSigmoidBatchNorm
 from tssbn.tasks import Tasks, TaskSpecific
@@ -76,6 +77,9 @@ def find_stem(trunk: nn.Module) -> str:
         The name for ``tssbn.MultiTask(trunk, heads, stem=name)``; "" where the tasks must part at
         the input, or torch.fx cannot trace the trunk.
 
+    Raises:
+        ValueError: If the trunk has no task-specific layer, or is a whole network with heads.
+
     Example:
         >>> from torch import nn
         >>> import tssbn
@@ -83,6 +87,13 @@ def find_stem(trunk: nn.Module) -> str:
         >>> find_stem(tssbn.task_specific(nn.Sequential(*layers), ("seg", "depth")))
         '3'
     """
+    if isinstance(trunk, MultiTaskNetwork):
+        raise ValueError(f"{type(trunk).__name__} has heads: give find_stem its trunk")
+    if not any(isinstance(module, TaskSpecific) for module in trunk.modules()):
+        raise ValueError(
+            f"{type(trunk).__name__} has no task-specific layer: convert it with "
+            "tssbn.task_specific first"
+        )
     parameters = signature(trunk.forward).parameters.values()
     usual = {p.name: p.default for p in parameters if p.default is not Parameter.empty}
     trunk = copied(trunk)  # a forward may keep what it computes

@@ -333,3 +333,24 @@ def test_branches_and_trees():
     assert tree_by_similarity(net, expected - 1e-6) == apart
     path = greedy(net, lambda merged: 0.0, PLACE)
     assert [step.cost for step in path] == [3]  # apart in the last layer costs no more MACs
+
+
+def test_a_stem_is_found_in_converted_trunks_only():
+    net = network()
+    with pytest.raises(ValueError, match="MultiTask has heads"):
+        tssbn.find_stem(net)
+    with pytest.raises(ValueError, match="Sequential has no task-specific layer"):
+        tssbn.find_stem(torch.nn.Sequential(torch.nn.BatchNorm1d(3)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net: tssbn.param_groups(net.parameters(), 1e-3),
+        lambda net: tssbn.task_specific(type(net), ("seg", "depth")),
+        lambda net: tssbn.sigmoid("net"),
+    ],
+)
+def test_what_is_no_network_is_refused(call):
+    with pytest.raises(TypeError, match="must be a network"):
+        call(torch.nn.Sequential(torch.nn.BatchNorm1d(3)))

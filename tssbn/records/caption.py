@@ -36,7 +36,7 @@ def caption(
     counted = {
         "last": f"the last of {epochs} epochs",
         "last-10": f"the mean of the last 10 of {epochs} epochs",
-        "val": f"the epoch of {epochs} that is best on the validation images",
+        "val": f"the epoch of {epochs} that is best on the validation data",
         "libmtl": f"the epoch of {epochs} that gains most on the test images (LibMTL's choice)",
     }[first["recipe"]["report"]]
     if best:
