@@ -54,6 +54,7 @@ import matplotlib.pyplot as plt
 
 from tssbn import plots, records
 from tssbn.claims import effects
+from tssbn.claims.paper.beds import SHORT
 from tssbn.methods import find_method
 from tssbn.plots import experts as expert_plots
 
@@ -64,7 +65,7 @@ BEDS = {
     "digits": "Two digits, ViT",
     "nyuv2_lite": "NYUv2, small and short",
 }
-SETTINGS = {"nyuv2_lite": {"epochs": 5, "height": 96, "width": 128}}
+SETTINGS = {"nyuv2_lite": SHORT}
 ARMS = ["stl", "hps", "hps-wide", "shared-gates", "tsbn", "tssbn"]
 found = {}
 for bed, title in BEDS.items():

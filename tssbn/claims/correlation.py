@@ -38,14 +38,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
     Pearson, "Tests for rank correlation coefficients", Biometrika 44 (1957).
 
     Args:
-        x: a number for each of n items.
-        y: another.
-
-    Returns:
-        The correlation, the lower and the upper end; NaN where one of the two numbers is constant.
-
-    Raises:
-        ValueError: other items than those, or fewer than four.
+        x, y: as for :func:`correlation`, with the same result and errors.
 
     Example:
         >>> [round(r, 2) for r in rank_correlation(range(8), [1, 0, 2, 3, 4, 5, 6, 7])]

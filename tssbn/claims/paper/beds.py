@@ -16,12 +16,15 @@ __all__ = [
     "FROZEN",
     "LITE",
     "ROOMS",
+    "SHORT",
     "nets",
 ]
 
 TUNED = {"without": ["MTAN"]}  # which needs a SegNet
-SHORT = {"epochs": 5, "height": 96, "width": 128}  # of 20 epochs at 144x192
 OLDER = {"stages": 5, "multiplier": 10}  # and one base rate, chosen with HPS
+
+#: The settings of the runs on ``nyuv2_lite``, whose protocol has 20 epochs at 144x192.
+SHORT = {"epochs": 5, "height": 96, "width": 128}
 
 ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
 CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
