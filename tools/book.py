@@ -7,17 +7,20 @@
     python tools/book.py alone [NAME ...]     run each notebook in an empty folder, as Colab does
 
 NAME is a chapter such as 01_sigmoid_bn; without one, all chapters are meant. `run` leaves the
-checkout as it is: chapters that are not named keep their stored outputs in the site.
+checkout as it is: chapters that are not named keep their stored outputs in the site. It works on a
+chapter for each core at a time, and `refresh` on one.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,7 +99,8 @@ def sync(names: list[str]) -> None:
 
 
 def refresh(names: list[str]) -> None:
-    store(chapters(names), BOOK)
+    # One at a time: chapters measure times, and these are kept.
+    store(chapters(names), BOOK, at_once=1)
 
 
 def run(names: list[str]) -> None:
@@ -105,19 +109,30 @@ def run(names: list[str]) -> None:
     shutil.copytree(BOOK, COPY / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, COPY)
-    store(todo, COPY / "book")
+    store(todo, COPY / "book", at_once=os.cpu_count() or 1)
     build(COPY)
 
 
-def store(todo: list[Path], folder: Path) -> None:
+def store(todo: list[Path], folder: Path, at_once: int) -> None:
     """Run chapters where they lie, beside the data, and write them into a folder."""
-    for number, chapter in enumerate(todo, 1):
-        print(f"[{number}/{len(todo)}] {chapter.stem} ... ", end="", flush=True)
-        start = time.perf_counter()
-        notebook = merged(chapter)
-        execute(notebook, BOOK)
-        write(notebook, folder / f"{chapter.stem}.ipynb")
-        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+    with ProcessPoolExecutor(at_once) as pool:
+        running = {pool.submit(ran, chapter, folder): chapter.stem for chapter in todo}
+        try:
+            for number, done in enumerate(as_completed(running), 1):
+                print(f"[{number}/{len(todo)}] {running[done]} ... ", end="", flush=True)
+                print(f"{done.result():.0f} s", flush=True)
+        except BaseException:  # no further chapter starts
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def ran(chapter: Path, folder: Path) -> float:
+    """Run a chapter, write it into a folder, and give the seconds that it took."""
+    start = time.perf_counter()
+    notebook = merged(chapter)
+    execute(notebook, BOOK)
+    write(notebook, folder / f"{chapter.stem}.ipynb")
+    return time.perf_counter() - start
 
 
 def alone(names: list[str]) -> None:
