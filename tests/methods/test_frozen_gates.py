@@ -35,7 +35,7 @@ def saved(tmp_path, monkeypatch):
 
 def frozen(method, seed=0, **settings):
     """The network before its training, and after it with the record."""
-    settings = settings or {"like": "multiplier=10"}
+    settings = settings or TRAINED
     run = tiny.run(method, seed=seed, settings=settings)
     torch.manual_seed(seed)
     net = run.method.build(run.benchmark.network, {"parts": 3, "depth": 1})
@@ -67,7 +67,7 @@ def test_gates_stay_and_all_else_learns(saved, method):
         if name not in idle:
             assert torch.equal(value, then[name]) == name.endswith("gamma"), name
     assert record["gates"]["epochs"]["1"] == record["gates"]["epochs"]["3"]
-    assert record["options"] == {"like": "multiplier=10"}
+    assert record["options"] == TRAINED
     packed = saved["gates"]["epochs"]["3"]
     assert record["gates_of"] == {
         "run": "tiny/tssbn-0-multiplier=10",
@@ -142,10 +142,10 @@ def test_gates_that_were_rounded_to_an_end_come_back_as_they_were_saved():
 def test_what_is_refused(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match="shuffled gates are those of tiny/tssbn-0, whi"):
         train(tiny.run("shuffled-gates"))
-    with pytest.raises(ValueError, match=r"std=-1 must be positive, and without like=''"):
+    with pytest.raises(ValueError, match=r"std=-1 must be positive, and without multiplier=None"):
         train(tiny.run("random-gates", settings={"std": -1}))
-    with pytest.raises(ValueError, match="std=1 must be positive, and without like='multiplier"):
-        train(tiny.run("random-gates", settings={"std": 1, "like": "multiplier=10"}))
+    with pytest.raises(ValueError, match="std=1 must be positive, and without multiplier=10"):
+        train(tiny.run("random-gates", settings={"std": 1, **TRAINED}))
     folder = tmp_path / "data/results"
     records.write("tiny/tssbn-0", {**saved.record, "finished": False}, folder)
     with pytest.raises(ValueError, match="tiny/tssbn-0 is not finished: random gates are those"):

@@ -38,8 +38,8 @@ ARMS = {
     "random gates": "random-gates",
     "shuffled gates": "shuffled-gates",
 }
-RATED = "TSBN", "TSσBN", "shared gates"  # have a gate rate, as those from a stage on
-FROZEN = "random gates", "shuffled gates"  # take those of the run of TSσBN with their settings
+# Have a gate rate, as those from a stage on; fixed gates are those of the run of TSσBN with theirs.
+RATED = "TSBN", "TSσBN", "shared gates", "random gates", "shuffled gates"
 
 
 def from_stage(k: int) -> str:
@@ -71,33 +71,27 @@ def all_arms(
         settings: of all runs.
 
     Raises:
-        ValueError: one of `without` is no arm, or a setting is unknown.
+        ValueError: one of `without` is no arm.
 
     Example:
         >>> bed = all_arms("faces", "faces", stages=2, multiplier=10, without=["MTAN"])
         >>> bed.arms["TSσBN"], bed.arms["HPS"]
         (('tssbn', {'multiplier': 10}), ('hps', {}))
         >>> bed.arms["random gates"]
-        ('random-gates', {'like': 'multiplier=10'})
+        ('random-gates', {'multiplier': 10})
         >>> bed.arms["gates from stage 1"]
         ('deep-gates', {'first': 1, 'multiplier': 10})
     """
-    from tssbn.training.run import Run
-
     deep = {from_stage(k): {"first": k} for k in range(1, stages)}
     if unknown := set(without) - {*ARMS, *deep}:
         known = ", ".join((*ARMS, *deep))
         raise ValueError(f"without: {', '.join(sorted(unknown))} is no arm; arms: {known}")
     rated = {} if multiplier is None else {"multiplier": multiplier}
-    trained = Run(benchmark, ARMS["TSσBN"], settings=settings | rated).name
-    like = trained.partition(f"/{ARMS['TSσBN']}-0-")[2]
     arms: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for arm in (*ARMS, *deep):
         own = {**settings, **deep.get(arm, {})}
         if arm in RATED or arm in deep:
             own |= rated
-        if arm in FROZEN and like:
-            own["like"] = like
         if arm not in without:
             arms[arm] = ARMS.get(arm, "deep-gates"), own
     return BedOfRuns(title, benchmark, arms)

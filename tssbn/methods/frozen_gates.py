@@ -1,7 +1,8 @@
 """TSσBN with fixed gates, to measure whether it matters which channels the gates of a task open.
 
 Statistics, filters, heads and passes are those of TSσBN, but the gates are set before training and
-stay fixed. Both controls take the trained gates of the saved run of TSσBN with the same seed:
+stay fixed. Both controls take the trained gates of the saved run of TSσBN with the same seed and
+settings:
 
 * random gates: each gate is drawn from the values of all tasks in its layer;
 * shuffled gates: each task's gates are permuted within a layer, so that the task keeps its capacity
@@ -48,14 +49,16 @@ def build(network: Network, outputs: Mapping[str, int]) -> MultiTask:
     return net
 
 
-def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -> dict[str, Any]:
+def random(
+    net: nn.Module, run: Any, multiplier: float | None = None, std: float | None = None
+) -> dict[str, Any]:
     """Draw the gates of a new network.
 
     Args:
         net: the network, changed in place. The draws come from torch's default generator, which the
             trainer seeds.
-        run: the run, whose benchmark and seed are those of the saved run.
-        like: the settings of the saved run, as in its name, such as ``lr=0.001-multiplier=10``.
+        run: the run, whose benchmark, seed and settings are those of the saved run.
+        multiplier: that of the saved run, where it is not the benchmark's own.
         std: draw γ from N(0, std²) instead, without a saved run.
 
     Returns:
@@ -64,7 +67,7 @@ def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -
     Raises:
         FileNotFoundError: there is no such saved run.
         ValueError: the saved run is not finished or has another network, `std` is not positive, or
-            both `like` and `std` are given.
+            both `multiplier` and `std` are given.
 
     Example:
         >>> example = torch.zeros(2, 3)
@@ -76,21 +79,23 @@ def random(net: nn.Module, run: Any, like: str = "", std: float | None = None) -
         torch.Size([2, 3])
     """
     if std is None:
-        gates, source = trained(run, like)
+        gates, source = trained(run)
         set_gates(net, drawn(gates))
         return source
-    if like or not std > 0:
-        raise ValueError(f"std={std} must be positive, and without like={like!r}: use one of them")
+    if multiplier is not None or not std > 0:
+        raise ValueError(
+            f"std={std} must be positive, and without multiplier={multiplier}: use one of them"
+        )
     for layer in sigma_layers(net)[1].values():
         nn.init.normal_(layer.gamma, std=std)
     return {}
 
 
-def shuffled(net: nn.Module, run: Any, like: str = "") -> dict[str, Any]:
+def shuffled(net: nn.Module, run: Any, multiplier: float | None = None) -> dict[str, Any]:
     """Give a new network trained gates in another order.
 
     Args:
-        net, run, like: as for :func:`random`.
+        net, run, multiplier: as for :func:`random`.
 
     Returns:
         The name of the saved run and the SHA-256 of its gates, to be saved with the results.
@@ -99,7 +104,7 @@ def shuffled(net: nn.Module, run: Any, like: str = "") -> dict[str, Any]:
         FileNotFoundError: there is no such saved run.
         ValueError: the saved run is not finished or has another network.
     """
-    gates, source = trained(run, like)
+    gates, source = trained(run)
     set_gates(net, permuted(gates, torch.default_generator))
     return source
 
@@ -155,16 +160,15 @@ def set_gates(net: nn.Module, gates: Importance) -> None:
             gamma.copy_(values.clamp(LEAST, 1 - LEAST).logit().view_as(gamma))
 
 
-def trained(run: Any, like: str) -> tuple[Importance, dict[str, Any]]:
-    """Return the last gates of a saved run of TSσBN, and the entry that names their source."""
-    parts = ["tssbn", str(run.seed), *([like] if like else [])]
-    name = f"{run.benchmark.name}/{'-'.join(parts)}"
+def trained(run: Any) -> tuple[Importance, dict[str, Any]]:
+    """Return the last gates of the saved run of TSσBN, and the entry that names their source."""
+    name = run.name.replace(f"/{run.method.name}-", "/tssbn-", 1)
     try:
         saved = SavedRun(name, load(name))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{run.method.title} are those of {name}, which is not saved: train it first, or name "
-            "the settings of one that is by like="
+            f"{run.method.title} are those of {name}, which is not saved: train it first, or take "
+            "the settings of one that is"
         ) from None
     if not saved["finished"]:
         raise ValueError(f"{name} is not finished: {run.method.title} are those of a trained run")
