@@ -59,7 +59,9 @@ def runs(method, **of):
 @pytest.fixture(scope="module")
 def made():
     hps = runs("hps", nash_mtl=BETTER, sum=PLAIN, uw=SAME)
-    left_out = *runs("stl", sum=SAME), *runs("mtan", sum=SAME)
+    wide = {"options": {"width": 9}}
+    mtan = [record("mtan", "sum", seed, *row, **wide) for seed, row in enumerate(SAME)]
+    left_out = *runs("stl", sum=SAME), *mtan
     return grid("census", [*left_out, *runs("tssbn", sum=BETTER, uw=PLAIN), *hps])
 
 
@@ -94,6 +96,10 @@ def test_what_is_printed(made):
     ends = f"{cell.effect.low:+.2f} {cell.effect.high:+.2f}"
     assert f"nash-mtl 3 91.00 ± 1.00 15.00 ± 1.00 {cell.gain:+.2f} {ends} 11" in lines
     assert "STL" not in str(made) and "LibMTL" not in str(made)
+
+
+def test_the_caption_is_of_the_methods_that_are_shown(made):
+    assert "mtan" not in made.caption
 
 
 def test_a_single_run_has_a_gain_and_no_interval_and_one_without_a_plain_sum_no_gain():

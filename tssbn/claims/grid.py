@@ -172,7 +172,8 @@ def grid(benchmark: str | Benchmark, records: Iterable[Mapping[str, Any]]) -> Gr
         [*(name for name in order if name in of), *(name for name in of if name not in order)]
         for order, of in zip((METHODS, BALANCINGS), found, strict=True)
     )
-    return Grid(caption(records, baseline=None), whole, methods, balancings, cells)
+    shown = [record for record in records if record["method"] in methods]
+    return Grid(caption(shown, baseline=None), whole, methods, balancings, cells)
 
 
 def _gain(
