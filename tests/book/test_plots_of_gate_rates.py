@@ -52,6 +52,15 @@ def test_the_papers_differences_are_diamonds_and_ours_have_intervals():
     assert ax.collections[0].get_segments()[1][:, 1].tolist() == [1.0, 3.0]
 
 
+def test_a_sweep_without_a_rate_of_both_methods_has_no_line():
+    _, ax = plt.subplots()
+    rates.apart(
+        ax, [SimpleNamespace(title="faces", about="", bounded=dict), OURS], sweeps.in_paper()
+    )
+    assert len(ax.collections) == 1
+    assert ax.get_title() == "At the fastest rate TSσBN is ahead on 2 of 2 data sets"
+
+
 def test_histograms_name_the_rate_and_the_score():
     pd = pytest.importorskip("pandas")
     gates = SimpleNamespace(values=torch.tensor([[0.5, 0.9]]))

@@ -100,9 +100,11 @@ def apart(ax: Axes, found: Sequence["Sweep"], printed: "Sweep") -> None:
     """Draw what TSσBN is better by than TSBN at the same gate rate.
 
     Args:
-        found: our sweeps, drawn a little apart from each other.
+        found: our sweeps, drawn a little apart from each other; those without a rate that both
+            methods have are left out.
         printed: the paper's, as diamonds.
     """
+    found = [sweep for sweep in found if sweep.bounded()]
     values = {rate: effect.value for rate, effect in printed.bounded().items()}
     ax.plot(values.keys(), values.values(), "D-", color="black", mfc="white", label=printed.title)
     colors = [plots.COLORS[name] for name in ("orange", "green", "purple", "sky")]
