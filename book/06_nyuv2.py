@@ -347,8 +347,8 @@ records.paper_rows("nyuv2", outputs, (288, 384)).round(3)
 #
 # ## Limits
 #
-# - Rooms are synthetic, with four classes and a small network. The order of
-#   methods there says little about the order on NYUv2.
+# - Rooms are synthetic, with four classes and a small network, trained in bfloat16.
+#   The order of methods there says little about the order on NYUv2.
 # - The runs on NYUv2 are short, at a ninth of the pixels, and their rates were not
 #   tuned. They neither confirm nor refute the paper's rows.
 # - Each method has three seeds, and each interval is of one pair.

@@ -131,7 +131,7 @@ Markdown(
 #
 # ## Does balancing add?
 #
-# Chapter {doc}`19_balancing` has the comparison of 21 balancings. In short:
+# Chapter {doc}`19_balancing` compares all balancings. In short:
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 Markdown("\n".join(f"- {summary(bed)}" for bed in BALANCED))
