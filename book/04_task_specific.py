@@ -171,9 +171,9 @@ for T in 2, 3, 10, 40:
 
 # %%
 TASKS = ("left", "right")
-SEEDS, STEPS, LR = range(8), 150, 4e-3
+SEEDS, STEPS, LR = range(6), 100, 4e-3
 train = digits.pairs("train", root=None)
-test = digits.pairs("test", per_pair=200, root=None)
+test = digits.pairs("test", per_pair=100, root=None)
 
 
 def conv(inputs, filters, stride):
@@ -181,12 +181,12 @@ def conv(inputs, filters, stride):
     return layer, nn.BatchNorm2d(filters), nn.ReLU()
 
 
-def make(seed, norm="shared", tasks=TASKS, filters=20, random=False):
+def make(seed, norm="shared", tasks=TASKS, filters=16, random=False):
     _ = torch.manual_seed(seed)
     trunk = nn.Sequential(*conv(1, filters, 2), *conv(filters, filters, 2))
     heads = {}
     for task in tasks:
-        layers = *conv(filters, 20, 1), nn.Flatten(), nn.Linear(80, 5)
+        layers = *conv(filters, 16, 1), nn.Flatten(), nn.Linear(64, 5)
         heads[task] = nn.Sequential(*layers)
     if norm != "shared":
         trunk = tssbn.task_specific(trunk, tasks, norm=norm)
@@ -218,7 +218,7 @@ def percent_right(net):
 
 
 # %% [markdown]
-# We train eight networks of each method. **HPS, wider** has as many trunk weights as
+# We train six networks of each method. **HPS, wider** has as many trunk weights as
 # the two trunks of **STL**. **TSBN** learns its scales and biases at the filters' rate,
 # **TSBN ×100** at 100 times that rate. **TSσBN** learns its gates at ×100; the paper
 # does so at a fortieth of our base rate ({doc}`13_knobs`). The {term}`control`, **random
@@ -227,7 +227,7 @@ def percent_right(net):
 # %%
 METHODS = {  # how each is made, and how fast its scales learn
     "hps": ({}, None),
-    "hps-wide": ({"filters": 29}, None),
+    "hps-wide": ({"filters": 23}, None),
     "tsbn": ({"norm": "plain"}, None),
     "tsbn-x100": ({"norm": "plain"}, 100),
     "tssbn": ({"norm": "sigmoid"}, 100),
@@ -249,14 +249,14 @@ scores["stl"] = [
 # **Before you look:** will TSσBN be better than HPS? And will learned gates be
 # better than random ones?
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A dot for each of eight networks of seven methods and a bar at their mean, in per cent of right answers. STL is highest and HPS lowest; HPS wider, TSBN times 100, TSσBN and random gates lie between and overlap. A dotted line at 20 per cent is the constant answer."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A dot for each of six networks of seven methods and a bar at their mean, in per cent of right answers. STL is highest and HPS wider next; HPS, TSBN, TSBN times 100, TSσBN and random gates lie lower and overlap. A dotted line at 20 per cent is the constant answer."}}
 _, ax = plt.subplots(figsize=(7, 3))
 plots.dots(ax, scores, constant=20)
 mean = {method: sum(runs) / len(runs) for method, runs in scores.items()}
-assert min(mean.values()) > 60 and mean["stl"] > mean["hps"] + 1
+assert min(mean["stl"], mean["hps-wide"]) > mean["hps"] + 1 > 60
 assert mean["hps"] - 4 < mean["tssbn"] < mean["stl"] + 1
 assert abs(mean["tssbn"] - mean["random-gates"]) < 6
-ax.set_xlabel("right answers on unseen pairs, %; eight seeds, bar: mean")
+ax.set_xlabel("right answers on unseen pairs, %; six seeds, bar: mean")
 ax.set_title(f"HPS is {mean['stl'] - mean['hps']:.1f} points below STL")
 plt.show()
 
@@ -268,18 +268,17 @@ for method, effect in bed.against("hps", *others).items():
 print("TSσBN minus random gates:", bed.compare("tssbn", "random-gates"))
 
 # %% [markdown]
-# The brackets are 95 % intervals. Two separate trunks (STL) beat HPS. The
-# intervals of all other methods hold 0, so eight networks do not decide whether
-# TSσBN, or a trunk with twice the weights, beats HPS. Random gates do about as well
-# as learned ones. Perhaps it helps only that the passes *differ*. The page
-# {doc}`claims` asks the same on larger data.
+# The brackets are 95 % intervals. Two separate trunks (STL) beat HPS, and by less so
+# does a trunk with twice the weights. The intervals of all other methods hold 0, so
+# six networks do not decide whether TSσBN beats HPS. Random gates do about as well
+# as learned ones. The page {doc}`claims` asks the same on larger data.
 #
 # ## Look at the gates
 #
 # The paper calls a gate the importance of a channel for a task, and all gates the
 # {term}`importance matrix`. **Before you look:** does a filter serve one task or both?
 
-# %% mystnb={"image": {"alt": "Heat map of two rows and forty columns in two layers. Some filters are open for one task and shut for the other, and many are open for both."}}
+# %% mystnb={"image": {"alt": "Heat map of two rows and thirty-two columns in two layers. Some filters are open for one task and shut for the other, and many are open for both."}}
 _, ax = plt.subplots(figsize=(7, 1.6))
 plots.importance(nets["tssbn"][0], ax)
 ax.set_title("Some filters serve one task, many serve both")
@@ -309,13 +308,13 @@ plt.show()
 # - **$T$ passes.** For three tasks of NYUv2 the paper counts 1.69 times the
 #   operations of HPS on a ResNet-50, and 2.64 times on SegNet ({doc}`06_nyuv2`).
 # - **A network for each task is better here.** Use it where there is room.
-# - **The sigmoid does not win here**, though it does in the paper: TSBN at 100
-#   times the rate scores as high. A gate halves the parameters of a task, is
+# - **The sigmoid helps little here**, more in the paper: TSBN at either rate is
+#   within a few points. A gate halves the parameters of a task, is
 #   safe at such rates ({doc}`01_sigmoid_bn`) and can be read.
-# - **At the filters' rate gates hardly move**: 150 steps leave them below 0.65.
+# - **At the filters' rate gates hardly move**: 100 steps leave them below 0.65.
 # - **Statistics.** Each pass has only $B$ images. Running statistics lag behind gates
 #   that learn fast. Layer normalisation ({term}`LN`) has no running statistics.
-# - **Small evidence.** Eight seeds, 150 steps, a base rate chosen on the test pairs.
+# - **Small evidence.** Six seeds, 100 steps, a base rate chosen on the test pairs.
 #
 # ## Exercises
 #
@@ -326,7 +325,7 @@ plt.show()
 # :::
 
 # %%
-slow = [fit(make(seed, "sigmoid"), seed) for seed in range(3)]
+slow = [fit(make(seed, "sigmoid"), seed) for seed in range(2)]
 net = copy.deepcopy(nets["tssbn"][0])
 # your turn: in net.trunk[1] and net.trunk[4] swap the rows of gamma,
 # running_mean and running_var; score it before and after
@@ -352,6 +351,7 @@ lost_slow, lost_fast = (
 )
 print(f"points lost: {lost_slow} at the common rate, {lost_fast} at 100 times it")
 assert min(lost_fast) > max(lost_slow)
+assert max(net.trunk[i].gamma.sigmoid().max() for net in slow for i in (1, 4)) < 0.65
 
 # %% [markdown]
 # At the common rate the passes of the tasks hardly differ. At ×100 they do.
@@ -377,7 +377,7 @@ net.tasks_per_pass = 1  # the tasks take turns
 
 # %% tags=["nbval-ignore-output"]
 lost = []
-for seed in range(4):
+for seed in range(3):
     net = make(seed, affine)
     net.tasks_per_pass = 1
     running = percent_right(fit(net, seed, 100))
@@ -397,4 +397,4 @@ assert max(lost) > 5
 #
 # - TSσBN shares all filters of a trunk; gates and statistics belong to one task.
 # - A further task costs a ResNet-50 0.1 % of its parameters, and one pass.
-# - On two digits eight seeds do not show that it beats HPS, or random gates.
+# - On two digits six seeds do not show that it beats HPS, or random gates.
