@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # further task adds 0.1 % to the parameters of a ResNet-50, and one pass.
 # :::
 #
-# *9 minutes to read; runs in 2 minutes on one CPU core, no download.*
+# *9 minutes to read; runs in a minute on one CPU core, no download.*
 
 # %% tags=["hide-input"]
 import copy
