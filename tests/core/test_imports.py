@@ -1,5 +1,6 @@
 """What the core draws in when it is imported."""
 
+import json
 import subprocess
 import sys
 
@@ -14,18 +15,25 @@ CORE = (
     "tssbn.cost",
     "tssbn.gate_plots",
 )
-
-
-def imported(modules):
-    """The names of all modules that a fresh Python has after these imports."""
-    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+STEPS = (
+    "import tssbn",
+    f"import {', '.join(CORE)}",
+    "from tssbn import records\nassert records.of('census', 'tssbn')",
+)
 
 
 @pytest.fixture(scope="module")
-def core():
-    return imported(CORE)
+def imported():
+    """The names of all modules that one fresh Python has after each of the steps."""
+    look = "\nprint(json.dumps(list(sys.modules)))\n"
+    code = "import json, sys\n" + "".join(step + look for step in STEPS)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return dict(zip(STEPS, map(set, map(json.loads, done.stdout.splitlines())), strict=True))
+
+
+@pytest.fixture
+def core(imported):
+    return imported[STEPS[1]]
 
 
 def test_the_core_and_export_need_neither_trainer_nor_benchmarks(core):
@@ -34,8 +42,8 @@ def test_the_core_and_export_need_neither_trainer_nor_benchmarks(core):
     assert not {name for name in core if name.startswith(tuple(f"tssbn.{o}" for o in outer))}
 
 
-def test_one_import_brings_export():
-    assert "tssbn.export" in imported(["tssbn"])
+def test_one_import_brings_export(imported):
+    assert "tssbn.export" in imported[STEPS[0]]
 
 
 @pytest.mark.parametrize("extra", ["matplotlib", "seaborn", "pandas", "sklearn", "torch_pruning"])
@@ -43,11 +51,5 @@ def test_extras_are_imported_where_they_are_used(core, extra):
     assert extra not in core
 
 
-def test_saved_runs_are_read_without_trainer_and_metrics():
-    code = (
-        "import sys\nfrom tssbn import records\n"
-        "print(len(records.of('census', 'tssbn')), *sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    found = done.stdout.split()
-    assert found[0] != "0" and not {"torchmetrics", "lightning_fabric"} & set(found)
+def test_saved_runs_are_read_without_trainer_and_metrics(imported):
+    assert not {"torchmetrics", "lightning_fabric"} & imported[STEPS[2]]

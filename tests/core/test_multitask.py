@@ -2,9 +2,9 @@
 
 import copy
 import pickle
-import socket
 import threading
 
+import halves
 import pytest
 import torch
 import torch._dynamo.testing
@@ -761,49 +761,19 @@ def test_checkpointing_inside_the_trunk_is_refused():
         sum(y.sum() for y in net(images(3, 6).requires_grad_()).values()).backward()
 
 
-def _distributed(rank, port, weights, batch, path):
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    net = _ddp_network()
-    net.load_state_dict(weights)
-    ddp = nn.parallel.DistributedDataParallel(net, find_unused_parameters=True)
-    x = batch.chunk(2)[rank]
-    for tasks in (TASKS, ("depth",), TASKS):  # also a subset, also a second step
-        net.zero_grad()
-        sum(y.square().mean() for y in ddp(x, tasks).values()).backward()
-    if rank == 0:
-        torch.save({name: p.grad for name, p in net.named_parameters()}, path)
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-def _ddp_network():
-    trunk = tssbn.task_specific(conv_trunk().double(), TASKS)
-    return tssbn.MultiTask(trunk, {task: nn.Flatten() for task in TASKS})
-
-
+@pytest.mark.filterwarnings("ignore:find_unused_parameters=True was specified")
 def test_distributed_data_parallel(tmp_path):
     """Two gloo processes: gradients are the mean of those of the two halves of the batch."""
-    net = _ddp_network()
+    net = halves.network()
     for parameter in net.parameters():
         nn.init.normal_(parameter)
     batch = torch.randn(6, 3, 6, 6, dtype=torch.float64)
-    context = mp.get_context("spawn")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    weights, path = net.state_dict(), tmp_path / "gradients.pt"
-    workers = [
-        context.Process(target=_distributed, args=(rank, port, weights, batch, path))
-        for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    got = torch.load(path, weights_only=True)
+    given = (tmp_path / "store").as_uri(), net.state_dict(), batch
+    other = mp.get_context("spawn").Process(target=halves.gradients, args=(1, *given))
+    other.start()
+    got = halves.gradients(0, *given)
+    other.join()
+    assert other.exitcode == 0
     sum(y.square().mean() for half in batch.chunk(2) for y in net(half).values()).backward()
     for name, parameter in net.named_parameters():
         torch.testing.assert_close(got[name], parameter.grad / 2)
