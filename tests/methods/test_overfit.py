@@ -40,7 +40,7 @@ NETWORKS = {  # trunk, head, side of the images, tasks
         partial(dilated_resnet, (1, 1, 1, 1), (4, 8, 16, 32)),
         partial(DeepLabHead, inputs=128, width=16),
         16,
-        {"segmentation": CLASSES, "depth": DEPTH, "normal": Target("normal")},
+        {"segmentation": CLASSES, "normal": Target("normal")},
     ),
     "unet": (
         partial(UNet, 8),
@@ -110,9 +110,11 @@ def test_eight_samples_are_learned_by_heart(name, method):
     if (name, method) == SETTLED:
         with torch.no_grad():
             net.logits[..., 0] += 20
-    groups = find_method(method).groups(net, lr=3e-3)
+    groups = find_method(method).groups(net, lr=1e-2)
+    for group in groups:  # a hundred times the rate is too much for gates, in so short a run
+        group["lr"] = min(group["lr"], 0.3)
     fabric = Fabric(accelerator="cpu", devices=1)
-    net, optimiser = fabric.setup(net, torch.optim.Adam(groups))
+    net, optimiser = fabric.setup(net, torch.optim.Adam(groups, fused=True))
 
     steps = train_epoch(fabric, net, optimiser, chosen, repeat(batch, 400))
     start = next(steps)
