@@ -1,5 +1,6 @@
 """Kill, resume, compare with the run that nobody killed; a full disk, a damaged checkpoint."""
 
+import json
 import os
 import random
 import re
@@ -7,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -30,11 +33,12 @@ from tssbn.training.loop import train
 from tssbn.training.progress import NoCallback
 
 
-class Tell(NoCallback):
-    """Says on standard output which step was made."""
+class Kill(NoCallback):
+    """Kills its own process in the middle of the second of three epochs."""
 
     def step(self, epoch, step, losses):
-        print(epoch, step, flush=True)
+        if (epoch, step) == (2, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Dropped(nn.BatchNorm2d):
@@ -66,31 +70,38 @@ def run(name="sum"):
     )
 
 
-def start(*arguments):
+def start(*arguments, pipes=()):
     """This file as a program."""
     here = Path(__file__).parent
     paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-W", "error", __file__, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        **{name: subprocess.PIPE for name in pipes},
     )
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """Trains in a process of its own, that one forks which has imported all; gives its status."""
+    with start("forks", pipes=("stdin", "stdout")) as process:
+
+        def ask(balance, folder):
+            print(json.dumps([balance, str(folder)]), file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.parametrize("balance", [*needing(BALANCES), str(VACCINE), "penalty"])
-def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path):
+def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path, trained):
     if balance == str(VACCINE):
         pytest.importorskip("torchjd")
-    with start("train", tmp_path, balance) as process:
-        for line in process.stdout:
-            if line == "2 2\n":  # in the middle of the second of three epochs
-                process.send_signal(signal.SIGKILL)
-                break
-        else:
-            pytest.fail(process.stderr.read())
-    assert process.returncode == -signal.SIGKILL
+    assert trained(balance, tmp_path) == -signal.SIGKILL
     assert len(checkpoint.load(tmp_path)["record"]["epochs"]) == 1
 
     resumed = train(run(balance), tmp_path, resume=True, accelerator="cpu")
@@ -161,7 +172,7 @@ def test_everything_random_is_in_the_comparison():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes")
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
-    with start("fill", tmp_path) as process:
+    with start("fill", tmp_path, pipes=["stderr"]) as process:
         errors = process.communicate()[1]
     assert process.returncode == 1
     said = next(line for line in errors.splitlines() if line.startswith("OSError: no checkpoint"))
@@ -339,12 +350,6 @@ class Fill(NoCallback):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    callback = {"train": Tell, "fill": Fill}[sys.argv[1]]()
-    train(run(*sys.argv[3:]), Path(sys.argv[2]), accelerator="cpu", callback=callback)
-
-
 def test_a_field_of_the_recipe_that_came_later_has_its_default_in_a_checkpoint(tmp_path):
     saved = {"lr": 0.1, "clip": 1.0}
     checkpoint.check_same_run(saved, {**saved, "decay_vectors": True, "drop_last": False}, tmp_path)
@@ -352,3 +357,26 @@ def test_a_field_of_the_recipe_that_came_later_has_its_default_in_a_checkpoint(t
         checkpoint.check_same_run(saved, {**saved, "decay_vectors": False}, tmp_path)
     with pytest.raises(ValueError, match=r"clip is .* there and None here"):
         checkpoint.check_same_run(saved, {"lr": 0.1, "clip": None}, tmp_path)
+
+
+def fork(balance, folder):
+    """The exit status of a process that trains."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # threads of libraries, which wait, are no danger here
+        process = os.fork()
+    if process:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    try:
+        train(run(balance), Path(folder), accelerator="cpu", callback=Kill())
+    finally:
+        traceback.print_exc()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "fill":
+        train(run(), Path(sys.argv[2]), accelerator="cpu", callback=Fill())
+    else:
+        for line in sys.stdin:
+            print(fork(*json.loads(line)), flush=True)
