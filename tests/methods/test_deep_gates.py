@@ -170,7 +170,9 @@ def test_an_efficientnet_that_gives_several_maps():
         torch.manual_seed(0)
         return find_method(method).build(network, outputs, **options).double()
 
-    assert_same_network(make("deep-gates", first=8), make("hps"))
+    nets = {first: make("deep-gates", first=first) for first in (0, 4, 8)}
+    hps = make("hps")
+    assert_same_network(nets[8], hps)
     net = stir(make("deep-gates", first=5, shared="sigmoid"))
     net(x)
     assert_stacked_is_separate(net.eval(), x)
@@ -178,8 +180,8 @@ def test_an_efficientnet_that_gives_several_maps():
     assert len(kinds) == 48 and [issubclass(kind, SigmoidNorm) for kind in kinds] == sorted(
         (issubclass(kind, SigmoidNorm) for kind in kinds), reverse=True
     )
-    costs = [macs(make("deep-gates", first=k), x) for k in (0, 4, 8)]
-    assert costs == sorted(set(costs), reverse=True) and costs[2] == macs(make("hps"), x)
+    costs = [macs(net, x) for net in nets.values()]
+    assert costs == sorted(set(costs), reverse=True) and costs[2] == macs(hps, x)
 
 
 class Twice(nn.Module):

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from lightning_fabric import Fabric
 
 import tssbn
 from tssbn.__main__ import main
+from tssbn.benchmarks import dummy_images
 from tssbn.gradients import orthogonality
-from tssbn.methods import find_method
+from tssbn.methods import Network, find_method
+from tssbn.networks.deeplab import dilated_resnet
 from tssbn.training import checkpoint, loop, trainer
 from tssbn.training.balancing import (
     BALANCINGS,
@@ -51,21 +54,31 @@ FABRIC = Fabric(accelerator="cpu", devices=1)
 every_kind = pytest.mark.parametrize("name", needing(KINDS))
 
 
-def rooms(method):
-    """A network of made rooms in float64, its tasks and a batch."""
-    benchmark = Run("rooms_segnet", method, settings=SMALL).benchmark
+NETWORK = Network(  # the shallowest trunk that all of SHARING take
+    partial(dilated_resnet, (1, 1, 1, 1), (2, 2, 2, 2)),
+    lambda outputs: nn.Sequential(nn.Conv2d(8, outputs, 1), nn.Upsample(scale_factor=8)),
+    dummy_images(32, 32),
+)
+
+
+@cache
+def four_rooms():
+    """Tasks and a batch of synthetic rooms in float64."""
+    benchmark = Run("rooms_segnet", "hps", settings=SMALL).benchmark
     data = benchmark.data("train")
-    tasks = benchmark.tasks(data.targets)
+    batch = {k: v.double() if v.is_floating_point() else v for k, v in data[:4].items()}
+    return benchmark.tasks(data.targets), batch
+
+
+def rooms(method):
+    """A network for synthetic rooms in float64, its tasks and a batch."""
+    tasks, batch = four_rooms()
     torch.manual_seed(0)
-    net = find_method(method).build(
-        benchmark.network, {k: t.out_channels for k, t in tasks.items()}
-    )
-    batch = data[:4]
-    batch = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+    net = find_method(method).build(NETWORK, {k: t.out_channels for k, t in tasks.items()})
     with torch.no_grad():
         for p in net.parameters():  # no prediction is exactly 0, where a normal has no direction
             p += 0.01 * torch.randn_like(p)
-    return net.double(), tasks, batch
+    return net.double(), tasks, dict(batch)
 
 
 def gradients(net, tasks, batch, balancing, weights=None):
