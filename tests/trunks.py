@@ -59,8 +59,8 @@ def sequential():
     )
 
 
-def images(height, width):
-    return torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+def images(height, width, count=4):
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def classifier(outputs):
@@ -69,13 +69,13 @@ def classifier(outputs):
 
 # Trunk and head as a benchmark has them; how many stages.
 NETWORKS = {
-    "segnet": (Network(partial(SegNet, 4), partial(SegNetHead, width=4), images(32, 48)), 10),
+    "segnet": (Network(partial(SegNet, 4), partial(SegNetHead, width=4), images(32, 64, 2)), 10),
     "celeba": (Network(partial(CelebANet, 4), partial(nn.Linear, 32), images(16, 16)), 5),
     "dilated": (
         Network(
             partial(dilated_resnet, (1, 2, 1, 1), (4, 4, 8, 8)),
             partial(DeepLabHead, inputs=32, width=4),
-            images(32, 32),
+            images(16, 16),
         ),
         5,
     ),
