@@ -12,7 +12,7 @@ pytest.importorskip("lightning_fabric")
 
 import tiny
 from lightning_fabric import Fabric
-from tiny_mixtures import built, images
+from tiny_mixtures import FEW, built, images
 from transformer_methods import MIXTURES
 
 from tssbn.benchmarks.tasks import tasks_for
@@ -77,7 +77,8 @@ SMALL = vit_network(
 
 @pytest.mark.parametrize("method", MIXTURES)
 def test_a_whole_run(method):
-    net, record = train(tiny.changed(tiny.run(method, epochs=1), network=SMALL), accelerator="cpu")
+    run = tiny.run(method, epochs=1, settings=FEW.get(method))
+    net, record = train(tiny.changed(run, network=SMALL), accelerator="cpu")
     assert record["finished"] and record["parameters"] == parameters(net)
     assert ("penalty" in record["epochs"][0]) == (method != "taskexpert")
 
@@ -85,7 +86,7 @@ def test_a_whole_run(method):
 @pytest.mark.parametrize("method", ["m3vit", "mlore"])
 def test_a_balancing_that_looks_at_each_task_leaves_the_penalty_whole(method):
     def trained(balance, evenness):
-        settings = {"balance": balance, "evenness": evenness}
+        settings = {"balance": balance, "evenness": evenness, **FEW.get(method, {})}
         run = tiny.run(method, epochs=1, batch=12, settings=settings)  # a single step
         return train(tiny.changed(run, network=SMALL), accelerator="cpu")
 
