@@ -44,6 +44,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.utils._pytree import tree_map
 
 from tssbn.copies import copied
@@ -264,15 +265,13 @@ def _has_ended(run: Stages) -> bool:
 
 
 def _used(named: dict[str, nn.Parameter], features: Sequence[Tensor]) -> frozenset[str]:
-    """Find the names of the parameters that the features depend on."""
-    learned = [part for part in features if part.requires_grad]
-    if not learned:
-        return frozenset()
-    slopes = torch.autograd.grad(
-        learned,
-        list(named.values()),
-        [torch.ones_like(part) for part in learned],
-        retain_graph=True,
-        allow_unused=True,
-    )
-    return frozenset(name for name, slope in zip(named, slopes, strict=True) if slope is not None)
+    """Find the names of the parameters that the features depend on, in the graph of autograd."""
+    names = {id(parameter): name for name, parameter in named.items()}
+    nodes = [get_gradient_edge(part).node for part in features if part.requires_grad]
+    seen = set(nodes)
+    for node in nodes:  # grows
+        before = {each for each, _ in node.next_functions if each is not None} - seen
+        seen |= before
+        nodes += before
+    leaves = [id(node.variable) for node in nodes if hasattr(node, "variable")]
+    return frozenset(names[leaf] for leaf in leaves if leaf in names)
