@@ -156,8 +156,8 @@ ax.set_title("Company can hurt and can help")
 plt.show()
 
 # %% tags=["hide-input", "nbval-ignore-output"]
-assert effects["right, with left"].value < -3
-assert effects["large, with left"].value > 3
+assert effects["right, with left"].value < -2
+assert effects["large, with left"].value > 1
 columns = ["own trunk, %", "shared, %", "constant, %", "shared minus own"]
 pd.DataFrame(rows, columns).T
 
