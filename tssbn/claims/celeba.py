@@ -22,7 +22,8 @@ FIXED, CHOSEN = "F1 at 0.5", "F1, chosen threshold"
 RULES = {FIXED: "f1", "average precision": "average_precision", "AUC": "auc"}
 #: The methods that were run on small sets of real faces, and at which multiplier.
 GATED = {"multiplier": 10}
-ARMS = {"stl": {}, "hps": {}, "shared-gates": GATED, "tsbn": GATED, "tssbn": GATED}
+ARMS = {"stl": {}, "hps": {}}
+ARMS |= dict.fromkeys(["tsbn", "tssbn", "shared-gates", "random-gates"], GATED)
 #: F1 in CelebA's order of the attributes: of FAMO's single-task networks
 #: (https://github.com/Cranial-XIX/FAMO/issues/2), and of FairGrad's one network
 #: (https://github.com/OptMN-Lab/fairgrad/issues/1).
