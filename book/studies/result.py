@@ -6,6 +6,7 @@ Reads saved runs; writes `book/images/result.svg`, and `result-dark.svg` for a d
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -50,6 +51,10 @@ def main(folder: Path = FOLDER) -> None:
         figure.savefig(light, transparent=True, metadata={"Date": None}, bbox_inches="tight")
     plt.close(figure)
     drawing = light.read_text(encoding="utf-8")
+    # Names of clip paths are hashes of positions, whose last bits the layout leaves open.
+    for number, name in enumerate(dict.fromkeys(re.findall(r"url\(#(\w+)\)", drawing))):
+        drawing = drawing.replace(name, f"clip{number}")
+    light.write_text(drawing, encoding="utf-8")
     for color, other in DARK.items():
         drawing = drawing.replace(color, other)
     (folder / "result-dark.svg").write_text(drawing, encoding="utf-8")
