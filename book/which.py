@@ -74,13 +74,13 @@ expert_plots.bed_effects(found, "HPS")
 plt.show()
 
 # %% [markdown]
-# Δm is the mean gain over STL in per cent, on the faces over HPS. Each dot is Δm minus that of HPS, and
-# the bars are 95 % intervals by Dunnett's method, which are wider than those of single
+# Δm is the mean gain over STL in per cent, on the faces over HPS. Each dot is Δm minus
+# that of HPS, and the bars are 95 % intervals by Dunnett's method, which are wider than those of single
 # pairs. Where a bar holds 0, our runs do not tell which is better. With so many runs,
 # an effect as large as the grey band is found in four of five cases. So expect a gain
 # of a few points at most where tasks disturb each other, and none where HPS already
 # equals single networks. With forty tasks on small faces, where rates were not tuned,
-# it is larger. {doc}`claims` has each claim of the paper.
+# that of TSBN is larger. {doc}`claims` has each claim of the paper.
 #
 # ## How to set it up
 #

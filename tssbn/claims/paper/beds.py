@@ -30,7 +30,7 @@ ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
 CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
 LITE = all_arms("NYUv2, 96x128, pretrained", "nyuv2_lite", stages=8, **TUNED, **SHORT)
 FROZEN = all_arms("NYUv2, 96x128, frozen filters", "nyuv2_lite", frozen=True, **SHORT)
-CELEBA_10K = all_arms("CelebA, 10,000 faces", "celeba_10k", **OLDER)
+CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", **OLDER)
 CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", **OLDER)
 FACES = all_arms("synthetic faces (not equally tuned)", "faces", **OLDER)
 DIGITS = BedOfRuns(
