@@ -4,6 +4,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, none is shown
 
 import pytest
 import torch
+from hypothesis import settings
+
+# A first call may import for seconds; how long an example takes is not what is tested.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser):

@@ -73,7 +73,7 @@ def gone(kind):
 
 
 @KINDS
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_loss_is_that_of_the_labels_that_count_alone(kind, data):
     prediction, target = rows(kind, *batch(kind, seed=data.draw(st.integers(0, 99))))

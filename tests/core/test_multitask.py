@@ -197,7 +197,7 @@ def test_sequence_first_modules_run_one_task_a_pass():
 # -- chunks ---------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(size=st.integers(1, 5), norm=st.sampled_from(["sigmoid", "plain", "statistics"]))
 def test_gradients_of_chunks_add_up(size, norm):
     net = network(norm=norm)

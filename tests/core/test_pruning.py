@@ -15,8 +15,6 @@ from tssbn import pruning
 from tssbn.networks.cifar import VGG16, ResNet56
 from tssbn.networks.segnet import SegNet
 
-law = settings(deadline=None)  # no test is about time
-
 # --- penalties ------------------------------------------------------------------------------------
 
 
@@ -52,7 +50,6 @@ def test_slope_is_largest_at_p_02356(shift):
     assert gamma[best].item() == pytest.approx(-1.177 - shift, abs=5e-4)
 
 
-@law
 @given(st.floats(-30, 10), st.floats(-3, 3))
 def test_penalty_and_slope_are_the_formula(gamma, shift):
     p = torch.tensor(gamma + shift, dtype=torch.float64).sigmoid()
@@ -159,7 +156,6 @@ def score(v, sigmoid):
     return torch.tensor(v).sigmoid() if sigmoid else torch.tensor(v).abs()
 
 
-@law
 @given(networks, fractions, fractions, scopes)
 def test_more_pruning_keeps_a_subset(spec, one, other, scope):
     less, more = sorted((one, other))
@@ -168,7 +164,6 @@ def test_more_pruning_keeps_a_subset(spec, one, other, scope):
     assert all((narrow[name] <= wide[name]).all() for name in wide)
 
 
-@law
 @given(networks, fractions, scopes, st.integers(1, 5))
 def test_the_best_of_a_layer_stay(spec, fraction, scope, minimum):
     masks = pruning.channel_masks(network(*spec), fraction, scope, minimum)
@@ -179,7 +174,6 @@ def test_the_best_of_a_layer_stay(spec, fraction, scope, minimum):
             assert strength[mask].min() >= strength[~mask].max()
 
 
-@law
 @given(networks, st.floats(0.01, 0.99))
 def test_the_threshold_is_the_quantile_strictly(spec, fraction):
     values, sigmoid = spec
@@ -194,13 +188,11 @@ def test_the_threshold_is_the_quantile_strictly(spec, fraction):
             assert torch.equal(mask, above) or mask.sum() == min(3, len(v))
 
 
-@law
 @given(networks, scopes)
 def test_dropping_nothing_keeps_all(spec, scope):
     assert all(mask.all() for mask in pruning.channel_masks(network(*spec), 0, scope).values())
 
 
-@law
 @given(networks, fractions, scopes, st.sampled_from([torch.float16, torch.bfloat16]))
 def test_half_precision_keeps_what_its_values_would_in_single(spec, fraction, scope, dtype):
     net = network(*spec).to(dtype)
@@ -360,7 +352,7 @@ def test_bad_masks(masks, message):
 
 
 @kinds
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(fraction=st.floats(0, 0.95), scope=scopes, seed=st.integers(0, 99))
 def test_the_small_network_is_the_silenced_one(kind, fraction, scope, seed):
     pytest.importorskip("torch_pruning")

@@ -38,7 +38,7 @@ def assert_stacked_is_separate(layer, x):
         torch.testing.assert_close(run(layer, x, task), y[:, t], **TOLERANCE)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     host=st.sampled_from(sorted(HOSTS)),
     count=st.integers(1, 4),

@@ -42,7 +42,7 @@ BILINEAR = InterpolationMode.BILINEAR
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(h=SIDES, w=SIDES, seed=st.integers(0, 2**30))
 def test_a_pipeline_gives_a_sample_of_the_same_targets(name, h, w, seed):
     torch.manual_seed(seed)
@@ -84,7 +84,7 @@ def test_the_seed_decides(name):
 # Flips
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(h=SIDES, w=SIDES, turn=st.sampled_from([v2.RandomHorizontalFlip, v2.RandomVerticalFlip]))
 def test_flipped_twice_is_as_before(h, w, turn):
     flip, sample = Augment(TARGETS, [turn(p=1)]), make(h, w)
@@ -190,7 +190,7 @@ def inner(labels):
     return same & (labels >= 0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**30), h=st.integers(16, 40), w=st.integers(16, 40))
 def test_labels_stay_on_what_the_image_shows(seed, h, w):
     torch.manual_seed(seed)

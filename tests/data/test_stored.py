@@ -102,7 +102,7 @@ def test_a_later_sample_that_needs_more_widens_what_is_there():
     assert same(stored[0], source[0]) and same(stored[1], source[1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_any_depth_survives(values):
     source = Listed([sample(i, depth=torch.full((1, 4, 6), v)) for i, v in enumerate(values)])
@@ -194,7 +194,7 @@ def test_missing_labels_survive_in_the_smallest_types():
     assert {stored[[0, 1]][name].shape for name in ("age", "place", "Smiling")} == {(2,)}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(width=32), min_size=1))
 def test_any_number_survives_nan_and_infinity_too(values):
     source = Listed([{"image": torch.zeros(3, 1, 1), "age": torch.tensor(v)} for v in values])

@@ -25,7 +25,7 @@ def f1_by_loops(prediction, target):
     return f1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**31))
 def test_f1_of_any_attributes(n, attributes, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -112,7 +112,7 @@ def test_scores_without_a_threshold_counted_by_hand():
     assert [again[name] for name in NAMES] == pytest.approx([values[name] for name in NAMES])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 40), st.integers(1, 9), st.integers(0, 2**31))
 def test_auc_by_pairs_and_average_precision_by_thresholds(n, levels, seed):
     generator = torch.Generator().manual_seed(seed)

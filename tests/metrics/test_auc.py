@@ -23,7 +23,7 @@ def draw(n, seed, levels):
     return logits, labels
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 60), st.integers(0, 2**31), st.sampled_from([1, 3, 1000]))
 def test_auc_is_the_share_of_pairs_in_the_right_order(n, seed, levels):
     logits, labels = draw(n, seed, levels)
@@ -32,7 +32,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(n, seed, levels):
     assert score(AUC(), (logits, labels))["auc"] == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 60), st.integers(0, 2**31), st.sampled_from([1, 3, 1000]))
 def test_average_precision_is_that_of_scikit_learn(n, seed, levels):
     sklearn = pytest.importorskip("sklearn.metrics")

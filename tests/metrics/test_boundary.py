@@ -53,7 +53,7 @@ def f_by_loops(batches, tolerance, thresholds):
     return best
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(MAPS, MAPS, st.sampled_from([0, 1, 1.5, 2, 3.7]))
 def test_as_many_pairs_as_the_best_assignment_has(predicted, true, distance):
     assert matches(predicted, true, distance) == pairs_by_assignment(predicted, true, distance)

@@ -27,7 +27,7 @@ def test_accuracies_by_hand():
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 5), st.integers(1, 30), st.integers(0, 2**31))
 def test_the_same_as_scikit_learn_on_what_has_a_label(classes, n, seed):
     sklearn = pytest.importorskip("sklearn.metrics")

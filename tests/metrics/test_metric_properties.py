@@ -84,7 +84,7 @@ def test_any_split_into_batches_gives_the_same(name):
     prediction, target = batch(name)
     whole = evaluate(metric(name), [(prediction, target)])
 
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=6)
     @given(st.permutations(range(6)), st.sets(st.integers(1, 5)))
     def check(order, cuts):
         parts = torch.tensor(order).tensor_split(sorted(cuts))

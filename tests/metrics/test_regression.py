@@ -24,7 +24,7 @@ def test_errors_of_numbers_by_hand():
     assert score(Regression(), (prediction.squeeze(1), target)) == values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 30), st.floats(-1e4, 1e4), st.integers(0, 2**31))
 def test_the_same_r2_as_scikit_learn_far_from_zero_too(n, shift, seed):
     sklearn = pytest.importorskip("sklearn.metrics")

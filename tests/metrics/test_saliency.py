@@ -41,7 +41,7 @@ def f_by_loops(probability, target, thresholds):
     return best
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PROBABILITIES, TARGETS)
 def test_max_f_of_any_maps(probability, target):
     target[0, 0, 0] = 1
@@ -56,7 +56,7 @@ def test_max_f_of_any_maps(probability, target):
     assert score(metric, probability, target) == pytest.approx(expected, abs=1e-14)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PROBABILITIES, TARGETS)
 def test_miou_of_any_maps(probability, target):
     target[0, 0, 0] = 0

@@ -27,7 +27,7 @@ def iou_by_loops(prediction, target, classes):
     return ious, sum(prediction[i] == target[i] for i in counted) / len(counted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 6), st.data())
 def test_miou_of_any_label_maps(classes, data):
     shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5)))

@@ -20,7 +20,7 @@ def test_f1_counted_by_hand():
     assert math.isnan(f1_at(0.0, logits, labels.new_full((4,), -1)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**31))
 def test_no_threshold_is_better(n, levels, seed):
     random = torch.Generator().manual_seed(seed)

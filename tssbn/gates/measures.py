@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -61,10 +62,11 @@ def capacity_split(matrix: Any, centred: bool = False) -> CapacitySplit:
         rows = deviations(rows, rows.mean(dim=1, keepdim=True))
     shared = torch.full_like(total, torch.nan)
     independent = torch.full_like(total, torch.nan)
-    for t in rows.any(dim=1).nonzero().flatten().tolist():
+    for t, basis in enumerate(_bases_of_others(rows, 0, len(rows), rows[:0], rows[:0])):
+        if not rows[t].any():
+            continue
         row = rows[t] / rows[t].abs().max()  # so that no square underflows
         row = row / row.norm()
-        basis = _basis(torch.cat([rows[:t], rows[t + 1 :]]))
         explained = (basis @ row) @ basis
         shared[t] = explained.norm() * total[t]
         independent[t] = (row - explained).norm() * total[t]
@@ -161,15 +163,35 @@ def deviations(rows: Tensor, level: Tensor) -> Tensor:
     return apart.masked_fill(apart.abs().amax(dim=1, keepdim=True) <= ROUNDING * size, 0.0)
 
 
-def _basis(rows: Tensor) -> Tensor:
-    """Find orthonormal rows of the same span; combinations of others up to rounding add none.
+def _bases_of_others(
+    rows: Tensor, first: int, last: int, others: Tensor, basis: Tensor
+) -> Iterator[Tensor]:
+    """Find orthonormal rows of the span of all rows but t, for t from `first` to `last` - 1.
+
+    Each half of these rows goes on from the basis of the other half, which is built once.
+
+    Args:
+        others: All rows before `first` and from `last` on, in any order.
+        basis: Of the span of these.
+    """
+    if last - first <= 1:
+        yield basis
+        return
+    middle = (first + last) // 2
+    for start, end, more in (first, middle, rows[middle:last]), (middle, last, rows[first:middle]):
+        known = torch.cat([others, more])
+        yield from _bases_of_others(rows, start, end, known, _extended(basis, others, more))
+
+
+def _extended(basis: Tensor, spanned: Tensor, rows: Tensor) -> Tensor:
+    """Add orthonormal rows for the span of more rows; those in the span up to rounding add none.
 
     By Gram and Schmidt, of each row's difference from the nearest row before it, or from zero.
     Of two rows that hardly differ a projection leaves rounding errors; their difference is exact.
     """
-    basis, noise = rows[:0], 32 * torch.finfo(rows.dtype).eps * rows.shape[1] ** 0.5
+    noise = 32 * torch.finfo(rows.dtype).eps * rows.shape[1] ** 0.5
     for s, row in enumerate(rows):
-        apart = row - torch.cat([torch.zeros_like(row)[None], rows[:s]])
+        apart = row - torch.cat([torch.zeros_like(row)[None], spanned, rows[:s]])
         apart = apart[apart.abs().amax(dim=1).argmin()]
         size = apart.abs().max()
         left = apart / size  # so that no square underflows
