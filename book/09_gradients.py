@@ -91,7 +91,7 @@ def drawn(width, chosen, seed):
     _ = torch.manual_seed(seed)
     for layer in layers(net, TaskSigmoidNorm):
         nn.init.normal_(layer.gamma, std=width if layer in chosen else 0)
-    return of_pairs(data[seed::5])
+    return of_pairs(data[seed::10])
 
 
 gated = layers(net, TaskSigmoidNorm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,13 +141,14 @@ def _render(
 def _side_by_side(function: Callable, jobs: Sequence) -> Iterator[dict[str, Tensor]]:
     """``function`` of the jobs, in their order.
 
-    On Linux as many processes share them as torch uses threads: its threads would share every
-    small operation instead, and wait for each other all the time. Elsewhere a process cannot be
-    forked safely.
+    On Linux as many processes share them as torch uses threads, and no more than there are cores:
+    threads would share every small operation instead, and wait for each other all the time.
+    Elsewhere a process cannot be forked safely.
     """
-    workers = min(torch.get_num_threads(), len(jobs) // 2)
-    forks = sys.platform == "linux" and not multiprocessing.current_process().daemon
-    if workers < 2 or not forks:
+    workers = 1
+    if sys.platform == "linux" and not multiprocessing.current_process().daemon:
+        workers = min(torch.get_num_threads(), len(os.sched_getaffinity(0)), len(jobs) // 2)
+    if workers < 2:
         yield from map(function, jobs)
         return
     loader = DataLoader(
