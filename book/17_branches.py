@@ -121,7 +121,7 @@ def descend(net, optimiser, steps, seed):
 def fit(seed):
     net = network(seed)
     groups = tssbn.param_groups(net, 4e-3, multiplier=10)
-    return descend(net, torch.optim.Adam(groups, fused=True), 120, seed)
+    return descend(net, torch.optim.Adam(groups, fused=True), 150, seed)
 
 
 train = canvases("train", 60)
@@ -275,7 +275,7 @@ def by_gates(net):
 def tuned(net, tree):
     smaller = merged(net, tree)
     adam = torch.optim.Adam(smaller.parameters(), 2e-3, fused=True)
-    return accuracy(descend(smaller, adam, steps=40, seed=0))
+    return accuracy(descend(smaller, adam, steps=60, seed=0))
 
 
 passes = [tuned(net, part_at[0]) for net in nets]

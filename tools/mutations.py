@@ -34,6 +34,7 @@ LAYERS = ("core/test_tasks.py::test_layers_by_hand_are_the_equation",)
 SUBSET = ("core/test_tasks.py::test_equation_3_is_the_general_path_over_any_host",)
 OPTIM = ("core/test_optim.py",)
 CONVERT = ("core/test_convert.py",)
+GATES = ("core/test_gates.py",)
 MUTATIONS = [
     Mutation("σ dropped from σBN", "norm/sigmoid.py",
              "gate = torch.sigmoid(self.gamma)\n", "gate = self.gamma\n",
@@ -87,9 +88,9 @@ MUTATIONS = [
     Mutation("preserve forgets the bias", "convert.py",
              '"beta": bias, "scale": 2', '"beta": None, "scale": 2', CONVERT),
     Mutation("the projection keeps the row itself", "gates/measures.py",
-             "_basis(torch.cat([rows[:t], rows[t + 1 :]]))", "_basis(rows)", ("core/test_gates.py",)),  # noqa: E501
+             "(first, middle, rows[middle:last])", "(first, middle, rows[first:last])", GATES),
     Mutation("specialised by importance, not by its share", "gates/measures.py",
-             "return (rows / total).nan_to_num(0.0)", "return rows", ("core/test_gates.py",)),
+             "return (rows / total).nan_to_num(0.0)", "return rows", GATES),
 ]  # fmt: skip
 
 
