@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from tssbn.multitask import MultiTask
 
 __all__ = ["count_macs", "delta_m", "macs", "parameters"]
+
+NORMS = {F.batch_norm, F.group_norm, F.instance_norm, F.layer_norm}
 
 
 def delta_m(
@@ -117,7 +121,7 @@ def macs(net: nn.Module, example: Tensor) -> int:
         example = torch.cat([example, example])
 
     def predict() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), _ShapesAlone():
             net.eval()(example)
 
     try:
@@ -180,3 +184,21 @@ def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
         for hook in hooks:
             hook.remove()
     return (counter.get_total_flops() - sum(left_out)) // 2
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """On the meta device, give what normalisation and interpolation return without their steps.
+
+    They count as nothing, and torch would take milliseconds for the shape of each result. Without
+    gradients only: the result has no graph.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], Tensor) and args[0].is_meta:
+            if func in NORMS:
+                return torch.empty_like(args[0])
+            size = kwargs.get("size")
+            if func is F.interpolate and isinstance(size, (tuple, torch.Size)):
+                return args[0].new_empty(*args[0].shape[:2], *size)
+        return func(*args, **kwargs)

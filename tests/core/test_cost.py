@@ -313,3 +313,25 @@ def test_scaled_features_are_no_macs():
         net = nn.Sequential(Scale(scales), nn.Conv2d(3, 3, 3, padding=1), Scale(scales))
         for _ in range(2):  # no trace is left
             assert macs(net, torch.rand(2, 3, 5, 5)) == 5 * 5 * 3 * 3 * 9 + counted
+
+
+class Varied(nn.Module):
+    """Every kind of normalisation, and maps that are brought to a size, between convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.norms = nn.ModuleList(
+            (nn.BatchNorm2d(4), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm((4, 6, 6)))
+        )
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in self.norms)
+
+    def forward(self, x):
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = norm(nn.functional.interpolate(conv(x), size=(6, 6), mode="bilinear"))
+        return nn.functional.interpolate(x, scale_factor=2, mode="nearest") @ torch.ones(12, 5).to(x)
+
+
+def test_the_count_on_the_meta_device_is_that_of_the_numbers():
+    net, x = Varied(), torch.rand(2, 4, 8, 5)
+    expected = 4 * 4 * 9 * (8 * 5 + 3 * 6 * 6) + 4 * 12 * 12 * 5
+    assert macs(net, x) == macs(net.to("meta"), x.to("meta")) == expected

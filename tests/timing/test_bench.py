@@ -286,10 +286,10 @@ def test_wrong_arguments_are_explained(bench, arguments, message):
 def test_the_names_of_records_tell_the_setting(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(NETWORKS, "tiny", TINY)
     arguments = ["--tasks", "1", "--rounds", "1", "--no-memory", "--strategies", "stacked"]
-    more = ["--device", "cpu", "--precision", "bf16", "--channels-last", "--inference"]
+    more = ["--device", "cpu", "--precision", "tf32", "--channels-last", "--inference"]
     assert main(["bench", "tiny", *arguments, *more, "--results", str(tmp_path)]) == 0
     names = [path.name for path in (tmp_path / "bench").iterdir()]
-    assert names == ["cpu-1-bf16-channels-last-inference.json"]
+    assert names == ["cpu-1-tf32-channels-last-inference.json"]
 
 
 def test_networks_and_strategies_are_listed(capsys):

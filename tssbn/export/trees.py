@@ -173,7 +173,8 @@ def greedy(
     def step(partitions: list[Partition]) -> TreeStep:
         tree = dict(zip(places, partitions, strict=True))
         merged = branches(net, tree, answers)
-        return TreeStep(macs(merged, example), float(loss(merged)), tree)
+        cost = macs(copy.deepcopy(merged).to("meta"), example.to("meta"))
+        return TreeStep(cost, float(loss(merged)), tree)
 
     partitions: list[Partition] = [tuple((task,) for task in net.tasks)] * len(places)
     path = [step(partitions)]
