@@ -18,6 +18,7 @@ book: $(INSTALLED) ## Run every chapter in _build and build the site from there
 site: $(INSTALLED) ## Build the site from the committed outputs
 	$(PY) tools/book.py build
 
+test: export OMP_NUM_THREADS = 1 # pytest has a worker for each core
 test: $(INSTALLED) ## Lint, unit tests, broken formulas, every notebook, strict site
 	$(PY) -m ruff check
 	$(PY) -m pytest -W error -n logical

@@ -63,7 +63,10 @@ def test_the_commands_train_and_print_a_table(folder, capsys):
     from tssbn.__main__ import main
 
     for line in pages.commands(PAGE):
-        short = {"train": ["--epochs", "1", "--quiet"], "table": ["--set", "epochs=1"]}
+        short = {
+            "train": ["--epochs", "1", "--quiet", "--set", "side=32"],
+            "table": ["--set", "epochs=1", "side=32"],
+        }
         arguments = shlex.split(line)
         assert main([*arguments, *short[arguments[0]]]) == 0, line
     table = capsys.readouterr().out

@@ -328,7 +328,7 @@ class Varied(nn.Module):
     def forward(self, x):
         for norm, conv in zip(self.norms, self.convs, strict=True):
             x = norm(nn.functional.interpolate(conv(x), size=(6, 6), mode="bilinear"))
-        return nn.functional.interpolate(x, scale_factor=2, mode="nearest") @ torch.ones(12, 5).to(x)
+        return nn.functional.interpolate(x, scale_factor=2) @ torch.ones(12, 5).to(x)
 
 
 def test_the_count_on_the_meta_device_is_that_of_the_numbers():
