@@ -1,3 +1,4 @@
+import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, none is shown
@@ -15,6 +16,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all-families", action="store_true", help="convert a model of every timm family"
     )
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays, so the garbage collector need not look at it."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

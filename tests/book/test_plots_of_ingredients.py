@@ -20,7 +20,7 @@ def test_a_bed_with_gates_from_a_stage_on_has_a_panel_that_ends_with_hps():
     figure = ingredients.stages(beds)
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0\nTSσBN", "1", "2", "3\nHPS"]
-    assert ax.get_title(loc="left") + ax.get_title() == ("rooms, n ≥ 3: 1 of 2 beyond zero")
+    assert ax.get_title(loc="left") + ax.get_title() == ("rooms\nn ≥ 3: 1 of 2 beyond zero")
     segments = [bars.get_segments()[0].tolist() for bars in ax.collections]
     assert segments == [[[2, -2], [2, 0]], [[3, -3], [3, -1]]]
     colors = [line.get_color() for line in ax.lines[1:3]]

@@ -10,7 +10,8 @@ pytest.importorskip("timm")
 
 from arms import write
 
-from tssbn.claims.ladder import by_stage, deep, ladder, later, seen, summary, worth
+from tssbn.claims.arms import all_arms
+from tssbn.claims.ladder import by_stage, ladder, later, seen, summary, worth
 from tssbn.methods import METHODS
 
 
@@ -63,9 +64,9 @@ def test_without_a_sure_difference_the_sentence_says_so(folder):
 
 
 def test_stages_end_with_hps(folder):
-    bed = deep("rooms", "rooms", stages=3)
+    bed = all_arms("rooms", "rooms", stages=3)
     assert later(bed) == "" and by_stage(bed) == {}
-    bed = deep("rooms", "rooms", stages=3)
+    bed = all_arms("rooms", "rooms", stages=3)
     fill(folder, bed, **{"gates from stage 2": -0.02, "HPS": -0.05})
     found = by_stage(bed)
     assert list(found) == [2, 3] and found[3].value < found[2].value < 0

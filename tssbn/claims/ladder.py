@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tssbn.claims.arms import ARMS, all_arms, from_stage, gated_from
+from tssbn.claims.arms import from_stage, gated_from
 from tssbn.claims.beside import constant_gain
 from tssbn.claims.evidence import BedOfRuns
 from tssbn.claims.verdict import Effect
 
-__all__ = ["by_stage", "deep", "ladder", "later", "seen", "summary", "worth"]
+__all__ = ["by_stage", "ladder", "later", "seen", "summary", "worth"]
 
 WHOLE, BASELINE = "TSσBN", "STL"
 
@@ -106,27 +106,11 @@ def _most(arms: Mapping[str, float], unit: str = "") -> str:
     return f" ({arm} by {arms[arm]:.1f}{unit})" if arm else ""
 
 
-def deep(title: str, benchmark: str, stages: int) -> BedOfRuns:
-    """Take the runs of TSσBN with gates from each stage of the trunk on, of HPS and of STL.
-
-    Args:
-        title: of the bed, in words.
-        benchmark: its name.
-        stages: of its trunk.
-
-    Example:
-        >>> list(deep("Census-Income", "census", stages=3).arms)
-        ['STL', 'HPS', 'TSσBN', 'gates from stage 1', 'gates from stage 2']
-    """
-    without = ARMS.keys() - {BASELINE, "HPS", WHOLE}
-    return all_arms(title, benchmark, stages, without=without)
-
-
 def by_stage(bed: BedOfRuns) -> dict[int, Effect]:
     """Give the Δm of gates from each stage on minus that of TSσBN, with Dunnett's intervals.
 
     Args:
-        bed: of :func:`deep`.
+        bed: of :func:`tssbn.claims.arms.all_arms`.
 
     Returns:
         By the first stage with gates; HPS, which has none, by the number of stages. Those are left

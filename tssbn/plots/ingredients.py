@@ -29,8 +29,12 @@ def stages(beds: Mapping[str, Mapping[int, "Effect"]]) -> Figure | None:
     beds = {bed: found for bed, found in beds.items() if len(found) > 1}
     if not beds:
         return None
-    figure, axes = plots.plt.subplots(1, len(beds), figsize=(8, 3), squeeze=False)
-    for ax, (bed, found) in zip(axes.flat, beds.items(), strict=True):
+    rows = -(-len(beds) // 2)
+    shape = {"figsize": (8, 2.8 * rows), "squeeze": False}
+    figure, axes = plots.plt.subplots(rows, min(len(beds), 2), **shape)
+    for ax in axes.flat[len(beds) :]:
+        ax.remove()
+    for ax, (bed, found) in zip(axes.flat, beds.items(), strict=False):
         last, visible = max(found), max(effect.visible for effect in found.values())
         ax.axhspan(-visible, visible, color="#E4E4E4", zorder=0)
         ax.axhline(0, color="black", lw=1)
@@ -43,10 +47,11 @@ def stages(beds: Mapping[str, Mapping[int, "Effect"]]) -> Figure | None:
         n = min(min(effect.n) for effect in found.values())
         beyond = sum(effect.low > 0 or effect.high < 0 for effect in found.values())
         ax.set(xlabel="k, the first stage with gates")
-        said = f"{bed}, n ≥ {n}: {beyond} of {len(found)} beyond zero"
+        said = f"{bed}\nn ≥ {n}: {beyond} of {len(found)} beyond zero"
         ax.set_title(said, fontsize=10)
         ax.grid(axis="x", visible=False)
-    axes[0, 0].set_ylabel("Δm minus that of TSσBN, points")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("Δm minus TSσBN's")
     return figure
 
 
