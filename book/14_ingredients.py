@@ -34,7 +34,7 @@ from torch import nn
 from tssbn import plots
 from tssbn.benchmarks import find_benchmark
 from tssbn.claims import Bed, ladder
-from tssbn.claims.paper.beds import CELEBA_10K, CENSUS, LITE, ROOMS
+from tssbn.claims.paper import beds
 from tssbn.claims.studies import gains_on_names
 from tssbn.cost import macs
 from tssbn.methods import Network, ablations, find_method
@@ -258,7 +258,7 @@ pd.DataFrame({"work over HPS": row}).T.round(2)
 # **Before you look:** how late may gates begin before Δm falls?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Δm minus that of TSσBN over the first stage with gates, with 95 per cent intervals, for each data set that has such runs; at the right end HPS, without gates. Grey around zero is what so many runs would hardly show."}}
-deep = ROOMS, CENSUS, LITE, CELEBA_10K
+deep = beds.ROOMS, beds.CENSUS, beds.LITE, beds.CELEBA_10K
 if draw.stages({bed.title: ladder.by_stage(bed) for bed in deep}):
     plt.show()
 
