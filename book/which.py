@@ -74,7 +74,7 @@ expert_plots.bed_effects(found, "HPS")
 plt.show()
 
 # %% [markdown]
-# Δm is the mean gain over STL in per cent, on the faces over HPS. Each dot is Δm minus
+# Δm is the mean gain over STL in per cent. Each dot is Δm minus
 # that of HPS, and the bars are 95 % intervals by Dunnett's method, which are wider than those of single
 # pairs. Where a bar holds 0, our runs do not tell which is better. With so many runs,
 # an effect as large as the grey band is found in four of five cases. So expect a gain
