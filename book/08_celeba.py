@@ -222,10 +222,9 @@ said = [f"{effect.interval} for {find_method(m).title}" for m, effect in ranks.i
 Markdown(f"Average precision minus that of HPS is {', '.join(said)}.")
 
 # %% [markdown]
-# Forty tasks in one small trunk gain from normalisation of their own. One row of gates
-# for all does not bring this, and gates drawn at random bring half of it. TSBN gains
-# more than TSσBN. Other rates were not tried, and the runs are short: in the last two
-# of ten epochs the mean F1 at 0.5 still rises by 4 %.
+# Forty tasks in one trunk gain from normalisation of their own. One row of gates for all
+# does not bring this, and random gates bring half of it. TSBN gains more than TSσBN.
+# Rates were not tuned, and F1 at 0.5 still rises by 4 % in the last two of ten epochs.
 #
 # ## Forty tasks are forty passes
 #

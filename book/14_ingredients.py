@@ -327,8 +327,7 @@ Markdown("\n".join(f"- {line}" for line in said))
 # - *Scale and bias only* fails in evaluation if tasks train in turns
 #   ({doc}`04_task_specific`). Here all tasks are stacked in one pass.
 # - On the rooms each task had a pass of its own. So gates in late stages saved
-#   no time, and running statistics of shared stages were updated three times a
-#   step.
+#   no time, and shared stages updated their statistics three times a step.
 # - LayerNorm has one text data set and one Transformer of two layers. This
 #   study does not show whether the bare gate lacks the scale or the bias.
 #
