@@ -22,8 +22,9 @@ def check_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
         )
     if not isinstance(tasks, Iterable) or isinstance(tasks, torch.Tensor):
         raise ValueError(
-            f"tasks must be a sequence of names, got a {type(tasks).__name__}. (A network takes "
-            "one input: wrap a trunk of several arguments in a module that takes a tuple or dict)"
+            f"tasks must be a sequence of names, got an object of type {type(tasks).__name__}. (A "
+            "network takes one input: wrap a trunk of several arguments in a module that takes a "
+            "tuple or dict)"
         )
     names = tuple(tasks)
     if not names:

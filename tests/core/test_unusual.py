@@ -409,8 +409,9 @@ def test_a_weight_that_is_computed_cannot_be_set():
 def test_what_is_no_sequence_of_names():
     net, x = network(nn.BatchNorm1d(3)), torch.randn(4, 3, dtype=torch.float64)
     with pytest.raises(
-        ValueError, match=r"sequence of names, got a Tensor.*wrap a trunk of several"
+        ValueError,
+        match=r"sequence of names, got an object of type Tensor.*wrap a trunk of several",
     ):
         net(x, x)
-    with pytest.raises(ValueError, match="must be a sequence of names, got a int"):
+    with pytest.raises(ValueError, match="must be a sequence of names, got an object of type int"):
         tssbn.task_specific(nn.BatchNorm1d(3), 2)

@@ -35,7 +35,8 @@ def traced(
         The copy, the graph of its trunk, and its task-specific norm layers in the order they run.
     """
     if not isinstance(net, MultiTask):
-        raise TypeError(f"net must be a tssbn.MultiTask, got a {type(net).__name__}")
+        kind = type(net).__name__
+        raise TypeError(f"net must be a tssbn.MultiTask, got an object of type {kind}")
     if not find_tasks(net.trunk):
         raise ValueError("the trunk has no task-specific layer: one pass serves all tasks as it is")
     root = _TrunkAndHeads(copied(net))

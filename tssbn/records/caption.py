@@ -34,7 +34,7 @@ def caption(
     )
     epochs = first["recipe"]["epochs"]
     counted = {
-        "last": f"the last of {epochs} epochs",
+        "last": f"the last of {epochs} epochs" if epochs > 1 else "the only epoch",
         "last-10": f"the mean of the last 10 of {epochs} epochs",
         "val": f"the epoch of {epochs} that is best on the validation data",
         "libmtl": f"the epoch of {epochs} that gains most on the test images (LibMTL's choice)",
