@@ -68,8 +68,8 @@ BEDS = {
 ARMS = "STL", "HPS", "wider HPS", "shared gates", "TSBN", "TSσBN"
 found = {}
 for title, bed in BEDS.items():
-    runs = {arm: bed.runs[arm] for arm in ARMS if len(bed.runs.get(arm, ())) > 1}
-    found[title] = effects(runs, "HPS", next(iter(runs)))  # relative to STL, or HPS
+    runs = {arm: bed.runs[arm] for arm in ARMS if arm in bed.arms}
+    found[title] = effects(runs, "HPS", "STL")
 expert_plots.bed_effects(found, "HPS")
 plt.show()
 

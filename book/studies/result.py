@@ -29,12 +29,11 @@ DARK = {INK: "#e6ebf0", BAND: "#333d47", "#dddddd": "#46505a"}  # and of the gri
 
 
 def found() -> dict[str, dict]:
-    """By bed, the effects over HPS; Δm is relative to STL where it has runs, else to HPS."""
-    made = {}
-    for title, bed in BEDS.items():
-        runs = {arm: bed.runs[arm] for arm in ARMS if len(bed.runs[arm]) > 1}
-        made[title] = effects(runs, "HPS", next(iter(runs)))
-    return made
+    """By bed, the effects over HPS; Δm is relative to STL."""
+    return {
+        title: effects({arm: bed.runs[arm] for arm in ARMS}, "HPS", "STL")
+        for title, bed in BEDS.items()
+    }
 
 
 def main(folder: Path = FOLDER) -> None:
