@@ -14,8 +14,6 @@ from tssbn.multitask import MultiTask
 
 __all__ = ["count_macs", "delta_m", "macs", "parameters"]
 
-NORMS = {F.batch_norm, F.group_norm, F.instance_norm, F.layer_norm}
-
 
 def delta_m(
     values: Mapping[str, float],
@@ -189,16 +187,20 @@ def count_macs(net: nn.Module, run: Callable[[], object]) -> int:
 class _ShapesAlone(TorchFunctionMode):
     """On the meta device, give what normalisation and interpolation return without their steps.
 
-    They count as nothing, and torch would take milliseconds for the shape of each result. Without
-    gradients only: the result has no graph.
+    They count as nothing, and torch would take milliseconds for the shape of each result. What does
+    not fit is left to torch, which refuses it. Without gradients only: the result has no graph.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if args and isinstance(args[0], Tensor) and args[0].is_meta:
-            if func in NORMS:
-                return torch.empty_like(args[0])
+            x, *others = args
+            vectors = [v for v in (*others, *kwargs.values()) if isinstance(v, Tensor)]
+            if func is F.batch_norm and x.dim() > 1 and all(len(v) == x.shape[1] for v in vectors):
+                return torch.empty_like(x)
+            if func is F.layer_norm and others and x.shape[x.dim() - len(others[0]) :] == others[0]:
+                return torch.empty_like(x)
             size = kwargs.get("size")
-            if func is F.interpolate and isinstance(size, (tuple, torch.Size)):
-                return args[0].new_empty(*args[0].shape[:2], *size)
+            if func is F.interpolate and isinstance(size, tuple) and x.dim() == 2 + len(size):
+                return x.new_empty(*x.shape[:2], *size)
         return func(*args, **kwargs)

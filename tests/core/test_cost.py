@@ -335,3 +335,10 @@ def test_the_count_on_the_meta_device_is_that_of_the_numbers():
     net, x = Varied(), torch.rand(2, 4, 8, 5)
     expected = 4 * 4 * 9 * (8 * 5 + 3 * 6 * 6) + 4 * 12 * 12 * 5
     assert macs(net, x) == macs(net.to("meta"), x.to("meta")) == expected
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(5), nn.LayerNorm((4, 9, 9))])
+def test_a_layer_that_does_not_fit_is_refused_on_the_meta_device_too(layer):
+    net, x = nn.Sequential(nn.Conv2d(4, 4, 1), layer).to("meta"), torch.empty(1, 4, 5, 5)
+    with pytest.raises(RuntimeError, match=r"not 5|9, 9"):
+        macs(net, x.to("meta"))
