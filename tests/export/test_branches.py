@@ -396,7 +396,7 @@ def test_networks_without_passes_are_refused():
     head = nn.Identity()
     with pytest.raises(ValueError, match="no task-specific layer"):
         branches(tssbn.MultiTask(nn.ReLU(), {"seg": head}), {})
-    with pytest.raises(TypeError, match=r"must be a tssbn\.MultiTask, got a ReLU"):
+    with pytest.raises(TypeError, match=r"must be a tssbn\.MultiTask, got an object of type ReLU"):
         branches(nn.ReLU(), {})
     trunk = tssbn.task_specific(nn.BatchNorm2d(3), ("a", "b+c"))
     with pytest.raises(ValueError, match=r"\['b\+c'\] have '\+' in the name"):
