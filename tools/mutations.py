@@ -135,7 +135,8 @@ def main() -> int:
     tests = tuple(dict.fromkeys(test for mutation in MUTATIONS for test in mutation.tests))
     whole = Mutation("nothing", "norm/sigmoid.py", "σ", "σ", tests)
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    context.set_forkserver_preload(["torch", "hypothesis", "nbval.plugin", "pytest_cov.plugin"])  # takes seconds, once instead of 20 times
+    # What takes seconds to import, once instead of 20 times.
+    context.set_forkserver_preload(["torch", "hypothesis", "nbval.plugin", "pytest_cov.plugin"])
     with context.Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         unbroken, *results = pool.map(noticed, [whole, *MUTATIONS], chunksize=1)
     if unbroken:

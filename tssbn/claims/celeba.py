@@ -20,10 +20,8 @@ __all__ = ["beds", "effects", "mean_scores", "published", "runs", "table"]
 
 FIXED, CHOSEN = "F1 at 0.5", "F1, chosen threshold"
 RULES = {FIXED: "f1", "average precision": "average_precision", "AUC": "auc"}
-#: The methods that were run on small sets of real faces, and at which multiplier.
-GATED = {"multiplier": 10}
-ARMS = {"stl": {}, "hps": {}}
-ARMS |= dict.fromkeys(["tsbn", "tssbn", "shared-gates", "random-gates"], GATED)
+#: The methods that were run on small sets of real faces.
+ARMS = ("stl", "hps", "tsbn", "tssbn", "shared-gates", "random-gates")
 #: F1 in CelebA's order of the attributes: of FAMO's single-task networks
 #: (https://github.com/Cranial-XIX/FAMO/issues/2), and of FairGrad's one network
 #: (https://github.com/OptMN-Lab/fairgrad/issues/1).
@@ -60,7 +58,7 @@ def published() -> pandas.DataFrame:
 
 def runs(benchmark: str) -> dict[str, SavedRuns]:
     """Give the saved runs of ``celeba_small`` or ``celeba_10k`` by method, those that there are."""
-    found = {arm: records.of(benchmark, arm, range(20), s) for arm, s in ARMS.items()}
+    found = {arm: records.of(benchmark, arm, range(20)) for arm in ARMS}
     return {arm: of_arm for arm, of_arm in found.items() if of_arm}
 
 

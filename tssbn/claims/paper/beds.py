@@ -21,7 +21,6 @@ __all__ = [
 ]
 
 TUNED = {"without": ["MTAN"]}  # which needs a SegNet
-OLDER = {"stages": 5, "multiplier": 10}  # and one base rate, chosen with HPS
 
 #: The settings of the runs on ``nyuv2_lite``, whose protocol has 20 epochs at 144x192.
 SHORT = {"epochs": 5, "height": 96, "width": 128}
@@ -30,9 +29,9 @@ ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
 CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
 LITE = all_arms("NYUv2, 96x128, pretrained", "nyuv2_lite", stages=8, **TUNED, **SHORT)
 FROZEN = all_arms("NYUv2, 96x128, frozen filters", "nyuv2_lite", frozen=True, **SHORT)
-CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", **OLDER)
-CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", **OLDER)
-FACES = all_arms("synthetic faces (not equally tuned)", "faces", **OLDER)
+CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", stages=5)
+CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", stages=5)
+FACES = all_arms("synthetic faces (not equally tuned)", "faces", stages=5, multiplier=10)
 DIGITS = BedOfRuns(
     "two digits, ViT",
     "digits",
