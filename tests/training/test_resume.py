@@ -164,7 +164,7 @@ def filled(folder):
     """Why a process of its own could not go on."""
     warnings.simplefilter("error")
     torch.set_num_threads(1)
-    with pytest.raises(OSError, match="^no checkpoint") as error:
+    with pytest.raises(OSError, match=r"^no checkpoint") as error:
         train(run(), folder, accelerator="cpu", callback=Fill())
     return str(error.value)
 
