@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def folder(tmp_path_factory):
 
 def launch(folder):
     """What ``torchrun --standalone --nproc-per-node=2`` does, of processes that are forked."""
+    # Python 3.12 warns of the launcher's threads, none of which the processes use.
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
     fork = "fork" if sys.platform == "linux" else "spawn"
     way = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "max_restarts": 0}
     elastic_launch(LaunchConfig(1, 1, 2, start_method=fork, **way), program)(folder)
