@@ -12,6 +12,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("scipy")
 pytest.importorskip("skimage")
 
+import forks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from measures import CASES, POOLED, evaluate
@@ -227,9 +228,8 @@ def test_two_processes_agree_with_one(tmp_path):
     batches = {name: [batch(name, n) for n in (1, 3, 2)] for name in CASES}
     for name in CASES:  # a process that has nothing to count is no problem
         batches[name][1] = batches[name][1][0], void(name, batches[name][1][1])
-    torch.multiprocessing.spawn(
-        work, (str(tmp_path / "store"), batches, str(tmp_path / "values")), nprocs=2
-    )
+    given = str(tmp_path / "store"), batches, str(tmp_path / "values")
+    torch.multiprocessing.start_processes(work, given, nprocs=2, start_method=forks.METHOD)
     first, second = (torch.load(tmp_path / f"values{rank}") for rank in (0, 1))
     for name in CASES:
         close(first[name], second[name])

@@ -59,7 +59,10 @@ def test_sources_come_along_and_the_commit_is_known(tree):
         pytest.skip("not a git checkout")
     assert pack("make", "pack", "--sources", cwd=tree).returncode == 0
     commit = json.loads((tree / "pack/parts.json").read_text())["commit"]
-    code = "import os, tssbn; print(tssbn.__file__, os.environ['TSSBN_COMMIT'])"
+    code = (
+        "import os; from importlib.util import find_spec; "
+        "print(find_spec('tssbn').origin, os.environ['TSSBN_COMMIT'])"
+    )
     done = pack("open", "pack", "there", sys.executable, "-c", code, cwd=tree)
     assert done.stdout.split() == [str((tree / "there/tssbn/__init__.py").resolve()), commit]
     assert (tree / "there/data/queue.toml").exists()

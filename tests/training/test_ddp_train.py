@@ -1,9 +1,9 @@
-"""Two processes train as one does, where the mathematics says so; this file is their program."""
+"""Two processes train as one does, where the mathematics says so."""
 
 import json
 import os
-import subprocess
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +16,9 @@ pytest.importorskip("timm")
 pytest.importorskip("torchmetrics")
 
 import decayed
+import forks
 import tiny
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tssbn.training import checkpoint
 from tssbn.training.balancing import BALANCINGS
@@ -65,23 +67,19 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What two processes under torchrun leave of every run."""
+    """What two processes of torchrun leave of every run."""
     folder = tmp_path_factory.mktemp("ddp")
-    here = Path(__file__).parent
-    paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launcher, __file__, str(folder)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    assert forks.run(launch, folder) == 0
     return folder
+
+
+def launch(folder):
+    """What ``torchrun --standalone --nproc-per-node=2`` does, of processes that are forked."""
+    # Python 3.12 warns of the launcher's threads, none of which the processes use.
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+    fork = "fork" if sys.platform == "linux" else "spawn"
+    way = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "max_restarts": 0}
+    elastic_launch(LaunchConfig(1, 1, 2, start_method=fork, **way), program)(folder)
 
 
 def results(folder, name):
@@ -155,7 +153,3 @@ def program(folder: Path) -> None:
             train(tiny.run(), folder / "other" / "0", accelerator="cpu")
         except BlockingIOError as error:
             (folder / f"locked-{rank}").write_text(str(error))
-
-
-if __name__ == "__main__":
-    program(Path(sys.argv[1]))

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,12 +120,15 @@ def test_balancings_have_a_sentence_and_their_settings(capsys):
     assert f"uw\n  Uncertainty weighting: {about}\n" in out
 
 
-def test_a_pipe_has_a_line_for_each_epoch():
-    done = shell("-m", "tssbn", *TRAIN, "epochs=2", "batch=2")
-    assert done.returncode == 0 and not done.stderr
-    lines = done.stdout.decode().splitlines()
+def test_what_is_no_terminal_has_a_line_for_each_epoch(capfd):
+    """In a process of its own, and through a pipe: see `test_devices.py`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main([*TRAIN, "epochs=2", "batch=2"]) == 0
+    out, error = capfd.readouterr()
+    lines = out.splitlines()
     assert sum("| loss" in line for line in lines) == 2 and len(lines) == 3 + 3 + 2
-    assert b"\r" not in done.stdout
+    assert "\r" not in out and not error
 
 
 def test_a_terminal_has_a_bar(monkeypatch):

@@ -1,15 +1,13 @@
 """Kill, resume, compare with the run that nobody killed; a full disk, a damaged checkpoint."""
 
-import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import traceback
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ pytest.importorskip("torchmetrics")
 pytest.importorskip("torchvision")
 
 import decayed
+import forks
 import tiny
 from balancings import needing
 
@@ -70,38 +69,19 @@ def run(name="sum"):
     )
 
 
-def start(*arguments, pipes=()):
-    """This file as a program."""
-    here = Path(__file__).parent
-    paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", __file__, *map(str, arguments)],
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        **{name: subprocess.PIPE for name in pipes},
-    )
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """Trains in a process of its own, that one forks which has imported all; gives its status."""
-    with start("forks", pipes=("stdin", "stdout")) as process:
-
-        def ask(balance, folder):
-            print(json.dumps([balance, str(folder)]), file=process.stdin, flush=True)
-            return int(process.stdout.readline())
-
-        yield ask
-        process.stdin.close()
-    assert process.returncode == 0
+def killed(balance, folder):
+    """A process of its own, until its end."""
+    warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    train(run(balance), folder, accelerator="cpu", callback=Kill())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a loaded torch may not be forked")
 @pytest.mark.parametrize("balance", [*needing(BALANCES), str(VACCINE), "penalty"])
-def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path, trained):
+def test_a_killed_run_goes_on_bit_for_bit(balance, tmp_path):
     if balance == str(VACCINE):
         pytest.importorskip("torchjd")
-    assert trained(balance, tmp_path) == -signal.SIGKILL
+    assert forks.run(killed, balance, tmp_path) == -signal.SIGKILL
     assert len(checkpoint.load(tmp_path)["record"]["epochs"]) == 1
 
     resumed = train(run(balance), tmp_path, resume=True, accelerator="cpu")
@@ -170,12 +150,29 @@ def test_everything_random_is_in_the_comparison():
     assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
+class Fill(NoCallback):
+    """After the first epoch, no file can grow beyond a few bytes."""
+
+    def epoch(self, entry):
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def filled(folder):
+    """Why a process of its own could not go on."""
+    warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    with pytest.raises(OSError, match=r"^no checkpoint") as error:
+        train(run(), folder, accelerator="cpu", callback=Fill())
+    return str(error.value)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes")
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
-    with start("fill", tmp_path, pipes=["stderr"]) as process:
-        errors = process.communicate()[1]
-    assert process.returncode == 1
-    said = next(line for line in errors.splitlines() if line.startswith("OSError: no checkpoint"))
+    with ProcessPoolExecutor(1, mp_context=forks.CONTEXT) as pool:
+        said = pool.submit(filled, tmp_path).result()
     last = tmp_path / checkpoint.LAST
     numbers = re.search(
         rf"{last} could not be written: \[Errno \d+\] .*; it needs about (.*) MB, and (.*) MB are",
@@ -218,8 +215,8 @@ def folder(stopped, tmp_path):
 def test_any_flipped_bit_is_found(folder):
     last, chance = folder / checkpoint.LAST, random.Random(0)
     whole = last.read_bytes()
-    ends = [*range(0, 100, 3), *range(8 * len(whole) - 800, 8 * len(whole), 3)]  # where heads are
-    for bit in ends + chance.sample(range(8 * len(whole)), 100):
+    ends = [*range(0, 100, 7), *range(8 * len(whole) - 800, 8 * len(whole), 7)]  # one in each byte
+    for bit in ends + chance.sample(range(8 * len(whole)), 50):
         spoilt = bytearray(whole)
         spoilt[bit // 8] ^= 1 << bit % 8
         last.write_bytes(spoilt)
@@ -231,8 +228,8 @@ def test_a_checkpoint_that_is_cut_short_is_found(folder):
     last, chance = folder / checkpoint.LAST, random.Random(0)
     whole = last.read_bytes()
     seal = len(sealed.MARK) + 64
-    lengths = [*range(100), *range(len(whole) - seal + 1, len(whole)), len(whole) - seal - 1]
-    for length in lengths + chance.sample(range(len(whole) - seal), 100):
+    lengths = [*range(0, 100, 7), *range(len(whole) - seal + 1, len(whole)), len(whole) - seal - 1]
+    for length in lengths + chance.sample(range(len(whole) - seal), 50):
         last.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=rf"^{last} cannot be read "):
             checkpoint.load(folder)
@@ -340,16 +337,6 @@ def test_too_little_memory_is_not_taken_for_damage(folder, monkeypatch):
         checkpoint.load(folder)
 
 
-class Fill(NoCallback):
-    """After the first epoch, no file can grow beyond a few bytes."""
-
-    def epoch(self, entry):
-        import resource
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
-
 def test_a_field_of_the_recipe_that_came_later_has_its_default_in_a_checkpoint(tmp_path):
     saved = {"lr": 0.1, "clip": 1.0}
     checkpoint.check_same_run(saved, {**saved, "decay_vectors": True, "drop_last": False}, tmp_path)
@@ -357,26 +344,3 @@ def test_a_field_of_the_recipe_that_came_later_has_its_default_in_a_checkpoint(t
         checkpoint.check_same_run(saved, {**saved, "decay_vectors": False}, tmp_path)
     with pytest.raises(ValueError, match=r"clip is .* there and None here"):
         checkpoint.check_same_run(saved, {"lr": 0.1, "clip": None}, tmp_path)
-
-
-def fork(balance, folder):
-    """The exit status of a process that trains."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # threads of libraries, which wait, are no danger here
-        process = os.fork()
-    if process:
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    try:
-        train(run(balance), Path(folder), accelerator="cpu", callback=Kill())
-    finally:
-        traceback.print_exc()
-        os._exit(1)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if sys.argv[1] == "fill":
-        train(run(), Path(sys.argv[2]), accelerator="cpu", callback=Fill())
-    else:
-        for line in sys.stdin:
-            print(fork(*json.loads(line)), flush=True)
