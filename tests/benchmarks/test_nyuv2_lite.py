@@ -210,14 +210,25 @@ def test_gates_have_the_rate_of_the_paper():
         assert "multiplier" not in of_run.name
 
 
+@pytest.fixture(scope="module")
+def frozen(files, tmp_path_factory):
+    """Runs on the frozen trunk of a file, by method: other weights, the network and the record."""
+    root, found = tmp_path_factory.mktemp("frozen"), {}
+    (root / "weights").mkdir()
+    for seed, method in enumerate(("hps", "tssbn")):
+        torch.manual_seed(seed)
+        whole = timm.create_model("tf_efficientnet_lite0").state_dict()
+        torch.save(whole, root / "weights" / FILE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TSSBN_DATA", str(root))
+            wanted = run(method, frozen=True, pretrained="file")
+            found[method] = (whole, *train(wanted, root=files, accelerator="cpu"))
+    return found
+
+
 @pytest.mark.parametrize("method", ["hps", "tssbn"])
-def test_filters_stay_where_they_are_frozen(method, files, tmp_path, monkeypatch):
-    (tmp_path / "weights").mkdir()
-    monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
-    whole = timm.create_model("tf_efficientnet_lite0").state_dict()
-    torch.save(whole, tmp_path / "weights" / FILE)
-    wanted = run(method, frozen=True, pretrained="file")
-    net, record = train(wanted, root=files, accelerator="cpu")
+def test_filters_stay_where_they_are_frozen(method, frozen):
+    whole, net, record = frozen[method]
     learned = {name for name, p in net.trunk.named_parameters() if p.requires_grad}
     filters = {n: p for n, p in net.trunk.named_parameters() if n in whole and not in_norm(n)}
     assert len(filters) == 48
@@ -231,19 +242,12 @@ def test_filters_stay_where_they_are_frozen(method, files, tmp_path, monkeypatch
     assert len(record["pretrained"]) == 64
 
 
-def test_runs_from_other_weights_are_not_compared(files, tmp_path, monkeypatch):
-    (tmp_path / "weights").mkdir()
-    monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
-    found = []
-    for seed, method in enumerate(("hps", "tssbn")):
-        torch.manual_seed(seed)
-        weights = timm.create_model("tf_efficientnet_lite0").state_dict()
-        torch.save(weights, tmp_path / "weights" / FILE)
-        found.append(train(run(method, pretrained="file"), root=files, accelerator="cpu").record)
-    check_comparable("nyuv2_lite", found[:1])
-    with pytest.raises(ValueError, match=r"tssbn-0 .* beside .*hps-0: 'sha256' of pretrained is"):
-        check_comparable("nyuv2_lite", found)
-    check_comparable("nyuv2_lite", [found[0], found[1] | {"pretrained": found[0]["pretrained"]}])
+def test_runs_from_other_weights_are_not_compared(frozen):
+    hps, tssbn = (record for _, _, record in frozen.values())
+    check_comparable("nyuv2_lite", [hps])
+    with pytest.raises(ValueError, match=r"tssbn-0.* beside .*hps-0.*: 'sha256' of pretrained is"):
+        check_comparable("nyuv2_lite", [hps, tssbn])
+    check_comparable("nyuv2_lite", [hps, tssbn | {"pretrained": hps["pretrained"]}])
 
 
 @pytest.mark.parametrize(
