@@ -92,13 +92,14 @@ def characters() -> list[tuple[list[str], dict[str, str]]]:
     found = []
     for code in range(sys.maxunicode + 1):
         sign = chr(code)
-        name = database.name(sign, "")
+        if not (name := database.name(sign, "")):
+            continue
         words = name.replace("-", " ").split()
         spelled = name.endswith(f"-{code:X}") or words[:2] in (
             ["HANGUL", "SYLLABLE"],
             ["YI", "SYLLABLE"],
         )
-        if spelled or not 0 < len(words) <= WORDS:
+        if spelled or len(words) > WORDS:
             continue
         parts = database.decomposition(sign).split()
         made = parts[0] if parts and parts[0].startswith("<") else "canonical"

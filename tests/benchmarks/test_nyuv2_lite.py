@@ -15,7 +15,7 @@ import timm
 
 from tssbn.benchmarks import find_benchmark
 from tssbn.benchmarks.nyuv2_lite import held_out
-from tssbn.cost import parameters
+from tssbn.cost import _ShapesAlone, parameters
 from tssbn.methods import find_method
 from tssbn.networks.efficientnet import FILE, LiteDecoder, in_norm, lite0
 from tssbn.norm import TaskSpecificNorm
@@ -129,7 +129,9 @@ def test_size_of_the_networks():
     with torch.device("meta"):
         trunk, heads = lite0(), [LiteDecoder(n) for n in OUTPUTS.values()]
         nets = {method: find_method(method).build(benchmark.network, OUTPUTS) for method in METHODS}
-        shapes = {task: y.shape for task, y in nets["tssbn"](torch.empty(2, 3, 144, 192)).items()}
+        x = torch.empty(2, 3, 144, 192)
+    with torch.no_grad(), _ShapesAlone():
+        shapes = {task: y.shape for task, y in nets["tssbn"](x).items()}
     assert shapes == {task: (2, n, 144, 192) for task, n in OUTPUTS.items()}
     of_heads = sum(map(parameters, heads))
     assert parameters(nets["hps"]) == parameters(trunk) + of_heads
@@ -143,7 +145,8 @@ def test_methods_of_several_trunks_take_one_of_four_maps(method):
     benchmark = made(pretrained="none")
     with torch.device("meta"):
         net = find_method(method).build(benchmark.network, OUTPUTS)
-        shapes = {task: y.shape for task, y in net(torch.empty(2, 3, 32, 48)).items()}
+    with torch.no_grad(), _ShapesAlone():
+        shapes = {task: y.shape for task, y in net(benchmark.network.example.to("meta")).items()}
     assert shapes == {task: (2, n, 32, 48) for task, n in OUTPUTS.items()}
 
 
@@ -207,14 +210,25 @@ def test_gates_have_the_rate_of_the_paper():
         assert "multiplier" not in of_run.name
 
 
+@pytest.fixture(scope="module")
+def frozen(files, tmp_path_factory):
+    """Runs on the frozen trunk of a file, by method: other weights, the network and the record."""
+    root, found = tmp_path_factory.mktemp("frozen"), {}
+    (root / "weights").mkdir()
+    for seed, method in enumerate(("hps", "tssbn")):
+        torch.manual_seed(seed)
+        whole = timm.create_model("tf_efficientnet_lite0").state_dict()
+        torch.save(whole, root / "weights" / FILE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TSSBN_DATA", str(root))
+            wanted = run(method, frozen=True, pretrained="file")
+            found[method] = (whole, *train(wanted, root=files, accelerator="cpu"))
+    return found
+
+
 @pytest.mark.parametrize("method", ["hps", "tssbn"])
-def test_filters_stay_where_they_are_frozen(method, files, tmp_path, monkeypatch):
-    (tmp_path / "weights").mkdir()
-    monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
-    whole = timm.create_model("tf_efficientnet_lite0").state_dict()
-    torch.save(whole, tmp_path / "weights" / FILE)
-    wanted = run(method, frozen=True, pretrained="file")
-    net, record = train(wanted, root=files, accelerator="cpu")
+def test_filters_stay_where_they_are_frozen(method, frozen):
+    whole, net, record = frozen[method]
     learned = {name for name, p in net.trunk.named_parameters() if p.requires_grad}
     filters = {n: p for n, p in net.trunk.named_parameters() if n in whole and not in_norm(n)}
     assert len(filters) == 48
@@ -228,19 +242,12 @@ def test_filters_stay_where_they_are_frozen(method, files, tmp_path, monkeypatch
     assert len(record["pretrained"]) == 64
 
 
-def test_runs_from_other_weights_are_not_compared(files, tmp_path, monkeypatch):
-    (tmp_path / "weights").mkdir()
-    monkeypatch.setenv("TSSBN_DATA", str(tmp_path))
-    found = []
-    for seed, method in enumerate(("hps", "tssbn")):
-        torch.manual_seed(seed)
-        weights = timm.create_model("tf_efficientnet_lite0").state_dict()
-        torch.save(weights, tmp_path / "weights" / FILE)
-        found.append(train(run(method, pretrained="file"), root=files, accelerator="cpu").record)
-    check_comparable("nyuv2_lite", found[:1])
-    with pytest.raises(ValueError, match=r"tssbn-0 .* beside .*hps-0: 'sha256' of pretrained is"):
-        check_comparable("nyuv2_lite", found)
-    check_comparable("nyuv2_lite", [found[0], found[1] | {"pretrained": found[0]["pretrained"]}])
+def test_runs_from_other_weights_are_not_compared(frozen):
+    hps, tssbn = (record for _, _, record in frozen.values())
+    check_comparable("nyuv2_lite", [hps])
+    with pytest.raises(ValueError, match=r"tssbn-0.* beside .*hps-0.*: 'sha256' of pretrained is"):
+        check_comparable("nyuv2_lite", [hps, tssbn])
+    check_comparable("nyuv2_lite", [hps, tssbn | {"pretrained": hps["pretrained"]}])
 
 
 @pytest.mark.parametrize(

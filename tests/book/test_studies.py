@@ -54,12 +54,13 @@ def test_features(tmp_path, monkeypatch):
     features = script("features")
     settings = features.SETTINGS | {"epochs": 1, "filters": 2}
     for name, value in {
-        "SEEDS": range(1), "SETTINGS": settings, "TRAIN": 96, "TEST": 64, "SHOWN": 8
+        "SEEDS": range(1), "SETTINGS": settings, "TRAIN": 96, "TEST": 64, "SHOWN": 8,
+        "FIVE": features.FIVE[:3],
     }.items():  # fmt: skip
         monkeypatch.setattr(features, name, value)
     features.main(tmp_path)
     (run,) = read(tmp_path / "features/five_attributes.json")["runs"]
-    assert len(run) == 7 and np.shape(run["trained"]["probes"]) == (5, 5)
+    assert len(run) == 7 and np.shape(run["trained"]["probes"]) == (3, 3)
     hps, stl = (np.array(run[name]["probes"]) for name in ("HPS", "STL"))
     assert (hps == hps[0]).all() and not (stl == stl[0]).all()
 
@@ -145,7 +146,8 @@ def test_trees_may_part_at_layers_that_the_trunk_has():
 
 def test_branches_time(tmp_path, monkeypatch):
     time = script("branches_time")
-    monkeypatch.setattr(time, "SETTINGS", {"faces": {}})
+    small = {"n": 24, "side": 16, "filters": 2}
+    monkeypatch.setattr(time, "SETTINGS", {"faces": small})
     time.main(2, tmp_path)
     rows = read(tmp_path / "branches/time.json")["rows"]
     assert {row["network"] for row in rows} >= {"stacked passes", "apart", "trunk"}

@@ -10,6 +10,7 @@ from asserts import assert_shared_is_what_several_losses_reach
 from trunks import NETWORKS
 
 from tssbn import MultiTaskNetwork
+from tssbn.cost import _ShapesAlone
 from tssbn.methods import cgc, cross_stitch, dselect_k, ltb, mmoe, mtan, ple
 
 OUTPUTS = {"a": 2, "b": 1, "c": 3}
@@ -62,6 +63,7 @@ def test_it_runs_on_the_meta_device(method, kind):
     names = [(name, value.shape) for name, value in net.state_dict().items()]
     with torch.device("meta"):
         net = made(method, kind)
+    with _ShapesAlone():
         given = net(x.to("meta"))
     assert {task: y.shape for task, y in given.items()} == expected
     assert all(y.is_meta for y in given.values())

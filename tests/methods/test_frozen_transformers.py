@@ -1,5 +1,6 @@
 """Methods that train little of a frozen transformer: where they start, and what they train."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -200,8 +201,16 @@ COUNTS = [(swin_network(beside=False), *case) for case in ALONE]
 COUNTS += [(swin_network(), *case) for case in WITH_OTHERS]
 
 
+@pytest.fixture(scope="module")
+def swin():
+    """The trunk at full size, without values: each test copies it."""
+    with torch.device("meta"):
+        return swin_network().trunk()
+
+
 @pytest.mark.parametrize(("network", "method", "options", "expected"), COUNTS)
-def test_parameters_of_swin_at_full_size(network, method, options, expected):
+def test_parameters_of_swin_at_full_size(network, method, options, expected, swin):
+    network = replace(network, trunk=lambda: copy.deepcopy(swin))
     with torch.device("meta"):
         net = find_method(method).build(network, PASCAL, **options)
     decoders = sum(p.numel() for p in net.heads.parameters())

@@ -51,15 +51,14 @@ def of(
     settings = dict(settings or {})
     if twice := settings.keys() & more.keys():
         raise ValueError(f"settings are given twice: {', '.join(sorted(twice))}")
-    wanted = [Run(benchmark, method, seed, settings | more) for seed in seeds]
+    wanted = Run(benchmark, method, settings=settings | more)  # of each seed the name alone
     runs, missing = [], []
-    for run in wanted:
+    for name in map(wanted.name_of, seeds):
         try:
-            runs.append(SavedRun(run.name, load(run.name)))
+            runs.append(SavedRun(name, load(name)))
         except FileNotFoundError:
-            missing.append(run.name)
-    average = any(run.benchmark.average for run in wanted)
-    return SavedRuns(tuple(runs), tuple(missing), average)
+            missing.append(name)
+    return SavedRuns(tuple(runs), tuple(missing), wanted.benchmark.average)
 
 
 def load_default(benchmark: str, seeds: Iterable[int] = range(3)) -> list[SavedRun]:

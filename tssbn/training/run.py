@@ -86,8 +86,6 @@ class Run:
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed={seed} must be 0 or more")
         given = dict(settings or {})
         method = _named(method) if isinstance(method, Method) else find_method(method)
         name, make = _maker(benchmark)
@@ -117,9 +115,7 @@ class Run:
         if balance != "sum":
             changed[BALANCE] = short_name(balance)
         changed = {key: changed[key] for key in given if key in changed}
-        parts = [f"{key}={value}" for key, value in sorted(changed.items())]
         vars(self).update(
-            name=f"{name}/{'-'.join([method.name, str(seed), *parts])}",
             benchmark=made,
             method=method,
             seed=seed,
@@ -132,6 +128,22 @@ class Run:
                 key.removeprefix(f"{BALANCE}."): value for key, value in of_balance.items()
             },
         )
+        vars(self).update(name=self.name_of(seed))
+
+    def name_of(self, seed: int) -> str:
+        """Give the name that the same run has with another seed.
+
+        Raises:
+            ValueError: the seed is negative.
+
+        Example:
+            >>> Run("rooms", "hps", 1, {"epochs": 5}).name_of(2)
+            'rooms/hps-2-epochs=5'
+        """
+        if seed < 0:
+            raise ValueError(f"seed={seed} must be 0 or more")
+        parts = [f"{key}={value}" for key, value in sorted(self.settings.items())]
+        return f"{self.benchmark.name}/{'-'.join([self.method.name, str(seed), *parts])}"
 
     def options_for(self, function: Callable) -> dict[str, Any]:
         """Give those options that a function of the method takes.

@@ -256,6 +256,11 @@ def test_another_size_shows_the_same_people(data):
     assert same < 6 and others > 6 * same
 
 
+def test_another_size_has_the_same_labels(data):
+    small = faces("train", n=len(data), recipe=Faces(size=16))
+    assert torch.equal(stacked(small), stacked(data))
+
+
 # ------------------------------------------- bad arguments
 
 
