@@ -7,10 +7,10 @@ INSTALLED := .venv/.installed
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test install clean
+.PHONY: help book site notebooks test install clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: $(INSTALLED) ## Run every chapter in _build and build the site from there
 	$(PY) tools/book.py run
@@ -18,13 +18,15 @@ book: $(INSTALLED) ## Run every chapter in _build and build the site from there
 site: $(INSTALLED) ## Build the site from the committed outputs
 	$(PY) tools/book.py build
 
+notebooks: $(INSTALLED) ## Run every notebook as a test
+	$(PY) -m pytest --nbval book/ -n logical
+
 test: export OMP_NUM_THREADS = 1 # pytest has a worker for each core
 test: $(INSTALLED) ## Lint, unit tests, broken formulas, every notebook, strict site
 	$(PY) -m ruff check
 	$(PY) -m pytest -W error -n logical
 	$(PY) tools/mutations.py
-	$(PY) -m pytest --nbval book/ -n logical
-	$(PY) tools/book.py build
+	$(MAKE) --jobs 2 notebooks site
 
 install: $(INSTALLED) ## Make .venv and install the package with everything it can use
 
