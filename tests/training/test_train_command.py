@@ -274,12 +274,18 @@ def test_tables(capsys):
     error = capsys.readouterr().err
     assert "no saved run with the settings typo=1; " in error
     assert "differ from the recipes in epochs, filters, height, n, width" in error
+    assert main(["table", "rooms", "--set", "epoch=2"]) == 1
+    assert "with the settings epoch=2 (did you mean 'epochs'?); " in capsys.readouterr().err
     assert main(["table", "streets", "--set", "typo=1"]) == 1
     where = Path("data/results").resolve()
     assert f"there is no saved run of streets in {where}\n" in capsys.readouterr().err
     assert main(["table", "streets", "--results", "elsewhere"]) == 0
     assert f"of streets in {Path('elsewhere').resolve()}\n" in capsys.readouterr().err
     assert train("--seed", "3", "--set", "multiplier=10") == 0
+    assert train("--seed", "4") == 0
+    assert main(["table", "rooms"]) == 0  # those with most runs come first
+    most, fewer = capsys.readouterr().err.split("--set ")[1:]
+    assert "multiplier=10" in fewer and "multiplier" not in most
     assert main(["table", "rooms", "--set", "multiplier=10", "epochs=2", *SMALL]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "multiplier=10" in out and "TSσBN 1" in out

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
 def _table(options: argparse.Namespace) -> int:
     from tssbn.benchmarks import find_benchmark
     from tssbn.records.table import TABLES, table
-    from tssbn.registry import short_name
+    from tssbn.registry import meant, short_name
 
     if options.name == "G":
         return _grid(options)
@@ -59,8 +60,8 @@ def _table(options: argparse.Namespace) -> int:
         known = _options(found)
         chosen = []
         for record in found:
-            meant = _meant_for(record["method"], settings, known, benchmark.baseline)
-            chosen += [record] * (record["settings"] in meant)
+            own = _meant_for(record["method"], settings, known, benchmark.baseline)
+            chosen += [record] * (record["settings"] in own)
         tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
         left += [record["settings"] for record in found if record not in chosen]
@@ -69,14 +70,16 @@ def _table(options: argparse.Namespace) -> int:
         raise ValueError(none)
     if settings and settings not in seen:
         keys = sorted({key for of_record in seen for key in of_record})
+        strange = next((key for key in settings if key not in keys), "")
         raise ValueError(
-            f"there is no saved run with the settings {_words(settings)}; the saved runs "
-            f"differ from the recipes in {', '.join(keys) or 'nothing'}"
+            f"there is no saved run with the settings {_words(settings)}{meant(strange, keys)}; "
+            f"the saved runs differ from the recipes in {', '.join(keys) or 'nothing'}"
         )
     print(*tables, sep="\n\n")
     if not seen:
         print(none, file=sys.stderr)
-    if others := sorted({f"--set {_words(one)}" if one else "no --set" for one in left}):
+    runs = Counter(f"--set {_words(one)}" if one else "no --set" for one in left)
+    if others := sorted(runs, key=lambda words: (-runs[words], words)):
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         print(f"there are runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
     return 0
