@@ -244,6 +244,12 @@ def test_lists(capsys):
     assert all(f"{name}\n" in out for name in BENCHMARKS)
     assert "settings: n=800 height=48" in out and "recipe: epochs=200 batch=2" in out
     assert max(map(len, out.splitlines())) <= 100
+    assert main(["benchmarks", "celeba_small"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("celeba_small\n") and "\nrooms\n" not in out
+    assert "  for tssbn, tsbn, shared-gates, deep-gates: multiplier=10\n" in out
+    assert main(["methods", "tsbm"]) == 1
+    assert "'tsbm' is unknown (did you mean 'tsbn'?)" in capsys.readouterr().err
 
 
 def test_balanced_runs_are_shown_beside_single_task_networks_of_the_plain_sum():

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -24,7 +24,8 @@ def add(commands: "argparse._SubParsersAction") -> None:
             "list the balancings of losses and gradients, and their settings",
         ),
     ):
-        add_command(commands, name, run, text)
+        made = add_command(commands, name, run, text)
+        made.add_argument("names", nargs="*", metavar="NAME", help="only these; default: all")
     text = "count the parameters of tables 3 and 4, beside the paper's numbers"
     counts = add_command(commands, "counts", _counts, text)
     counts.add_argument(
@@ -47,7 +48,7 @@ def _methods(options: argparse.Namespace) -> int:
             recipe=method.settings,
         )
 
-    return _each(METHODS, show)
+    return _each(options.names or METHODS, show)
 
 
 def _benchmarks(options: argparse.Namespace) -> int:
@@ -56,11 +57,15 @@ def _benchmarks(options: argparse.Namespace) -> int:
 
     def show(name: str) -> None:
         make = find_benchmark(name)
-        recipe = asdict(make().recipe)
+        made = make()
         text = _paragraphs(make.__module__)[0]
-        _print(name, text, settings=options_of(make), recipe=recipe)
+        groups: dict[tuple, list[str]] = {}  # the methods that have the same settings of their own
+        for method, own in made.tuned.items():
+            groups.setdefault(tuple(own.items()), []).append(method)
+        tuned = {f"for {', '.join(methods)}": dict(own) for own, methods in groups.items()}
+        _print(name, text, settings=options_of(make), recipe=asdict(made.recipe), **tuned)
 
-    return _each(BENCHMARKS, show)
+    return _each(options.names or BENCHMARKS, show)
 
 
 def _balancings(options: argparse.Namespace) -> int:
@@ -73,7 +78,7 @@ def _balancings(options: argparse.Namespace) -> int:
         settings = {f"{BALANCE}.{key}": value for key, value in options_of(make).items()}
         _print(name, text, f"source: {source}", f"costs: {costs}", settings=settings)
 
-    return _each(BALANCINGS, show)
+    return _each(options.names or BALANCINGS, show)
 
 
 def _counts(options: argparse.Namespace) -> int:
@@ -86,7 +91,7 @@ def _counts(options: argparse.Namespace) -> int:
     return 0
 
 
-def _each(names: Mapping[str, str], show: Any) -> int:
+def _each(names: Iterable[str], show: Any) -> int:
     for name in names:
         try:
             show(name)
