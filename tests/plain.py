@@ -69,7 +69,9 @@ def efficient():
 
 def preactivated():
     timm = pytest.importorskip("timm")
-    return timm.create_model("resnetv2_50", num_classes=8, layers=(1, 1, 2, 1), stem_chs=16)
+    return timm.create_model(
+        "resnetv2_50", num_classes=8, layers=(1, 1, 2, 1), channels=(32, 32, 64, 64), stem_chs=16
+    )
 
 
 def dilated():
