@@ -4,13 +4,14 @@ import pytest
 import torch
 from inputs import NORMS, TASKS, bottlenecks, normal, resnet, vit
 from settings import DEVICE, DTYPE
+from shallow import segnet
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import tssbn
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.cifar import ResNet56
-from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.networks.segnet import SegNetHead
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
 
 
@@ -29,13 +30,6 @@ def stir(model):
 
 def norms(model):
     return [m for m in model.modules() if tssbn.is_norm(m)]
-
-
-def segnet():
-    """The first two of five stages on each side."""
-    net = SegNet(4)
-    net.encoder, net.decoder = net.encoder[:2], net.decoder[:2]
-    return net
 
 
 def resnet56():
@@ -88,7 +82,7 @@ def swin():
 
 
 TRUNKS = {
-    "segnet": (segnet, lambda: SegNetHead(2, width=4), 16),
+    "segnet": (lambda: segnet(4, stages=2), lambda: SegNetHead(2, width=4), 16),
     "celeba": (lambda: CelebANet(4), lambda: nn.Linear(32, 2), 16),
     "residual": (resnet, lambda: nn.Linear(8, 2), 32),
     "resnet56": (resnet56, lambda: nn.Linear(10, 2), 16),

@@ -1,9 +1,11 @@
 """A run of a trunk that pauses after each stage is the trunk's own forward pass."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+from shallow import segnet
 from torch import nn
 from trunks import NETWORKS, Skip
 
@@ -73,14 +75,9 @@ def test_the_stages_of_a_sequential_are_its_children():
         assert torch.equal(features, by_hand)
 
 
-def shallow():
-    """A SegNet of two stages on each side, which pools and unpools like that of five."""
-    net = SegNet(2)
-    net.encoder, net.decoder = net.encoder[:2], net.decoder[:2]
-    return net
-
-
-@pytest.mark.parametrize("make", [shallow, lambda: CelebANet(2)], ids=["segnet", "celeba"])
+@pytest.mark.parametrize(
+    "make", [partial(segnet, 2, stages=2), partial(CelebANet, 2)], ids=["segnet", "celeba"]
+)
 def test_trunks_of_the_package_are_compiled_and_exported_whole(make):
     net, x = make().eval(), torch.rand(2, 3, 16, 16)
     assert torch.equal(torch.compile(net, backend="eager", fullgraph=True)(x), net(x))
@@ -116,15 +113,16 @@ def test_each_parameter_is_of_the_first_stage_that_it_changes(kind):
 
 
 def test_stages_of_segnet_and_resnet_by_name():
-    def parts(kind, depth):
-        found = find_stages(trunk(kind), images(kind))
+    def parts(net, x, depth):
+        found = find_stages(net, x)
         return [{".".join(n.split(".")[:depth]) for n in stage.parameters} for stage in found]
 
     downs = [{f"encoder.{i}"} for i in range(5)]
-    assert parts("segnet", 2) == downs + [{f"decoder.{i}"} for i in (4, 3, 2, 1, 0)]
+    ups = [{f"decoder.{i}"} for i in (4, 3, 2, 1, 0)]
+    assert parts(SegNet(4), torch.rand(2, 3, 32, 32), 2) == downs + ups
     layers = [{"conv1", "bn1"}, {"layer1"}, {"layer2"}, {"layer3"}]
-    assert parts("dilated", 1) == [*layers, {"layer4"}]
-    assert parts("classifier", 1) == [*layers, {"layer4", "fc"}]
+    assert parts(trunk("dilated"), images("dilated"), 1) == [*layers, {"layer4"}]
+    assert parts(trunk("classifier"), images("classifier"), 1) == [*layers, {"layer4", "fc"}]
 
 
 @every_trunk
