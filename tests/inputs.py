@@ -85,13 +85,17 @@ def token_trunk():
 
 
 def resnet():
-    models = pytest.importorskip("torchvision").models
-    return models.resnet.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=8)
+    models = pytest.importorskip("torchvision").models.resnet
+    from narrow import NarrowResNet
+
+    return NarrowResNet(models.BasicBlock, [1, 1, 1, 1], 8)
 
 
-def bottlenecks(layers=(1, 2, 1, 1)):
-    models = pytest.importorskip("torchvision").models
-    return models.resnet.ResNet(models.resnet.Bottleneck, list(layers), num_classes=8)
+def bottlenecks():
+    models = pytest.importorskip("torchvision").models.resnet
+    from narrow import NarrowResNet
+
+    return NarrowResNet(models.Bottleneck, [1, 2, 1, 1], 8)
 
 
 def convnext():

@@ -4,13 +4,14 @@ import pytest
 import torch
 from inputs import NORMS, TASKS, bottlenecks, normal, resnet, vit
 from settings import DEVICE, DTYPE
+from shallow import segnet
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import tssbn
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.cifar import ResNet56
-from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.networks.segnet import SegNetHead
 from tssbn.norm import SigmoidNorm, TaskSpecificNorm
 
 
@@ -31,18 +32,40 @@ def norms(model):
     return [m for m in model.modules() if tssbn.is_norm(m)]
 
 
+def resnet56():
+    """Two of nine blocks in each stage."""
+    net = ResNet56()
+    net.stages = nn.Sequential(*(stage[:2] for stage in net.stages))
+    return net
+
+
 def mobile():
-    return pytest.importorskip("torchvision").models.mobilenet_v3_small(num_classes=8)
+    """The first five of the eleven blocks of mobilenet_v3_small, which are of every kind."""
+    parts = pytest.importorskip("torchvision").models.mobilenetv3
+    blocks = [
+        (16, 3, 16, 16, True, "RE", 2, 1),
+        (16, 3, 72, 24, False, "RE", 2, 1),
+        (24, 3, 88, 24, False, "RE", 1, 1),
+        (24, 5, 96, 40, True, "HS", 2, 1),
+        (40, 5, 240, 40, True, "HS", 1, 1),
+    ]
+    blocks = [parts.InvertedResidualConfig(*block, width_mult=1.0) for block in blocks]
+    return parts.MobileNetV3(blocks, last_channel=64, num_classes=8)
 
 
 def efficient():
+    """All stages, of one block but the second, where an input goes around the last block."""
     timm = pytest.importorskip("timm")
-    return timm.create_model("tf_efficientnet_b0", num_classes=8)
+    net = timm.create_model("tf_efficientnet_b0", num_classes=8)
+    net.blocks = nn.Sequential(*(stage[: 1 + (i == 1)] for i, stage in enumerate(net.blocks)))
+    return net
 
 
 def preactivated():
     timm = pytest.importorskip("timm")
-    return timm.create_model("resnetv2_50", num_classes=8, layers=(1, 1, 2, 1), stem_chs=16)
+    return timm.create_model(
+        "resnetv2_50", num_classes=8, layers=(1, 1, 2, 1), channels=(32, 32, 64, 64), stem_chs=16
+    )
 
 
 def dilated():
@@ -59,10 +82,10 @@ def swin():
 
 
 TRUNKS = {
-    "segnet": (lambda: SegNet(4), lambda: SegNetHead(2, width=4), 32),
+    "segnet": (lambda: segnet(4, stages=2), lambda: SegNetHead(2, width=4), 16),
     "celeba": (lambda: CelebANet(4), lambda: nn.Linear(32, 2), 16),
     "residual": (resnet, lambda: nn.Linear(8, 2), 32),
-    "resnet56": (ResNet56, lambda: nn.Linear(10, 2), 16),
+    "resnet56": (resnet56, lambda: nn.Linear(10, 2), 16),
     "bottlenecks": (bottlenecks, lambda: nn.Linear(8, 2), 32),
     "mobile": (mobile, lambda: nn.Linear(8, 2), 32),
     "efficient": (efficient, lambda: nn.Linear(8, 2), 32),

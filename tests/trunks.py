@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from shallow import segnet
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,7 +16,7 @@ from timm.models.resnet import BasicBlock, ResNet
 from tssbn.methods import Network
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
-from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.networks.segnet import SegNetHead
 from tssbn.networks.stages import last, read
 from tssbn.networks.unet import UNet
 
@@ -69,7 +70,10 @@ def classifier(outputs):
 
 # Trunk and head as a benchmark has them; how many stages.
 NETWORKS = {
-    "segnet": (Network(partial(SegNet, 4), partial(SegNetHead, width=4), images(32, 64, 2)), 10),
+    "segnet": (
+        Network(partial(segnet, 4, stages=3), partial(SegNetHead, width=4), images(16, 32, 2)),
+        6,
+    ),
     "celeba": (Network(partial(CelebANet, 4), partial(nn.Linear, 32), images(16, 16)), 5),
     "dilated": (
         Network(

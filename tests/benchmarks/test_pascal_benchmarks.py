@@ -179,7 +179,8 @@ def test_the_command_trains_the_protocol(name, method, files, tmp_path, monkeypa
 
 def test_trained_parameters_are_counted_apart_from_those_of_decoders(files):
     settings = {**SMALL["pascal5"], "pretrained": "none", "batch": 2, "epochs": 1}
-    net, record = train(Run("pascal5", "stl", settings=settings), root=files, accelerator="cpu")
+    run = Run("pascal5", "stl", settings=settings)
+    net, record = train(run, root=files, accelerator="cpu", deadline=0)  # without an epoch
     decoders = [part for one in net.networks.values() for part in one[1].parameters()]
     assert record["decoder_parameters"] == sum(p.numel() for p in decoders)
     assert record["parameters"] == parameters(net) > record["decoder_parameters"]

@@ -162,14 +162,14 @@ def test_inventory_of_norm_layers():
 # One for each kind of norm layer and of architecture; all of them with --all-families.
 TORCHVISION = ("googlenet", "mobilenet_v3_small", "shufflenet_v2_x0_5", "swin_v2_t", "vit_b_16")
 MORE = ("densenet121", "efficientnet_b0", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "vgg11_bn")
-TIMM = (
-    "byobnet",  # BatchNorm with its activation
-    "edgenext",  # LayerNorm over channels of a map
-    "gemma4_vit",  # RMSNorm
-    "levit",  # BatchNorm1d behind linear layers
-    "resnetv2",  # GroupNorm with its activation
-    "vision_transformer",
-)
+TIMM = {  # with options
+    "byobnet": {},  # BatchNorm with its activation
+    "edgenext": {},  # LayerNorm over channels of a map
+    "gemma4_vit": {"depth": 2},  # RMSNorm
+    "levit": {},  # BatchNorm1d behind linear layers
+    "resnetv2": {},  # GroupNorm with its activation
+    "vision_transformer": {},
+}
 WITHOUT_NORMS = {"nfnet", "vgg"}
 LARGE = ("large", "huge", "giant", "gigantic", "xl", "base")
 
@@ -225,7 +225,7 @@ def test_timm_family(family):
     for name in families()[family]:
         try:
             with torch.device("meta"):
-                model = timm.create_model(name, num_classes=0)
+                model = timm.create_model(name, num_classes=0, **TIMM.get(family, {}))
             break
         except (RuntimeError, NotImplementedError, TypeError):
             continue  # not every model can be built without memory

@@ -12,11 +12,12 @@ pytest.importorskip("lightning_fabric")
 
 import tiny
 from asserts import assert_is_multitask
+from shallow import segnet
 from transformer_methods import TRANSFORMERS_ONLY
 
 from tssbn.methods import METHODS, Network, find_method
 from tssbn.networks.celeba import CelebANet
-from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.networks.segnet import SegNetHead
 from tssbn.networks.unet import UNet
 from tssbn.training import checkpoint
 from tssbn.training.devices import room_for_graphs
@@ -24,7 +25,7 @@ from tssbn.training.loop import train
 
 OUTPUTS = {"seg": 3, "depth": 1, "normal": 3}
 NETWORKS = {
-    "segnet": (lambda: SegNet(2), lambda n: SegNetHead(n, 2), 32),
+    "segnet": (lambda: segnet(2, stages=3), lambda n: SegNetHead(n, 2), 16),
     "celeba": (lambda: CelebANet(2), lambda n: nn.Linear(16, n), 16),
     "unet": (lambda: UNet(2), lambda n: nn.Conv2d(2, n, 1), 16),
 }

@@ -18,6 +18,8 @@ CORE = (
 STEPS = (
     "import tssbn",
     f"import {', '.join(CORE)}",
+    "from torch import nn, zeros\nfrom tssbn.networks.stages import stages\n"
+    "assert len(list(stages(nn.Sequential(nn.ReLU()), zeros(1)))) == 1",
     "from tssbn import records\nassert records.of('census', 'tssbn')",
 )
 
@@ -51,5 +53,11 @@ def test_extras_are_imported_where_they_are_used(core, extra):
     assert extra not in core
 
 
+def test_timm_is_imported_by_none_but_who_made_the_trunk(imported):
+    """Stages of a trunk are found without the libraries that trunks may come from."""
+    assert "tssbn.networks.stages" in imported[STEPS[2]]
+    assert not {"timm", "torchvision"} & imported[STEPS[2]]
+
+
 def test_saved_runs_are_read_without_trainer_and_metrics(imported):
-    assert not {"torchmetrics", "lightning_fabric"} & imported[STEPS[2]]
+    assert not {"torchmetrics", "lightning_fabric"} & imported[STEPS[3]]

@@ -4,11 +4,11 @@ import copy
 import pickle
 import threading
 
+import forks
 import halves
 import pytest
 import torch
 import torch._dynamo.testing
-import torch.multiprocessing as mp
 from asserts import (
     TOLERANCE,
     assert_is_multitask,
@@ -657,10 +657,17 @@ def test_autocast():
     assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in net.parameters())
 
 
+def both_trunks():
+    """Convolutions, and tokens of what they give."""
+    tokens = nn.Sequential(nn.Flatten(2), nn.Linear(4, 8), Residual(8), nn.LayerNorm(8))
+    return nn.Sequential(conv_trunk(), tokens)
+
+
 @one_graph
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
-@pytest.mark.parametrize("trunk", [conv_trunk, token_trunk])
-@pytest.mark.parametrize("stem", [False, True])
+@pytest.mark.parametrize(
+    ("trunk", "stem"), [(both_trunks, False), (conv_trunk, True), (token_trunk, True)]
+)
 def test_compiles_to_one_graph_without_recompiling(trunk, stem):
     torch._dynamo.reset()
     net = network(trunk=trunk)
@@ -769,7 +776,7 @@ def test_distributed_data_parallel(tmp_path):
         nn.init.normal_(parameter)
     batch = torch.randn(6, 3, 6, 6, dtype=torch.float64)
     given = (tmp_path / "store").as_uri(), net.state_dict(), batch
-    other = mp.get_context("spawn").Process(target=halves.gradients, args=(1, *given))
+    other = forks.CONTEXT.Process(target=halves.gradients, args=(1, *given))
     other.start()
     got = halves.gradients(0, *given)
     other.join()

@@ -12,21 +12,24 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-def session(single, x, path):
-    """The two lines of the documentation, and a session that runs the file."""
+@pytest.fixture(scope="module", params=["segnet", "residual", "vit"])
+def exported(request, tmp_path_factory):
+    """A network, images, one task as a module, and its file by the lines of the documentation."""
+    torch.manual_seed(0)
+    net, x = network(request.param)
+    net, x = net.float().cpu(), x.float().cpu()
+    single, path = export.task(net, "depth"), tmp_path_factory.mktemp("onnx") / "depth.onnx"
     shapes = ({0: torch.export.Dim("batch")},)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(single, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False)
     program.save(path)
-    return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return net, x, single, path
 
 
-@pytest.mark.parametrize("name", ["segnet", "residual", "vit"])
-def test_onnx_runtime_gives_the_same_for_every_batch_size(name, tmp_path):
-    net, x = network(name)
-    net, x = net.float().cpu(), x.float().cpu()
-    run = session(export.task(net, "depth"), x, tmp_path / "depth.onnx")
+def test_onnx_runtime_gives_the_same_for_every_batch_size(exported):
+    net, x, _, path = exported
+    run = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     (inputs,) = run.get_inputs()
     for images in x[:1], x, torch.cat([x, x.flip(0), x]):
         (output,) = run.run(None, {inputs.name: images.numpy()})
@@ -35,12 +38,10 @@ def test_onnx_runtime_gives_the_same_for_every_batch_size(name, tmp_path):
         torch.testing.assert_close(torch.from_numpy(output), expected, rtol=0, atol=1e-4)
 
 
-def test_the_file_holds_the_weights_of_one_task_and_no_norm_layer(tmp_path):
+@pytest.mark.parametrize("exported", ["segnet", "residual"], indirect=True)
+def test_the_file_holds_the_weights_of_one_task_and_no_norm_layer(exported):
     onnx = pytest.importorskip("onnx")
-    net, x = network("celeba")
-    path = tmp_path / "depth.onnx"
-    single = export.task(net.float().cpu(), "depth")
-    session(single, x.float().cpu(), path)
+    *_, single, path = exported
     graph = onnx.load(path).graph
     assert not [node for node in graph.node if "Normalization" in node.op_type]
     sizes = [torch.Size(weight.dims).numel() for weight in graph.initializer]

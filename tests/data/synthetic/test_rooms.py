@@ -29,9 +29,9 @@ SMALL = Rooms(height=48, width=64)
 
 @pytest.fixture(scope="module")
 def many():
-    """100 small rooms with all tasks."""
+    """50 small rooms with all tasks."""
     torch.set_num_threads(1)
-    return rooms(n=100, recipe=SMALL, tasks=TASKS)
+    return rooms(n=50, recipe=SMALL, tasks=TASKS)
 
 
 def test_boundaries_are_label_changes(many):
