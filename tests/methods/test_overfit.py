@@ -4,6 +4,7 @@ from functools import partial
 from itertools import repeat
 
 import pytest
+import shallow
 import torch
 from torch import nn
 
@@ -21,7 +22,7 @@ from tssbn.data.target import Target
 from tssbn.methods import METHODS, Network, find_method, nothing
 from tssbn.networks.celeba import CelebANet
 from tssbn.networks.deeplab import DeepLabHead, dilated_resnet
-from tssbn.networks.segnet import SegNet, SegNetHead
+from tssbn.networks.segnet import SegNetHead
 from tssbn.networks.unet import UNet
 from tssbn.training.epoch import train_epoch
 
@@ -31,9 +32,9 @@ VIT = vit_network((16, 16), fused=16, width=32, depth=2, heads=2, patch=8, taps=
 SWIN = swin_network((32, 32), width=32, depths=(1, 2, 1), heads=(1, 2, 2), window=2)
 NETWORKS = {  # trunk, head, side of the images, tasks
     "segnet": (
-        partial(SegNet, 8),
+        partial(shallow.segnet, 8, stages=3),
         partial(SegNetHead, width=8),
-        32,
+        16,
         {"segmentation": CLASSES, "depth": DEPTH},
     ),
     "deeplab": (
@@ -80,7 +81,7 @@ def samples(targets, side):
 MIXING = ("mmoe", "cgc", "ple", "ltb", "dselect-k")
 PAPER = ("stl", "hps", "cross-stitch", "mtan", "tsbn", "tsbn-x100", "tssbn", *MIXING)
 EXCEPT = (("unet", "mtan"),)  # it was not designed for a U-Net
-# LTB draws its branches anew in every step. With the ten stages of SegNet its losses stay noisy for
+# LTB draws its branches anew in every step. With the stages of SegNet its losses stay noisy for
 # longer than a test should take: there its tree is settled, all columns read the first.
 SETTLED = ("segnet", "ltb")
 # The methods that tables 3 and 4 have in common with the others.
