@@ -51,11 +51,10 @@ Markdown(f":::{{admonition}} The claim\n{summary(bed)}\n:::")
 # %% [markdown]
 # *9 minutes to read; under a minute to run on one CPU core.*
 #
-# The paper minimises the plain sum of its losses. Its appendix G, which we
-# have not seen, is on {term}`balancings <balancing>`, which weigh losses or
-# gradients. We draw a step of each of 22 (their names and papers: {doc}`training`),
-# build three and count their cost. Then we ask whether they improve {term}`HPS`
-# and {term}`TSσBN`, and whether task-specific gates make them unnecessary.
+# The paper minimises the plain sum of its losses. Its appendix G, which we have not
+# seen, is on {term}`balancings <balancing>`, which weigh losses or gradients. We draw a
+# step of each of 22 (their names and papers: {doc}`training`), build three and count
+# their cost. Then we ask what {term}`HPS` and {term}`TSσBN` gain by them.
 #
 # ## Two tasks that disagree
 #
@@ -90,10 +89,9 @@ ax.set_title("The sum follows the larger loss")
 plt.show()
 
 # %% [markdown]
-# Arrows show directions; all have the same length. The cosine of the gradients
-# is negative. This is a conflict, because each task's own step raises the other's
-# loss. The sum of a long gradient and a short one follows A, and B gets worse.
-# On the grey curve, the {term}`Pareto set`, no step lowers both losses.
+# Arrows show directions only. The cosine of the gradients is negative: each task's own
+# step raises the other's loss. The sum of a long gradient and a short one follows A, and
+# B gets worse. On the grey curve, the {term}`Pareto set`, no step lowers both losses.
 #
 # A step goes against a direction $d$. Most balancings make $d$ from the tasks'
 # gradients $g_t$ with weights $w_t$; the plain sum has weights 1.
@@ -283,9 +281,9 @@ cost()
 #
 # Census-Income asks three questions about a person. All 22 balancings trained HPS and
 # TSσBN with the recipe of the plain sum, by `python -m tssbn train census --method hps
-# --set balance=uw` and its likes. Scores are AUC, and Δm is the mean gain over single-
-# task networks. Some of so many look good by luck, so intervals are Dunnett's. All of a
-# panel hold at once in 95 % of cases. Grey is what so many runs would hardly show.
+# --set balance=uw` and its likes. Scores are AUC. Some of so many look good by luck, so
+# intervals are Dunnett's: all of a panel hold at once in 95 % of cases. Grey is what so
+# many runs would hardly show.
 #
 # **Predict.** How many intervals will lie right of zero on HPS, how many on TSσBN?
 
