@@ -19,7 +19,7 @@ site: $(INSTALLED) ## Build the site from the committed outputs
 	$(PY) tools/book.py build
 
 notebooks: $(INSTALLED) ## Run every notebook as a test
-	$(PY) -m pytest --nbval book/ -n logical
+	$(PY) -m pytest --nbval book/ -n logical --no-loadscope-reorder # the long chapters come first
 
 test: export OMP_NUM_THREADS = 1 # pytest has a worker for each core
 test: $(INSTALLED) ## Lint, unit tests, broken formulas, every notebook, strict site
