@@ -57,6 +57,7 @@ class Swin(nn.Module):
         drop_path: float = 0.2,
     ):
         super().__init__()
+        on_meta = torch.get_default_device().type == "meta"  # where drawing weights takes seconds
         whole = SwinTransformer(
             img_size=image,
             patch_size=4,
@@ -66,6 +67,7 @@ class Swin(nn.Module):
             window_size=window,
             num_classes=0,
             drop_path_rate=drop_path,
+            weight_init="skip" if on_meta else "",
         )
         self.patch_embed = whole.patch_embed
         self.layers = whole.layers
