@@ -8,12 +8,17 @@ from tssbn.claims import measures, studies
 from tssbn.claims.balanced import FEW, balanced, unneeded
 from tssbn.claims.claim import Claim
 from tssbn.claims.evidence import Measured
+from tssbn.claims.paper.beds import SHORT
 
 __all__ = ["BALANCED", "claims"]
 
 E = {"part": "Appendix E (not seen): capacity", "chapter": "10_capacity"}
 G = {"part": "Appendix G (not seen): balancing", "chapter": "19_balancing"}
-BALANCED = balanced("synthetic rooms", "rooms", FEW), balanced("Census-Income", "census")
+BALANCED = (
+    balanced("synthetic rooms", "rooms", FEW),
+    balanced("Census-Income", "census"),
+    balanced("NYUv2, 96x128, pretrained", "nyuv2_lite", ["uw"], **SHORT),
+)
 
 
 def claims() -> Iterator[Claim]:
