@@ -111,7 +111,8 @@ def test_eight_samples_are_learned_by_heart(name, method):
     if (name, method) == SETTLED:
         with torch.no_grad():
             net.logits[..., 0] += 20
-    groups = find_method(method).groups(net, lr=1e-2)
+    # One step of Adam at 1e-2 may take Polyhistor's few shared numbers to where training stops.
+    groups = find_method(method).groups(net, lr=3e-3 if method == "polyhistor" else 1e-2)
     for group in groups:  # a hundred times the rate is too much for gates, in so short a run
         group["lr"] = min(group["lr"], 0.1)
     fabric = Fabric(accelerator="cpu", devices=1)
