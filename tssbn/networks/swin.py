@@ -57,7 +57,7 @@ class Swin(nn.Module):
         drop_path: float = 0.2,
     ):
         super().__init__()
-        on_meta = torch.get_default_device().type == "meta"  # where drawing weights takes seconds
+        on_meta = torch.get_default_device().type == "meta"  # there are no weights to draw
         whole = SwinTransformer(
             img_size=image,
             patch_size=4,
