@@ -112,7 +112,7 @@ def test_four_samples_are_learned_by_heart(method):
     net = find_method(method).build(shallow, outputs)
     seam = Penalised(net) if hasattr(net, "penalty") else find_balancing("sum")(net)
     fabric = Fabric(accelerator="cpu", devices=1)
-    model, optimiser = fabric.setup(net, torch.optim.Adam(net.parameters(), lr=1e-2))
+    model, optimiser = fabric.setup(net, torch.optim.Adam(net.parameters(), lr=5e-3))
     steps = train_epoch(fabric, model, optimiser, tasks, repeat(batch, 300), balancing=seam)
     start = next(steps)
     for losses in steps:
