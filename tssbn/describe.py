@@ -37,7 +37,7 @@ def describe(net: nn.Module) -> str:
         >>> trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
         >>> heads = {"seg": torch.nn.Conv2d(8, 13, 1), "depth": torch.nn.Conv2d(8, 1, 1)}
         >>> print(tssbn.describe(tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads)))
-        tasks               seg, depth; they part at the input
+        tasks               seg, depth; their passes part at the input
         norm layers         1 converted, 0 left alone
           paper             1 (gates half open, no scale or bias kept)
         gates               8 for each task
@@ -59,7 +59,8 @@ def describe(net: nn.Module) -> str:
     lines = []
     if tasks:
         stem = getattr(net, "stem", "")
-        lines.append(("tasks", f"{', '.join(tasks)}; they part at {stem or 'the input'}"))
+        place = f"before {stem}" if stem else "at the input"
+        lines.append(("tasks", f"{', '.join(tasks)}; their passes part {place}"))
     left = f" ({', '.join(alone)})" if alone else ""
     lines.append(("norm layers", f"{len(layers)} converted, {len(alone)} left alone{left}"))
     for how, count in Counter(layer.started_from for layer in layers).items():

@@ -31,7 +31,7 @@ def meant(name: Any, known: Iterable[str]) -> str:
         >>> meant("epoch", ["lr", "epochs"]), meant("colour", ["lr", "epochs"])
         (" (did you mean 'epochs'?)", '')
     """
-    close = get_close_matches(str(name), list(known), 1)
+    close = get_close_matches(str(name), list(known), 1, cutoff=0.65)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

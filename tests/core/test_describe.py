@@ -27,7 +27,7 @@ def test_layers_gates_and_parameters():
     )
     own = 4 + 4 + 6 + 6  # γ and a kept β of the first layer, γ of the two others
     assert tssbn.describe(net).splitlines() == [
-        "tasks               seg, depth; they part at 1",
+        "tasks               seg, depth; their passes part before 1",
         "norm layers         3 converted, 1 left alone (trunk.5)",
         "  preserve          1 (the output given is preserved: scale kept, frozen; "
         "a bias for each task)",

@@ -240,6 +240,24 @@ def test_a_run_from_before_a_field_of_the_recipe_stands_beside_its_default():
             table("nyuv2", [old, record(seed=1, recipe=new | other)])
 
 
+def test_the_caption_says_what_its_columns_are():
+    single = " ".join(str(table("nyuv2", [record("hps")])).split())
+    assert "±" not in single and "no Δm, as there is no saved run of STL" in single
+    assert "#P: parameters, #F: MACs of an image for all tasks; no" in single
+    several = " ".join(str(table("nyuv2", [record(), record("hps"), record("hps", 1)])).split())
+    assert "± is the standard deviation over seeds" in several
+    assert "for all tasks, both as ratios to those of STL" in several and "no Δm" not in several
+
+
+def test_parts_of_one_official_split_are_counted_together():
+    parts = {"train": 7000, "val": 1000, "test": 2000}
+    splits = {k: {"samples": n, "official": 162770, "sha256": k} for k, n in parts.items()}
+    made = table("nyuv2", [record(data={"kind": "real subset", "splits": splits})])
+    counts = "7,000 train, 1,000 val, 2,000 test, all of the 162,770 of one official split"
+    assert f"real subset data ({counts})" in made.caption
+    assert "8,000 train of 162,770, 654 test" in table("nyuv2", [record()]).caption
+
+
 def test_a_table_without_saved_runs_has_the_paper_and_empty_cells():
     for name in TABLES["1"]:
         if not find_benchmark(name)().paper:

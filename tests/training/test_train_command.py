@@ -247,7 +247,7 @@ def test_lists(capsys):
     assert main(["benchmarks", "celeba_small"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("celeba_small\n") and "\nrooms\n" not in out
-    assert "  for tssbn, tsbn, shared-gates, deep-gates: multiplier=10\n" in out
+    assert "  other defaults for tssbn, tsbn, shared-gates, deep-gates: multiplier=10\n" in out
     assert main(["methods", "tsbm"]) == 1
     assert "'tsbm' is unknown (did you mean 'tsbn'?)" in capsys.readouterr().err
 
@@ -266,11 +266,12 @@ def test_tables(capsys):
     capsys.readouterr()
     assert main(["table", "rooms"]) == 0
     out = capsys.readouterr()
-    assert "no saved runs" in out.out
-    assert (
-        out.err
-        == "there are runs with other settings: --set epochs=2 filters=2 height=32 n=16 width=32\n"
-    )
+    assert out.out == "rooms\nno saved runs\n"
+    command = "table rooms --set epochs=2 filters=2 height=32 n=16 width=32"
+    assert out.err == f"runs with other settings:\n  1 run: python -m tssbn {command}\n"
+    assert main(command.split()) == 0
+    out = capsys.readouterr()
+    assert "no Δm, as there is no saved run of STL" in " ".join(out.out.split()) and not out.err
     assert main(["table", "rooms", "--set", "epochs=2", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "synthetic data (16 train, 4 test); " in out and "the last of 2 epochs" in " ".join(
@@ -278,10 +279,10 @@ def test_tables(capsys):
     )
     assert main(["table", "rooms", "--set", "typo=1"]) == 1
     error = capsys.readouterr().err
-    assert "no saved run with the settings typo=1; " in error
+    assert "no saved run with --set typo=1; " in error
     assert "differ from the recipes in epochs, filters, height, n, width" in error
     assert main(["table", "rooms", "--set", "epoch=2"]) == 1
-    assert "with the settings epoch=2 (did you mean 'epochs'?); " in capsys.readouterr().err
+    assert "no saved run with --set epoch=2 (did you mean 'epochs'?); " in capsys.readouterr().err
     assert main(["table", "streets", "--set", "typo=1"]) == 1
     where = Path("data/results").resolve()
     assert f"there is no saved run of streets in {where}\n" in capsys.readouterr().err

@@ -104,14 +104,18 @@ class Grid:
             if any(theirs):
                 yield ["  LibMTL", *(text or "" for text in theirs)]
 
+    def _head(self, task: str) -> str:
+        _, up, unit = self.table.tasks[task]
+        return " ".join(filter(None, [task, unit, "↑" if up else "↓"]))
+
     def _scores(self, method: str) -> Iterable[list[str]]:
         tasks = self.table.tasks
-        yield [_title(method), "seeds", *tasks, "Δm, %", "95 %", "seconds"]
+        yield [_title(method), "seeds", *map(self._head, tasks), "Δm, %", "95 %", "seconds"]
         for balance in self.balancings:
             cell = self.cells.get((method, balance))
             if cell and cell.row:
                 values = [self.table.cell(task, cell.row.values[task]) for task in tasks]
-                ends = f"{cell.effect.low:+.2f} {cell.effect.high:+.2f}" if cell.effect else ""
+                ends = f"[{cell.effect.low:+.2f}, {cell.effect.high:+.2f}]" if cell.effect else ""
                 seconds = "" if cell.seconds is None else f"{cell.seconds:.0f}"
                 n = str(len(cell.row.seeds))
                 yield [balance, n, *values, _signed(cell.gain), ends, seconds]

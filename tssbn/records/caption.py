@@ -1,10 +1,11 @@
 """The caption of a table, which describes its data, settings and devices."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tssbn.methods import find_method
-from tssbn.records.comparable import protocol
+from tssbn.records.comparable import balance_of, protocol
 
 __all__ = ["caption"]
 
@@ -18,7 +19,7 @@ def caption(
         records: saved runs that are comparable, see
             :func:`tssbn.records.comparable.check_comparable`.
         best: whether the numbers are those of the best epoch on the test images.
-        baseline: the method relative to which Δm is computed; None to leave it out.
+        baseline: the method relative to which Δm is computed; None where there is none.
 
     Example:
         >>> caption([])
@@ -27,11 +28,6 @@ def caption(
     if not records:
         return "no saved runs"
     first = records[0]
-    images = ", ".join(
-        f"{part['samples']:,} {split}"
-        + (f" of {part['official']:,}" if part["official"] not in (None, part["samples"]) else "")
-        for split, part in first["data"]["splits"].items()
-    )
     epochs = first["recipe"]["epochs"]
     counted = {
         "last": f"the last of {epochs} epochs" if epochs > 1 else "the only epoch",
@@ -45,18 +41,32 @@ def caption(
     notes = sorted({record.get("note", "") for record in records} - {""})
     settings = {key: value for record in records for key, value in record["settings"].items()}
     settings.pop("balance", None)  # stands in the rows
+    runs = Counter((record["method"], balance_of(record)) for record in records)
     said = [
-        f"{first['data']['kind']} data ({images})",
+        f"{first['data']['kind']} data ({_images(first['data']['splits'])})",
         _bits(records),
         *notes,
         _pairs(settings),
         *_own(records),
         counted,
-        "± is the standard deviation over seeds",
+        "± is the standard deviation over seeds" if max(runs.values()) > 1 else "",
         f"Δm against the mean of our {find_method(baseline).title}" if baseline else "",
         where,
     ]
     return "; ".join(filter(None, said))
+
+
+def _images(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """Describe how many images each split has, and of how many official ones."""
+    official = {part["official"] for part in splits.values() if part["official"]}
+    if len(splits) > 1 and len(official) == 1:  # parts of one official split
+        counts = ", ".join(f"{part['samples']:,} {split}" for split, part in splits.items())
+        return f"{counts}, all of the {official.pop():,} of one official split"
+    return ", ".join(
+        f"{part['samples']:,} {split}"
+        + (f" of {part['official']:,}" if part["official"] not in (None, part["samples"]) else "")
+        for split, part in splits.items()
+    )
 
 
 def _pairs(settings: Mapping[str, Any]) -> str:

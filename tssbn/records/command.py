@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tssbn.arguments import add_command, add_results, add_settings
@@ -43,7 +43,8 @@ def _table(options: argparse.Namespace) -> int:
         return _grid(options)
     if options.benchmark:
         raise ValueError(f"table {options.name} takes no second name, got {options.benchmark!r}")
-    settings, seen, left, tables = dict(options.set), [], [], []
+    settings, seen, tables = dict(options.set), [], []
+    left: Counter[str] = Counter()  # runs with other settings, by the command that shows them
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
     folder = options.results or next(iter(store.folders()), store.results_dir())
@@ -64,7 +65,12 @@ def _table(options: argparse.Namespace) -> int:
             chosen += [record] * (record["settings"] in own)
         tables.append(table(benchmark, chosen, options.best))
         seen += [record["settings"] for record in found]
-        left += [record["settings"] for record in found if record not in chosen]
+        where = f" --results {options.results}" if options.results else ""
+        left.update(
+            f"table {name}{_words(record['settings'])}{where}"
+            for record in found
+            if record not in chosen
+        )
     none = f"there is no saved run of {' or '.join(names)} in {folder.resolve()}"
     if settings and not seen:
         raise ValueError(none)
@@ -72,17 +78,25 @@ def _table(options: argparse.Namespace) -> int:
         keys = sorted({key for of_record in seen for key in of_record})
         strange = next((key for key in settings if key not in keys), "")
         raise ValueError(
-            f"there is no saved run with the settings {_words(settings)}{meant(strange, keys)}; "
+            f"there is no saved run with{_words(settings)}{meant(strange, keys)}; "
             f"the saved runs differ from the recipes in {', '.join(keys) or 'nothing'}"
         )
     print(*tables, sep="\n\n")
     if not seen:
         print(none, file=sys.stderr)
-    runs = Counter(f"--set {_words(one)}" if one else "no --set" for one in left)
-    if others := sorted(runs, key=lambda words: (-runs[words], words)):
-        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        print(f"there are runs with other settings: {'; '.join(others[:5])}{more}", file=sys.stderr)
+    if left:
+        print("runs with other settings:", *_commands(left), sep="\n", file=sys.stderr)
     return 0
+
+
+def _commands(runs: Mapping[str, int], most: int = 5) -> Iterator[str]:
+    """Yield those that show most runs, and say how many more there are."""
+    order = sorted(runs, key=lambda command: (-runs[command], command))
+    for command in order[:most]:
+        plural = "s" * (runs[command] > 1)
+        yield f"  {runs[command]} run{plural}: python -m tssbn {command}"
+    if rest := sum(runs[command] for command in order[most:]):
+        yield f"  {rest} with {len(order) - most} other settings, see the names of their files"
 
 
 def _grid(options: argparse.Namespace) -> int:
@@ -108,7 +122,9 @@ def _grid(options: argparse.Namespace) -> int:
 
 
 def _words(settings: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
+    """Settings as on the command line, after a space; "" of none."""
+    words = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
+    return words and f" --set {words}"
 
 
 def _options(found: Iterable[Mapping]) -> dict[str, set[str]]:

@@ -149,6 +149,8 @@ class Table:
                 counts = [_size(row.paper.get(key), 2, "") for key in COUNTS]
                 lines.append([title, "", *printed, delta, *counts])
         caption = textwrap.wrap(self.caption, WIDTH)
+        if len(lines) == 2:  # the head alone
+            return "\n".join([self.title, *caption])
         return "\n".join([self.title, *caption, "", *columns(lines, head=2)])
 
     def _all(self) -> list[Row]:

@@ -50,10 +50,9 @@ def table(
         ValueError: the benchmark is unknown, or the runs cannot be compared.
 
     Example:
-        >>> print(table("rooms", []))  # doctest: +ELLIPSIS
+        >>> print(table("rooms", []))
         rooms
         no saved runs
-        ...
     """
     records = list(records)
     known = find_benchmark(benchmark)() if isinstance(benchmark, str) else benchmark
@@ -90,7 +89,13 @@ def table(
         values = {task: MeanStd.of([value]) for task, value in scored.items()}
         gain = MeanStd.of([delta(scored, base, up)]) if single else None
         blind = Row("constant", "constant baseline", "sum", (), values, gain, None, None, {})
-    said = caption(records, best, known.baseline)
+    said = caption(records, best, known.baseline if single else None)
+    if records:
+        said += "; #P: parameters, #F: MACs of an image for all tasks"
+    if single and not known.absolute:
+        said += f", both as ratios to those of {find_method(known.baseline).title}"
+    elif records and not single:
+        said += f"; no Δm, as there is no saved run of {find_method(known.baseline).title}"
     return Table(known.title, said, tasks, _in_order(made), blind)
 
 

@@ -62,7 +62,9 @@ def _benchmarks(options: argparse.Namespace) -> int:
         groups: dict[tuple, list[str]] = {}  # the methods that have the same settings of their own
         for method, own in made.tuned.items():
             groups.setdefault(tuple(own.items()), []).append(method)
-        tuned = {f"for {', '.join(methods)}": dict(own) for own, methods in groups.items()}
+        tuned = {
+            f"other defaults for {', '.join(methods)}": dict(own) for own, methods in groups.items()
+        }
         _print(name, text, settings=options_of(make), recipe=asdict(made.recipe), **tuned)
 
     return _each(options.names or BENCHMARKS, show)
