@@ -93,7 +93,7 @@ def test_what_is_printed(made):
     assert "Δm, % HPS TSσBN" in lines
     cell = made.cells["hps", "nash-mtl"]
     assert f"nash-mtl {cell.gain:+.2f}* -" in lines
-    ends = f"{cell.effect.low:+.2f} {cell.effect.high:+.2f}"
+    ends = f"[{cell.effect.low:+.2f}, {cell.effect.high:+.2f}]"
     assert f"nash-mtl 3 91.00 ± 1.00 15.00 ± 1.00 {cell.gain:+.2f} {ends} 11" in lines
     assert "STL" not in str(made) and "LibMTL" not in str(made)
 

@@ -121,7 +121,7 @@ def test_balancings_have_a_sentence_and_their_settings(capsys):
 
 
 def test_what_is_no_terminal_has_a_line_for_each_epoch(capfd):
-    """In a process of its own, and through a pipe: see `test_devices.py`."""
+    """In a process of its own, and through a pipe: see `test_train_command.py`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert main([*TRAIN, "epochs=2", "batch=2"]) == 0

@@ -1,7 +1,10 @@
 """``python -m tssbn train | methods | benchmarks | table``, from the outside."""
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tssbn.methods import METHODS
 from tssbn.records.command import _meant_for
 from tssbn.training import progress
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("n=16", "filters=2", "height=32", "width=32")
 NAME = "rooms/tssbn-0-epochs=2-filters=2-height=32-n=16-width=32"
 pytestmark = pytest.mark.usefixtures("here")
@@ -318,3 +322,29 @@ def test_a_table_that_is_not_here_names_those_that_are(capsys):
     assert (
         capsys.readouterr().err == "error: there is no table 5; the tables are 1, 2, 3, 4 and G\n"
     )
+
+
+def test_the_option_devices_trains_with_as_many_processes_once(tmp_path):
+    """The command is that of the page, on fewer images, and warns of nothing."""
+    command = records.load("ddp/run")["commands"]["devices"]["command"]
+    assert command.startswith("python -m tssbn train ") and " --devices 2 " in command
+    short = "--set", "n=16", "batch=4", "epochs=1"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *shlex.split(command)[1:], *short],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
+            ),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+    )
+    printed, said = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == 0 and "Warning" not in said, said
+    (path,) = tmp_path.glob("data/results/rooms/*.json")
+    record = json.loads(path.read_text())
+    assert record["devices"] == 2 and record["finished"]
+    assert printed.count("epoch 1/1 ") == 1 and printed.strip().endswith(path.name)
+    assert "\r" not in printed  # which is a pipe

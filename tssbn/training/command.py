@@ -200,7 +200,7 @@ def _train(options: argparse.Namespace) -> int:
         return 130
     if first and trained.record["finished"]:
         path = queue.write(run, trained.record, results)
-        print(_scores(trained.record), f"saved in {path}", sep="\n")
+        print(_scores(trained.record), path, sep="\n")
     elif first:
         done, epochs = len(trained.record["epochs"]), run.benchmark.recipe.epochs
         plural = "s" * (epochs > 1)
