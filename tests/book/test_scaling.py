@@ -1,7 +1,7 @@
 """The commands and the program of the page on several processes, and its study of the cost.
 
 Processes are forked from one that has imported everything, with the variables that torchrun or
-SLURM would set; `test_train_command.py` starts them for real, `test_ddp_train.py` forks for torchrun.
+SLURM would set; `test_train_command.py` starts them for real, `test_ddp_train.py` forks them, too.
 """
 
 import importlib.util
