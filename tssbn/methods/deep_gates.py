@@ -1,9 +1,9 @@
-"""TSσBN only in the later stages of a trunk, to measure how many stages need task-specific gates.
+"""TSσBN in the stages from `first` on, counted from 0: how many need task-specific gates?
 
-Before stage k, counted from 0, the tasks share the norm layers as well, and these stages run once
-for all tasks. From stage k on each task makes a pass. With k = 0 this is TSσBN. With k the number
-of stages it is HPS, or shared gates: a shared norm layer is an ordinary one, or a σBN layer (arXiv
-2512.20420, eq. 2) whose gates start and are trained like those of the tasks.
+Before stage k, the setting `first`, the tasks share the norm layers as well, and these stages run
+once for all tasks. From stage k on each task makes a pass. With k = 0 this is TSσBN. With k the
+number of stages it is HPS, or shared gates: a shared norm layer is an ordinary one, or a σBN layer
+(arXiv 2512.20420, eq. 2) whose gates start and are trained like those of the tasks.
 
 :mod:`tssbn.networks.stages` lists the trunks with stages. Skip connections around stages, as in
 SegNet and U-Nets, are allowed: the output of a shared stage for an image is copied for each task.
