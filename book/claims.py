@@ -127,7 +127,7 @@ Markdown(
 )
 
 # %% [markdown]
-# A claim about every balancing is not run until each of them has two runs.
+# A claim about every balancing is asked of those that have runs on the data set.
 #
 # ## Does balancing add?
 #

@@ -31,8 +31,9 @@ def meant(name: Any, known: Iterable[str]) -> str:
         >>> meant("epoch", ["lr", "epochs"]), meant("colour", ["lr", "epochs"])
         (" (did you mean 'epochs'?)", '')
     """
-    close = get_close_matches(str(name), list(known), 1, cutoff=0.65)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    lower = {str(each).lower(): each for each in known}
+    close = get_close_matches(str(name).lower(), lower, 1, cutoff=0.65)
+    return f" (did you mean {lower[close[0]]!r}?)" if close else ""
 
 
 def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str, extra: str) -> Any:

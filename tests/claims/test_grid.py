@@ -138,10 +138,17 @@ def test_on_the_command_line(tmp_path, capsys):
     records.write("census/odd", odd, tmp_path)
     assert main(["table", "G", "census", "--results", str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    assert "Census-Income: balancings" in shown.out and "81.33" in shown.out and not shown.err
+    assert "Census-Income: balancings" in shown.out and "81.33" in shown.out
+    assert "--set balance.lr=1 --results " in shown.err and "no saved run" not in shown.err
     assert main(["table", "G", "--results", str(tmp_path)]) == 0
     shown = capsys.readouterr()
     assert "54.10" in shown.out and "no saved run of nyuv2_libmtl" in shown.err
+    assert main(["table", "g", "census", "--results", str(tmp_path), "--set", "n=9"]) == 0
+    shown = capsys.readouterr()
+    assert not shown.out and "with these settings and a balancing" in shown.err
+    assert f"python -m tssbn table G census --results {tmp_path}\n" in shown.err
+    assert main(["table", "G", "--set", "balance=uw"]) == 1
+    assert "table G shows all balancings" in capsys.readouterr().err
     assert main(["table", "1", "census"]) == 1
     assert "table 1 takes no second name, got 'census'" in capsys.readouterr().err
     assert main(["table", "G", "--best"]) == 1

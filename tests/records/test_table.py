@@ -134,7 +134,7 @@ def test_of_many_attributes_the_mean_counts():
 def test_the_best_epoch_instead():
     made = table("nyuv2", [record()], best=True)
     assert row(made, "stl").values["segmentation"].mean == pytest.approx(60)
-    assert "best on the test images" in made.caption
+    assert "best on the test data" in made.caption
 
 
 def test_a_value_that_is_not_a_number_is_seen():
@@ -243,10 +243,20 @@ def test_a_run_from_before_a_field_of_the_recipe_stands_beside_its_default():
 def test_the_caption_says_what_its_columns_are():
     single = " ".join(str(table("nyuv2", [record("hps")])).split())
     assert "±" not in single and "no Δm, as there is no saved run of STL" in single
-    assert "#P: parameters, #F: MACs of an image for all tasks; no" in single
+    assert "#P: parameters, #F: MACs of a sample for all tasks; no" in single
     several = " ".join(str(table("nyuv2", [record(), record("hps"), record("hps", 1)])).split())
     assert "± is the standard deviation over seeds" in several
     assert "for all tasks, both as ratios to those of STL" in several and "no Δm" not in several
+
+
+def test_a_setting_that_some_runs_lack_is_told_with_their_methods():
+    of_all = {"epochs": 5, "height": 96}
+    runs = [
+        record("stl", settings=of_all),
+        record("deep-gates", settings=of_all | {"first": 4}, options={"first": 4}),
+    ]
+    said = table("nyuv2", runs).caption
+    assert "; epochs=5, height=96; deep-gates with first=4; " in said
 
 
 def test_parts_of_one_official_split_are_counted_together():
@@ -255,7 +265,7 @@ def test_parts_of_one_official_split_are_counted_together():
     made = table("nyuv2", [record(data={"kind": "real subset", "splits": splits})])
     counts = "7,000 train, 1,000 val, 2,000 test, all of the 162,770 of one official split"
     assert f"real subset data ({counts})" in made.caption
-    assert "8,000 train of 162,770, 654 test" in table("nyuv2", [record()]).caption
+    assert "8,000 of 162,770 train, 654 test" in table("nyuv2", [record()]).caption
 
 
 def test_a_table_without_saved_runs_has_the_paper_and_empty_cells():
@@ -274,7 +284,7 @@ def test_the_text_fits_a_terminal():
     text = str(table("nyuv2", runs))
     assert max(map(len, text.splitlines())) <= 100
     caption = " ".join(text.split())
-    assert "real subset data (8,000 train of 162,770, 654 test)" in caption
+    assert "real subset data (8,000 of 162,770 train, 654 test)" in caption
     assert "bf16 on a GPU" in caption and "the last of 2 epochs" in caption
     for cell in ("54.29 ± 14.29", "0.600 ± 0.000", "24.00 ± 0.00", "+0.00 ±", "0.33", "TSBN ×100"):
         assert cell in text, cell

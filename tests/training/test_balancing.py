@@ -643,7 +643,7 @@ def test_a_balancing_is_part_of_the_name_and_the_plain_sum_is_none():
     [
         ({"balance": "ewe"}, "balance='ewe' is unknown, use one of sum, si, "),
         ({"balance": ["uw"]}, r"balance=\['uw'\] is unknown"),
-        ({"balance.lr": 0.1}, "'balance.lr' is unknown.* none of balance=sum"),
+        ({"balance.lr": 0.1}, "'balance.lr' is unknown.* balance, and weight"),
         ({"balance": "uw", "balance.alpha": 1}, "'balance.alpha' is .* balance.lr of balance=uw"),
         ({"balance": "uw", "balance.lr": "fast"}, "balance.lr='fast' must be of type float"),
         ({"balance": "cosreg", "balance.layer": 1}, "balance.layer=1 must be of type str"),

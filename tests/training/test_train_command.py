@@ -270,9 +270,9 @@ def test_tables(capsys):
     capsys.readouterr()
     assert main(["table", "rooms"]) == 0
     out = capsys.readouterr()
-    assert out.out == "rooms\nno saved runs\n"
+    assert out.out == "rooms\nno saved runs with these settings\n"
     command = "table rooms --set epochs=2 filters=2 height=32 n=16 width=32"
-    assert out.err == f"runs with other settings:\n  1 run: python -m tssbn {command}\n"
+    assert out.err.splitlines()[1:] == [f"    1  python -m tssbn {command}"]
     assert main(command.split()) == 0
     out = capsys.readouterr()
     assert "no Δm, as there is no saved run of STL" in " ".join(out.out.split()) and not out.err
@@ -290,8 +290,10 @@ def test_tables(capsys):
     assert main(["table", "streets", "--set", "typo=1"]) == 1
     where = Path("data/results").resolve()
     assert f"there is no saved run of streets in {where}\n" in capsys.readouterr().err
-    assert main(["table", "streets", "--results", "elsewhere"]) == 0
-    assert f"of streets in {Path('elsewhere').resolve()}\n" in capsys.readouterr().err
+    assert main(["table", "streets", "--results", "elsewhere"]) == 1
+    assert "--results elsewhere is not a folder\n" in capsys.readouterr().err
+    assert main(["table", "rooms", "--set", "epochs=3", *SMALL]) == 1
+    assert "; the saved runs have epochs=2, filters=2, height=32, " in capsys.readouterr().err
     assert train("--seed", "3", "--set", "multiplier=10") == 0
     assert train("--seed", "4") == 0
     assert main(["table", "rooms"]) == 0  # those with most runs come first

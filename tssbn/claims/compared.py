@@ -70,7 +70,7 @@ def answers(bed: BedOfRuns) -> pandas.DataFrame:
     for one, other in (("TSσBN", "HPS"), (hps, "HPS"), (gated, "TSσBN"), ("TSσBN", hps)):
         effect = one and other and bed.against(one, other)[other]
         if effect:
-            row = {"% of Δm": effect.interval, "n": " and ".join(map(str, effect.n))}
+            row = {"points of Δm": effect.interval, "n": " and ".join(map(str, effect.n))}
             rows[f"{one} − {other}"] = row | {"visible from": f"{effect.visible:.2g}"}
     return pandas.DataFrame(rows).T
 
@@ -84,7 +84,7 @@ def summary(bed: BedOfRuns) -> str:
     largest = max(effect.value for of in found.values() for effect in of.values())
     return (
         f"On {bed.title}, balancings whose 95 % interval is above the plain sum are "
-        f"{' and '.join(counts)}; the largest mean gain is {largest:+.2f} % of Δm."
+        f"{' and '.join(counts)}; the largest mean gain is {largest:+.2f} points of Δm."
     )
 
 

@@ -32,8 +32,8 @@ __all__ = ["PLAIN", "Cell", "Grid", "grid"]
 PLAIN = "sum"
 DEFAULT = "nyuv2_libmtl"  # of Appendix G
 SAID = (
-    "Δm against the plain sum of the same method; * where its 95 % interval, Dunnett's of all "
-    "balancings of a method, leaves out 0"
+    "Δm against the plain sum of the same method; * where its 95 % interval leaves out 0: "
+    "Dunnett's of all balancings of a method, from its runs alone (the claims page pools methods)"
 )
 THEIRS = (
     "LibMTL: its published single runs, the best epoch on the test images; its mgda, graddrop and "

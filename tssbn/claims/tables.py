@@ -76,7 +76,7 @@ CONTROLS = {
 }
 QUESTIONS = {
     "Does TSσBN beat hard sharing (HPS)?": "HPS",
-    "Does TSσBN beat TSBN at equal tuning?": "TSBN",
+    "Does TSσBN beat TSBN?": "TSBN",
     "Do learned gates beat random ones?": "random gates",
     "Do own gates beat one row for all tasks?": "shared gates",
 }

@@ -1,7 +1,7 @@
 """The caption of a table, which describes its data, settings and devices."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tssbn.methods import find_method
@@ -23,30 +23,28 @@ def caption(
 
     Example:
         >>> caption([])
-        'no saved runs'
+        'no saved runs with these settings'
     """
     if not records:
-        return "no saved runs"
+        return "no saved runs with these settings"
     first = records[0]
     epochs = first["recipe"]["epochs"]
     counted = {
         "last": f"the last of {epochs} epochs" if epochs > 1 else "the only epoch",
         "last-10": f"the mean of the last 10 of {epochs} epochs",
         "val": f"the epoch of {epochs} that is best on the validation data",
-        "libmtl": f"the epoch of {epochs} that gains most on the test images (LibMTL's choice)",
+        "libmtl": f"the epoch of {epochs} that gains most on the test data (LibMTL's choice)",
     }[first["recipe"]["report"]]
     if best:
-        counted = f"the epoch of {epochs} that is best on the test images"
-    where = " and ".join(sorted({f"{r['precision']} on {r['device']}" for r in records}))
+        counted = f"the epoch of {epochs} that is best on the test data"
+    where = " and ".join(sorted({f"{_number(r)} on {r['device']}" for r in records}))
     notes = sorted({record.get("note", "") for record in records} - {""})
-    settings = {key: value for record in records for key, value in record["settings"].items()}
-    settings.pop("balance", None)  # stands in the rows
     runs = Counter((record["method"], balance_of(record)) for record in records)
     said = [
         f"{first['data']['kind']} data ({_images(first['data']['splits'])})",
         _bits(records),
         *notes,
-        _pairs(settings),
+        *_settings(records),
         *_own(records),
         counted,
         "± is the standard deviation over seeds" if max(runs.values()) > 1 else "",
@@ -63,10 +61,29 @@ def _images(splits: Mapping[str, Mapping[str, Any]]) -> str:
         counts = ", ".join(f"{part['samples']:,} {split}" for split, part in splits.items())
         return f"{counts}, all of the {official.pop():,} of one official split"
     return ", ".join(
-        f"{part['samples']:,} {split}"
-        + (f" of {part['official']:,}" if part["official"] not in (None, part["samples"]) else "")
+        f"{part['samples']:,} "
+        + (f"of {part['official']:,} " if part["official"] not in (None, part["samples"]) else "")
+        + split
         for split, part in splits.items()
     )
+
+
+def _number(record: Mapping[str, Any]) -> str:
+    return {"32": "float32", "64": "float64"}.get(record["precision"], record["precision"])
+
+
+def _settings(records: Sequence[Mapping]) -> Iterator[str]:
+    """Describe the settings of the runs, with the methods where not all runs have one."""
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        for key, value in record["settings"].items():
+            if key != "balance":  # which stands in the rows
+                pairs.setdefault((key, str(value)), []).append(record["method"])
+    common = {key: value for (key, value), of in pairs.items() if len(of) == len(records)}
+    yield _pairs(common)
+    for (key, value), of in pairs.items():
+        if len(of) < len(records):
+            yield f"{', '.join(dict.fromkeys(of))} with {key}={value}"
 
 
 def _pairs(settings: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tssbn.arguments import add_command, add_results, add_settings
@@ -29,7 +30,9 @@ def add(commands: "argparse._SubParsersAction") -> None:
         "--best", action="store_true", help="show the epoch that is best on the test images"
     )
     add_settings(
-        made, "show the runs with exactly these settings; default: the runs without settings"
+        made,
+        "show the runs with exactly these settings, and of other methods those without a setting "
+        "that they do not have; default: the runs without settings",
     )
     add_results(made)
 
@@ -39,15 +42,16 @@ def _table(options: argparse.Namespace) -> int:
     from tssbn.records.table import TABLES, table
     from tssbn.registry import meant, short_name
 
-    if options.name == "G":
+    if options.name.upper() == "G":
         return _grid(options)
     if options.benchmark:
         raise ValueError(f"table {options.name} takes no second name, got {options.benchmark!r}")
     settings, seen, tables = dict(options.set), [], []
+    sources = set()  # the first benchmark of each is the paper's, the others are smaller forms
     left: Counter[str] = Counter()  # runs with other settings, by the command that shows them
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
-    folder = options.results or next(iter(store.folders()), store.results_dir())
+    folder = _folder(options)
     if options.name.isdigit() and options.name not in TABLES:
         raise ValueError(
             f"there is no table {options.name}; the tables are {', '.join(TABLES)} and G"
@@ -56,20 +60,17 @@ def _table(options: argparse.Namespace) -> int:
     for name in names:
         benchmark = find_benchmark(name)()
         found = store.load_all(benchmark.name, folder)
-        if options.name == "1" and benchmark.source != name and not found:
-            continue  # a shorter or smaller form that nobody ran
         known = _options(found)
         chosen = []
         for record in found:
             own = _meant_for(record["method"], settings, known, benchmark.baseline)
             chosen += [record] * (record["settings"] in own)
-        tables.append(table(benchmark, chosen, options.best))
+        if chosen or benchmark.source not in sources or not benchmark.source:
+            tables.append(table(benchmark, chosen, options.best))  # else a form that nobody ran so
+        sources.add(benchmark.source)
         seen += [record["settings"] for record in found]
-        where = f" --results {options.results}" if options.results else ""
         left.update(
-            f"table {name}{_words(record['settings'])}{where}"
-            for record in found
-            if record not in chosen
+            f"table {name}{_words(record['settings'])}" for record in found if record not in chosen
         )
     none = f"there is no saved run of {' or '.join(names)} in {folder.resolve()}"
     if settings and not seen:
@@ -77,26 +78,39 @@ def _table(options: argparse.Namespace) -> int:
     if settings and settings not in seen:
         keys = sorted({key for of_record in seen for key in of_record})
         strange = next((key for key in settings if key not in keys), "")
+        known = f"differ from the recipes in {', '.join(keys)}" if keys else "are of the recipes"
+        if not strange:
+            values = sorted({f"{key}={one[key]}" for one in seen for key in settings if key in one})
+            known = f"have {', '.join(values)}"
         raise ValueError(
             f"there is no saved run with{_words(settings)}{meant(strange, keys)}; "
-            f"the saved runs differ from the recipes in {', '.join(keys) or 'nothing'}"
+            f"the saved runs {known}"
         )
     print(*tables, sep="\n\n")
     if not seen:
         print(none, file=sys.stderr)
-    if left:
-        print("runs with other settings:", *_commands(left), sep="\n", file=sys.stderr)
+    _print_commands(left, options)
     return 0
 
 
-def _commands(runs: Mapping[str, int], most: int = 5) -> Iterator[str]:
-    """Yield those that show most runs, and say how many more there are."""
+def _folder(options: argparse.Namespace) -> Path:
+    """The folder of the saved runs."""
+    if options.results and not options.results.is_dir():
+        raise FileNotFoundError(f"--results {options.results} is not a folder")
+    return options.results or next(iter(store.folders()), store.results_dir())
+
+
+def _print_commands(runs: Mapping[str, int], options: argparse.Namespace, most: int = 5) -> None:
+    """Print the commands that show the runs which a table leaves out, those of most runs first."""
+    if not runs:
+        return
+    print("saved runs that are not in this table, by the command that shows them:", file=sys.stderr)
     order = sorted(runs, key=lambda command: (-runs[command], command))
+    results = f" --results {options.results}" if options.results else ""
     for command in order[:most]:
-        plural = "s" * (runs[command] > 1)
-        yield f"  {runs[command]} run{plural}: python -m tssbn {command}"
+        print(f"{runs[command]:5}  python -m tssbn {command}{results}", file=sys.stderr)
     if rest := sum(runs[command] for command in order[most:]):
-        yield f"  {rest} with {len(order) - most} other settings, see the names of their files"
+        print(f"{rest:5}  more: see the names of the files in {_folder(options)}", file=sys.stderr)
 
 
 def _grid(options: argparse.Namespace) -> int:
@@ -105,19 +119,24 @@ def _grid(options: argparse.Namespace) -> int:
 
     if options.best:
         raise ValueError("table G has no --best: its intervals are those of the reported scores")
-    benchmark = find_benchmark(options.benchmark or DEFAULT)()
-    folder = options.results or next(iter(store.folders()), store.results_dir())
-    found = store.load_all(benchmark.name, folder)
-    wanted = dict(options.set)
-    chosen = [
-        record
-        for record in found
-        if {k: v for k, v in record["settings"].items() if k != "balance"} == wanted
-    ]
-    print(grid(benchmark, chosen))
-    if not chosen:
-        where = f"{benchmark.name} in {folder.resolve()}"
-        print(f"there is no saved run of {where} with these settings", file=sys.stderr)
+    if "balance" in dict(options.set):
+        raise ValueError("table G shows all balancings: --set takes the other settings alone")
+    benchmark, folder = find_benchmark(options.benchmark or DEFAULT)(), _folder(options)
+    runs: dict[str, list[Mapping]] = {}  # by the command that shows them
+    balanced: Counter[str] = Counter()
+    for record in store.load_all(benchmark.name, folder):
+        others = {key: value for key, value in record["settings"].items() if key != "balance"}
+        command = f"table G {benchmark.name}{_words(others)}"
+        runs.setdefault(command, []).append(record)
+        balanced[command] += "balance" in record["settings"]
+    wanted = f"table G {benchmark.name}{_words(dict(options.set))}"
+    made = grid(benchmark, runs.get(wanted, []))
+    if made.cells:
+        print(made)
+    if not balanced[wanted]:
+        kind = f"no saved run of {benchmark.name} with these settings and a balancing"
+        print(f"there is {kind} in {folder.resolve()}", file=sys.stderr)
+    _print_commands({c: n for c, n in balanced.items() if n and c != wanted}, options)
     return 0
 
 

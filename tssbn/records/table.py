@@ -18,10 +18,10 @@ __all__ = ["TABLES", "table"]
 
 TABLES = {
     "1": (
-        *("nyuv2", "nyuv2_short", "nyuv2_lite", "cityscapes"),
+        *("nyuv2", "nyuv2_short", "cityscapes"),
         *("celeba", "celeba_small", "celeba_10k"),
     ),
-    "2": ("nyuv2_libmtl", "cityscapes_libmtl"),
+    "2": ("nyuv2_libmtl", "nyuv2_lite", "cityscapes_libmtl"),
     "3": ("pascal5",),
     "4": ("pascal4",),
 }
@@ -52,7 +52,7 @@ def table(
     Example:
         >>> print(table("rooms", []))
         rooms
-        no saved runs
+        no saved runs with these settings
     """
     records = list(records)
     known = find_benchmark(benchmark)() if isinstance(benchmark, str) else benchmark
@@ -91,7 +91,7 @@ def table(
         blind = Row("constant", "constant baseline", "sum", (), values, gain, None, None, {})
     said = caption(records, best, known.baseline if single else None)
     if records:
-        said += "; #P: parameters, #F: MACs of an image for all tasks"
+        said += "; #P: parameters, #F: MACs of a sample for all tasks"
     if single and not known.absolute:
         said += f", both as ratios to those of {find_method(known.baseline).title}"
     elif records and not single:

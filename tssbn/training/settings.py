@@ -47,7 +47,7 @@ def check_known(settings: Mapping[str, Any], places: Mapping[str, Mapping[str, A
             raise ValueError(f"setting {key!r} means two things: rename that of {owners[0]}")
         if not owners:
             close = meant(key, [name for names in places.values() for name in names])
-            names = [f"{', '.join(names) or 'none'} of {place}" for place, names in places.items()]
+            names = [f"{', '.join(names)} of {place}" for place, names in places.items() if names]
             raise ValueError(
                 f"setting {key!r} is unknown{close}; known are {', '.join(names)}, {BALANCE}, and "
                 f"{WEIGHT}<task>"

@@ -15,6 +15,7 @@ __all__ = [
     "FACES",
     "FROZEN",
     "LITE",
+    "LONG",
     "ROOMS",
     "SHORT",
     "nets",
@@ -23,11 +24,13 @@ __all__ = [
 TUNED = {"without": ["MTAN"]}  # which needs a SegNet
 
 #: The settings of the runs on ``nyuv2_lite``, whose protocol has 20 epochs at 144x192.
-SHORT = {"epochs": 5, "height": 96, "width": 128}
+SMALL = {"height": 96, "width": 128}
+SHORT = {"epochs": 5, **SMALL}
 
 ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
 CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
 LITE = all_arms("NYUv2, 96x128, pretrained", "nyuv2_lite", stages=8, **TUNED, **SHORT)
+LONG = all_arms("NYUv2, 96x128, 20 epochs", "nyuv2_lite", **TUNED, **SMALL)
 FROZEN = all_arms("NYUv2, 96x128, frozen filters", "nyuv2_lite", frozen=True, **SHORT)
 CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", stages=5)
 CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", stages=5)
