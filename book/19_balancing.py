@@ -342,7 +342,7 @@ plt.show()
 #    cheaper in memory. `cagrad` and `nash-mtl` gained in the published runs above.
 # 4. Compare five seeds or more of each, and say how many balancings you tried.
 #
-# **Limits.** On Census-Income STL, HPS and TSσBN are within 0.1 % of Δm; on NYUv2 we
+# **Limits.** On Census-Income STL, HPS and TSσBN are within 0.1 points of Δm; on NYUv2 we
 # tried one balancing. All took the rates of the plain sum.
 #
 # ## Exercises

@@ -50,7 +50,7 @@ def test_gains_are_over_the_plain_sum_of_the_same_method(bed):
 def test_the_sentence_counts_those_that_are_sure(bed):
     assert summary(bed) == (
         "On toys, balancings whose 95 % interval is above the plain sum are 1 of 2 with HPS and "
-        "0 of 1 with TSσBN; the largest mean gain is +20.00 % of Δm."
+        "0 of 1 with TSσBN; the largest mean gain is +20.00 points of Δm."
     )
 
 
@@ -61,7 +61,7 @@ def test_validation_chooses_and_the_test_answers(bed):
         *("TSσBN − HPS", "HPS + gls − HPS", "TSσBN + uw − TSσBN", "TSσBN − HPS + gls"),
     ]
     assert set(table["n"]) == {"3 and 3"}
-    assert table["% of Δm"].iloc[0] == bed.against("TSσBN", "HPS")["HPS"].interval
+    assert table["points of Δm"].iloc[0] == bed.against("TSσBN", "HPS")["HPS"].interval
 
 
 def test_without_balancings_there_is_no_choice(bed):

@@ -103,7 +103,7 @@ def _all(intervals: int) -> str:
 def _most(arms: Mapping[str, float], unit: str = "") -> str:
     """The arm with the largest difference, in brackets; nothing without any."""
     arm = max(arms, key=arms.__getitem__, default=None)
-    return f" ({arm} by {arms[arm]:.1f}{unit})" if arm else ""
+    return f" ({arm} by {arms[arm]:.2g}{unit})" if arm else ""
 
 
 def by_stage(bed: BedOfRuns) -> dict[int, Effect]:

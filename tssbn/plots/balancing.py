@@ -214,7 +214,7 @@ def added(bed: BedOfRuns) -> None:
         n = f", n = {min(runs)} to {max(runs)}" if runs else ""
         said = f"{method}{n}: {better} intervals above zero, {worse} below"
         ax.set_title(said, pad=16, fontsize=10)
-        ax.set_xlabel("minus its plain sum, % of Δm")
+        ax.set_xlabel("minus its plain sum, points of Δm")
     first = axes[0]
     if gap := bed.against("TSσBN", "HPS")["HPS"]:
         first.axvline(gap.value, color=method_color("tssbn"), linestyle="--")
@@ -244,6 +244,6 @@ def repeats(ax: Axes, table: Mapping[str, tuple[float, float]]) -> None:
         offset, side = ((-6, -3), "right") if crowded else ((6, -3), "left")
         ax.annotate(name, (a, b), offset, textcoords="offset points", fontsize=8, ha=side)
     ax.set_title(f"Correlation of the two tables: {r:.2f} [{low:.2f}, {high:.2f}], n = {len(x)}")
-    print(f"SD between balancings: {x.std(ddof=1):.2f} and {y.std(ddof=1):.2f} % of Δm")
+    print(f"SD between balancings: {x.std(ddof=1):.2f} and {y.std(ddof=1):.2f} points of Δm")
     apart = y - x
     print(f"SD of the difference: {apart.std(ddof=1):.2f}; its mean: {apart.mean():+.2f}")
