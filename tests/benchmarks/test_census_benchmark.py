@@ -67,7 +67,7 @@ def test_a_run_from_data_to_table(few):
     assert record["macs"] == 8 * len(INPUTS) + 3 * (8 * 4 + 4 * 2 + 2)  # the first layer once
     caption = table("census", [record]).caption
     assert (
-        "real subset data (300 train of 199,523, 100 test of 49,881, 100 val of 49,881" in caption
+        "real subset data (300 of 199,523 train, 100 of 49,881 test, 100 of 49,881 val" in caption
     )
     again = train(run, root=few).record
     assert again["epochs"][-1]["test"] == last
