@@ -104,13 +104,10 @@ class Grid:
             if any(theirs):
                 yield ["  LibMTL", *(text or "" for text in theirs)]
 
-    def _head(self, task: str) -> str:
-        _, up, unit = self.table.tasks[task]
-        return " ".join(filter(None, [task, unit, "↑" if up else "↓"]))
-
     def _scores(self, method: str) -> Iterable[list[str]]:
         tasks = self.table.tasks
-        yield [_title(method), "seeds", *map(self._head, tasks), "Δm, %", "95 %", "seconds"]
+        heads = [f"{task} {column.sign}" for task, column in tasks.items()]
+        yield [_title(method), "seeds", *heads, "Δm, %", "95 %", "seconds"]
         for balance in self.balancings:
             cell = self.cells.get((method, balance))
             if cell and cell.row:

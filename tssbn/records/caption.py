@@ -37,7 +37,7 @@ def caption(
     }[first["recipe"]["report"]]
     if best:
         counted = f"the epoch of {epochs} that is best on the test data"
-    where = " and ".join(sorted({f"{_number(r)} on {r['device']}" for r in records}))
+    where = " and ".join(sorted({f"{_precision(r)} on {r['device']}" for r in records}))
     notes = sorted({record.get("note", "") for record in records} - {""})
     runs = Counter((record["method"], balance_of(record)) for record in records)
     said = [
@@ -68,7 +68,7 @@ def _images(splits: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _number(record: Mapping[str, Any]) -> str:
+def _precision(record: Mapping[str, Any]) -> str:
     return {"32": "float32", "64": "float64"}.get(record["precision"], record["precision"])
 
 

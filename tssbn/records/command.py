@@ -47,7 +47,7 @@ def _table(options: argparse.Namespace) -> int:
     if options.benchmark:
         raise ValueError(f"table {options.name} takes no second name, got {options.benchmark!r}")
     settings, seen, tables = dict(options.set), [], []
-    sources = set()  # the first benchmark of each is the paper's, the others are smaller forms
+    sources = set()  # the first benchmark of each is the paper's; others need runs to be shown
     left: Counter[str] = Counter()  # runs with other settings, by the command that shows them
     if "balance" in settings:
         settings["balance"] = short_name(settings["balance"])
@@ -65,8 +65,8 @@ def _table(options: argparse.Namespace) -> int:
         for record in found:
             own = _meant_for(record["method"], settings, known, benchmark.baseline)
             chosen += [record] * (record["settings"] in own)
-        if chosen or benchmark.source not in sources or not benchmark.source:
-            tables.append(table(benchmark, chosen, options.best))  # else a form that nobody ran so
+        if chosen or benchmark.source not in sources:
+            tables.append(table(benchmark, chosen, options.best))
         sources.add(benchmark.source)
         seen += [record["settings"] for record in found]
         left.update(
@@ -78,13 +78,13 @@ def _table(options: argparse.Namespace) -> int:
     if settings and settings not in seen:
         keys = sorted({key for of_record in seen for key in of_record})
         strange = next((key for key in settings if key not in keys), "")
-        known = f"differ from the recipes in {', '.join(keys)}" if keys else "are of the recipes"
+        saved = f"differ from the recipes in {', '.join(keys)}" if keys else "are of the recipes"
         if not strange:
             values = sorted({f"{key}={one[key]}" for one in seen for key in settings if key in one})
-            known = f"have {', '.join(values)}"
+            saved = f"have {', '.join(values)}"
         raise ValueError(
             f"there is no saved run with{_words(settings)}{meant(strange, keys)}; "
-            f"the saved runs {known}"
+            f"the saved runs {saved}"
         )
     print(*tables, sep="\n\n")
     if not seen:

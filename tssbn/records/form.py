@@ -60,6 +60,11 @@ class Column(NamedTuple):
     higher_is_better: bool
     unit: str = ""
 
+    @property
+    def sign(self) -> str:
+        """The unit, and an arrow in the direction of better scores."""
+        return " ".join(filter(None, [self.unit, "↑" if self.higher_is_better else "↓"]))
+
 
 @dataclass(frozen=True)
 class Row:
@@ -130,10 +135,8 @@ class Table:
     def __str__(self) -> str:
         head = ["", "seeds", *self.tasks, "Δm", "#P", "#F"]
         below = ["", ""]
-        for metric, up, unit in self.tasks.values():
-            below.append(
-                " ".join(filter(None, [metric, unit, "↑" if up else "↓"])) if metric else ""
-            )
+        for column in self.tasks.values():
+            below.append(f"{column.metric} {column.sign}" if column.metric else "")
         lines = [head, [*below, "% ↑", "", ""]]
         for row in self._all():
             if row.values:
