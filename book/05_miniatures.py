@@ -60,7 +60,7 @@ plots.style()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three synthetic streets from a driver's view, below each its true parts of cars and people, small coloured areas on grey, and a third row of plain grey maps, the constant answer."}}
 small = Streets(height=48, width=96)
-train = streets("train", 300, recipe=small)
+train = streets("train", 150, recipe=small)
 test = streets("test", 100, recipe=small)
 parts = test[:]["parts"]
 background = torch.zeros_like(parts)
@@ -338,7 +338,7 @@ assert abs(sum(rows["streets: disparity"]["U-Net"]) / 3 - 0.85) < 0.01
 
 # %%
 labels = train[:]["disparity"]
-labels = labels.where(labels >= 0, torch.nan)  # (300, 1, 48, 96)
+labels = labels.where(labels >= 0, torch.nan)  # (150, 1, 48, 96)
 # your turn: score an answer of shape (1, 48, 1), and one of (1, 1, 96)
 
 # %% [markdown]

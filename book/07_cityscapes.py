@@ -59,12 +59,12 @@ plots.style()
 # pixels of disparity for single-task networks ({term}`STL`). Is that good?
 #
 # We take synthetic streets and give each pixel position the median disparity
-# that it has in 300 training streets. The result is one map, the same for every
+# that it has in 150 training streets. The result is one map, the same for every
 # street.
 
 # %%
 small = Streets(height=48, width=96)
-train = streets("train", 300, recipe=small)[:]["disparity"]
+train = streets("train", 150, recipe=small)[:]["disparity"]
 test = streets("test", 100, recipe=small)[:]
 
 known = train.where(train >= 0, torch.nan)  # -1: not measured
