@@ -14,7 +14,7 @@ from tssbn.tasks import TaskSpecific, find_tasks
 __all__ = ["describe"]
 
 HOW = {
-    "paper": "gates half open, no scale or bias kept",
+    "paper": "as in the paper: gates half open, no scale or bias kept",
     "zero-initialised": "gates half open, where the weight was all zero",
     "preserve": "the output given is preserved: scale kept, frozen; a bias for each task",
     "logit": "the output given is preserved: scales in the gates",
@@ -39,7 +39,7 @@ def describe(net: nn.Module) -> str:
         >>> print(tssbn.describe(tssbn.MultiTask(tssbn.task_specific(trunk, heads), heads)))
         tasks               seg, depth; their passes part at the input
         norm layers         1 converted, 0 left alone
-          paper             1 (gates half open, no scale or bias kept)
+          paper             1 (as in the paper: gates half open, no scale or bias kept)
         gates               8 for each task
         parameters          224 shared, 8 in the trunk for each task, heads: seg 117, depth 9
     """

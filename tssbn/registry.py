@@ -30,10 +30,17 @@ def meant(name: Any, known: Iterable[str]) -> str:
     Example:
         >>> meant("epoch", ["lr", "epochs"]), meant("colour", ["lr", "epochs"])
         (" (did you mean 'epochs'?)", '')
+        >>> meant("TSσBN", ["tsbn", "tssbn"])
+        " (did you mean 'tssbn'?)"
     """
-    lower = {str(each).lower(): each for each in known}
-    close = get_close_matches(str(name).lower(), lower, 1, cutoff=0.65)
-    return f" (did you mean {lower[close[0]]!r}?)" if close else ""
+    plain = {_plain(each): each for each in known}
+    close = get_close_matches(_plain(name), plain, 1, cutoff=0.65)
+    return f" (did you mean {plain[close[0]]!r}?)" if close else ""
+
+
+def _plain(name: Any) -> str:
+    """A name as a command has it: TSσBN is `tssbn`, TSBN ×100 is nearly `tsbn-x100`."""
+    return str(name).lower().replace("σ", "s").replace("×", "x")
 
 
 def find(kind: str, name: str | Path, places: Mapping[str, str], attribute: str, extra: str) -> Any:

@@ -32,7 +32,7 @@ def test_layers_gates_and_parameters():
         "  preserve          1 (the output given is preserved: scale kept, frozen; "
         "a bias for each task)",
         "  zero-initialised  1 (gates half open, where the weight was all zero)",
-        "  paper             1 (gates half open, no scale or bias kept)",
+        "  paper             1 (as in the paper: gates half open, no scale or bias kept)",
         "gates               16 for each task",
         f"parameters          {3 * 4 * 9 + 4 + 4 * 6 * 9 + 12} shared, {own} in the trunk for each "
         "task, heads: seg 21, depth 7",
@@ -43,7 +43,7 @@ def test_a_network_of_one_task():
     net = tssbn.sigmoid(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)))
     assert tssbn.describe(net).splitlines() == [
         "norm layers         1 converted, 0 left alone",
-        "  paper             1 (gates half open, no scale or bias kept)",
+        "  paper             1 (as in the paper: gates half open, no scale or bias kept)",
         "gates               4",
         "parameters          16 shared",
     ]
