@@ -127,7 +127,7 @@ def test_what_is_no_terminal_has_a_line_for_each_epoch(capfd):
         assert main([*TRAIN, "epochs=2", "batch=2"]) == 0
     out, error = capfd.readouterr()
     lines = out.splitlines()
-    assert sum("| loss" in line for line in lines) == 2 and len(lines) == 3 + 3 + 2
+    assert sum("| loss" in line for line in lines) == 2 and len(lines) == 4 + 3 + 2
     assert "\r" not in out and not error
 
 

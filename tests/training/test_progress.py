@@ -25,6 +25,11 @@ def losses():
     return {"segmentation": 1.25, "depth": 0.5}
 
 
+def record(epochs, **entries):
+    units = {"segmentation": "%", "depth": "m"}
+    return {"recipe": {"epochs": epochs}, "units": units, **entries}
+
+
 def entry(epoch, seconds=30.0):
     return {
         "epoch": epoch,
@@ -36,7 +41,7 @@ def entry(epoch, seconds=30.0):
 
 
 def tell_all(callback, first=1, epochs=3, steps=4):
-    callback.begin(RUN, epochs, steps, first)
+    callback.begin(RUN, record(epochs), steps, first)
     for epoch in range(first, epochs + 1):
         for step in range(1, steps + 1):
             callback.step(epoch, step, losses)
@@ -51,15 +56,26 @@ def test_a_line_for_each_epoch(capsys):
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "rooms/tssbn-0: 3 epochs of 4 steps, from epoch 2"
     assert lines[0] == (
-        "epoch 2/3 | loss segmentation 1.25, depth 0.5 | test segmentation 43.75%, depth 0.48"
+        "epoch 2/3 | loss segmentation 1.25, depth 0.5 | test segmentation 43.75%, depth 0.48 m"
         " | 30.0 s, 0:00:30 left"
     )
     assert lines[1].endswith("0:00:00 left") and len(lines) == 2
 
 
+def test_the_constant_baseline_stands_above_the_epochs(capsys):
+    """In percent as they are, also of a metric that is none of the package's."""
+    units = {"income": "%"}
+    constant = {"income": {"gini": 0.5}}
+    LineLog().begin(RUN, record(3, constant=constant) | {"units": units}, 4, 1)
+    assert capsys.readouterr().out.splitlines() == [
+        "rooms/tssbn-0: 3 epochs of 4 steps",
+        "constant baseline | test income 50%",
+    ]
+
+
 def test_lines_do_not_look_at_the_losses_of_a_step():
     callback = LineLog(io.StringIO())
-    callback.begin(RUN, 3, 4, 1)
+    callback.begin(RUN, record(3), 4, 1)
     callback.step(1, 1, lambda: pytest.fail("a GPU would have to be waited for"))
 
 
@@ -79,7 +95,7 @@ def test_where_no_bar_can_move_there_are_lines_alone():
     tell_all(LineLog(files[1]))
     assert files[0].getvalue() == files[1].getvalue()
     bar = ProgressBar(io.StringIO())
-    bar.begin(RUN, 3, 4, 1)
+    bar.begin(RUN, record(3), 4, 1)
     bar.shown = -1e9
     bar.step(1, 1, lambda: pytest.fail("nobody would see the losses"))
     bar.close()
@@ -87,9 +103,9 @@ def test_where_no_bar_can_move_there_are_lines_alone():
 
 def test_the_bar_of_a_resumed_run_starts_where_it_was_stopped():
     bar = ProgressBar(Terminal())
-    bar.begin(RUN, 4, 10, 3)
+    bar.begin(RUN, record(4), 10, 3)
     assert (bar.bar.n, bar.bar.total) == (20, 40)
-    bar.begin(RUN, 4, 10, 1)  # after a run that failed
+    bar.begin(RUN, record(4), 10, 1)  # after a run that failed
     assert bar.bar.n == 0
     bar.close()
 
@@ -98,7 +114,7 @@ def test_the_bar_looks_at_the_losses_now_and_then(monkeypatch):
     clock, looks = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     bar = ProgressBar(Terminal())
-    bar.begin(RUN, 1, 30, 1)
+    bar.begin(RUN, record(1), 30, 1)
     for step in range(1, 31):
         clock[0] += 0.1
         bar.step(1, step, lambda: looks.append("look") or losses())
@@ -108,7 +124,7 @@ def test_the_bar_looks_at_the_losses_now_and_then(monkeypatch):
 
 def test_many_tasks_are_a_mean():
     scores = {f"a{i}": {"f1": i / 40} for i in range(40)}
-    assert progress.scores_text(scores) == "mean of 40 48.75%"
+    assert progress.scores_text(scores, {}) == "mean of 40 48.75%"
 
 
 def test_tensorboard(tmp_path):

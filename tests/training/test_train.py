@@ -165,7 +165,7 @@ def test_the_last_batch_is_dropped_where_the_recipe_says_so():
     steps = []
 
     class Steps(NoCallback):
-        def begin(self, run, epochs, steps_of_epoch, first_epoch):
+        def begin(self, run, record, steps_of_epoch, first_epoch):
             steps.append(steps_of_epoch)
 
     for drop_last in False, True:  # 12 images
@@ -260,7 +260,9 @@ def test_progress_is_shown_on_request(capsys):
 
     train(tiny.run(epochs=2), progress=True, callback=Tell())
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("2 epochs of 3 steps") and lines[2].startswith("epoch 2/2 | loss")
+    assert lines[0].endswith("2 epochs of 3 steps")
+    assert lines[1].startswith("constant baseline | test parts ")
+    assert lines[3].startswith("epoch 2/2 | loss")
     assert told == [1, 2]
 
 
@@ -314,8 +316,9 @@ def test_a_callback_is_told_everything_in_order():
     told = []
 
     class Tell(NoCallback):
-        def begin(self, run, epochs, steps, first_epoch):
-            told.append((run.method.name, epochs, steps, first_epoch))
+        def begin(self, run, record, steps, first_epoch):
+            assert "constant" in record and not record["epochs"]
+            told.append((run.method.name, record["recipe"]["epochs"], steps, first_epoch))
 
         def step(self, epoch, step, losses):
             told.append((epoch, step, losses()))

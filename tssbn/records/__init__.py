@@ -21,7 +21,7 @@ from tssbn.records.store import (
     write,
 )
 from tssbn.records.thresholds import f1_at_validation_thresholds
-from tssbn.records.units import display_unit
+from tssbn.records.units import display_unit, with_unit
 
 __all__ = [
     "SavedRun",
@@ -49,5 +49,6 @@ __all__ = [
     "to_json",
     "unpack_gates",
     "unpack_logits",
+    "with_unit",
     "write",
 ]

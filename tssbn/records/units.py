@@ -1,6 +1,6 @@
 """Units of scores in tables."""
 
-__all__ = ["display_unit"]
+__all__ = ["display_unit", "with_unit"]
 
 # Units of saved runs that do not name them. "%" is a fraction that is printed times 100.
 UNITS = {"miou": "%", "f1": "%", "max_f": "%", "ods_f": "%"}
@@ -20,3 +20,13 @@ def display_unit(metric: str, unit: str | None = None) -> tuple[float, str]:
     """
     unit = UNITS.get(metric, "") if unit is None else unit
     return (100.0 if unit == "%" else 1.0), unit
+
+
+def with_unit(value: float, unit: str) -> str:
+    """Return a value with its unit as a line of text has them.
+
+    Example:
+        >>> with_unit(43.75, "%"), with_unit(23.5, "°"), with_unit(0.4837, "m"), with_unit(0.5, "")
+        ('43.75%', '23.5°', '0.4837 m', '0.5')
+    """
+    return f"{value:.4g}{unit}" if unit in ("", "%", "°") else f"{value:.4g} {unit}"

@@ -226,8 +226,7 @@ def _scores(record: Mapping[str, Any]) -> str:
     which = f"epochs {chosen['epochs'][0]}-{last}" if len(chosen["epochs"]) > 1 else f"epoch {last}"
     lines = [("", "", which, f"best, epoch {chosen['best_epoch']}")]
     for task, metric, sign, *values in rows:
-        space = " " * (sign not in ("", "%", "°"))
-        lines.append((task, metric, *(f"{value:.4g}{space}{sign}" for value in values)))
+        lines.append((task, metric, *(records.with_unit(value, sign) for value in values)))
     return "\n".join(columns(lines))
 
 

@@ -162,7 +162,7 @@ def _fit(trainer: Trainer, folder: Path | None, deadline: float | None, told: Ca
     epochs, first = trainer.recipe.epochs, trainer.epochs + 1
     trainer.check_tasks()
     trainer.score_constant()
-    told.begin(trainer.run, epochs, len(trainer.indices(1)), first)
+    told.begin(trainer.run, trainer.record, len(trainer.indices(1)), first)
     for epoch in range(first, epochs + 1):
         if _is_late(trainer, deadline):
             break

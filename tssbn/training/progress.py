@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from tssbn.records import display_unit
+from tssbn.records import display_unit, with_unit
 
 if TYPE_CHECKING:
     from tssbn.training.run import Run
@@ -37,8 +37,11 @@ class Callback(Protocol):
         1 ['depth']
     """
 
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
-        """Before the first step; a resumed run starts at a later epoch than 1."""
+    def begin(self, run: "Run", record: dict[str, Any], steps: int, first_epoch: int) -> None:
+        """Before the first of so many steps an epoch, with what the record has by then.
+
+        A resumed run starts at a later epoch than 1.
+        """
 
     def step(self, epoch: int, step: int, losses: Callable[[], dict[str, float]]) -> None:
         """After a step, counted from 1 in each epoch; a GPU waits if the losses are asked for."""
@@ -56,7 +59,7 @@ class Callback(Protocol):
 class NoCallback:
     """Does nothing; to be inherited from."""
 
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None: ...
+    def begin(self, run: "Run", record: dict[str, Any], steps: int, first_epoch: int) -> None: ...
     def step(self, epoch: int, step: int, losses: Callable[[], dict[str, float]]) -> None: ...
     def epoch(self, entry: dict[str, Any]) -> None: ...
     def end(self, record: dict[str, Any]) -> None: ...
@@ -69,9 +72,9 @@ class CallbackList:
     def __init__(self, callbacks: Sequence[Callback]):
         self.callbacks = callbacks
 
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+    def begin(self, run: "Run", record: dict[str, Any], steps: int, first_epoch: int) -> None:
         for callback in self.callbacks:
-            callback.begin(run, epochs, steps, first_epoch)
+            callback.begin(run, record, steps, first_epoch)
 
     def step(self, epoch: int, step: int, losses: Callable[[], dict[str, float]]) -> None:
         for callback in self.callbacks:
@@ -102,18 +105,22 @@ def losses_text(losses: Mapping[str, float]) -> str:
     return ", ".join(f"{task} {value:.3g}" for task, value in _few(losses).items())
 
 
-def scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """The first metric of each task, or the mean of all where there are many.
+def scores_text(scores: Mapping[str, Mapping[str, float]], units: Mapping[str, str]) -> str:
+    """The first metric of each task in its unit, or the mean of all where there are many.
 
     Example:
-        >>> scores_text({"segmentation": {"miou": 0.4375}, "depth": {"absolute": 0.5, "rmse": 0.7}})
-        'segmentation 43.75%, depth 0.5'
+        >>> scores = {"segmentation": {"miou": 0.4375}, "depth": {"absolute": 0.5, "rmse": 0.7}}
+        >>> scores_text(scores, {"segmentation": "%", "depth": "m"})
+        'segmentation 43.75%, depth 0.5 m'
     """
     first = {task: next(iter(values.items())) for task, values in scores.items()}
-    shown = {task: display_unit(metric)[0] * value for task, (metric, value) in first.items()}
-    signs = {task: display_unit(metric)[1] for task, (metric, _) in first.items()}
-    common = next(iter(signs.values()))  # of many tasks, which are all of one kind
-    return ", ".join(f"{t} {value:.4g}{signs.get(t, common)}" for t, value in _few(shown).items())
+    found = {task: display_unit(name, units.get(task)) for task, (name, _) in first.items()}
+    shown = {task: found[task][0] * value for task, (_, value) in first.items()}
+    common = next(iter(found.values()))  # of many tasks, which are all of one kind
+    return ", ".join(
+        f"{task} {with_unit(value, found.get(task, common)[1])}"
+        for task, value in _few(shown).items()
+    )
 
 
 def _few(values: Mapping[str, float]) -> Mapping[str, float]:
@@ -128,20 +135,24 @@ class LineLog(NoCallback):
     def __init__(self, file: TextIO | None = None):
         self.file = file
 
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
-        self.epochs, self.seconds = epochs, []
+    def begin(self, run: "Run", record: dict[str, Any], steps: int, first_epoch: int) -> None:
+        self.epochs, self.units = record["recipe"]["epochs"], record.get("units", {})
+        self.seconds = []
         begun = f", from epoch {first_epoch}" if first_epoch > 1 else ""
         self._print(
-            f"{run.name}: {epochs} epoch{'s' * (epochs > 1)} of {steps} step{'s' * (steps > 1)}"
-            f"{begun}"
+            f"{run.name}: {self.epochs} epoch{'s' * (self.epochs > 1)} of {steps} "
+            f"step{'s' * (steps > 1)}{begun}"
         )
+        if "constant" in record:
+            self._print(f"constant baseline | test {scores_text(record['constant'], self.units)}")
 
     def epoch(self, entry: Mapping[str, Any]) -> None:
         self.seconds.append(entry["seconds"])
         left = (self.epochs - entry["epoch"]) * sum(self.seconds) / len(self.seconds)
+        scores = scores_text(entry["test"], self.units)
         self._print(
             f"epoch {entry['epoch']:{len(str(self.epochs))}}/{self.epochs}"
-            f" | loss {losses_text(entry['losses'])} | test {scores_text(entry['test'])}"
+            f" | loss {losses_text(entry['losses'])} | test {scores}"
             f" | {entry['seconds']:.1f} s, {timedelta(seconds=round(left))} left"
         )
 
@@ -157,14 +168,14 @@ class ProgressBar(LineLog):
 
     bar = None
 
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+    def begin(self, run: "Run", record: dict[str, Any], steps: int, first_epoch: int) -> None:
         from tqdm import tqdm
 
         self.close()
-        super().begin(run, epochs, steps, first_epoch)
+        super().begin(run, record, steps, first_epoch)
         self.shown = 0.0
         self.bar = tqdm(
-            total=epochs * steps,
+            total=self.epochs * steps,
             initial=(first_epoch - 1) * steps,
             file=self.file,
             dynamic_ncols=True,
@@ -216,7 +227,7 @@ class TensorBoard(NoCallback):
             ) from error
         self.make, self.folder, self.writer = tensorboard.SummaryWriter, Path(folder), None
 
-    def begin(self, run: "Run", epochs: int, steps: int, first_epoch: int) -> None:
+    def begin(self, run: "Run", record: dict[str, Any], steps: int, first_epoch: int) -> None:
         # What a run wrote after its last checkpoint is written again, and shall count once.
         self.writer = self.make(str(self.folder / run.name), purge_step=first_epoch)
 
