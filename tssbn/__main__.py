@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command continues from here", file=sys.stderr)
+        hint = "; the same command continues from here" * getattr(options, "continues", False)
+        print(f"stopped{hint}", file=sys.stderr)
         return 130
 
 

@@ -34,6 +34,14 @@ def test_the_first_pages_give_the_minutes_that_are_measured(page):
         assert abs(int(minutes) - measuring.measure(ROOT / f"book/{name}.py").minutes) <= 1, name
 
 
+@pytest.mark.parametrize("page", ["README.md", "book/index.md"])
+def test_the_minutes_of_a_way_are_the_sum_of_its_chapters(page):
+    _, *ways = re.split(r"\((\d+) minutes in all\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert len(ways) == 2 * 3
+    for total, chapters in zip(ways[::2], ways[1::2], strict=True):
+        assert int(total) == sum(map(int, re.findall(r"\| (\d+) min \|", chapters)))
+
+
 WORDS = dict(zip(["five", "six", "seven", "eight", "nine", "ten"], range(5, 11), strict=True))
 
 

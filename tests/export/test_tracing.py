@@ -16,7 +16,7 @@ ALONE = (("seg",), ("depth",), ("normal",))
 
 
 class Asks(nn.Module):
-    """Asks for a value, for sizes, how long they are, and whether something is among them."""
+    """Asks for a value, sizes, how long they are, whether something is among them, the device."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,8 @@ class Asks(nn.Module):
         batch, channels, *size = x.shape
         side = int(size[0]) // 2
         x = x[:, :, :side, : range(side)[-1] + 1]
-        scale = float(x.shape[3])
+        with torch.autocast(x.device.type, enabled=False):
+            scale = float(x.shape[3])
         return self.second(x.reshape(batch, channels, side, side) / scale)
 
 

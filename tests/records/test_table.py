@@ -243,7 +243,7 @@ def test_a_run_from_before_a_field_of_the_recipe_stands_beside_its_default():
 def test_the_caption_says_what_its_columns_are():
     single = " ".join(str(table("nyuv2", [record("hps")])).split())
     assert "±" not in single and "no Δm, as there is no saved run of STL" in single
-    assert "#P: parameters, #F: MACs of a sample for all tasks; no" in single
+    assert "#P: trained parameters, #F: MACs of a sample for all tasks; no" in single
     several = " ".join(str(table("nyuv2", [record(), record("hps"), record("hps", 1)])).split())
     assert "± is the standard deviation over seeds" in several
     assert "for all tasks, both as ratios to those of STL" in several and "no Δm" not in several

@@ -160,7 +160,10 @@ def test_an_interrupted_command(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_where", stop)
     assert main(["data", "where", "nyuv2"]) == 130
-    assert "the same command continues from here" in capsys.readouterr().err
+    assert capsys.readouterr().err == "stopped; the same command continues from here\n"
+    monkeypatch.setattr("tssbn.training.run.Run", stop)
+    assert main(["train", "rooms", "--method", "hps"]) == 130  # before it has begun
+    assert capsys.readouterr().err == "stopped\n"
 
 
 @pytest.fixture

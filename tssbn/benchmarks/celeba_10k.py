@@ -1,4 +1,4 @@
-"""CelebA in a quarter of an hour: the first 10,000 faces, with the network of celeba_small."""
+"""CelebA in half an hour of a CPU: the first 10,000 faces, with the network of celeba_small."""
 
 from dataclasses import replace
 

@@ -33,7 +33,8 @@ PLAIN = "sum"
 DEFAULT = "nyuv2_libmtl"  # of Appendix G
 SAID = (
     "Δm against the plain sum of the same method; * where its 95 % interval leaves out 0: "
-    "Dunnett's of all balancings of a method, from its runs alone (the claims page pools methods)"
+    "Dunnett's of all balancings of a method, from its runs alone (the claims page pools methods); "
+    "seconds: of a run, the median, beside other work on the same machine"
 )
 THEIRS = (
     "LibMTL: its published single runs, the best epoch on the test images; its mgda, graddrop and "
@@ -50,7 +51,7 @@ class Cell:
         gain: Δm of their mean in percent against the plain sum of the method; None without runs
             of either.
         effect: the same with its interval; None with fewer than two runs of either.
-        seconds: of a run, the mean; None without runs.
+        seconds: of a run, the median; None without runs.
         theirs: LibMTL's published scores, by task.
         their_gain: Δm of these against its plain sum; None where it published none.
     """
@@ -205,7 +206,7 @@ def _effects(runs: Mapping[str, Sequence[Mapping]], average: bool) -> dict[str, 
 
 def _seconds(runs: Sequence[Mapping]) -> float | None:
     known = [run["seconds"] for run in runs if "seconds" in run]
-    return statistics.fmean(known) if known else None
+    return statistics.median(known) if known else None
 
 
 def _title(method: str) -> str:

@@ -20,7 +20,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
     def action(name, run, text):
         made = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         made.add_argument("name", choices=SETS, metavar="NAME", help=", ".join(SETS))
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, continues=True)
         return made
 
     action("where", _where, "print where a set is published, its licence, and the steps to get it")

@@ -144,7 +144,10 @@ class _ExampleProxy(fx.Proxy):
     value: Any = None
 
     def __getattr__(self, name: str) -> Any:
-        if callable(getattr(self.value, name)):
+        value = getattr(self.value, name)
+        if isinstance(value, str):  # x.device.type: for torch.autocast, which takes no stand-in
+            return value
+        if callable(value):
             return lambda *args, **kwargs: self.tracer.create_proxy(
                 "call_method", name, (self, *args), kwargs
             )

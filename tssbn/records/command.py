@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from tssbn.benchmarks import find_benchmark
+    from tssbn.benchmarks import Recipe, find_benchmark
     from tssbn.records.table import TABLES, table
     from tssbn.registry import meant, short_name
 
@@ -58,7 +59,11 @@ def _table(options: argparse.Namespace) -> int:
         )
     names = TABLES.get(options.name, (options.name,))
     for name in names:
-        benchmark = find_benchmark(name)()
+        try:
+            benchmark = find_benchmark(name)()
+        except ValueError as error:
+            of_paper = ", ".join([*TABLES, "G"])
+            raise ValueError(f"{error}; or a table of the paper: {of_paper}") from error
         found = store.load_all(benchmark.name, folder)
         known = _options(found)
         chosen = []
@@ -78,13 +83,14 @@ def _table(options: argparse.Namespace) -> int:
     if settings and settings not in seen:
         keys = sorted({key for of_record in seen for key in of_record})
         strange = next((key for key in settings if key not in keys), "")
+        recipe = [field.name for field in fields(Recipe)]
+        close = "" if strange in recipe else meant(strange, [*keys, *recipe])
         saved = f"differ from the recipes in {', '.join(keys)}" if keys else "are of the recipes"
         if not strange:
             values = sorted({f"{key}={one[key]}" for one in seen for key in settings if key in one})
             saved = f"have {', '.join(values)}"
         raise ValueError(
-            f"there is no saved run with{_words(settings)}{meant(strange, keys)}; "
-            f"the saved runs {saved}"
+            f"there is no saved run with{_words(settings)}{close}; the saved runs {saved}"
         )
     print(*tables, sep="\n\n")
     if not seen:
@@ -131,7 +137,7 @@ def _grid(options: argparse.Namespace) -> int:
         balanced[command] += "balance" in record["settings"]
     wanted = f"table G {benchmark.name}{_words(dict(options.set))}"
     made = grid(benchmark, runs.get(wanted, []))
-    if made.cells:
+    if balanced[wanted] or any(cell.theirs for cell in made.cells.values()):
         print(made)
     if not balanced[wanted]:
         kind = f"no saved run of {benchmark.name} with these settings and a balancing"

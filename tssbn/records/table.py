@@ -91,7 +91,7 @@ def table(
         blind = Row("constant", "constant baseline", "sum", (), values, gain, None, None, {})
     said = caption(records, best, known.baseline if single else None)
     if records:
-        said += "; #P: parameters, #F: MACs of a sample for all tasks"
+        said += "; #P: trained parameters, #F: MACs of a sample for all tasks"
     if single and not known.absolute:
         said += f", both as ratios to those of {find_method(known.baseline).title}"
     elif records and not single:

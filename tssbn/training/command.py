@@ -64,6 +64,7 @@ def add(commands: "argparse._SubParsersAction") -> None:
         default=Path("data/queue.toml"),
         help="default: data/queue.toml",
     )
+    made.set_defaults(continues=True)
     made.add_argument("--minutes", type=minutes, required=True, help="time limit")
     made.add_argument(
         "--data",
