@@ -59,6 +59,12 @@ def test_a_small_effect_and_a_count_are_said_to_be_such():
     assert counted[3] == "+2.0 %, counted"
 
 
+def test_runs_that_do_not_differ_have_no_interval():
+    runs = Measured("toys", {"ours": [100.0, 100.0, 100.0]}, "%")
+    [(_, [row])] = table([Claim("Above 95 %", runs, "ours", 95.0)]).groups
+    assert row[2:4] == ["supported", "+5.0 % in every run, n = 3"]
+
+
 def test_what_is_not_run_is_listed_by_part_and_bed():
     row = {"part": "Table 9", "chapter": "06_nyuv2", "bed": "rooms"}
     made = [Claim("A", **row), Claim("B", part="Table 9"), *CLAIMS[:2], Claim("C", **row)]

@@ -198,11 +198,13 @@ def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
 
 
 def _measured(effect: Effect | None) -> str:
-    """The interval with its unit, and the runs; a number that was counted has no interval."""
+    """The interval with its unit, and the runs; what was counted, or does not vary, has none."""
     if effect is None:
         return ""
     if not effect.n:
         return f"{effect.value:+.{effect.digits}f} {effect.unit}, counted"
+    if not effect.error:  # such as a share that cannot be larger
+        return f"{effect.value:+.{effect.digits}f} {effect.unit} in every run, n = {_runs(effect)}"
     return f"{effect.interval} {effect.unit}".rstrip() + f", n = {_runs(effect)}"
 
 
