@@ -45,7 +45,7 @@ if "google.colab" in sys.modules:
 # | the same, and only scores count | try both | tuned alike, our runs do not tell them apart on rooms and Census-Income, and TSBN (on LayerNorm) is ahead on digits, as it is untuned on CelebA; the paper has TSσBN ahead ({doc}`claims`) |
 # | a frozen transformer, many tasks | {term}`TSσLN` or {term}`LoRA` | 23 or 71 thousand numbers a task ({doc}`20_transformers`) |
 # | one task to ship | TSσBN, exported | it folds into one plain network ({doc}`16_export`) |
-# | losses of very different sizes | the plain sum, then `uw` | on Census-Income none of 22 {term}`balancing <balancing>` methods has a 95 % interval above 0; on NYUv2 UW has ({doc}`19_balancing`) |
+# | losses of very different sizes | the plain sum, then `uw` | on Census-Income none of 22 {term}`balancing <balancing>` methods has a 95 % interval above 0; on NYUv2 UW has with TSσBN ({doc}`19_balancing`) |
 #
 # ## What our runs found
 
