@@ -88,7 +88,7 @@ fig.suptitle("Sharing helps depth and harms normals", x=0.01, ha="left")
 plt.show()
 
 # %% [markdown]
-# Bands are the lowest and highest of three seeds. The dotted line is the
+# Bands are the lowest and highest of the runs. The dotted line is the
 # constant baseline, the best answer that ignores the image. mIoU measures how well
 # predicted and true classes overlap. HPS has a smaller depth error than STL, but
 # its normals are 3.5 degrees worse. In the paper's Table 1, on NYUv2 itself,
@@ -269,10 +269,10 @@ PAIRS += [("tssbn", "shared-gates"), ("tssbn", "random-gates")]
 pairs(bed, PAIRS, printed)
 
 # %% [markdown]
-# On rooms TSσBN is ahead of shared and of random gates, and behind separate networks.
-# **Three runs separate it neither from HPS nor from TSBN**, which is tuned as well and
-# has the higher mean. In the paper TSσBN is ahead of both. Of the paper's four
-# differences only that of TSσBN from HPS has the same sign here.
+# On rooms **TSσBN is ahead of HPS**, of shared and of random gates, and behind separate
+# networks. The runs do not separate it from TSBN, which is tuned as well and has the
+# higher mean. In the paper TSσBN is ahead of all. Of the paper's four differences only
+# that of TSσBN from HPS has the same sign here.
 #
 # ## Real rooms
 #
@@ -355,7 +355,7 @@ records.paper_rows("nyuv2", outputs, (288, 384)).round(3)
 #   The order of methods there says little about the order on NYUv2.
 # - The runs on NYUv2 have a ninth of the pixels and a small trunk, and their rates were
 #   not tuned. They neither confirm nor refute the paper's rows.
-# - Each method has three seeds, and each interval is of one pair. Dunnett's, for all
+# - Each method has three to five seeds, and each interval is of one pair. Dunnett's, for all
 #   methods at once, are wider ({doc}`which`).
 # - Δm gives every task's relative gain the same weight, whatever its score
 #   measures. A weak STL makes every method look good.
@@ -395,6 +395,6 @@ assert abs(angle - 11.3) < 0.1
 #
 # - Sharing a network helps depth and harms normals on rooms and in the paper.
 # - Gates for each task repair part of the harm, at the computation of three networks.
-# - On rooms TSσBN is behind STL; three runs do not separate it from HPS or tuned TSBN.
+# - On rooms TSσBN is ahead of HPS and behind STL; tuned TSBN is not separated from it.
 # - On small images of NYUv2 Δm separates them only with frozen filters: there TSσBN and
 #   one gate row for all tasks are both 2 points above HPS.

@@ -62,7 +62,7 @@ def test_a_small_effect_and_a_count_are_said_to_be_such():
 def test_runs_that_do_not_differ_have_no_interval():
     runs = Measured("toys", {"ours": [100.0, 100.0, 100.0]}, "%")
     [(_, [row])] = table([Claim("Above 95 %", runs, "ours", 95.0)]).groups
-    assert row[2:4] == ["supported", "+5.0 % in every run, n = 3"]
+    assert row[2:4] == ["supported", "+5.0 %, in each of 3 runs"]
 
 
 def test_what_is_not_run_is_listed_by_part_and_bed():

@@ -167,9 +167,7 @@ def short(verdict: Verdict) -> str:
     """
     if verdict.effect is None:
         return verdict.said
-    effect = verdict.effect
-    runs = f", n = {_runs(effect)}" if effect.n else ""
-    return f"{verdict.said}: {effect.interval}{runs}"
+    return f"{verdict.said}: {_value(verdict.effect)}{_runs(verdict.effect)}"
 
 
 def _visible(sd: float, n: int, arms: int) -> float:
@@ -198,18 +196,23 @@ def _cells(claim: Claim, verdict: Verdict) -> list[Cell]:
 
 
 def _measured(effect: Effect | None) -> str:
-    """The interval with its unit, and the runs; what was counted, or does not vary, has none."""
+    """The value with its unit, and the runs."""
     if effect is None:
         return ""
-    if not effect.n:
-        return f"{effect.value:+.{effect.digits}f} {effect.unit}, counted"
-    if not effect.error:  # such as a share that cannot be larger
-        return f"{effect.value:+.{effect.digits}f} {effect.unit} in every run, n = {_runs(effect)}"
-    return f"{effect.interval} {effect.unit}".rstrip() + f", n = {_runs(effect)}"
+    unit = f" {effect.unit}" if effect.unit else ""
+    return f"{_value(effect)}{unit}{_runs(effect) or ', counted'}"
+
+
+def _value(effect: Effect) -> str:
+    """The interval; the number alone where it was counted, or where no run differs."""
+    return effect.interval if effect.error else f"{effect.value:+.{effect.digits}f}"
 
 
 def _runs(effect: Effect) -> str:
-    return ", ".join(map(str, effect.n))
+    if not effect.n:
+        return ""
+    runs = ", ".join(map(str, effect.n))
+    return f", n = {runs}" if effect.error else f", in each of {runs} runs"
 
 
 def _text(cell: Cell) -> str:
