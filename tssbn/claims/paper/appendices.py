@@ -17,7 +17,7 @@ G = {"part": "Appendix G (not seen): balancing", "chapter": "19_balancing"}
 BALANCED = (
     balanced("synthetic rooms", "rooms", FEW),
     balanced("Census-Income", "census"),
-    balanced("NYUv2, 96x128, pretrained", "nyuv2_lite", ["uw"], **SHORT),
+    balanced("NYUv2, 96x128 (not equally tuned)", "nyuv2_lite", ["uw"], **SHORT),
 )
 
 

@@ -21,17 +21,19 @@ __all__ = [
     "nets",
 ]
 
-TUNED = {"without": ["MTAN"]}  # which needs a SegNet
+NO_MTAN = {"without": ["MTAN"]}  # which needs a SegNet
 
 #: The settings of the runs on ``nyuv2_lite``, whose protocol has 20 epochs at 144x192.
 SMALL = {"height": 96, "width": 128}
 SHORT = {"epochs": 5, **SMALL}
 
-ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **TUNED)
-CENSUS = all_arms("Census-Income", "census", stages=3, **TUNED)
-LITE = all_arms("NYUv2, 96x128, pretrained", "nyuv2_lite", stages=8, **TUNED, **SHORT)
-LONG = all_arms("NYUv2, 96x128, 20 epochs", "nyuv2_lite", **TUNED, **SMALL)
-FROZEN = all_arms("NYUv2, 96x128, frozen filters", "nyuv2_lite", frozen=True, **SHORT)
+ROOMS = all_arms("synthetic rooms", "rooms", stages=7, **NO_MTAN)
+CENSUS = all_arms("Census-Income", "census", stages=3, **NO_MTAN)
+LITE = all_arms("NYUv2, 96x128 (not equally tuned)", "nyuv2_lite", stages=8, **NO_MTAN, **SHORT)
+LONG = all_arms("NYUv2, 96x128, 20 epochs (not equally tuned)", "nyuv2_lite", **NO_MTAN, **SMALL)
+FROZEN = all_arms(
+    "NYUv2, 96x128, frozen filters (not equally tuned)", "nyuv2_lite", frozen=True, **SHORT
+)
 CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", stages=5)
 CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", stages=5)
 FACES = all_arms("synthetic faces (not equally tuned)", "faces", stages=5, multiplier=10)
