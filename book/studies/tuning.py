@@ -1,11 +1,12 @@
-"""Which learning rates suit a method? Six trials for each, scored on validation images.
+"""Which learning rates suit a method? Six trials or more for each, scored on validation images.
 
     python book/studies/tuning.py BENCHMARK METHOD [METHOD ...] [--set KEY=VALUE ...]
 
 A method whose gates, or scales and biases, learn at a rate of their own is tried at four gate
 rates, with the base rate of the recipe. The best of them is then tried at half and at twice that
-base rate. Any other method is tried at six base rates. So each method has six trials. With
---multipliers, each method is tried at these factors instead, with the base rate of the recipe; a
+base rate. Any other method is tried at six base rates. So each method has six trials, and more
+where the best base rate is the largest or the smallest: then one twice or half as large is tried,
+too. With --multipliers, each method is tried at these factors instead, with the base rate of the recipe; a
 factor applies to what the method trains in the trunk. Test images are not used, and the seed is
 none of the reported ones.
 
@@ -53,14 +54,27 @@ def next_rates(
     if multipliers:
         return {"lr": lr, "multiplier": multipliers[done]} if done < len(multipliers) else None
     if not gated:
-        return {"lr": BASE_RATES[done] * lr} if done < len(BASE_RATES) else None
+        base = BASE_RATES[done] * lr if done < len(BASE_RATES) else beyond(trials)
+        return {"lr": base} if base else None
     if done < len(GATE_RATES):
         return {"lr": lr, "multiplier": round(GATE_RATES[done] / lr, 6)}
-    if done < len(GATE_RATES) + len(BASE_RATES[1:3]):
-        rates = best(trials[: len(GATE_RATES)])["rates"]
-        factor = BASE_RATES[1 + done - len(GATE_RATES)]
-        return {"lr": factor * lr, "multiplier": round(rates["multiplier"] / factor, 6)}
-    return None
+    around, later = BASE_RATES[1:3], done - len(GATE_RATES)
+    base = around[later] * lr if later < len(around) else beyond(trials)
+    gate_rate = best(trials[: len(GATE_RATES)])["rates"]["multiplier"] * lr
+    return {"lr": base, "multiplier": round(gate_rate / base, 6)} if base else None
+
+
+def beyond(trials: list[Trial]) -> float | None:
+    """Twice the best base rate if it is the largest of those tried, half of it if the smallest.
+
+    Example:
+        >>> scores = {"losses": {}, "directions": {"a": True}}
+        >>> trials = [{"rates": {"lr": x}, "val": {"a": y}, **scores} for x, y in ((1, 5), (2, 6))]
+        >>> beyond(trials), beyond([*trials, {"rates": {"lr": 4}, "val": {"a": 3}, **scores}])
+        (4, None)
+    """
+    tried, rate = [trial["rates"]["lr"] for trial in trials], best(trials)["rates"]["lr"]
+    return 2 * rate if rate == max(tried) else rate / 2 if rate == min(tried) else None
 
 
 def best(trials: list[Trial]) -> Trial:

@@ -30,7 +30,7 @@ def rates(gated, depths, lr=0.004):
 
 
 def test_a_method_with_gates_is_tried_at_four_gate_rates_and_two_other_base_rates():
-    found, more = rates(True, [0.4, 0.3, 0.5, 0.6, 0.2, 0.1])
+    found, more = rates(True, [0.4, 0.1, 0.5, 0.6, 0.2, 0.3])
     assert found == [
         {"lr": 0.004, "multiplier": 2.5},
         {"lr": 0.004, "multiplier": 7.5},  # the best of the four: a gate rate of 0.03
@@ -46,6 +46,15 @@ def test_any_other_method_has_as_many_trials():
     found, more = rates(False, [0.4] * 6)
     assert [entry["lr"] for entry in found] == [0.004, 0.002, 0.008, 0.001, 0.016, 0.032]
     assert more is None
+
+
+def test_the_best_base_rate_lies_between_two_that_were_tried():
+    """At the gate rate that was the best of four."""
+    found, more = rates(True, [0.4, 0.3, 0.5, 0.6, 0.3, 0.2])
+    assert (found[-1]["lr"], more) == (0.008, {"lr": 0.016, "multiplier": 1.875})
+    assert rates(True, [0.4, 0.3, 0.5, 0.6, 0.3, 0.2, 0.25])[1] is None
+    assert rates(False, [0.4, 0.5, 0.4, 0.5, 0.4, 0.3])[1] == {"lr": 0.064}
+    assert rates(False, [0.4, 0.3, 0.4, 0.2, 0.4, 0.4])[1] == {"lr": 0.0005}
 
 
 def test_given_multipliers_are_tried_in_their_order_at_the_base_rate():
@@ -80,6 +89,7 @@ def test_trials_are_not_run_again(method, key, tmp_path, monkeypatch):
     where = {"runs": tmp_path / "runs", "root": None, "precision": "32", "channels_last": False}
     monkeypatch.setattr(tuning, "BASE_RATES", (1, 2))
     monkeypatch.setattr(tuning, "GATE_RATES", (0.01,))
+    monkeypatch.setattr(tuning, "beyond", lambda trials: None)
 
     def search():
         return tuning.search("rooms", method, 100, SMALL, **where)
