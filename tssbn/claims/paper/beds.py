@@ -16,6 +16,7 @@ __all__ = [
     "FROZEN",
     "LITE",
     "LONG",
+    "RATED",
     "ROOMS",
     "SHORT",
     "nets",
@@ -33,6 +34,9 @@ LITE = all_arms("NYUv2, 96x128 (not equally tuned)", "nyuv2_lite", stages=8, **N
 LONG = all_arms("NYUv2, 96x128, 20 epochs (not equally tuned)", "nyuv2_lite", **NO_MTAN, **SMALL)
 FROZEN = all_arms(
     "NYUv2, 96x128, frozen filters (not equally tuned)", "nyuv2_lite", frozen=True, **SHORT
+)
+RATED = all_arms(
+    "NYUv2, 96x128, tuned rates", "nyuv2_lite", multiplier=25, lr=0.004, **NO_MTAN, **SHORT
 )
 CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", stages=5)
 CELEBA = all_arms("CelebA subset (not equally tuned)", "celeba_small", stages=5)
