@@ -303,11 +303,11 @@ pd.DataFrame({
 
 # %% [markdown]
 # *In the paper* is its Table 2, whose trunk is a pretrained ResNet-50 and whose images have
-# nine times as many pixels. The second table has gains over HPS in per cent. **A better base
-# rate is worth more than any method:** 0.004, the best for both on 159 training images that
-# were held out (`book/studies/tuning.py`), gives HPS 5 % after 5 epochs. With frozen filters
-# norms and decoders alone learn. Depth error differs by several per cent between seeds. From
-# epoch 16 to 20 it still falls by 2 %; mIoU and normals change by less than 1 %.
+# nine times as many pixels. The second table has gains over HPS in per cent; what is empty
+# was not run. **A better base rate is worth more than any method:** 0.004, the best for both
+# on 159 training images that were held out (`book/studies/tuning.py`), gives HPS 5 % after 5
+# epochs. With frozen filters norms and decoders alone learn. Depth error differs by several
+# per cent between seeds; from epoch 16 to 20 it falls by 2 %, the others change by under 1 %.
 #
 # ## The paper's numbers
 #
