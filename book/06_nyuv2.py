@@ -37,7 +37,7 @@ from tssbn import plots, records
 from tssbn.benchmarks import find_benchmark
 from tssbn.claims import Bed
 from tssbn.claims.pairs import pairs
-from tssbn.claims.paper.beds import FROZEN, LITE, LONG, RATED
+from tssbn.claims.paper.beds import FROZEN, LITE, LONG, TUNED
 from tssbn.methods import find_method
 from tssbn.networks.unet import UNet
 from tssbn.plots.gains import gains_by_task, learning_by_task
@@ -58,7 +58,7 @@ lite = Bed.of(real)
 Markdown(
     ":::{admonition} The claim\nΔm of TSσBN minus that of HPS is "
     f"{bed.compare('tssbn', 'hps').interval} points on synthetic rooms, and "
-    f"{RATED.against('TSσBN', 'HPS')['HPS'].interval} on small images of NYUv2.\n:::"
+    f"{TUNED.against('TSσBN', 'HPS')['HPS'].interval} on small images of NYUv2.\n:::"
 )
 
 # %% [markdown]
@@ -294,8 +294,8 @@ plt.show()
 pairs(lite, PAIRS, find_benchmark("nyuv2_libmtl")().paper | {"hps": {"delta": 0.0}})
 
 # %% tags=["hide-input"]
-assert RATED.runs["HPS"].delta(LITE.runs["HPS"]).mean() > 4  # per cent
-more = {"all 20 epochs": LONG, "base rate 0.004": RATED, "filters frozen": FROZEN}
+assert TUNED.runs["HPS"].delta(LITE.runs["HPS"]).mean() > 4  # per cent
+more = {"all 20 epochs": LONG, "base rate 0.004": TUNED, "filters frozen": FROZEN}
 pd.DataFrame({
     name: {arm: each.against(arm, "HPS")["HPS"] for arm in ("TSσBN", "TSBN", "shared gates")}
     for name, each in more.items()

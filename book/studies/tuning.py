@@ -6,9 +6,9 @@ A method whose gates, or scales and biases, learn at a rate of their own is trie
 rates, with the base rate of the recipe. The best of them is then tried at half and at twice that
 base rate. Any other method is tried at six base rates. So each method has six trials, and more
 where the best base rate is the largest or the smallest: then one twice or half as large is tried,
-too. With --multipliers, each method is tried at these factors instead, with the base rate of the recipe; a
-factor applies to what the method trains in the trunk. Test images are not used, and the seed is
-none of the reported ones.
+too. With --multipliers, each method is tried at these factors instead, with the base rate of the
+recipe; a factor applies to what the method trains in the trunk. Test images are not used, and the
+seed is none of the reported ones.
 
 The best trial has the highest Δm on the validation images, relative to the first trial. The file
 data/results/tuning/BENCHMARK-METHOD.json holds the trials and the settings of the best. A trial

@@ -35,7 +35,8 @@ def benchmark(
     BatchNorm. The recipe is ours: Adam with a one-cycle schedule up to 1e-3, 20 epochs, batches of
     8, zooms and flips. Scores are those of the last epoch. Gates, and the norm layers of TSBN, have
     ten times the base rate, at most 0.01. This is the gate rate of the paper's recipe; it was not
-    tuned here. Errors are means over pixels, and every normal counts.
+    tuned here. Over 5 epochs of 96x128 pixels a base rate of 0.004, with gates at 0.1, is better
+    (``data/results/tuning``). Errors are means over pixels, and every normal counts.
 
     Args:
         height, width: size of the images, multiples of 4; the images of the files are resized.

@@ -16,9 +16,9 @@ __all__ = [
     "FROZEN",
     "LITE",
     "LONG",
-    "RATED",
     "ROOMS",
     "SHORT",
+    "TUNED",
     "nets",
 ]
 
@@ -35,7 +35,7 @@ LONG = all_arms("NYUv2, 96x128, 20 epochs (not equally tuned)", "nyuv2_lite", **
 FROZEN = all_arms(
     "NYUv2, 96x128, frozen filters (not equally tuned)", "nyuv2_lite", frozen=True, **SHORT
 )
-RATED = all_arms(
+TUNED = all_arms(
     "NYUv2, 96x128, tuned rates", "nyuv2_lite", multiplier=25, lr=0.004, **NO_MTAN, **SHORT
 )
 CELEBA_10K = all_arms("CelebA, 10,000 faces (not equally tuned)", "celeba_10k", stages=5)

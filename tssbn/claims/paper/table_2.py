@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tssbn.claims import tables
 from tssbn.claims.claim import Claim
-from tssbn.claims.paper.beds import FROZEN, LITE, LONG, RATED, ROOMS
+from tssbn.claims.paper.beds import FROZEN, LITE, LONG, ROOMS, TUNED
 
 __all__ = ["claims"]
 
@@ -21,7 +21,7 @@ def claims() -> Iterator[Claim]:
     claimed = tables.advantage(tables.TABLE_2, "TSσBN", "MMoE")
     yield Claim("TSσBN beats MMoE", LITE, than="MMoE", claimed=claimed, null="TSBN", **ROW)
     claimed = tables.advantage(tables.TABLE_2, "TSσBN", "HPS")
-    for bed in LONG, RATED:
+    for bed in LONG, TUNED:
         yield Claim("TSσBN beats hard sharing (HPS)", bed, claimed=claimed, **ROW)
     yield from tables.architectures(ROOMS, tables.TABLE_2, **ROW)
     for arm, null in ("TSσBN", "shared gates"), ("TSBN", ""):
