@@ -344,7 +344,7 @@ Markdown(
 # - We trained no ViT-S. `python -m tssbn train pascal5 --method mlore` does, on
 #   the real set and a GPU.
 # - The small network has four blocks, four experts and no pretraining. For
-#   TaskExpert the best rate is the largest that was tried.
+#   TaskExpert, TSBN and gates the best base rate is the largest that was tried.
 #
 # ## Exercises
 #

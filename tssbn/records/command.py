@@ -60,10 +60,11 @@ def _table(options: argparse.Namespace) -> int:
     names = TABLES.get(options.name, (options.name,))
     for name in names:
         try:
-            benchmark = find_benchmark(name)()
+            make = find_benchmark(name)
         except ValueError as error:
             of_paper = ", ".join([*TABLES, "G"])
             raise ValueError(f"{error}; or a table of the paper: {of_paper}") from error
+        benchmark = make()
         found = store.load_all(benchmark.name, folder)
         known = _options(found)
         chosen = []
